@@ -1,0 +1,150 @@
+//! The contract between persist and a storage backend, and nothing else.
+
+use std::fmt::{Debug, Display};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::{
+    Body, Codec, DeleteOptions, GetOptions, Key, ListEntry, ListOptions, Object, ObjectMeta, PutOptions,
+    Result, Tier,
+};
+
+/// A place that stores objects: bytes under a [`Key`], with a version each.
+///
+/// Adapters move bytes. They never compress, never hash content for the caller, and retry inside themselves, so that what a
+/// caller sees is the outcome. Every bullet below is a test of the conformance suite (feature `testing`), which
+/// any adapter can run with one line; `docs/backends.md` teaches how to write one.
+///
+/// `Display` is the location without secrets, such as `gs://bucket/prefix`.
+///
+/// No method has a default: a wrapper that forgot one would silently lose what the inner adapter does.
+#[async_trait]
+pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
+    /// What this adapter can do, found out when it was opened.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Stores `body` under `key`.
+    ///
+    /// # Behavior
+    /// - All or nothing: until it returns `Ok`, and ever after an error or a drop of the future, readers see what was there before.
+    /// - Durable: after `Ok` the object survives a crash of the process and of the machine.
+    /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of racers exactly one wins.
+    /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is gone; of any number of
+    ///   racers with one version exactly one wins.
+    /// - The writer's own earlier attempt, whose answer was lost, is a success and not a conflict.
+    /// - A body that fails, or is not as long as it says, stores nothing; its error comes back as it is.
+    /// - An empty body is an object of 0 bytes.
+    /// - A condition, tag or tier that the adapter cannot honour is `Unsupported`, never ignored.
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta>;
+
+    /// Opens the object under `key`.
+    ///
+    /// # Behavior
+    /// - No object: `NotFound`.
+    /// - The body is of one version from the first byte to the last, whatever writers do meanwhile; where the backend cannot
+    ///   go on with that version, the body ends with `Conflict`.
+    /// - A body that breaks off ends with an error, never as if complete.
+    /// - A range past the end is cut; one that starts at or behind the end, and an empty one, is `InvalidInput`.
+    /// - `if_version` that is not current is `Conflict`, `if_not_version` that is current is `NotModified`.
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object>;
+
+    /// The metadata of the object under `key`.
+    ///
+    /// # Behavior
+    /// - No object: `NotFound`.
+    /// - The same version, size and metadata that `put` returned and `get` gives.
+    async fn head(&self, key: &Key) -> Result<ObjectMeta>;
+
+    /// Removes the object under `key`.
+    ///
+    /// # Behavior
+    /// - A missing key is `Ok`, on every backend.
+    /// - With `if_version`: `Conflict` when another version is there; a missing key is still `Ok`.
+    /// - After `Ok`, `get`, `head` and `list` no longer see it.
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()>;
+
+    /// Lists objects.
+    ///
+    /// # Behavior
+    /// - In byte order of the names, each name once.
+    /// - Pages are fetched as the stream is read, never ahead of need; with a limit of 1 that is one request.
+    /// - Every object that was there before and is not deleted meanwhile is listed; nothing unfinished ever is.
+    /// - `prefix` is a text prefix, not a folder; `start_after` is exclusive and need not be a key.
+    /// - With `delimiter`, keys with a `/` behind the prefix come as one [`ListEntry::Prefix`] each, up to and with that `/`.
+    /// - A prefix under which nothing lies is an empty listing.
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>>;
+
+    /// Moves the object to another storage tier.
+    ///
+    /// # Behavior
+    /// - `Unsupported` unless [`Capabilities::tiers`].
+    /// - The content stays; the version may change.
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()>;
+}
+
+/// What an adapter can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// `PutMode::Create` is atomic.
+    pub create: bool,
+    /// `PutMode::Create` and `Replace` stay atomic for bodies of any length (not only for those that take one request).
+    pub create_large: bool,
+    /// `PutMode::Replace` is atomic.
+    pub replace: bool,
+    /// `DeleteOptions::if_version` is atomic.
+    pub conditional_delete: bool,
+    /// Tags are kept.
+    pub tags: bool,
+    /// Storage tiers exist.
+    pub tiers: bool,
+    /// Reading a part costs about that part. False where the adapter must read all before it.
+    pub ranges: bool,
+    /// How the deployment wants snapshots to be encoded, when the caller of `save` does not say. Not the adapter's business: layers
+    /// that [`StorageConfig::open`](crate::StorageConfig::open) adds set it.
+    pub codec: Codec,
+}
+
+impl Default for Capabilities {
+    /// Everything that plain object storage has: conditions and ranges, no tags, no tiers.
+    fn default() -> Self {
+        Capabilities {
+            create: true,
+            create_large: true,
+            replace: true,
+            conditional_delete: true,
+            tags: false,
+            tiers: false,
+            ranges: true,
+            codec: Codec::default(),
+        }
+    }
+}
+
+impl Capabilities {
+    /// Without any conditional write.
+    pub fn unconditional(mut self) -> Self {
+        (self.create, self.create_large, self.replace, self.conditional_delete) =
+            (false, false, false, false);
+        self
+    }
+
+    /// With tags.
+    pub fn with_tags(mut self) -> Self {
+        self.tags = true;
+        self
+    }
+
+    /// With tiers.
+    pub fn with_tiers(mut self) -> Self {
+        self.tiers = true;
+        self
+    }
+
+    /// With another codec to prefer.
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+}

@@ -1,0 +1,200 @@
+//! Snapshots in the memory of the process: for tests and caches.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Bound,
+    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream, stream::BoxStream};
+
+use crate::{
+    Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
+    ObjectMeta, PutMode, PutOptions, Result, SnapshotAdapter, Tier, Version, options::check_metadata,
+};
+
+/// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them along.
+#[derive(Clone, Default)]
+pub struct MemoryAdapter {
+    store: Arc<RwLock<Store>>,
+}
+
+#[derive(Default)]
+struct Store {
+    objects: BTreeMap<Key, (ObjectMeta, Bytes)>,
+    /// Counts writes; the version of each, so that a deleted and created key never repeats one.
+    writes: u64,
+}
+
+impl MemoryAdapter {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    // A panic while the lock is held cannot leave the map half-changed: each change is a single insert or remove.
+    fn read(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Store> {
+        self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn fail(kind: ErrorKind, operation: &'static str, key: &Key, message: &str) -> Error {
+    Error::new(kind, message).with_backend("memory").with_operation(operation).with_key(key)
+}
+
+#[async_trait]
+impl SnapshotAdapter for MemoryAdapter {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_tags().with_tiers()
+    }
+
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        check_metadata(&options).map_err(|error| error.with_operation("put").with_key(key))?;
+        let bytes = body.collect(u64::MAX).await?;
+        let mut store = self.write();
+        let current = store.objects.get(key).map(|(meta, _)| &meta.version);
+        match (&options.mode, current) {
+            (PutMode::Overwrite, _) | (PutMode::Create, None) => {}
+            (PutMode::Create, Some(_)) => {
+                return Err(fail(ErrorKind::AlreadyExists, "put", key, "a snapshot is already there"));
+            }
+            (PutMode::Replace(expected), Some(version)) if expected == version => {}
+            (PutMode::Replace(_), Some(_)) => {
+                return Err(fail(
+                    ErrorKind::Conflict,
+                    "put",
+                    key,
+                    "another writer replaced the snapshot; load it and try again",
+                ));
+            }
+            (PutMode::Replace(_), None) => {
+                return Err(fail(
+                    ErrorKind::Conflict,
+                    "put",
+                    key,
+                    "the snapshot was removed; create it instead",
+                ));
+            }
+        }
+        store.writes += 1;
+        let version = Version::new(store.writes.to_string());
+        let meta = ObjectMeta {
+            content_type: options.content_type,
+            metadata: options.metadata,
+            tags: options.tags,
+            tier: Some(options.tier.unwrap_or(Tier::Hot)),
+            ..ObjectMeta::new(key.clone(), bytes.len() as u64, version, SystemTime::now())
+        };
+        store.objects.insert(key.clone(), (meta.clone(), bytes));
+        Ok(meta)
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        let (meta, bytes) = match self.read().objects.get(key) {
+            Some(found) => found.clone(),
+            None => return Err(fail(ErrorKind::NotFound, "get", key, "there is no snapshot")),
+        };
+        if options.if_version.as_ref().is_some_and(|expected| *expected != meta.version) {
+            return Err(fail(ErrorKind::Conflict, "get", key, "the snapshot was replaced"));
+        }
+        if options.if_not_version.as_ref() == Some(&meta.version) {
+            return Err(fail(ErrorKind::NotModified, "get", key, "the snapshot is unchanged"));
+        }
+        let range = match options.range {
+            None => 0..meta.size,
+            Some(range) => range
+                .resolve(meta.size)
+                .map_err(|e| e.with_backend("memory").with_operation("get").with_key(key))?,
+        };
+        let body = Body::from(bytes.slice(range.start as usize..range.end as usize));
+        Ok(Object { meta, range, body })
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        let found = self.read().objects.get(key).map(|(meta, _)| meta.clone());
+        found.ok_or_else(|| fail(ErrorKind::NotFound, "head", key, "there is no snapshot"))
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        let mut store = self.write();
+        if let (Some(expected), Some((meta, _))) = (&options.if_version, store.objects.get(key))
+            && *expected != meta.version
+        {
+            return Err(fail(ErrorKind::Conflict, "delete", key, "another writer replaced the snapshot"));
+        }
+        store.objects.remove(key);
+        Ok(())
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        let limit = options.limit.unwrap_or(usize::MAX);
+        let after = options.start_after.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        // Each row is looked up when it is asked for, behind the last one, so that no lock is held between two rows.
+        let rows = stream::unfold(after, move |after| {
+            let row = self.next_row(&options, after);
+            async move { row.map(|(entry, after)| (Ok(entry), after)) }
+        });
+        rows.take(limit).boxed()
+    }
+
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        match self.write().objects.get_mut(key) {
+            Some((meta, _)) => {
+                meta.tier = Some(tier);
+                Ok(())
+            }
+            None => Err(fail(ErrorKind::NotFound, "set tier", key, "there is no snapshot")),
+        }
+    }
+}
+
+impl MemoryAdapter {
+    /// The first row behind `after`, and the bound behind that row.
+    fn next_row(&self, options: &ListOptions, after: Bound<String>) -> Option<(ListEntry, Bound<String>)> {
+        let store = self.read();
+        let from = match &after {
+            Bound::Excluded(name) if name.as_str() >= options.prefix.as_str() => {
+                Bound::Excluded(name.as_str())
+            }
+            Bound::Included(name) if name.as_str() >= options.prefix.as_str() => {
+                Bound::Included(name.as_str())
+            }
+            _ => Bound::Included(options.prefix.as_str()),
+        };
+        for (key, (meta, _)) in store.objects.range::<str, _>((from, Bound::Unbounded)) {
+            let rest = key.as_str().strip_prefix(options.prefix.as_str())?;
+            let Some(end) = rest.find('/').filter(|_| options.delimiter) else {
+                return Some((ListEntry::Object(meta.clone()), Bound::Excluded(key.to_string())));
+            };
+            let prefix = &key.as_str()[..options.prefix.len() + end + 1];
+            // A listing that continues behind the prefix itself must not give it again.
+            if matches!(&after, Bound::Excluded(name) if name.as_str() >= prefix) {
+                continue;
+            }
+            // `0` is the character after `/`: the next row starts behind everything that the prefix rolls up.
+            let behind = format!("{}0", &prefix[..prefix.len() - 1]);
+            return Some((ListEntry::Prefix(prefix.into()), Bound::Included(behind)));
+        }
+        None
+    }
+}
+
+impl fmt::Display for MemoryAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory://")
+    }
+}
+
+impl fmt::Debug for MemoryAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryAdapter({} objects)", self.read().objects.len())
+    }
+}

@@ -1,0 +1,3 @@
+//! The one list of backends.
+
+pub mod memory;

@@ -1,0 +1,198 @@
+//! The bytes of a snapshot on their way: a pull stream with an optional length.
+
+use std::{fmt, pin::Pin, task::Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use tokio::io::AsyncRead;
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::{Error, ErrorKind, Result};
+
+/// A stream of [`Bytes`] that is read once, by pulling, so that a slow reader slows the writer down.
+///
+/// A body made from `Bytes` stays in memory as it is ([`Body::in_memory`]), which lets an adapter send it again
+/// without copying.
+pub struct Body {
+    inner: Inner,
+    len: Option<u64>,
+}
+
+enum Inner {
+    Memory(Bytes),
+    Stream(BoxStream<'static, Result<Bytes>>),
+}
+
+impl Body {
+    /// No bytes at all.
+    pub fn empty() -> Self {
+        Body::from(Bytes::new())
+    }
+
+    /// A stream of chunks of any size, empty ones included. An error ends it.
+    pub fn from_stream(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
+        Body { inner: Inner::Stream(stream.boxed()), len: None }
+    }
+
+    /// A reader, in chunks of 64 KiB.
+    pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
+        Body::from_stream(ReaderStream::with_capacity(reader, 64 * 1024).map_err(Error::from))
+    }
+
+    /// States how many bytes will come. A body that then gives more or fewer ends with `InvalidInput`.
+    pub fn with_len(mut self, len: u64) -> Self {
+        if let Inner::Stream(stream) = self.inner {
+            self.inner = Inner::Stream(exactly(stream, len).boxed());
+        }
+        self.len = Some(len);
+        self
+    }
+
+    /// How many bytes remain, if that is known.
+    pub fn len(&self) -> Option<u64> {
+        self.len
+    }
+
+    /// Whether it is known that no bytes remain.
+    pub fn is_empty(&self) -> bool {
+        self.len == Some(0)
+    }
+
+    /// The bytes, if they are all in memory already.
+    pub fn in_memory(&self) -> Option<&Bytes> {
+        match &self.inner {
+            Inner::Memory(bytes) => Some(bytes),
+            Inner::Stream(_) => None,
+        }
+    }
+
+    /// The next chunk, never an empty one; `None` at the end.
+    ///
+    /// # Errors
+    /// What the source fails with. A body that failed must not be read on.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.try_next().await
+    }
+
+    /// All bytes, contiguous.
+    ///
+    /// # Errors
+    /// What the source fails with, and `InvalidInput` as soon as there are more than `limit` bytes.
+    pub async fn collect(mut self, limit: u64) -> Result<Bytes> {
+        let too_long = || {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the body is longer than {limit} bytes; read it as a stream"),
+            )
+        };
+        if self.len.is_some_and(|len| len > limit) {
+            return Err(too_long());
+        }
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.chunk().await? else {
+            return if first.len() as u64 > limit { Err(too_long()) } else { Ok(first) };
+        };
+        let mut all = BytesMut::with_capacity(first.len() + second.len() + self.len.unwrap_or(0) as usize);
+        let mut next = Some(second);
+        all.extend_from_slice(&first);
+        while let Some(chunk) = next {
+            if (all.len() + chunk.len()) as u64 > limit {
+                return Err(too_long());
+            }
+            all.extend_from_slice(&chunk);
+            next = self.chunk().await?;
+        }
+        Ok(all.freeze())
+    }
+
+    /// The body as an `AsyncRead`.
+    pub fn into_reader(self) -> impl AsyncRead + Send + Unpin {
+        StreamReader::new(self.map_err(std::io::Error::from))
+    }
+}
+
+/// Passes `stream` on and fails where it is not exactly `len` bytes long.
+fn exactly(stream: BoxStream<'static, Result<Bytes>>, len: u64) -> impl Stream<Item = Result<Bytes>> + Send {
+    let wrong = move |what| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("the body has {what} than the {len} bytes that were announced"),
+        )
+    };
+    futures_util::stream::try_unfold((stream, len), move |(mut stream, left)| async move {
+        match stream.try_next().await? {
+            Some(chunk) => match left.checked_sub(chunk.len() as u64) {
+                Some(left) => Ok(Some((chunk, (stream, left)))),
+                None => Err(wrong("more")),
+            },
+            None if left > 0 => Err(wrong("fewer")),
+            None => Ok(None),
+        }
+    })
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = match &mut self.inner {
+            Inner::Memory(bytes) if bytes.is_empty() => None,
+            Inner::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
+            Inner::Stream(stream) => loop {
+                match stream.poll_next_unpin(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(chunk))) if chunk.is_empty() => {}
+                    Poll::Ready(item) => break item,
+                }
+            },
+        };
+        if let (Some(Ok(chunk)), Some(len)) = (&next, self.len) {
+            self.len = Some(len.saturating_sub(chunk.len() as u64));
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Body { len: Some(bytes.len() as u64), inner: Inner::Memory(bytes) }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Body::from(Bytes::from(bytes))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Body::from(Bytes::from(text))
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Body::from(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Body::from(Bytes::from_static(bytes))
+    }
+}
+
+/// Shows the length, never the bytes: a state may hold secrets.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("len", &self.len)
+            .field("in_memory", &self.in_memory().is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

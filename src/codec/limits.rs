@@ -1,0 +1,44 @@
+//! The guard against decompression bombs.
+
+use crate::{Error, ErrorKind, Result};
+
+/// How much a load may give. A snapshot that goes over it is refused while it is read, before memory is spent on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes after decompression. Default: no limit.
+    pub max_bytes: u64,
+    /// The most bytes after decompression for each stored byte. Default: 250; agent states compress about 5 to 1, a
+    /// thousand to 1 is the most that gzip can do.
+    pub max_ratio: u64,
+    /// The first bytes, to which `max_ratio` does not apply. Default: 64 MiB.
+    pub ratio_free_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_bytes: u64::MAX, max_ratio: 250, ratio_free_bytes: 64 << 20 }
+    }
+}
+
+impl Limits {
+    /// Checks a load that has read `stored` bytes and given `raw`.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the limit.
+    pub fn check(&self, stored: u64, raw: u64) -> Result<()> {
+        if raw > self.max_bytes {
+            let most = self.max_bytes;
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the snapshot is larger than the limit of {most} bytes"),
+            ));
+        }
+        if raw > self.ratio_free_bytes && raw > stored.saturating_mul(self.max_ratio) {
+            let ratio = self.max_ratio;
+            let message =
+                format!("the snapshot expands more than {ratio} times; if it is no bomb, raise `max_ratio`");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! How a state becomes the bytes of a snapshot and back.
+
+mod digest;
+mod limits;
+
+pub use digest::Digest;
+pub use limits::Limits;
+
+// A first, serial form: one thread of the blocking pool and whole states in memory.
+mod serial;
+pub(crate) use serial::{Summary, decode, encode};
+
+use std::{fmt, str::FromStr};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The form in which `save` writes a snapshot. `load` needs no such choice: it detects the form by content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// One ordinary gzip member that `gunzip` reads, made of independent segments, with an index behind it. Level 1 (fast) to 9 (small).
+    Gzip {
+        /// 1 to 9.
+        level: u8,
+    },
+    /// Zstandard (feature `zstd`). Level 1 to 19.
+    Zstd {
+        /// 1 to 19.
+        level: u8,
+    },
+    /// The bytes as they are.
+    None,
+}
+
+impl Default for Codec {
+    /// gzip, level 6.
+    fn default() -> Self {
+        Codec::Gzip { level: 6 }
+    }
+}
+
+impl Codec {
+    /// The name without the level: `gzip`, `zstd` or `none`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Gzip { .. } => "gzip",
+            Codec::Zstd { .. } => "zstd",
+            Codec::None => "none",
+        }
+    }
+
+    /// The media type of what it writes.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Codec::Gzip { .. } => "application/gzip",
+            Codec::Zstd { .. } => "application/zstd",
+            Codec::None => "application/octet-stream",
+        }
+    }
+
+    /// The same codec at another level.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a level that the codec does not have; `none` has none at all.
+    pub fn with_level(self, level: u8) -> Result<Self> {
+        let bad = |range: &str| {
+            let name = self.name();
+            Err(Error::new(ErrorKind::InvalidInput, format!("level {level} for the codec {name}: {range}")))
+        };
+        match self {
+            Codec::Gzip { .. } if (1..=9).contains(&level) => Ok(Codec::Gzip { level }),
+            Codec::Gzip { .. } => bad("use 1 (fast) to 9 (small)"),
+            Codec::Zstd { .. } if (1..=19).contains(&level) => Ok(Codec::Zstd { level }),
+            Codec::Zstd { .. } => bad("use 1 (fast) to 19 (small)"),
+            Codec::None => bad("it has no levels, leave it out"),
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Codec::Gzip { level } | Codec::Zstd { level } => write!(f, "{}:{level}", self.name()),
+            Codec::None => f.write_str("none"),
+        }
+    }
+}
+
+impl FromStr for Codec {
+    type Err = Error;
+
+    /// `gzip`, `zstd`, `none`, and with a level `gzip:9`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level)),
+            None => (text, None),
+        };
+        let codec = match name {
+            "gzip" => Codec::default(),
+            "zstd" => Codec::Zstd { level: 3 },
+            "none" => Codec::None,
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("no codec {name:?}; use gzip, zstd or none"),
+                ));
+            }
+        };
+        match level.map(str::parse) {
+            None => Ok(codec),
+            Some(Ok(level)) => codec.with_level(level),
+            Some(Err(_)) => {
+                Err(Error::new(ErrorKind::InvalidInput, format!("the level in {text:?} is not a number")))
+            }
+        }
+    }
+}

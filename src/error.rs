@@ -1,0 +1,265 @@
+//! One error type for the whole crate: a coarse [`ErrorKind`] to act on, and one line that says what to do.
+
+use std::{fmt, io, time::Duration};
+
+use crate::Key;
+
+/// `Result` with persist's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a caller would act differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no snapshot under this key (or no such bucket).
+    NotFound,
+    /// `PutMode::Create` found a snapshot under the key.
+    AlreadyExists,
+    /// Somebody else was faster: the version that was expected is no longer the current one.
+    Conflict,
+    /// A conditional read found the version that the caller already has.
+    NotModified,
+    /// No valid credentials.
+    Unauthenticated,
+    /// Valid credentials without the permission.
+    AccessDenied,
+    /// A setting is missing, unknown or contradicts another one.
+    InvalidConfig,
+    /// An argument cannot be used: a key, a range, a value.
+    InvalidInput,
+    /// The backend, or this build of the crate, cannot do it.
+    Unsupported,
+    /// The service asks for fewer requests.
+    RateLimited,
+    /// The service cannot be reached or failed.
+    Unavailable,
+    /// No answer within the configured time.
+    Timeout,
+    /// Stored bytes are not what was saved.
+    Corrupt,
+    /// The operating system refused: disk full, permissions, a closed pipe.
+    Io,
+    /// A bug in persist: please report it.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The kind's name in lower-case with underscores, as the CLI prints it in JSON and metrics label it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::AlreadyExists => "already_exists",
+            ErrorKind::Conflict => "conflict",
+            ErrorKind::NotModified => "not_modified",
+            ErrorKind::Unauthenticated => "unauthenticated",
+            ErrorKind::AccessDenied => "access_denied",
+            ErrorKind::InvalidConfig => "invalid_config",
+            ErrorKind::InvalidInput => "invalid_input",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::Io => "io",
+            ErrorKind::Internal => "internal",
+        }
+    }
+
+    /// Whether errors of this kind pass by themselves, unless the error says otherwise.
+    fn passes(self) -> bool {
+        matches!(self, ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error of persist.
+///
+/// Its `Display` is one line in lower case that names what was wrong and, where there is one, the fix;
+/// the cause stays in [`source`](std::error::Error::source). No error ever contains a secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{repr}")]
+pub struct Error {
+    repr: Box<Repr>,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+#[derive(Debug)]
+struct Repr {
+    kind: ErrorKind,
+    message: String,
+    retryable: bool,
+    operation: Option<&'static str>,
+    backend: Option<&'static str>,
+    key: Option<Key>,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Repr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(backend) = self.backend {
+            write!(f, "{backend}: ")?;
+        }
+        match (self.operation, &self.key) {
+            (Some(operation), Some(key)) => write!(f, "{operation} {key:?}: ")?,
+            (Some(operation), None) => write!(f, "{operation}: ")?,
+            (None, Some(key)) => write!(f, "{key:?}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.message)?;
+        match &self.request_id {
+            Some(id) => write!(f, " (request id {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// An error of `kind`; `message` is a lower-case sentence without a full stop that says what to do.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let repr = Repr {
+            kind,
+            message: message.into(),
+            retryable: kind.passes(),
+            operation: None,
+            backend: None,
+            key: None,
+            request_id: None,
+            retry_after: None,
+        };
+        Error { repr: Box::new(repr), source: None }
+    }
+
+    /// The cause, which `Display` leaves out.
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The operation that failed; the innermost one that was named stays.
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.repr.operation.get_or_insert(operation);
+        self
+    }
+
+    /// The backend that failed; the innermost one that was named stays.
+    pub fn with_backend(mut self, backend: &'static str) -> Self {
+        self.repr.backend.get_or_insert(backend);
+        self
+    }
+
+    /// The key, as the caller named it: an outer layer's name for it replaces an inner one.
+    pub fn with_key(mut self, key: &Key) -> Self {
+        self.repr.key = Some(key.clone());
+        self
+    }
+
+    /// The service's name for the request, for its support.
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.repr.request_id = Some(id.into());
+        self
+    }
+
+    /// How long the service asked to wait (HTTP `Retry-After`, RFC 9110 section 10.2.3).
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.repr.retry_after = Some(delay);
+        self
+    }
+
+    /// Overrides whether a later attempt may succeed.
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.repr.retryable = retryable;
+        self
+    }
+
+    /// What went wrong, to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.repr.kind
+    }
+
+    /// Whether the same call may succeed later. persist has already retried when this reaches a caller.
+    pub fn retryable(&self) -> bool {
+        self.repr.retryable
+    }
+
+    /// The operation that failed.
+    pub fn operation(&self) -> Option<&'static str> {
+        self.repr.operation
+    }
+
+    /// The backend that failed: `local`, `s3`, `gcs` and so on.
+    pub fn backend(&self) -> Option<&'static str> {
+        self.repr.backend
+    }
+
+    /// The key in question.
+    pub fn key(&self) -> Option<&Key> {
+        self.repr.key.as_ref()
+    }
+
+    /// The service's name for the request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.repr.request_id.as_deref()
+    }
+
+    /// How long the service asked to wait before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.repr.retry_after
+    }
+
+    /// The message alone, without backend, operation, key and request id.
+    pub fn message(&self) -> &str {
+        &self.repr.message
+    }
+}
+
+/// The bridge from `std`: an [`Error`] that travelled inside an [`io::Error`] comes out as it was.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+            io::ErrorKind::TimedOut => ErrorKind::Timeout,
+            io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
+            _ => ErrorKind::Io,
+        };
+        match error.downcast::<Error>() {
+            Ok(inner) => inner,
+            Err(error) => Error::new(kind, error.to_string()).with_retryable(false).with_source(error),
+        }
+    }
+}
+
+/// The bridge to `std`, for `AsyncRead` and friends; [`From<io::Error>`] takes the [`Error`] out again.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
+            ErrorKind::AccessDenied | ErrorKind::Unauthenticated => io::ErrorKind::PermissionDenied,
+            ErrorKind::InvalidInput | ErrorKind::InvalidConfig => io::ErrorKind::InvalidInput,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            ErrorKind::Corrupt => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// So that functions can take `impl TryInto<Key>`, a [`Key`] itself included.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -1,0 +1,49 @@
+use std::{error::Error as _, io, time::Duration};
+
+use crate::{Error, ErrorKind, Key};
+
+#[test]
+fn one_line_names_backend_operation_key_and_request() {
+    let key = Key::new("agents/42").unwrap();
+    let error = Error::new(ErrorKind::AccessDenied, "no permission to write; grant s3:PutObject")
+        .with_source(io::Error::other("403"))
+        .with_backend("s3")
+        .with_operation("put")
+        .with_key(&key)
+        .with_request_id("R1");
+    assert_eq!(
+        error.to_string(),
+        r#"s3: put "agents/42": no permission to write; grant s3:PutObject (request id R1)"#
+    );
+    assert_eq!(error.source().unwrap().to_string(), "403");
+}
+
+#[test]
+fn survives_the_way_through_io_error() {
+    let error =
+        Error::new(ErrorKind::Corrupt, "bad").with_backend("local").with_retry_after(Duration::from_secs(3));
+    let io: io::Error = error.into();
+    assert_eq!(io.kind(), io::ErrorKind::InvalidData);
+    let back = Error::from(io);
+    assert_eq!((back.kind(), back.backend()), (ErrorKind::Corrupt, Some("local")));
+    assert_eq!(back.retry_after(), Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn innermost_operation_and_outermost_key_win() {
+    let (inner, outer) = (Key::new("ns/a").unwrap(), Key::new("a").unwrap());
+    let error = Error::new(ErrorKind::NotFound, "gone").with_operation("get").with_key(&inner);
+    let error = error.with_operation("load").with_key(&outer);
+    assert_eq!(error.to_string(), r#"get "a": gone"#);
+}
+
+#[test]
+fn only_passing_kinds_are_retryable_by_default() {
+    for kind in [ErrorKind::RateLimited, ErrorKind::Unavailable, ErrorKind::Timeout] {
+        assert!(Error::new(kind, "x").retryable(), "{kind}");
+    }
+    for kind in [ErrorKind::NotFound, ErrorKind::Conflict, ErrorKind::Corrupt, ErrorKind::Io] {
+        assert!(!Error::new(kind, "x").retryable(), "{kind}");
+    }
+    assert!(!Error::new(ErrorKind::Timeout, "x").with_retryable(false).retryable());
+}

@@ -1,0 +1,287 @@
+//! What a caller may ask of each operation of the contract.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use crate::{Error, ErrorKind, Result, Tier, Version};
+
+/// When a `put` may take effect.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PutMode {
+    /// Always: the last writer wins.
+    #[default]
+    Overwrite,
+    /// Only if the key is free; else `AlreadyExists`.
+    Create,
+    /// Only if this is still the key's version; else `Conflict`, also when the key is gone.
+    Replace(Version),
+}
+
+/// Options of [`put`](crate::SnapshotAdapter::put).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PutOptions {
+    /// When it may take effect.
+    pub mode: PutMode,
+    /// The media type; `application/octet-stream` where a service wants one and none is given.
+    pub content_type: Option<String>,
+    /// Key-value pairs to keep with the object. Names: 1 to 64 of `a-z`, `0-9` and `-`; values: printable ASCII;
+    /// 2,048 bytes in all (S3's limit), see [`check_metadata`].
+    pub metadata: BTreeMap<String, String>,
+    /// Tags for the service's own rules, at most 10; `Unsupported` on backends without
+    /// [`Capabilities::tags`](crate::Capabilities::tags).
+    pub tags: BTreeMap<String, String>,
+    /// The storage tier; `Unsupported` on backends without [`Capabilities::tiers`](crate::Capabilities::tiers).
+    pub tier: Option<Tier>,
+}
+
+impl PutOptions {
+    /// Overwrite, nothing else.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When it may take effect.
+    pub fn mode(mut self, mode: PutMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Only if the key is free.
+    pub fn create(self) -> Self {
+        self.mode(PutMode::Create)
+    }
+
+    /// Only if `version` is still current.
+    pub fn replace(self, version: Version) -> Self {
+        self.mode(PutMode::Replace(version))
+    }
+
+    /// The media type.
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.content_type = Some(media_type.into());
+        self
+    }
+
+    /// Adds a key-value pair.
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a tag.
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(name.into(), value.into());
+        self
+    }
+
+    /// The storage tier.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+}
+
+/// Checks metadata and tags against the limits that hold on every backend. Adapters call it first thing in `put`.
+///
+/// # Errors
+/// `InvalidInput` that names the pair and the limit.
+pub fn check_metadata(options: &PutOptions) -> Result<()> {
+    let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
+    let mut total = 0;
+    for (name, value) in &options.metadata {
+        if name.is_empty()
+            || name.len() > 64
+            || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        {
+            return bad(format!("metadata name {name:?}: use 1 to 64 characters of a-z, 0-9 and `-`"));
+        }
+        if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
+            return bad(format!(
+                "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
+            ));
+        }
+        total += name.len() + value.len();
+    }
+    if total > 2048 {
+        return bad(format!(
+            "metadata: {total} bytes in all, the limit is 2048; put it into the state instead"
+        ));
+    }
+    if options.tags.len() > 10 {
+        return bad(format!("tags: {} of them, the limit is 10", options.tags.len()));
+    }
+    for (name, value) in &options.tags {
+        let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
+        if name.is_empty()
+            || name.chars().count() > 128
+            || value.chars().count() > 256
+            || odd(name)
+            || odd(value)
+        {
+            return bad(format!(
+                "tag {name:?}: names have 1 to 128 and values up to 256 letters, digits, spaces and `+-=._:/@`"
+            ));
+        }
+    }
+    match &options.content_type {
+        Some(text)
+            if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
+        {
+            bad(format!("content type {text:?}: use a media type such as application/json"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A part of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// `length` bytes from `start`; fewer where the object ends before.
+    Bounded {
+        /// The first byte.
+        start: u64,
+        /// How many bytes, at least 1.
+        length: u64,
+    },
+    /// Everything from this byte on.
+    From(u64),
+    /// The last bytes, or all where the object is shorter.
+    Last(u64),
+}
+
+impl ByteRange {
+    /// Which bytes of an object of `size` bytes it means.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty range and for one that starts at or behind the end (HTTP 416).
+    pub fn resolve(self, size: u64) -> Result<Range<u64>> {
+        let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
+        let (start, end) = match self {
+            ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0) => {
+                return bad("an empty range cannot be read; ask for at least one byte".into());
+            }
+            ByteRange::Bounded { start, length } => (start, start.saturating_add(length).min(size)),
+            ByteRange::From(start) => (start, size),
+            ByteRange::Last(length) => (size.saturating_sub(length), size),
+        };
+        if start >= size {
+            return bad(format!("the range starts at byte {start}, the object has {size} bytes"));
+        }
+        Ok(start..end)
+    }
+
+    /// The value of an HTTP `Range` header (RFC 9110 section 14.1.2).
+    pub fn to_header(self) -> String {
+        match self {
+            ByteRange::Bounded { start, length } => {
+                format!("bytes={start}-{}", start.saturating_add(length).saturating_sub(1))
+            }
+            ByteRange::From(start) => format!("bytes={start}-"),
+            ByteRange::Last(length) => format!("bytes=-{length}"),
+        }
+    }
+}
+
+/// Options of [`get`](crate::SnapshotAdapter::get).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct GetOptions {
+    /// Only these bytes.
+    pub range: Option<ByteRange>,
+    /// Only this version; else `Conflict`.
+    pub if_version: Option<Version>,
+    /// Only if the version is another one; else `NotModified`.
+    pub if_not_version: Option<Version>,
+}
+
+impl GetOptions {
+    /// The whole object, whatever its version.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only these bytes.
+    pub fn range(mut self, range: ByteRange) -> Self {
+        self.range = Some(range);
+        self
+    }
+
+    /// Only this version.
+    pub fn if_version(mut self, version: Version) -> Self {
+        self.if_version = Some(version);
+        self
+    }
+
+    /// Only another version.
+    pub fn if_not_version(mut self, version: Version) -> Self {
+        self.if_not_version = Some(version);
+        self
+    }
+}
+
+/// Options of [`delete`](crate::SnapshotAdapter::delete).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DeleteOptions {
+    /// Only this version; else `Conflict`. `Unsupported` on backends without
+    /// [`Capabilities::conditional_delete`](crate::Capabilities::conditional_delete).
+    pub if_version: Option<Version>,
+}
+
+impl DeleteOptions {
+    /// Whatever is there.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only this version.
+    pub fn if_version(mut self, version: Version) -> Self {
+        self.if_version = Some(version);
+        self
+    }
+}
+
+/// Options of [`list`](crate::SnapshotAdapter::list).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// Only keys that start with this text, which need not end at a `/`. Empty: all.
+    pub prefix: String,
+    /// Only names that come after this text in byte order.
+    pub start_after: Option<String>,
+    /// At most so many rows.
+    pub limit: Option<usize>,
+    /// Roll up what lies behind the next `/` after `prefix` into one [`ListEntry::Prefix`](crate::ListEntry::Prefix).
+    pub delimiter: bool,
+}
+
+impl ListOptions {
+    /// Everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only keys that start with `prefix`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Only names behind `name`.
+    pub fn start_after(mut self, name: impl Into<String>) -> Self {
+        self.start_after = Some(name.into());
+        self
+    }
+
+    /// At most `limit` rows.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// One level only, as in a folder view.
+    pub fn delimiter(mut self) -> Self {
+        self.delimiter = true;
+        self
+    }
+}

@@ -1,0 +1,160 @@
+//! The one retry loop, and the only file that names the crate `backoff` (see `docs/adr/0002-backoff.md`).
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use backoff::backoff::Backoff;
+use tokio::time::Instant;
+
+use crate::{Error, Result};
+
+/// How an adapter retries what may pass by itself. Plain data; the defaults suit a service in the same region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// Attempts in all, the first one included. 1 turns retries off.
+    pub max_attempts: u32,
+    /// Upper bound of the first random delay; it doubles with each attempt (full jitter: from 0 to the bound).
+    pub initial_delay: Duration,
+    /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
+    pub max_delay: Duration,
+    /// After this long, counted from the last progress, no further attempt is started.
+    pub deadline: Duration,
+}
+
+impl Default for RetryConfig {
+    /// 8 attempts, 0.25 s doubling to at most 20 s, 120 s in all.
+    fn default() -> Self {
+        RetryConfig {
+            max_attempts: 8,
+            initial_delay: Duration::from_millis(250),
+            max_delay: Duration::from_secs(20),
+            deadline: Duration::from_secs(120),
+        }
+    }
+}
+
+impl RetryConfig {
+    /// A single attempt.
+    pub fn none() -> Self {
+        RetryConfig { max_attempts: 1, ..Self::default() }
+    }
+
+    /// A fresh count of attempts for one operation, or for one stretch without progress.
+    pub fn start(&self) -> Retries<'_> {
+        // `backoff` spreads a delay by ± factor, so half the bound with factor 1 is full jitter: 0 to the bound.
+        let delays = backoff::ExponentialBackoffBuilder::new()
+            .with_initial_interval(self.initial_delay / 2)
+            .with_max_interval(self.max_delay / 2)
+            .with_multiplier(2.0)
+            .with_randomization_factor(1.0)
+            .with_max_elapsed_time(None)
+            .build();
+        Retries { config: self, delays, attempts: 0, started: Instant::now() }
+    }
+}
+
+/// The attempts of one operation.
+#[derive(Debug)]
+pub struct Retries<'a> {
+    config: &'a RetryConfig,
+    delays: backoff::ExponentialBackoff,
+    attempts: u32,
+    started: Instant,
+}
+
+impl Retries<'_> {
+    /// How many attempts have failed.
+    pub fn failed(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Waits before the next attempt after `error`, or gives the error back when there is to be none: it is not retryable,
+    /// attempts or time are used up, the service asks for a longer wait than is left, or the shared budget is empty.
+    pub async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
+        self.attempts += 1;
+        if !error.retryable() || self.attempts >= self.config.max_attempts {
+            return Err(error);
+        }
+        let asked = error.retry_after().unwrap_or_default();
+        let delay = self.delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
+        let in_time = self.started.elapsed() + delay < self.config.deadline && asked <= self.config.max_delay;
+        if !in_time || !budget.take() {
+            return Err(error);
+        }
+        tracing::warn!(
+            attempt = self.attempts,
+            kind = %error.kind(),
+            operation = error.operation(),
+            backend = error.backend(),
+            delay_ms = delay.as_millis() as u64,
+            "retrying"
+        );
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+/// How many retries all operations of one client may make together, so that an outage is not answered with a storm.
+///
+/// A retry costs one token, a success gives half a token back (kept in halves).
+#[derive(Debug)]
+pub struct RetryBudget {
+    halves: AtomicI64,
+    capacity: i64,
+}
+
+impl Default for RetryBudget {
+    /// 100 retries.
+    fn default() -> Self {
+        RetryBudget::new(100)
+    }
+}
+
+impl RetryBudget {
+    /// A budget of `tokens` retries.
+    pub fn new(tokens: u32) -> Self {
+        let capacity = i64::from(tokens) * 2;
+        RetryBudget { halves: AtomicI64::new(capacity), capacity }
+    }
+
+    fn take(&self) -> bool {
+        self.halves
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |halves| (halves >= 2).then(|| halves - 2))
+            .is_ok()
+    }
+
+    fn give_back(&self) {
+        let _ = self.halves.try_update(Ordering::Relaxed, Ordering::Relaxed, |halves| {
+            (halves < self.capacity).then(|| halves + 1)
+        });
+    }
+}
+
+/// Runs `attempt` until it succeeds or is not to be tried again. It gets the number of failed attempts so far, because from the second
+/// one on an `AlreadyExists` may be the writer's own earlier success.
+pub async fn retry<T, F>(
+    config: &RetryConfig,
+    budget: &RetryBudget,
+    mut attempt: impl FnMut(u32) -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut retries = config.start();
+    loop {
+        match attempt(retries.failed()).await {
+            Ok(value) => {
+                budget.give_back();
+                return Ok(value);
+            }
+            Err(error) => retries.wait(error, budget).await?,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

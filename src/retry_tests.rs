@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{RetryBudget, RetryConfig, retry};
+use crate::{Error, ErrorKind, Result};
+
+fn failing(kind: ErrorKind) -> Error {
+    Error::new(kind, "scripted")
+}
+
+/// Runs with the given failures, then success; returns the outcome, the attempts and the virtual time.
+async fn run(config: &RetryConfig, failures: u32, error: fn() -> Error) -> (Result<()>, u32, Duration) {
+    let (started, budget, mut attempts) = (Instant::now(), RetryBudget::default(), 0);
+    let outcome = retry(config, &budget, |failed| {
+        assert_eq!(failed, attempts);
+        attempts += 1;
+        let fail = attempts <= failures;
+        async move { if fail { Err(error()) } else { Ok(()) } }
+    })
+    .await;
+    (outcome, attempts, started.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn carries_what_passes() {
+    let (outcome, attempts, _) = run(&RetryConfig::default(), 7, || failing(ErrorKind::Unavailable)).await;
+    assert!(outcome.is_ok());
+    assert_eq!(attempts, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stops_at_the_last_attempt_and_at_once_for_what_stays() {
+    let (outcome, attempts, _) = run(&RetryConfig::default(), 99, || failing(ErrorKind::Unavailable)).await;
+    assert_eq!((outcome.unwrap_err().kind(), attempts), (ErrorKind::Unavailable, 8));
+    let (outcome, attempts, elapsed) =
+        run(&RetryConfig::default(), 99, || failing(ErrorKind::AccessDenied)).await;
+    assert_eq!(
+        (outcome.unwrap_err().kind(), attempts, elapsed),
+        (ErrorKind::AccessDenied, 1, Duration::ZERO)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_stay_under_doubling_bounds() {
+    let config = RetryConfig { max_attempts: 6, ..RetryConfig::default() };
+    for _ in 0..50 {
+        let (_, _, elapsed) = run(&config, 5, || failing(ErrorKind::RateLimited)).await;
+        assert!(elapsed <= Duration::from_millis(250 + 500 + 1000 + 2000 + 4000 + 10), "{elapsed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_as_long_as_the_service_asks_but_not_past_the_deadline() {
+    let (outcome, _, elapsed) = run(&RetryConfig::default(), 1, || {
+        failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(7))
+    })
+    .await;
+    assert!(outcome.is_ok() && elapsed >= Duration::from_secs(7), "{elapsed:?}");
+    let (outcome, attempts, _) = run(&RetryConfig::default(), 1, || {
+        failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(900))
+    })
+    .await;
+    assert!(outcome.is_err() && attempts == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_empties_the_shared_budget() {
+    let (config, budget) = (RetryConfig::default(), RetryBudget::new(10));
+    let mut attempts = 0;
+    for _ in 0..20 {
+        let _ = retry(&config, &budget, |_| {
+            attempts += 1;
+            async { Err::<(), _>(failing(ErrorKind::Unavailable)) }
+        })
+        .await;
+    }
+    assert_eq!(attempts, 20 + 10, "20 first attempts, 10 retries");
+}

@@ -1,0 +1,58 @@
+//! Cuts a body into parts that can be sent again.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{Body, Result};
+
+/// A body in parts of a size that the caller picks for each: every part but the last has exactly that size, and all are
+/// contiguous `Bytes`, so that a retry sends the same part again and never rewinds the source.
+#[derive(Debug)]
+pub struct Parts {
+    body: Body,
+    rest: Bytes,
+    ended: bool,
+}
+
+impl Parts {
+    /// The parts of `body`.
+    pub fn new(body: Body) -> Self {
+        Parts { body, rest: Bytes::new(), ended: false }
+    }
+
+    /// The next part and whether it is the last one. Only the last may be shorter than `size`; an empty body is one empty last part.
+    ///
+    /// # Errors
+    /// What the body fails with.
+    pub async fn next(&mut self, size: usize) -> Result<(Bytes, bool)> {
+        let mut part = self.take(size);
+        if part.len() < size && !self.ended {
+            let mut grown = BytesMut::with_capacity(
+                self.body.len().map_or(size, |len| size.min(part.len() + len as usize)),
+            );
+            grown.extend_from_slice(&part);
+            while grown.len() < size && self.fill().await? {
+                let more = self.take(size - grown.len());
+                grown.extend_from_slice(&more);
+            }
+            part = grown.freeze();
+        }
+        // Look one chunk ahead: only then is it known whether a full part is the last one.
+        let last = self.rest.is_empty() && !self.fill().await?;
+        Ok((part, last))
+    }
+
+    fn take(&mut self, most: usize) -> Bytes {
+        self.rest.split_to(self.rest.len().min(most))
+    }
+
+    /// Fetches the next chunk into `rest`; false at the end.
+    async fn fill(&mut self) -> Result<bool> {
+        if !self.ended {
+            match self.body.chunk().await? {
+                Some(chunk) => self.rest = chunk,
+                None => self.ended = true,
+            }
+        }
+        Ok(!self.ended)
+    }
+}

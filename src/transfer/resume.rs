@@ -1,0 +1,80 @@
+//! A download that goes on where it broke off.
+
+use std::{future::Future, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::stream::try_unfold;
+
+use crate::{Body, Error, ErrorKind, Result, RetryConfig, retry::RetryBudget};
+
+/// The bytes `range` of one version of an object, beginning with `body`, an answer that is already open (or `None`).
+///
+/// `fetch` opens the same version from another offset on; it must fail with `Conflict` when that version is gone. A retryable error in
+/// mid-body, and a body that ends too early, make a new request for the rest. Every stretch that brought bytes starts with
+/// a full count of attempts, so that a long download over a bad line is limited by progress and not by length.
+pub fn resuming<F, Fut>(
+    range: Range<u64>,
+    body: Option<Body>,
+    config: RetryConfig,
+    budget: Arc<RetryBudget>,
+    fetch: F,
+) -> Body
+where
+    F: Fn(Range<u64>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Body>> + Send + 'static,
+{
+    let len = range.end - range.start;
+    let state = Download { range, body, config, budget, fetch };
+    let stream =
+        try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|chunk| (chunk, state))) });
+    Body::from_stream(stream).with_len(len)
+}
+
+struct Download<F> {
+    range: Range<u64>,
+    body: Option<Body>,
+    config: RetryConfig,
+    budget: Arc<RetryBudget>,
+    fetch: F,
+}
+
+impl<F, Fut> Download<F>
+where
+    F: Fn(Range<u64>) -> Fut,
+    Fut: Future<Output = Result<Body>>,
+{
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let config = self.config.clone();
+        let mut retries = config.start();
+        loop {
+            if self.range.is_empty() {
+                return Ok(None);
+            }
+            match self.attempt().await {
+                Ok(chunk) if chunk.len() as u64 > self.range.end - self.range.start => {
+                    return Err(Error::new(
+                        ErrorKind::Corrupt,
+                        "the service sent more bytes than the object has",
+                    ));
+                }
+                Ok(chunk) => {
+                    self.range.start += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                Err(error) => {
+                    self.body = None;
+                    retries.wait(error, &self.budget).await?;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Bytes> {
+        let body = match &mut self.body {
+            Some(body) => body,
+            empty => empty.insert((self.fetch)(self.range.clone()).await?),
+        };
+        let cut = || Error::new(ErrorKind::Unavailable, "the service ended the body too early");
+        body.chunk().await?.ok_or_else(cut)
+    }
+}

@@ -1,0 +1,113 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use proptest::prelude::*;
+
+use super::{Parts, in_parallel, resuming};
+use crate::{Body, Error, ErrorKind, RetryConfig};
+
+fn data(len: usize) -> Bytes {
+    (0..len).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+fn chunked(bytes: &Bytes, sizes: &[usize]) -> Body {
+    let (mut rest, mut chunks, mut sizes) = (bytes.clone(), Vec::new(), sizes.iter().cycle());
+    while !rest.is_empty() {
+        let size = sizes.next().copied().unwrap_or(1).max(1).min(rest.len());
+        chunks.push(Ok(rest.split_to(size)));
+    }
+    Body::from_stream(stream::iter(chunks))
+}
+
+proptest! {
+    #[test]
+    fn parts_are_full_but_the_last(len in 0usize..400, sizes in prop::collection::vec(1usize..50, 1..5), size in 1usize..60) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let bytes = data(len);
+        for body in [chunked(&bytes, &sizes), Body::from(bytes.clone())] {
+            let mut parts = Parts::new(body);
+            let mut all = Vec::new();
+            loop {
+                let (part, last) = runtime.block_on(parts.next(size)).unwrap();
+                all.extend_from_slice(&part);
+                prop_assert!(last || part.len() == size);
+                prop_assert!(!last || !part.is_empty() || len == 0);
+                if last { break }
+            }
+            prop_assert_eq!(&all, &bytes);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn resumes_where_it_broke_off() {
+    let (bytes, requests) = (data(1000), Arc::new(AtomicUsize::new(0)));
+    let (source, count) = (bytes.clone(), requests.clone());
+    // Every answer brings 100 bytes, then breaks or ends: ten requests, more than the attempts that one stretch has.
+    let body = resuming(
+        0..1000,
+        None,
+        RetryConfig { max_attempts: 2, ..Default::default() },
+        Default::default(),
+        move |range| {
+            let n = count.fetch_add(1, Ordering::Relaxed);
+            let piece =
+                source.slice(range.start as usize..(range.start as usize + 100).min(range.end as usize));
+            async move {
+                let broken = Err(Error::new(ErrorKind::Unavailable, "reset"));
+                Ok(Body::from_stream(stream::iter(if n % 2 == 0 {
+                    vec![Ok(piece), broken]
+                } else {
+                    vec![Ok(piece)]
+                })))
+            }
+        },
+    );
+    assert_eq!(body.collect(1000).await.unwrap(), bytes);
+    assert_eq!(requests.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_version_ends_the_download() {
+    let first =
+        Body::from_stream(stream::iter([Ok(data(10)), Err(Error::new(ErrorKind::Unavailable, "reset"))]));
+    let body = resuming(0..100, Some(first), RetryConfig::default(), Default::default(), |_| async {
+        Err(Error::new(ErrorKind::Conflict, "the object was replaced"))
+    });
+    assert_eq!(body.collect(100).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_bytes_are_corrupt() {
+    let body =
+        resuming(0..5, Some(Body::from(data(6))), RetryConfig::default(), Default::default(), |_| async {
+            Ok(Body::empty())
+        });
+    assert_eq!(body.collect(100).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_come_in_order_and_no_more_than_the_window() {
+    let bytes = data(1000);
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (source, running2, most2) = (bytes.clone(), running, most.clone());
+    let body = in_parallel(3..1000, 64, 4, move |range| {
+        let (running, most) = (running2.clone(), most2.clone());
+        let piece = source.slice(range.start as usize..range.end as usize);
+        async move {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(1000 - range.start)).await; // later pieces finish first
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(Body::from(piece))
+        }
+    });
+    assert_eq!(body.collect(1000).await.unwrap(), bytes.slice(3..));
+    assert_eq!(most.load(Ordering::SeqCst), 4);
+}
