@@ -97,7 +97,10 @@ async fn scene() -> Result<(), Box<dyn Error>> {
     let state: State = store.load_json(KEY).await?;
     assert_eq!(state.step, STEPS);
     assert!(state.messages.iter().zip(1..).all(|(message, step)| message.content == think(step).content));
-    println!("\nAll {STEPS} steps are there, none twice. The file is an ordinary .gz of {} bytes:", path.metadata()?.len());
+    println!(
+        "\nAll {STEPS} steps are there, none twice. The file is an ordinary .gz of {} bytes:",
+        path.metadata()?.len()
+    );
     println!("  gunzip -c {KEY} | head -c 80");
     println!("  {}…", String::from_utf8_lossy(&store.load(KEY).await?[..78]));
     Ok(())
@@ -110,7 +113,8 @@ fn start(folder: &Path) -> Result<Child, Box<dyn Error>> {
 /// What an agent says at a step: deterministic, so that the end can be checked.
 fn think(step: u64) -> Message {
     const WORDS: [&str; 12] = [
-        "search", "the", "customer", "order", "refund", "policy", "shows", "that", "we", "can", "book", "tomorrow",
+        "search", "the", "customer", "order", "refund", "policy", "shows", "that", "we", "can", "book",
+        "tomorrow",
     ];
     let (mut seed, mut content) = (step.wrapping_mul(0x9e37_79b9_7f4a_7c15), format!("step {step}:"));
     for _ in 0..60 {

@@ -1,7 +1,11 @@
 //! How a state becomes the bytes of a snapshot and back.
 
 mod digest;
+// Sessions keep their commits in frames; the streaming codec shares its parts.
+#[allow(dead_code)]
+pub(crate) mod frame;
 mod limits;
+mod segment;
 
 pub use digest::Digest;
 pub use limits::Limits;
@@ -13,6 +17,11 @@ pub(crate) use serial::{Summary, decode, encode};
 use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind, Result};
+
+/// The error for stored bytes that are not what was saved.
+fn corrupt(what: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the snapshot is damaged: {what}; restore an older one or a copy"))
+}
 
 /// The form in which `save` writes a snapshot. `load` needs no such choice: it detects the form by content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

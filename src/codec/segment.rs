@@ -1,0 +1,121 @@
+//! One segment: raw bytes to independent deflate data and back. Synchronous; the callers bring the threads.
+
+use std::sync::{Mutex, MutexGuard};
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::corrupt;
+use crate::{Error, ErrorKind, Result};
+
+/// What the index says about a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Length of the compressed bytes.
+    pub(super) stored_len: u32,
+    /// CRC-32 of the raw bytes.
+    pub(super) crc32: u32,
+    /// CRC-32C of the compressed bytes.
+    pub(super) crc32c: u32,
+}
+
+/// How many bytes longer than the raw segment the buffer for [`inflate`] must be: room in which data that gives too much shows,
+/// and in which the decoder's fast path works to the end.
+pub(super) const SLACK: usize = 512;
+
+/// How many idle compressors and decompressors are kept. One has 270 KB of tables, too much to set up afresh for a state of 8 KB.
+const IDLE: usize = 16;
+static COMPRESSORS: Mutex<Vec<(u8, Compress)>> = Mutex::new(Vec::new());
+static DECOMPRESSORS: Mutex<Vec<Decompress>> = Mutex::new(Vec::new());
+
+// A panic while the lock is held cannot leave the list half-changed: each change is a single push or remove.
+fn lock<T>(pool: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn give_back<T>(pool: &Mutex<Vec<T>>, idle: T) {
+    let mut pool = lock(pool);
+    if pool.len() < IDLE {
+        pool.push(idle);
+    }
+}
+
+fn compressor(level: u8) -> Compress {
+    let mut pool = lock(&COMPRESSORS);
+    let found = pool.iter().position(|(of, _)| *of == level);
+    match found.map(|at| pool.swap_remove(at)) {
+        Some((_, compress)) => compress,
+        None => Compress::new(Compression::new(level.into()), false),
+    }
+}
+
+/// Compresses the raw bytes `pieces`. The `last` segment ends the deflate stream, the others end on a byte border.
+pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Result<(Vec<u8>, Entry)> {
+    let failed = |error| Error::new(ErrorKind::Internal, "the compressor failed").with_source(error);
+    let mut compress = compressor(level);
+    compress.reset();
+    let mut crc32 = crc32fast::Hasher::new();
+    let raw_len: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+    let mut out = Vec::with_capacity(raw_len / 4 + 128);
+    for piece in pieces {
+        let mut rest = piece.as_ref();
+        crc32.update(rest);
+        while !rest.is_empty() {
+            out.reserve(64);
+            let before = compress.total_in();
+            compress.compress_vec(rest, &mut out, FlushCompress::None).map_err(failed)?;
+            rest = &rest[(compress.total_in() - before) as usize..];
+        }
+    }
+    let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
+    loop {
+        out.reserve(64);
+        let status = compress.compress_vec(&[], &mut out, flush).map_err(failed)?;
+        // A sync flush is complete when it leaves room.
+        if status == Status::StreamEnd || (!last && out.len() < out.capacity()) {
+            break;
+        }
+    }
+    give_back(&COMPRESSORS, (level, compress));
+    let entry = Entry { stored_len: out.len() as u32, crc32: crc32.finalize(), crc32c: crc32c::crc32c(&out) };
+    Ok((out, entry))
+}
+
+/// Decompresses a segment into the front of `out`, which must be [`SLACK`] longer than the raw segment, and checks all that `entry` says.
+pub(super) fn inflate<P: AsRef<[u8]>>(pieces: &[P], entry: &Entry, last: bool, out: &mut [u8]) -> Result<()> {
+    let raw_len = out.len() - SLACK;
+    let crc = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece.as_ref()));
+    if crc != entry.crc32c {
+        return Err(corrupt("the checksum of its compressed bytes is wrong"));
+    }
+    let mut decompress = lock(&DECOMPRESSORS).pop().unwrap_or_else(|| Decompress::new(false));
+    decompress.reset(false);
+    let mut ended = false;
+    for piece in pieces {
+        let mut rest = piece.as_ref();
+        while !rest.is_empty() && !ended {
+            let (read, written) = (decompress.total_in(), decompress.total_out());
+            let status = decompress
+                .decompress(rest, &mut out[written as usize..], FlushDecompress::None)
+                .map_err(|error| corrupt("its compressed bytes are not valid").with_source(error))?;
+            rest = &rest[(decompress.total_in() - read) as usize..];
+            ended = status == Status::StreamEnd;
+            if decompress.total_out() > raw_len as u64 {
+                return Err(corrupt("a segment is longer than the index says"));
+            }
+            if decompress.total_in() == read && decompress.total_out() == written && !ended {
+                return Err(corrupt("a segment does not end where the index says"));
+            }
+        }
+        if !rest.is_empty() {
+            return Err(corrupt("a segment does not end where the index says"));
+        }
+    }
+    if decompress.total_out() != raw_len as u64 || ended != last {
+        return Err(corrupt("a segment does not end where the index says"));
+    }
+    give_back(&DECOMPRESSORS, decompress);
+    if crc32fast::hash(&out[..raw_len]) != entry.crc32 {
+        return Err(corrupt("the checksum of its raw bytes is wrong"));
+    }
+    Ok(())
+}
