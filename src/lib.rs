@@ -12,6 +12,8 @@ mod meta;
 mod options;
 mod retry;
 mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transfer;
 
 pub use adapter::{Capabilities, SnapshotAdapter};

@@ -1,0 +1,17 @@
+//! The cases: each name says what the contract promises.
+
+mod broken;
+mod conditions;
+mod list;
+mod names;
+mod put;
+mod races;
+mod read;
+
+pub(super) use broken::*;
+pub(super) use conditions::*;
+pub(super) use list::*;
+pub(super) use names::*;
+pub(super) use put::*;
+pub(super) use races::*;
+pub(super) use read::*;
