@@ -14,6 +14,7 @@ mod retry;
 mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod sessions;
 pub mod transfer;
 
 pub use adapter::{Capabilities, SnapshotAdapter};

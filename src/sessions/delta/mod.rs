@@ -1,0 +1,27 @@
+//! What changed between two states, in bytes: pure functions, no storage, no waiting. `docs/delta.md` specifies the format.
+//!
+//! # Layout
+//! - [`copies`]: which bytes of a new state are bytes of its base; two such lists in a row compose into one
+//! - [`find`](Copies::find): finds them, by blocks of the base in a hash table
+//! - [`format`]: a delta as bytes and back
+//! - [`steps`](base_of): which earlier state a delta starts from
+//! - [`pieces`]: a keyframe and its deltas become a state, in one copy of its bytes
+
+mod copies;
+mod find;
+mod format;
+mod pieces;
+mod steps;
+
+pub(crate) use copies::Copies;
+pub(crate) use format::{Delta, decode};
+pub(crate) use pieces::materialize;
+pub(crate) use steps::base_of;
+
+/// The bytes of the delta that turns `base` into `new`. `level` is deflate's, 1 to 9.
+pub(crate) fn encode(base: &[u8], new: &[u8], level: u8) -> Vec<u8> {
+    format::encode(&Copies::find(base, new), new, level)
+}
+
+#[cfg(test)]
+mod tests;
