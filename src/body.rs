@@ -1,13 +1,21 @@
 //! The bytes of a snapshot on their way: a pull stream with an optional length.
 
-use std::{fmt, pin::Pin, task::Poll};
+use std::{
+    fmt,
+    io::{self, Read},
+    pin::Pin,
+    task::Poll,
+};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{BoxStream, try_unfold},
+};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Key, Result, buffers::Pool, threads};
 
 /// A stream of [`Bytes`] that is read once, by pulling, so that a slow reader slows the writer down.
 ///
@@ -37,6 +45,42 @@ impl Body {
     /// A reader, in chunks of 64 KiB.
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
         Body::from_stream(ReaderStream::with_capacity(reader, 64 * 1024).map_err(Error::from))
+    }
+
+    /// A blocking reader such as a file or standard input, in chunks of 1 MiB that are read on a thread of its own: no copy but the
+    /// system's. A read that does not return keeps that thread, also when the body is dropped.
+    pub fn from_blocking(reader: impl Read + Send + 'static) -> Self {
+        let start = (Some(reader), Pool::new(1024 * 1024));
+        Body::from_stream(try_unfold(start, |(reader, pool)| async move {
+            let Some(mut reader) = reader else { return Ok(None) };
+            let (reader, chunk, pool) = threads::run(move || {
+                let mut buffer = pool.take();
+                let mut filled = 0;
+                while filled < buffer.len() {
+                    match reader.read(&mut buffer[filled..]) {
+                        Ok(0) => return Ok((None, buffer.freeze(filled), pool)),
+                        Ok(read) => filled += read,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Ok((Some(reader), buffer.freeze(filled), pool))
+            })
+            .await?;
+            Ok(Some((chunk, (reader, pool))))
+        }))
+    }
+
+    /// The same bytes; errors say during which operation on which key they happened.
+    pub(crate) fn with_context(self, operation: &'static str, key: &Key) -> Self {
+        let (len, key) = (self.len, key.clone());
+        match self.inner {
+            Inner::Memory(_) => self,
+            Inner::Stream(stream) => {
+                let named = stream.map_err(move |error| error.with_operation(operation).with_key(&key));
+                Body { inner: Inner::Stream(named.boxed()), len }
+            }
+        }
     }
 
     /// States how many bytes will come. A body that then gives more or fewer ends with `InvalidInput`.
@@ -107,7 +151,7 @@ impl Body {
 
     /// The body as an `AsyncRead`.
     pub fn into_reader(self) -> impl AsyncRead + Send + Unpin {
-        StreamReader::new(self.map_err(std::io::Error::from))
+        StreamReader::new(self.map_err(io::Error::from))
     }
 }
 

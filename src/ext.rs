@@ -1,162 +1,23 @@
 //! What users call: save and load over any adapter.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+mod files;
+mod options;
+mod reader;
+
+use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
+
+pub use options::{LoadOptions, SaveOptions, Saved};
+pub use reader::SnapshotReader;
 
 use crate::{
-    Body, Codec, Digest, Error, ErrorKind, GetOptions, Key, Limits, ObjectMeta, PutMode, PutOptions, Result,
-    SnapshotAdapter, Version, codec,
+    Body, Description, Error, ErrorKind, GetOptions, Key, Limits, ObjectMeta, Result, SnapshotAdapter,
+    Version, codec,
 };
-
-/// Options of the `save` family.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct SaveOptions {
-    /// The form to write; by default what the deployment configured ([`Capabilities::codec`](crate::Capabilities::codec)).
-    pub codec: Option<Codec>,
-    /// Condition, metadata, tags and tier of the object.
-    pub put: PutOptions,
-}
-
-impl SaveOptions {
-    /// Overwrite, in the deployment's codec.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The form to write.
-    pub fn codec(mut self, codec: Codec) -> Self {
-        self.codec = Some(codec);
-        self
-    }
-
-    /// When the save may take effect.
-    pub fn mode(mut self, mode: PutMode) -> Self {
-        self.put.mode = mode;
-        self
-    }
-
-    /// Condition, metadata, tags and tier of the object.
-    pub fn put(mut self, put: PutOptions) -> Self {
-        self.put = put;
-        self
-    }
-}
-
-/// What a save did.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Saved {
-    /// The stored object; `meta.size` is its size after compression.
-    pub meta: ObjectMeta,
-    /// The state's size before compression, in bytes.
-    pub raw_size: u64,
-    /// The state's SHA-256.
-    pub digest: Digest,
-    /// The form that was written.
-    pub codec: Codec,
-}
-
-/// Options of the `load` family.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct LoadOptions {
-    /// The guard against decompression bombs.
-    pub limits: Limits,
-    /// Only this version; else `Conflict`.
-    pub if_version: Option<Version>,
-    /// Only another version; else `NotModified`.
-    pub if_not_version: Option<Version>,
-}
-
-impl LoadOptions {
-    /// Any version, default limits.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The guard against decompression bombs.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Only this version.
-    pub fn if_version(mut self, version: Version) -> Self {
-        self.if_version = Some(version);
-        self
-    }
-
-    /// Only another version.
-    pub fn if_not_version(mut self, version: Version) -> Self {
-        self.if_not_version = Some(version);
-        self
-    }
-}
-
-/// A snapshot being read: an `AsyncRead` of the state, or a `Stream` of its chunks.
-///
-/// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows at the end comes
-/// as an error in place of the end.
-#[derive(Debug)]
-pub struct SnapshotReader {
-    meta: ObjectMeta,
-    body: Body,
-    chunk: Bytes,
-}
-
-impl SnapshotReader {
-    /// The stored object's metadata.
-    pub fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-
-    /// The next chunk of the state, `None` at its verified end.
-    ///
-    /// # Errors
-    /// `Corrupt` for damage, `InvalidInput` where a limit is hit, and what the adapter fails with.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.try_next().await
-    }
-}
-
-impl Stream for SnapshotReader {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if !self.chunk.is_empty() {
-            return Poll::Ready(Some(Ok(std::mem::take(&mut self.chunk))));
-        }
-        Pin::new(&mut self.body).poll_next(cx)
-    }
-}
-
-impl AsyncRead for SnapshotReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        if self.chunk.is_empty() {
-            match std::task::ready!(Pin::new(&mut self.body).poll_next(cx)) {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-        let most = self.chunk.len().min(buf.remaining());
-        buf.put_slice(&self.chunk.split_to(most));
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
 ///
@@ -195,9 +56,14 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let codec = options.codec.unwrap_or(self.capabilities().codec);
         let mut put = options.put;
         put.content_type.get_or_insert_with(|| codec.content_type().into());
-        let (body, summary) = codec::encode(body, codec)?;
-        let meta = self.put(&key, body, put).await?;
-        let codec::Summary { raw_size, digest } = summary.get()?;
+        // A copied object's metadata may speak of another encoding.
+        codec::NAMES.iter().for_each(|name| drop(put.metadata.remove(*name)));
+        let encoded =
+            codec::encode(body, codec).await.map_err(|e| e.with_operation("save").with_key(&key))?;
+        put.metadata.extend(encoded.metadata.iter().map(|(name, value)| (name.to_string(), value.clone())));
+        let summary = encoded.summary();
+        let meta = self.put(&key, encoded.body, put).await?;
+        let codec::Summary { raw_size, digest } = summary()?;
         Ok(Saved { meta, raw_size, digest, codec })
     }
 
@@ -221,10 +87,64 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let key = key.into_key()?;
         let mut get = GetOptions::new();
         (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
-        let object = self.get(&key, get).await?;
-        let meta = object.meta.clone();
-        let body = codec::decode(object, options.limits).await.map_err(|error| error.with_key(&key))?;
-        Ok(SnapshotReader { meta, body, chunk: Bytes::new() })
+        let mut attempts = 1..=REPLACED;
+        loop {
+            let object = self.get(&key, get.clone()).await?;
+            let meta = object.meta.clone();
+            let body = codec::decode(self, &key, object, options.limits, options.verify_digest).await;
+            match body {
+                Ok(body) => return Ok(SnapshotReader::new(meta, body.with_context("load", &key))),
+                // A large snapshot is opened in two requests. If it was replaced between them, there is a newer one to load.
+                Err(error)
+                    if error.kind() == ErrorKind::Conflict
+                        && get.if_version.is_none()
+                        && attempts.next().is_some() => {}
+                Err(error) => return Err(error.with_operation("load").with_key(&key)),
+            }
+        }
+    }
+
+    /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec `gzip` only the segments of 1 MiB that hold
+    /// them are read.
+    async fn load_range<K: IntoKey>(&self, key: K, range: Range<u64>) -> Result<Bytes> {
+        let key = key.into_key()?;
+        let whole = range.end.saturating_sub(range.start);
+        let part =
+            async { codec::decode_range(self, &key, range, Limits::default()).await?.collect(whole).await };
+        part.await.map_err(|error| error.with_operation("load").with_key(&key))
+    }
+
+    /// What an object says about its state, from its first and last bytes.
+    async fn describe<K: IntoKey>(&self, key: K) -> Result<Description> {
+        let key = key.into_key()?;
+        codec::describe(self, &key).await.map_err(|error| error.with_operation("describe").with_key(&key))
+    }
+
+    /// Saves the file at `path`.
+    async fn upload<K: IntoKey>(&self, path: impl AsRef<Path> + Send, key: K) -> Result<Saved> {
+        let body = files::open(path.as_ref().to_owned()).await?;
+        self.save_body_with(body, key, SaveOptions::new()).await
+    }
+
+    /// Loads a state into the file at `path`, which is replaced in one step after every check has passed: a failed load leaves what was there.
+    async fn download<K: IntoKey>(&self, key: K, path: impl AsRef<Path> + Send) -> Result<ObjectMeta> {
+        let path = path.as_ref().to_owned();
+        files::store(self.load_stream(key).await?, path).await
+    }
+
+    /// [`download`](Self::download) unless `version` is still the current one; then `None`, and the file stays.
+    async fn download_if_newer<K: IntoKey>(
+        &self,
+        key: K,
+        path: impl AsRef<Path> + Send,
+        version: &Version,
+    ) -> Result<Option<ObjectMeta>> {
+        let path = path.as_ref().to_owned();
+        match self.load_stream_with(key, LoadOptions::new().if_not_version(version.clone())).await {
+            Ok(reader) => Ok(Some(files::store(reader, path).await?)),
+            Err(error) if error.kind() == ErrorKind::NotModified => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Saves a value as JSON.
@@ -258,6 +178,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         }
     }
 }
+
+/// How often a load starts again because the snapshot was replaced while it was opened.
+const REPLACED: u32 = 3;
 
 impl<A: SnapshotAdapter + ?Sized> SnapshotAdapterExt for A {}
 

@@ -3,6 +3,7 @@
 mod adapter;
 pub mod adapters;
 mod body;
+mod buffers;
 mod codec;
 pub mod config;
 mod error;
@@ -15,11 +16,12 @@ mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod sessions;
+mod threads;
 pub mod transfer;
 
 pub use adapter::{Capabilities, SnapshotAdapter};
 pub use body::Body;
-pub use codec::{Codec, Digest, Limits};
+pub use codec::{Codec, Description, Digest, Limits};
 pub use config::{GcsConfig, S3Config};
 pub use error::{Error, ErrorKind, Result};
 pub use ext::{IntoKey, LoadOptions, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};

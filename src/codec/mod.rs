@@ -1,18 +1,31 @@
 //! How a state becomes the bytes of a snapshot and back.
 
+mod decode;
+mod describe;
 mod digest;
+mod encode;
+mod foreign;
 // Sessions keep their commits in frames; the streaming codec shares its parts.
 #[allow(dead_code)]
 pub(crate) mod frame;
+mod indexed;
 mod limits;
+mod pieces;
+mod plain;
+mod range;
 mod segment;
+mod watch;
+mod zstd;
 
+pub use describe::Description;
 pub use digest::Digest;
 pub use limits::Limits;
 
-// A first, serial form: one thread of the blocking pool and whole states in memory.
-mod serial;
-pub(crate) use serial::{Summary, decode, encode};
+pub(crate) use decode::decode;
+pub(crate) use describe::describe;
+pub(crate) use encode::{Summary, encode};
+pub(crate) use plain::NAMES;
+pub(crate) use range::decode_range;
 
 use std::{fmt, str::FromStr};
 

@@ -1,6 +1,6 @@
 //! The index behind the data of an indexed gzip file: bytes as in `docs/format.md`, written and read here alone.
 
-use std::ops::Range;
+use std::{borrow::Borrow, ops::Range};
 
 use crate::codec::{Digest, corrupt, segment::Entry};
 use crate::{Error, ErrorKind, Result};
@@ -54,17 +54,38 @@ impl Segment {
     }
 }
 
+/// Iterates over the segments of an [`Index`].
+#[derive(Debug)]
+pub(in crate::codec) struct Segments<I> {
+    index: I,
+    next: usize,
+    offset: u64,
+}
+
+impl<I: Borrow<Index>> Iterator for Segments<I> {
+    type Item = Segment;
+
+    fn next(&mut self) -> Option<Segment> {
+        let index = self.index.borrow();
+        let entry = *index.entries.get(self.next)?;
+        let stored = self.offset..self.offset + u64::from(entry.stored_len);
+        let (number, size) = (self.next as u64, 1 << index.segment_bits);
+        let raw = number * size..((number + 1) * size).min(index.raw_size);
+        self.offset = stored.end;
+        self.next += 1;
+        Some(Segment { entry, stored, raw, last: self.next == index.entries.len() })
+    }
+}
+
 impl Index {
     /// The segments in order.
-    pub(in crate::codec) fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
-        let (mut offset, size) = (HEAD.len() as u64, 1 << self.segment_bits);
-        let count = self.entries.len() as u64;
-        self.entries.iter().zip(0u64..).map(move |(entry, number)| {
-            let stored = offset..offset + u64::from(entry.stored_len);
-            offset = stored.end;
-            let raw = number * size..((number + 1) * size).min(self.raw_size);
-            Segment { entry: *entry, stored, raw, last: number + 1 == count }
-        })
+    pub(in crate::codec) fn segments(&self) -> Segments<&Index> {
+        Segments { index: self, next: 0, offset: HEAD.len() as u64 }
+    }
+
+    /// The segments in order, for a stream that outlives the caller.
+    pub(in crate::codec) fn into_segments(self) -> Segments<Index> {
+        Segments { index: self, next: 0, offset: HEAD.len() as u64 }
     }
 
     /// The trailer of the data member: CRC-32 of the whole state, combined from those of the segments, and its size.

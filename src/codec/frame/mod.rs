@@ -4,6 +4,7 @@ mod index;
 
 use sha2::{Digest as _, Sha256};
 
+pub(super) use index::Segment;
 pub(crate) use index::{Extra, HEAD, Index, MARK, closing_len, parse};
 
 use super::{Digest, Limits, corrupt, segment};

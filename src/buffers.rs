@@ -1,0 +1,78 @@
+//! Buffers that are used again: fresh memory costs a page fault for every 4 KiB, which at gigabytes a second is most of the work.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+
+/// Buffers of one size, as many as are in use at once.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    size: usize,
+    idle: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Pool {
+    /// A pool of buffers of `size` bytes.
+    pub(crate) fn new(size: usize) -> Arc<Self> {
+        Arc::new(Pool { size, idle: Mutex::default() })
+    }
+
+    /// A buffer with any content.
+    pub(crate) fn take(self: &Arc<Self>) -> Buffer {
+        let idle = self.lock().pop();
+        Buffer { bytes: idle.unwrap_or_else(|| vec![0; self.size]), pool: self.clone() }
+    }
+
+    // A panic while the lock is held cannot leave the list half-changed: each change is a single push or pop.
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A buffer on loan.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    pool: Arc<Pool>,
+}
+
+impl Buffer {
+    /// Its first `len` bytes; it goes back to the pool with the last clone of them.
+    pub(crate) fn freeze(self, len: usize) -> Bytes {
+        Bytes::from_owner(Frozen { len: len.min(self.bytes.len()), buffer: self })
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.pool.lock().push(bytes);
+    }
+}
+
+struct Frozen {
+    buffer: Buffer,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Frozen {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer.bytes[..self.len]
+    }
+}

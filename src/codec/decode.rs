@@ -1,0 +1,63 @@
+//! A state on its way in: what kind of file it is shows in its first bytes.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Limits, corrupt, foreign, foreign::Format, frame, indexed, plain, zstd};
+use crate::{Body, Key, Object, ObjectMeta, Result, SnapshotAdapter};
+
+/// The kind of a file, from its first bytes and its metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Indexed,
+    Foreign(Format),
+    Plain,
+}
+
+impl Kind {
+    /// `head` has at least as many bytes as our own head, or is the whole file.
+    pub(super) fn of(head: &[u8], meta: &ObjectMeta) -> Result<Self> {
+        let shorter = head.len() < frame::HEAD.len();
+        Ok(match head {
+            _ if plain::is_plain(meta) => Kind::Plain,
+            // Also an empty object: an empty state is not stored as no bytes at all.
+            _ if shorter && frame::HEAD.starts_with(head) => return Err(corrupt("it was cut")),
+            _ if head.starts_with(frame::MARK) => Kind::Indexed,
+            [31, 139, ..] => Kind::Foreign(Format::Gzip),
+            _ if zstd::is_zstd(head) => Kind::Foreign(Format::Zstd),
+            _ => Kind::Plain,
+        })
+    }
+}
+
+/// The state in `object`, which is the whole object that `adapter` has under `key`. With `verify`, the SHA-256 that the file carries is compared too.
+///
+/// # Errors
+/// `Corrupt`, `InvalidInput` where `limits` are hit, `Unsupported`; here or at the end of the body. `Conflict` where the object was replaced before its index was
+/// read.
+pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
+    adapter: &A,
+    key: &Key,
+    object: Object,
+    limits: Limits,
+    verify: bool,
+) -> Result<Body> {
+    let Object { meta, mut body, .. } = object;
+    let first = head(&mut body).await?;
+    match Kind::of(&first, &meta)? {
+        Kind::Indexed => indexed::decode(adapter, key, &meta, first, body, limits, verify).await,
+        Kind::Foreign(format) => foreign::decode(format, first, body, limits, verify),
+        Kind::Plain => plain::decode(first, body, &meta, limits),
+    }
+}
+
+/// The first chunk, grown to the length of a head where the body has that many bytes.
+pub(super) async fn head(body: &mut Body) -> Result<Bytes> {
+    let mut first = body.chunk().await?.unwrap_or_default();
+    while first.len() < frame::HEAD.len() {
+        let Some(more) = body.chunk().await? else { break };
+        let mut joined = BytesMut::from(&first[..]);
+        joined.extend_from_slice(&more);
+        first = joined.freeze();
+    }
+    Ok(first)
+}

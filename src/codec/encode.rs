@@ -1,0 +1,212 @@
+//! A state on its way out: cut into segments that are hashed in order and compressed side by side.
+
+use std::sync::{
+    Arc, OnceLock,
+    mpsc::{Receiver, Sender, channel},
+};
+
+use bytes::Bytes;
+use futures_util::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{Codec, Digest, frame, frame::Index, pieces::Pieces, plain, segment, zstd};
+use crate::{Body, Error, ErrorKind, Result, threads};
+
+/// What is known of a state once it has been read to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Summary {
+    pub(crate) raw_size: u64,
+    pub(crate) digest: Digest,
+}
+
+/// An encoded state.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// What to store. In memory, hence with a length and ready for a single request, where the state has one segment.
+    pub(crate) body: Body,
+    /// What the object's metadata must say, because the bytes cannot.
+    pub(crate) metadata: Vec<(&'static str, String)>,
+    summary: Arc<OnceLock<Summary>>,
+}
+
+impl Encoded {
+    fn whole(body: Body, metadata: Vec<(&'static str, String)>, summary: Summary) -> Self {
+        Encoded { body, metadata, summary: Arc::new(OnceLock::from(summary)) }
+    }
+
+    /// A way to the summary that stays when the body is given away. It is there after the body has been read to its end.
+    pub(crate) fn summary(&self) -> impl FnOnce() -> Result<Summary> + Send + use<> {
+        let summary = self.summary.clone();
+        move || {
+            let unread = || Error::new(ErrorKind::Internal, "the adapter did not read the body to its end");
+            summary.get().copied().ok_or_else(unread)
+        }
+    }
+}
+
+/// Encodes `body`. Reads its first segment now, and the rest as the encoded body is read.
+///
+/// # Errors
+/// What the source fails with, here or in the encoded body.
+pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
+    zstd::check_built_in(codec)?;
+    if let (Codec::None, Some(state)) = (codec, body.in_memory().cloned()) {
+        return threads::run(move || {
+            let summary = Summary { raw_size: state.len() as u64, digest: Digest::of(&state) };
+            Ok(Encoded::whole(Body::from(state), plain::metadata(Some(summary)), summary))
+        })
+        .await;
+    }
+    let mut pieces = Pieces::new(Bytes::new(), body);
+    let first = pieces.take(frame::SEGMENT).await?;
+    if let (Codec::Gzip { level }, true) = (codec, pieces.at_end().await?) {
+        return threads::run(move || {
+            let mut hasher = Sha256::new();
+            let raw_size = hash(&mut hasher, &first);
+            let digest = Digest::from(<[u8; 32]>::from(hasher.finalize()));
+            let file = frame::encode_hashed(&first, level, &[], digest)?;
+            Ok(Encoded::whole(Body::from(file), Vec::new(), Summary { raw_size, digest }))
+        })
+        .await;
+    }
+    let summary = Arc::new(OnceLock::new());
+    let metadata = if codec == Codec::None { plain::metadata(None) } else { Vec::new() };
+    let writer = Writer {
+        jobs: jobs(pieces, first, codec)?.boxed(),
+        head: matches!(codec, Codec::Gzip { .. }).then_some(Bytes::from_static(&frame::HEAD)),
+        codec,
+        entries: Vec::new(),
+        ready: Vec::new().into_iter(),
+        summary: summary.clone(),
+    };
+    let body = stream::try_unfold(writer, |mut writer| async move {
+        Ok(writer.next().await?.map(|chunk| (chunk, writer)))
+    });
+    Ok(Encoded { body: Body::from_stream(body), metadata, summary })
+}
+
+/// What must see the segments one after the other; each job passes it on to the next one.
+struct Chain {
+    hasher: Sha256,
+    raw_size: u64,
+    zstd: Option<zstd::Encoder>,
+}
+
+/// A segment that is done.
+struct Done {
+    bytes: Vec<Bytes>,
+    entry: Option<segment::Entry>,
+    /// From the last segment.
+    end: Option<Chain>,
+}
+
+fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
+    pieces.iter().for_each(|piece| hasher.update(piece));
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+/// The segments of `first` and `pieces`, done in order. At most two more of them than can run at once are held in memory: the one that is
+/// being stored, and the one that is being read.
+fn jobs(
+    pieces: Pieces,
+    first: Vec<Bytes>,
+    codec: Codec,
+) -> Result<impl Stream<Item = Result<Done>> + Send + 'static> {
+    let zstd = zstd::Encoder::new(codec)?;
+    let (start, link) = channel();
+    // The receiver is in the next line's state, so this cannot fail.
+    let _ = start.send(Chain { hasher: Sha256::new(), raw_size: 0, zstd });
+    let feed = (pieces, Some(first), Some(link));
+    let jobs = stream::try_unfold(feed, move |(mut pieces, mut first, link)| async move {
+        let Some(link) = link else { return Ok(None) };
+        let segment = match first.take() {
+            Some(segment) => segment,
+            None => pieces.take(frame::SEGMENT).await?,
+        };
+        let last = pieces.at_end().await?;
+        let (next, next_link) = channel();
+        let job = threads::run(move || work(segment, codec, last, link, next));
+        Ok(Some((job, (pieces, first, (!last).then_some(next_link)))))
+    });
+    Ok(jobs.try_buffered(threads::parallelism() + 2))
+}
+
+/// One segment, on a thread of its own.
+fn work(
+    segment: Vec<Bytes>,
+    codec: Codec,
+    last: bool,
+    link: Receiver<Chain>,
+    next: Sender<Chain>,
+) -> Result<Done> {
+    // Threads take jobs in the order in which they were started, so the job before this one is at work or done. If it was cancelled, its end of the
+    // channel is gone and nobody waits.
+    let broken = |_| Error::new(ErrorKind::Internal, "the segment before this one was given up");
+    let mut chain = link.recv().map_err(broken)?;
+    chain.raw_size += hash(&mut chain.hasher, &segment);
+    let mut done = Done { bytes: Vec::new(), entry: None, end: None };
+    match &mut chain.zstd {
+        Some(encoder) => done.bytes.push(encoder.encode(&segment, last)?.into()),
+        None if codec == Codec::None => done.bytes.clone_from(&segment),
+        None => {}
+    }
+    if last {
+        done.end = Some(chain);
+    } else {
+        // Nobody listens when the save was dropped.
+        let _ = next.send(chain);
+    }
+    if let Codec::Gzip { level } = codec {
+        let (bytes, entry) = segment::deflate(&segment, level, last)?;
+        done.bytes.push(bytes.into());
+        done.entry = Some(entry);
+    }
+    Ok(done)
+}
+
+/// Puts the finished segments into a file.
+struct Writer {
+    jobs: BoxStream<'static, Result<Done>>,
+    head: Option<Bytes>,
+    codec: Codec,
+    entries: Vec<segment::Entry>,
+    ready: std::vec::IntoIter<Bytes>,
+    summary: Arc<OnceLock<Summary>>,
+}
+
+impl Writer {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(chunk) = self.head.take().or_else(|| self.ready.next()) {
+                return Ok(Some(chunk));
+            }
+            let Some(mut done) = self.jobs.try_next().await? else { return Ok(None) };
+            self.entries.extend(done.entry);
+            if let Some(chain) = done.end {
+                done.bytes.extend(self.close(chain)?);
+            }
+            self.ready = done.bytes.into_iter();
+        }
+    }
+
+    /// What comes behind the last segment.
+    fn close(&mut self, chain: Chain) -> Result<Option<Bytes>> {
+        let digest = Digest::from(<[u8; 32]>::from(chain.hasher.finalize()));
+        let summary = Summary { raw_size: chain.raw_size, digest };
+        // Set once: there is one last segment.
+        let _ = self.summary.set(summary);
+        Ok(match self.codec {
+            Codec::Gzip { .. } => {
+                let entries = std::mem::take(&mut self.entries);
+                let segment_bits = frame::SEGMENT_BITS;
+                let index = Index { digest, raw_size: chain.raw_size, segment_bits, entries };
+                Some(index.closing(&[])?.into())
+            }
+            Codec::Zstd { .. } => Some(zstd::footer(summary)),
+            Codec::None => None,
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! A body in pieces of wanted lengths, without copying it together.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{Body, Result};
+
+/// Smaller chunks are copied together, so that a source that gives single bytes does not cost a list entry for each.
+const SMALL: usize = 8 * 1024;
+
+/// A body that is cut as it is read.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    body: Body,
+    rest: Bytes,
+    ended: bool,
+}
+
+impl Pieces {
+    /// The bytes of `first` and then of `body`.
+    pub(super) fn new(first: Bytes, body: Body) -> Self {
+        Pieces { body, rest: first, ended: false }
+    }
+
+    /// The next `len` bytes; fewer only at the end.
+    pub(super) async fn take(&mut self, len: usize) -> Result<Vec<Bytes>> {
+        let (mut out, mut small, mut left) = (Vec::new(), BytesMut::new(), len);
+        while left > 0 && !self.at_end().await? {
+            let piece = self.rest.split_to(self.rest.len().min(left));
+            left -= piece.len();
+            if piece.len() < SMALL {
+                small.extend_from_slice(&piece);
+                continue;
+            }
+            if !small.is_empty() {
+                out.push(small.split().freeze());
+            }
+            out.push(piece);
+        }
+        if !small.is_empty() {
+            out.push(small.freeze());
+        }
+        Ok(out)
+    }
+
+    /// Whether nothing is left. Waits for the source where that is not known.
+    pub(super) async fn at_end(&mut self) -> Result<bool> {
+        while self.rest.is_empty() && !self.ended {
+            match self.body.chunk().await? {
+                Some(chunk) => self.rest = chunk,
+                None => self.ended = true,
+            }
+        }
+        Ok(self.rest.is_empty())
+    }
+}

@@ -1,0 +1,114 @@
+//! States stored as they are. What they cannot carry themselves, their object's metadata does.
+
+use std::sync::mpsc::channel;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest as _, Sha256};
+
+use super::{Digest, Limits, Summary, corrupt, frame, pieces::Pieces, watch::Watch, zstd};
+use crate::{Body, ObjectMeta, Result, threads};
+
+const CODEC: &str = "persist-codec";
+const SIZE: &str = "persist-size";
+const DIGEST: &str = "persist-sha256";
+/// All names that the codec uses.
+pub(crate) const NAMES: [&str; 3] = [CODEC, SIZE, DIGEST];
+
+/// The metadata of a plain state: that it is one, and where it is known beforehand, what it must be.
+pub(super) fn metadata(summary: Option<Summary>) -> Vec<(&'static str, String)> {
+    let mut all = vec![(CODEC, "none".to_owned())];
+    if let Some(summary) = summary {
+        all.push((SIZE, summary.raw_size.to_string()));
+        all.push((DIGEST, summary.digest.to_string()));
+    }
+    all
+}
+
+/// Whether the metadata says that the object is a state as it is, whatever its bytes look like.
+pub(super) fn is_plain(meta: &ObjectMeta) -> bool {
+    meta.metadata.get(CODEC).is_some_and(|codec| codec == "none")
+}
+
+/// What the metadata says about the state.
+///
+/// # Errors
+/// `Corrupt` where it makes no sense.
+pub(super) fn promised(meta: &ObjectMeta) -> Result<Option<Summary>> {
+    let (Some(size), Some(digest)) = (meta.metadata.get(SIZE), meta.metadata.get(DIGEST)) else {
+        return Ok(None);
+    };
+    match (size.parse(), digest.parse()) {
+        (Ok(raw_size), Ok(digest)) if is_plain(meta) => Ok(Some(Summary { raw_size, digest })),
+        _ => Err(corrupt("its metadata persist-size and persist-sha256 are not what `save` writes")),
+    }
+}
+
+/// A plain state, checked against its metadata. Where that says nothing, only what looks like one of our own files with a damaged start is refused.
+pub(super) fn decode(first: Bytes, body: Body, meta: &ObjectMeta, limits: Limits) -> Result<Body> {
+    limits.check(meta.size, meta.size)?;
+    if let Some(summary) = promised(meta)? {
+        return Ok(checked(first, body, summary));
+    }
+    let (told, whole) = (is_plain(meta), first.len() as u64 == meta.size);
+    if whole {
+        if !told {
+            refuse_disguised(&first, meta.size)?;
+        }
+        return Ok(Body::from(first));
+    }
+    let (watch, all) = Watch::over(first, body);
+    let seen = watch.clone();
+    let all = all.map(move |chunk| {
+        limits.check(seen.count(), seen.count())?;
+        chunk
+    });
+    let end = stream::once(async move {
+        if !told {
+            refuse_disguised(&watch.last(), watch.count())?;
+        }
+        Ok(Bytes::new())
+    });
+    Ok(Body::from_stream(all.chain(end)))
+}
+
+/// A file that ends as our own files do but does not start so is one of them with a damaged start, and not a state.
+fn refuse_disguised(end: &[u8], total: u64) -> Result<()> {
+    if frame::closing_len(end, total).is_ok() || !matches!(zstd::read_footer(end), Ok(None)) {
+        return Err(corrupt("its first bytes are wrong"));
+    }
+    Ok(())
+}
+
+/// The state, hashed on its way and compared with what it must be at its end.
+fn checked(first: Bytes, body: Body, expected: Summary) -> Body {
+    let pieces = Pieces::new(first, body);
+    let (start, link) = channel();
+    // The receiver is in the next line's state, so this cannot fail.
+    let _ = start.send((Sha256::new(), 0u64));
+    let jobs = stream::try_unfold((pieces, Some(link)), move |(mut pieces, link)| async move {
+        let Some(link) = link else { return Ok(None) };
+        let piece = pieces.take(frame::SEGMENT).await?;
+        let last = pieces.at_end().await?;
+        let (next, next_link) = channel();
+        let job = threads::run(move || {
+            let broken = |_| corrupt("the piece before this one could not be read");
+            let (mut hasher, mut size) = link.recv().map_err(broken)?;
+            piece.iter().for_each(|bytes| hasher.update(bytes));
+            size += piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+            if !last {
+                // Nobody listens when the load was dropped.
+                let _ = next.send((hasher, size));
+            } else if size != expected.raw_size {
+                let message = format!("it has {size} bytes instead of {}", expected.raw_size);
+                return Err(corrupt(message));
+            } else if Digest::from(<[u8; 32]>::from(hasher.finalize())) != expected.digest {
+                return Err(corrupt("its SHA-256 is not that of the saved state"));
+            }
+            Ok(piece)
+        });
+        Ok(Some((job, (pieces, (!last).then_some(next_link)))))
+    });
+    let pieces = jobs.try_buffered(2).map_ok(|piece| stream::iter(piece.into_iter().map(Ok)));
+    Body::from_stream(pieces.try_flatten())
+}

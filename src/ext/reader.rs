@@ -1,0 +1,95 @@
+//! A snapshot being read.
+
+use std::{
+    io::Write,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::{Body, ObjectMeta, Result, threads};
+
+/// A snapshot being read: an `AsyncRead` of the state, or a `Stream` of its chunks.
+///
+/// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows at the end comes
+/// as an error in place of the end.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    pub(super) meta: ObjectMeta,
+    pub(super) body: Body,
+    chunk: Bytes,
+}
+
+impl SnapshotReader {
+    pub(super) fn new(meta: ObjectMeta, body: Body) -> Self {
+        SnapshotReader { meta, body, chunk: Bytes::new() }
+    }
+
+    /// The stored object's metadata.
+    pub fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    /// The next chunk of the state, `None` at its verified end.
+    ///
+    /// # Errors
+    /// `Corrupt` for damage, `InvalidInput` where a limit is hit, and what the adapter fails with.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.try_next().await
+    }
+
+    /// Writes the rest of the state to `writer`, on a thread of its own, and gives it back with the number of bytes: the quick way to
+    /// files, pipes and standard output, which tokio's own would copy once more. What was written is good only if this is `Ok`.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk), and `Io` where the writer fails.
+    pub async fn copy_to<W: Write + Send + 'static>(mut self, mut writer: W) -> Result<(W, u64)> {
+        let mut written = 0;
+        while let Some(chunk) = self.chunk().await? {
+            written += chunk.len() as u64;
+            writer = threads::run(move || {
+                writer.write_all(&chunk)?;
+                Ok(writer)
+            })
+            .await?;
+        }
+        let flush = move || {
+            writer.flush()?;
+            Ok(writer)
+        };
+        Ok((threads::run(flush).await?, written))
+    }
+}
+
+impl Stream for SnapshotReader {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if !self.chunk.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.chunk))));
+        }
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+impl AsyncRead for SnapshotReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.chunk.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_next(cx)) {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let most = self.chunk.len().min(buf.remaining());
+        buf.put_slice(&self.chunk.split_to(most));
+        Poll::Ready(Ok(()))
+    }
+}

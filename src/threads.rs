@@ -1,0 +1,46 @@
+//! Work that would block a runtime's thread, done on tokio's blocking threads.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::OnceLock,
+    task::{Context, Poll, ready},
+};
+
+use tokio::task::JoinHandle;
+
+use crate::{Error, ErrorKind, Result};
+
+/// How many pieces of work of one stream run side by side: the cores that this process may use, at most 8, because each piece holds
+/// a few MiB.
+pub(crate) fn parallelism() -> usize {
+    // Cached: it reads files of the control group.
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)))
+}
+
+/// Starts `work` at once. Dropping the future cancels work that has not started; what has started ends by itself, unheard.
+pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Running<T> {
+    Running(tokio::task::spawn_blocking(work))
+}
+
+/// Work that [`run`] started.
+#[derive(Debug)]
+pub(crate) struct Running<T>(JoinHandle<Result<T>>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.0).poll(cx)) {
+            Ok(result) => result,
+            Err(error) => Err(Error::new(ErrorKind::Internal, "a thread ended early").with_source(error)),
+        })
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
