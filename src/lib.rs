@@ -8,6 +8,8 @@ mod codec;
 pub mod config;
 mod error;
 mod ext;
+#[cfg(feature = "gcs")]
+mod http;
 mod key;
 mod meta;
 mod options;

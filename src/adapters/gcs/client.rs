@@ -1,0 +1,217 @@
+//! The one way in which requests go out: signed, timed, and with every answer that is no success turned into a [`Failure`].
+
+use std::sync::{Arc, Mutex, Weak};
+
+use bytes::Bytes;
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+};
+use serde::de::DeserializeOwned;
+use tokio::runtime::{Handle, Id};
+use url::Url;
+
+use super::{
+    auth::{Auth, Credentials},
+    errors::{self, Failure},
+    names,
+    settings::Settings,
+};
+use crate::{
+    Body, Error, ErrorKind, Result, RetryBudget,
+    http::{self, Payload},
+};
+
+/// The longest error message that is read, and the longest page of JSON.
+const ERROR_BYTES: usize = 16 * 1024;
+const JSON_BYTES: usize = 32 * 1024 * 1024;
+
+/// Connections, token and retry budget: one for each process and configuration.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) settings: Settings,
+    pub(super) budget: Arc<RetryBudget>,
+    http: reqwest::Client,
+    auth: Auth,
+    /// Connections live and die with the runtime that made them.
+    runtime: Option<Id>,
+}
+
+/// A request that can be sent again.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    payload: Option<Payload>,
+}
+
+impl Call {
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Call { method, url, headers: HeaderMap::new(), payload: None }
+    }
+
+    /// Adds a parameter to the query.
+    pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.url.query_pairs_mut().append_pair(name, value.as_ref());
+        self
+    }
+
+    /// Adds a parameter if there is one.
+    pub(super) fn maybe(self, name: &str, value: Option<impl AsRef<str>>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(super) fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    pub(super) fn payload(mut self, payload: impl Into<Payload>) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+}
+
+impl Client {
+    /// The client of these settings, which all adapters of this process that have them share.
+    pub(super) async fn shared(settings: Settings) -> Result<Arc<Self>> {
+        static CLIENTS: Mutex<Vec<Weak<Client>>> = Mutex::new(Vec::new());
+        let runtime = Handle::try_current().ok().map(|handle| handle.id());
+        let find = || {
+            // A panic while the lock is held cannot leave the list half-changed.
+            let mut clients = CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            clients.retain(|client| client.strong_count() > 0);
+            clients.iter().filter_map(Weak::upgrade).find(|c| c.settings == settings && c.runtime == runtime)
+        };
+        if let Some(client) = find() {
+            return Ok(client);
+        }
+        let http = http::client(settings.connect_timeout, true)?;
+        // Metadata servers are near, or not there at all.
+        let direct = http::client(settings.connect_timeout.min(std::time::Duration::from_secs(2)), false)?;
+        let credentials = Credentials::new(settings.credentials.clone(), http.clone(), direct).await?;
+        let client = Arc::new(Client {
+            settings: settings.clone(),
+            budget: Arc::default(),
+            http,
+            auth: Auth::new(credentials),
+            runtime,
+        });
+        CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(Arc::downgrade(&client));
+        Ok(client)
+    }
+
+    /// A request under `path`, which starts with `/`, with the project that pays.
+    pub(super) fn request(&self, method: Method, path: &str) -> Call {
+        let mut url = self.settings.base.clone();
+        url.set_path(path);
+        let call = Call::new(method, url);
+        match (&self.settings.project, self.auth.quota_project()) {
+            (Some(project), _) => call.query("userProject", project),
+            (None, Some(project)) => match HeaderValue::from_str(project) {
+                Ok(project) => call.header(HeaderName::from_static("x-goog-user-project"), project),
+                Err(_) => call,
+            },
+            (None, None) => call,
+        }
+    }
+
+    /// A request on an object.
+    pub(super) fn object(&self, method: Method, bucket: &str, key: &str) -> Call {
+        self.request(method, &format!("/storage/v1/b/{}/o/{}", names::encode(bucket), names::encode(key)))
+    }
+
+    /// One attempt. A 401 gets one more with a new token; every status that is neither a success nor 308 is a failure.
+    pub(super) async fn send(&self, call: Call) -> Result<Response, Failure> {
+        let mut token = None;
+        if self.trusted(&call.url) {
+            token = self.auth.token().await.map_err(Failure::unsent)?;
+        }
+        let answer = self.attempt(&call, token.as_ref().map(|token| token.header())).await?;
+        let answer = match (answer.status(), &token) {
+            (StatusCode::UNAUTHORIZED, Some(refused)) => {
+                let token = self.auth.replace(refused).await.map_err(Failure::unsent)?;
+                self.attempt(&call, Some(token.header())).await?
+            }
+            _ => answer,
+        };
+        let status = answer.status();
+        if status.is_success() || status == StatusCode::PERMANENT_REDIRECT {
+            return Ok(answer);
+        }
+        let headers = answer.headers().clone();
+        // The status says enough where the message is lost.
+        let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.unwrap_or_default();
+        let mut failure = errors::failure(status, &headers, &body);
+        if !call.url.path().starts_with("/upload/") {
+            // The same header names the upload session, whose id is a secret, in answers to uploads.
+            if let Some(id) = headers.get("x-guploader-uploadid").and_then(|id| id.to_str().ok()) {
+                failure.error = failure.error.with_request_id(id.chars().take(100).collect::<String>());
+            }
+        }
+        Err(failure)
+    }
+
+    /// One attempt whose answer is JSON. An answer that breaks off is doubtful like a lost one.
+    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<(T, HeaderMap), Failure> {
+        let answer = self.send(call).await?;
+        let headers = answer.headers().clone();
+        let lost = |error| Failure { error, status: None, doubtful: true };
+        let body = http::text(answer, JSON_BYTES, self.settings.timeout).await.map_err(lost)?;
+        match parse(&body) {
+            Ok(value) => Ok((value, headers)),
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    /// The body of a download.
+    pub(super) fn body(&self, answer: Response) -> Body {
+        http::body(answer, self.settings.timeout)
+    }
+
+    async fn attempt(&self, call: &Call, token: Option<HeaderValue>) -> Result<Response, Failure> {
+        let mut request =
+            self.http.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let started = tokio::time::Instant::now();
+        let outcome = http::send(request, call.payload.clone(), self.settings.timeout).await;
+        tracing::debug!(
+            method = %call.method,
+            // What kind of request it is; the names behind and the query, which may be a secret, stay out.
+            path = call.url.path().split("/b/").next().unwrap_or_default(),
+            status = outcome.as_ref().ok().map(|answer| answer.status().as_u16()),
+            sent_bytes = call.payload.as_ref().map_or(0, Payload::len),
+            elapsed_ms = started.elapsed().as_millis() as u64,
+            "request"
+        );
+        Ok(outcome?)
+    }
+
+    /// Whether the token may be shown to this server: the upload session's URL comes out of an answer.
+    fn trusted(&self, url: &Url) -> bool {
+        url.origin() == self.settings.base.origin()
+    }
+}
+
+/// Reads an answer. The parser's own message may quote it, and so is left out.
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
+        let message = format!(
+            "the service's answer cannot be understood (line {}, column {})",
+            error.line(),
+            error.column()
+        );
+        Error::new(ErrorKind::Unavailable, message)
+    })
+}

@@ -1,0 +1,154 @@
+//! What a write may do after an attempt whose outcome is unknown. `docs/adr/0008-gcs-overwrite-retries.md` has the reasons.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{Store, client::Call, errors::Failure, model::Resource};
+use crate::{Error, ErrorKind, Key, PutMode, Result, Version};
+
+/// The clocks of the service's front and of its storage agree better than this.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// What must hold at the service for a write to take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    Always,
+    /// This generation is the current one; 0: there is none.
+    Generation(u64),
+}
+
+impl Condition {
+    /// The condition of a mode. A version that is no generation cannot be the current one.
+    pub(super) fn new(mode: &PutMode) -> Result<Self> {
+        match mode {
+            PutMode::Overwrite => Ok(Condition::Always),
+            PutMode::Create => Ok(Condition::Generation(0)),
+            PutMode::Replace(version) => match generation(version) {
+                Some(generation) => Ok(Condition::Generation(generation)),
+                None => Err(Error::new(
+                    ErrorKind::Conflict,
+                    "the expected version is not one of this bucket's; load the snapshot anew",
+                )),
+            },
+        }
+    }
+
+    pub(super) fn apply(self, call: Call) -> Call {
+        match self {
+            Condition::Always => call,
+            Condition::Generation(generation) => call.query("ifGenerationMatch", generation.to_string()),
+        }
+    }
+}
+
+/// The generation that a version stands for. 0 would mean "no object" to the service.
+pub(super) fn generation(version: &Version) -> Option<u64> {
+    version.as_str().parse().ok().filter(|generation| (1..=i64::MAX as u64).contains(generation))
+}
+
+/// How the next attempt may go.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Under this condition.
+    Go(Condition),
+    /// Not at all: an earlier one took effect.
+    Done(Box<Resource>),
+}
+
+/// The doubts about one `put`: its random id, and since when an attempt may have taken effect unnoticed.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    id: String,
+    wanted: Condition,
+    since: Mutex<Option<Instant>>,
+}
+
+impl Doubt {
+    pub(super) fn new(wanted: Condition) -> Self {
+        Doubt { id: ulid::Ulid::generate().to_string(), wanted, since: Mutex::new(None) }
+    }
+
+    /// The id to store with the object.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Notes that an attempt which began at `started` failed.
+    pub(super) fn failed(&self, failure: &Failure, started: Instant) {
+        if failure.doubtful {
+            self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(started);
+        }
+    }
+
+    /// Before an attempt. After a doubtful one, an unconditional write looks first: it goes on only under the condition that
+    /// what was there before the doubtful attempt is still there. A conditional write need not look, its condition does.
+    pub(super) async fn next(&self, store: &Store, key: &Key) -> Result<Next> {
+        let (Some(since), Condition::Always) = (self.since(), self.wanted) else {
+            return Ok(Next::Go(self.wanted));
+        };
+        let seen = store.look(key).await?;
+        match seen.resource {
+            None => Ok(Next::Go(Condition::Generation(0))),
+            Some(resource) if resource.put_id() == Some(&self.id) => Ok(Next::Done(Box::new(resource))),
+            Some(resource) if existed(&resource, seen.now, since.elapsed()) => {
+                Ok(Next::Go(Condition::Generation(resource.generation)))
+            }
+            Some(_) => Err(overtaken()),
+        }
+    }
+
+    /// After a 412: the write's own earlier attempt, or somebody else's.
+    pub(super) async fn refused(&self, store: &Store, key: &Key) -> Result<Box<Resource>> {
+        if self.since().is_some()
+            && let Some(resource) = self.landed(store, key).await?
+        {
+            return Ok(resource);
+        }
+        Err(match self.wanted {
+            Condition::Always => overtaken(),
+            Condition::Generation(0) => Error::new(ErrorKind::AlreadyExists, "a snapshot is already there"),
+            Condition::Generation(_) => Error::new(
+                ErrorKind::Conflict,
+                "another writer replaced or removed the snapshot; load it and try again",
+            ),
+        })
+    }
+
+    /// What this `put` has stored, if it is the current object.
+    pub(super) async fn landed(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+        let seen = store.look(key).await?.resource;
+        Ok(seen.filter(|resource| resource.put_id() == Some(&self.id)).map(Box::new))
+    }
+
+    /// The last word after `error`: an attempt of unknown outcome that did take effect is a success.
+    pub(super) async fn give_up(&self, store: &Store, key: &Key, error: Error) -> Result<Box<Resource>> {
+        if self.since().is_none() || matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
+            return Err(error);
+        }
+        match self.landed(store, key).await {
+            Ok(Some(resource)) => Ok(resource),
+            _ => Err(error),
+        }
+    }
+}
+
+/// Whether the object was there before an attempt that began `ago`, when the service's clock now shows `now`.
+pub(super) fn existed(resource: &Resource, now: SystemTime, ago: Duration) -> bool {
+    let began = now.checked_sub(ago);
+    matches!((resource.created(), began), (Some(created), Some(began)) if created + MARGIN < began)
+}
+
+fn overtaken() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "another writer stored a snapshot while the outcome of this save was unknown; theirs stands, save again to replace it",
+    )
+}

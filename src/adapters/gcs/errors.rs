@@ -1,0 +1,145 @@
+//! What the service's answers mean: one table.
+
+use reqwest::{StatusCode, header::HeaderMap};
+
+use crate::{
+    Error, ErrorKind,
+    http::{Lost, redact, retry_after},
+};
+
+/// A request that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// The status, if there was an answer.
+    pub(super) status: Option<u16>,
+    /// Whether the service may have acted on it all the same: a lost answer, a timeout, a failure behind the front.
+    pub(super) doubtful: bool,
+}
+
+impl Failure {
+    /// A failure before anything was sent.
+    pub(super) fn unsent(error: Error) -> Self {
+        Failure { error, status: None, doubtful: false }
+    }
+
+    pub(super) fn is(&self, status: u16) -> bool {
+        self.status == Some(status)
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Failure { error: lost.error, status: None, doubtful: lost.sent }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
+pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    let said = Said::new(body);
+    let (kind, fix) = match status.as_u16() {
+        304 => (ErrorKind::NotModified, "the snapshot is unchanged"),
+        400 if said.mentions("kms") => (
+            ErrorKind::InvalidConfig,
+            "check the KMS key's name, and that key and bucket are in the same location",
+        ),
+        400 if said.mentions("encryption") || said.mentions("customer-supplied") => {
+            (ErrorKind::InvalidConfig, "the object needs the encryption key that it was written with")
+        }
+        400 if said.mentions("requester pays") || said.mentions("user project") => (
+            ErrorKind::InvalidConfig,
+            "the bucket bills its readers: set PERSIST_GCS_PROJECT to the project that pays",
+        ),
+        400 => (ErrorKind::InvalidInput, "the service does not accept the request"),
+        401 => (
+            ErrorKind::Unauthenticated,
+            "the credentials are not accepted; check which ones are in use and whether they are revoked",
+        ),
+        403 if said.mentions("ratelimit") || said.mentions("rate limit") => {
+            (ErrorKind::RateLimited, "the service asks for fewer requests")
+        }
+        403 if said.mentions("kms") => (
+            ErrorKind::AccessDenied,
+            "give the bucket's service agent the role Cloud KMS CryptoKey Encrypter/Decrypter on the key",
+        ),
+        403 if said.mentions("billing") => (ErrorKind::AccessDenied, "the project's billing is not active"),
+        403 => (
+            ErrorKind::AccessDenied,
+            "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
+        ),
+        404 if said.no_bucket() => {
+            (ErrorKind::NotFound, "there is no such bucket; check its name, or create it")
+        }
+        404 => (ErrorKind::NotFound, "there is no snapshot"),
+        408 => (ErrorKind::Timeout, "the service did not get the request in time"),
+        409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
+        410 => (ErrorKind::Unavailable, "the upload session has ended"),
+        411 | 413 => (ErrorKind::Internal, "the service does not accept the request's length"),
+        412 => (ErrorKind::Conflict, "another writer was faster"),
+        416 => (ErrorKind::InvalidInput, "the range starts behind the end of the object"),
+        429 => (
+            ErrorKind::RateLimited,
+            "the service asks for fewer requests (one write a second to the same object)",
+        ),
+        500..=599 => (ErrorKind::Unavailable, "the service failed"),
+        _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
+    };
+    let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
+    // 410 ends a session, not the service; redirects and the like do not pass either.
+    error = error
+        .with_retryable(matches!(status.as_u16(), 408 | 429 | 500..=599) || kind == ErrorKind::RateLimited);
+    if let Some(delay) = retry_after(headers) {
+        error = error.with_retry_after(delay);
+    }
+    let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+    Failure { error, status: Some(status.as_u16()), doubtful }
+}
+
+/// Whether a 404 speaks of the bucket and not of the object: the status does not tell.
+pub(super) fn no_bucket(failure: &Failure) -> bool {
+    failure.is(404) && failure.error.message().contains("no such bucket")
+}
+
+/// Google's own words.
+#[derive(Default)]
+struct Said {
+    reason: String,
+    message: String,
+}
+
+impl Said {
+    fn new(body: &[u8]) -> Self {
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
+            return Said { reason: String::new(), message: redact(&String::from_utf8_lossy(body)) };
+        };
+        let error = &json["error"];
+        let message = error["message"].as_str().or(error.as_str()).unwrap_or_default();
+        let reason = error["errors"][0]["reason"].as_str().or(error["status"].as_str()).unwrap_or_default();
+        Said { reason: redact(reason), message: redact(message) }
+    }
+
+    fn mentions(&self, word: &str) -> bool {
+        self.reason.to_ascii_lowercase().contains(word) || self.message.to_ascii_lowercase().contains(word)
+    }
+
+    fn no_bucket(&self) -> bool {
+        self.mentions("bucket does not exist") || self.mentions("bucket not found")
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for part in [&self.reason, &self.message] {
+            if !part.is_empty() {
+                write!(f, ", {part}")?;
+            }
+        }
+        Ok(())
+    }
+}

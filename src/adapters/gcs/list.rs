@@ -1,0 +1,126 @@
+//! Listing: pages on demand, in byte order.
+
+use std::collections::VecDeque;
+
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use reqwest::Method;
+
+use super::{
+    Store,
+    model::{self, Page},
+    names,
+};
+use crate::{Key, ListEntry, ListOptions, Result, retry::retry};
+
+/// The service's limit for a page.
+const PAGE: usize = 1000;
+
+/// A listing under way.
+struct Listing<'a> {
+    store: &'a Store,
+    options: ListOptions,
+    left: usize,
+    rows: VecDeque<ListEntry>,
+    /// The name of the last row: a page may repeat a prefix of the page before.
+    last: Option<String>,
+    next: Next,
+}
+
+enum Next {
+    First,
+    Page(String),
+    End,
+}
+
+impl Store {
+    pub(super) fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        let left = options.limit.unwrap_or(usize::MAX);
+        let last = options.start_after.clone();
+        let listing = Listing { store: self, options, left, rows: VecDeque::new(), last, next: Next::First };
+        stream::unfold(Some(listing), |state| async move {
+            let mut listing = state?;
+            match listing.row().await {
+                Ok(Some(row)) => Some((Ok(row), Some(listing))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+}
+
+impl Listing<'_> {
+    async fn row(&mut self) -> Result<Option<ListEntry>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        loop {
+            while let Some(row) = self.rows.pop_front() {
+                // `startOffset` is inclusive, and a prefix comes again with every page that has something of it.
+                if self.last.as_deref().is_none_or(|last| row.name() > last) {
+                    self.last = Some(row.name().to_owned());
+                    self.left -= 1;
+                    return Ok(Some(row));
+                }
+            }
+            // A page may be empty and not the last: only the token tells.
+            match &self.next {
+                Next::End => return Ok(None),
+                Next::First => self.fetch(None).await?,
+                Next::Page(token) => {
+                    let token = token.clone();
+                    self.fetch(Some(token)).await?;
+                }
+            }
+        }
+    }
+
+    async fn fetch(&mut self, token: Option<String>) -> Result<()> {
+        let Listing { store, options, .. } = &*self;
+        // The row at the start offset itself is thrown away.
+        let most = self.left.saturating_add(usize::from(options.start_after.is_some())).min(PAGE);
+        let fields = format!("items({}),prefixes,nextPageToken", model::FIELDS);
+        let call = store
+            .client
+            .request(Method::GET, &format!("/storage/v1/b/{}/o", names::encode(&store.bucket)))
+            .query("maxResults", most.to_string())
+            .query("fields", fields)
+            .maybe("prefix", Some(&options.prefix).filter(|prefix| !prefix.is_empty()))
+            .maybe("delimiter", options.delimiter.then_some("/"))
+            .maybe("startOffset", options.start_after.as_deref())
+            .maybe("pageToken", token);
+        let page = retry(&store.retry, &store.client.budget, |_| async {
+            let answer = store.client.json::<Page>(call.clone()).await;
+            answer
+                .map(|(page, _)| page)
+                .map_err(|failure| failure.error.with_backend("gcs").with_operation("list"))
+        });
+        let page = page.await?;
+        self.next = match page.next_page_token {
+            Some(token) if !token.is_empty() => Next::Page(token),
+            _ => Next::End,
+        };
+        self.rows = rows(page.items, page.prefixes).into();
+        Ok(())
+    }
+}
+
+/// Objects and prefixes in one order. Objects of other tools whose names are no keys are not snapshots.
+fn rows(items: Vec<model::Resource>, prefixes: Vec<String>) -> Vec<ListEntry> {
+    let objects = items.into_iter().filter_map(|item| match Key::new(&item.name) {
+        Ok(key) => Some(ListEntry::Object(item.meta(key))),
+        Err(error) => {
+            tracing::debug!(
+                reason = error.message(),
+                "an object that is no snapshot is left out of the listing"
+            );
+            None
+        }
+    });
+    let mut rows: Vec<_> = objects.chain(prefixes.into_iter().map(ListEntry::Prefix)).collect();
+    rows.sort_by(|a, b| a.name().cmp(b.name()));
+    rows
+}

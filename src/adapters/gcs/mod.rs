@@ -1,0 +1,117 @@
+//! Google Cloud Storage, by its JSON API (<https://cloud.google.com/storage/docs/json_api>).
+//!
+//! - `settings`: what configuration and environment come to
+//! - `auth`: credentials and tokens
+//! - `client`: how a request goes out; `errors`: what a refusal means; `model`: the object resource; `names`: encoding
+//! - `put`, `resumable`, `session`: one request for what fits a chunk, an upload session for everything else
+//! - `doubt`: what a write may do after an attempt whose outcome is unknown
+//! - `get`, `list`, `delete`, `rewrite`: the rest of the contract
+//! - `encryption`: Cloud KMS and customer-supplied keys
+
+mod auth;
+mod client;
+mod delete;
+mod doubt;
+mod encryption;
+mod errors;
+mod get;
+mod list;
+mod model;
+mod names;
+mod put;
+mod resumable;
+mod rewrite;
+mod session;
+mod settings;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use reqwest::Method;
+
+use crate::{
+    Body, Capabilities, DeleteOptions, Error, GcsConfig, GetOptions, Key, ListEntry, ListOptions, Object,
+    ObjectMeta, PutOptions, Result, RetryConfig, SnapshotAdapter, Tier,
+};
+use client::{Call, Client};
+use settings::Settings;
+
+/// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token and retry budget.
+#[derive(Clone)]
+pub struct GcsAdapter(Arc<Store>);
+
+/// The bucket, and how to talk to it.
+struct Store {
+    client: Arc<Client>,
+    bucket: String,
+    retry: RetryConfig,
+}
+
+impl GcsAdapter {
+    /// Opens `bucket`. Reads the credentials, but makes no request: what the service thinks of them, and whether there is such a bucket,
+    /// the first operation tells. A listing of one row is the check that needs no permission beyond those on objects.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the setting, or the credentials file and its field.
+    pub async fn open(bucket: &str, config: &GcsConfig, retry: &RetryConfig) -> Result<Self> {
+        names::check_bucket(bucket)?;
+        let settings =
+            Settings::new(config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty())).await?;
+        let client = Client::shared(settings).await?;
+        Ok(GcsAdapter(Arc::new(Store { client, bucket: bucket.into(), retry: retry.clone() })))
+    }
+}
+
+#[async_trait]
+impl SnapshotAdapter for GcsAdapter {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_tags().with_tiers()
+    }
+
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        self.0.put(key, body, options).await
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        self.0.get(key, options).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        self.0.head(key).await
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.0.delete(key, options).await
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        self.0.list(options)
+    }
+
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.0.set_tier(key, tier).await
+    }
+}
+
+impl Store {
+    fn object(&self, method: Method, key: &Key) -> Call {
+        self.client.object(method, &self.bucket, key.as_str())
+    }
+
+    fn named(&self, operation: &'static str, key: &Key, error: Error) -> Error {
+        error.with_backend("gcs").with_operation(operation).with_key(key)
+    }
+}
+
+impl fmt::Display for GcsAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gs://{}", self.0.bucket)
+    }
+}
+
+impl fmt::Debug for GcsAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GcsAdapter").field("bucket", &self.0.bucket).field("client", &self.0.client).finish()
+    }
+}

@@ -1,0 +1,186 @@
+//! The object resource of the JSON API, as far as it is used.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value, json};
+
+use super::names;
+use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version};
+
+/// The random id of one `put`, kept with the object: it tells the writer's own earlier attempt from a rival's.
+pub(super) const PUT_ID: &str = "persist-put-id";
+/// Cloud Storage has no tags: each is a metadata entry under this prefix, its name percent-encoded.
+const TAG: &str = "persist-tag-";
+
+/// The fields of [`Resource`], for partial answers.
+pub(super) const FIELDS: &str = "name,size,generation,crc32c,contentType,contentEncoding,storageClass,timeCreated,metadata,\
+                                 kmsKeyName,customerEncryption";
+
+/// <https://cloud.google.com/storage/docs/json_api/v1/objects#resource>
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Resource {
+    pub(super) name: String,
+    #[serde(deserialize_with = "int64")]
+    pub(super) size: u64,
+    #[serde(deserialize_with = "int64")]
+    pub(super) generation: u64,
+    pub(super) crc32c: Option<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) storage_class: Option<String>,
+    pub(super) time_created: Option<String>,
+    #[serde(default)]
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) kms_key_name: Option<String>,
+    pub(super) customer_encryption: Option<CustomerEncryption>,
+}
+
+/// Which key the customer supplied.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CustomerEncryption {
+    pub(super) key_sha256: String,
+}
+
+/// One page of a listing. `items` is absent where a page has none.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page {
+    #[serde(default)]
+    pub(super) items: Vec<Resource>,
+    #[serde(default)]
+    pub(super) prefixes: Vec<String>,
+    pub(super) next_page_token: Option<String>,
+}
+
+/// The answer to one step of a rewrite.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rewrite {
+    pub(super) done: bool,
+    pub(super) rewrite_token: Option<String>,
+}
+
+/// The API writes 64-bit integers as strings, since JavaScript has none; some servers write numbers.
+fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Int {
+        Text(String),
+        Number(u64),
+    }
+    match Int::deserialize(deserializer)? {
+        Int::Number(number) => Ok(number),
+        Int::Text(text) => text.parse().map_err(|_| de::Error::custom("not a 64-bit integer")),
+    }
+}
+
+impl Resource {
+    /// The id of the `put` that wrote it.
+    pub(super) fn put_id(&self) -> Option<&str> {
+        self.metadata.get(PUT_ID).map(String::as_str)
+    }
+
+    /// When this generation was written.
+    pub(super) fn created(&self) -> Option<SystemTime> {
+        let time: jiff::Timestamp = self.time_created.as_deref()?.parse().ok()?;
+        Some(time.into())
+    }
+
+    /// The checksum of the stored bytes.
+    pub(super) fn checksum(&self) -> Option<u32> {
+        let bytes = BASE64.decode(self.crc32c.as_deref()?).ok()?;
+        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    }
+
+    /// As the contract has it, without what is only ours.
+    pub(super) fn meta(self, key: Key) -> ObjectMeta {
+        let modified = self.created().unwrap_or(SystemTime::UNIX_EPOCH);
+        let version = Version::new(self.generation.to_string());
+        let (mut metadata, mut tags) = (BTreeMap::new(), BTreeMap::new());
+        for (name, value) in self.metadata {
+            match name.strip_prefix(TAG) {
+                Some(tag) => drop(tags.insert(names::decode(tag), value)),
+                None if name == PUT_ID => {}
+                None => drop(metadata.insert(name, value)),
+            }
+        }
+        ObjectMeta {
+            content_type: self.content_type,
+            metadata,
+            tags,
+            tier: self.storage_class.as_deref().and_then(tier),
+            encryption: self
+                .kms_key_name
+                .or(self.customer_encryption.map(|_| "customer-supplied AES256".into())),
+            ..ObjectMeta::new(key, self.size, version, modified)
+        }
+    }
+}
+
+/// The resource that a `put` sends along. Nothing in it says `contentEncoding`: the service would decompress the object for its readers.
+pub(super) fn new_resource(
+    key: &Key,
+    options: &PutOptions,
+    put_id: &str,
+    storage_class: Option<&str>,
+    crc32c: Option<u32>,
+) -> Value {
+    let mut metadata: Map<String, Value> =
+        options.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    metadata.extend(
+        options
+            .tags
+            .iter()
+            .map(|(name, value)| (format!("{TAG}{}", names::encode(name)), value.as_str().into())),
+    );
+    metadata.insert(PUT_ID.into(), put_id.into());
+    let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
+    let mut resource = json!({ "name": key.as_str(), "contentType": content_type, "metadata": metadata });
+    if let Some(class) = options.tier.map(class).or(storage_class) {
+        resource["storageClass"] = class.into();
+    }
+    if let Some(crc32c) = crc32c {
+        resource["crc32c"] = checksum_text(crc32c).into();
+    }
+    resource
+}
+
+/// Refuses metadata names that are ours.
+pub(super) fn check_reserved(options: &PutOptions) -> Result<()> {
+    match options.metadata.keys().find(|name| *name == PUT_ID || name.starts_with(TAG)) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("metadata name {name:?} is reserved on Cloud Storage; use another one"),
+        )),
+    }
+}
+
+/// A CRC32C as the API writes it: 4 bytes, big-endian, in base64.
+pub(super) fn checksum_text(crc32c: u32) -> String {
+    BASE64.encode(crc32c.to_be_bytes())
+}
+
+/// The storage class of a tier.
+pub(super) fn class(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Hot => "STANDARD",
+        Tier::Cool => "NEARLINE",
+        Tier::Cold => "COLDLINE",
+        Tier::Archive => "ARCHIVE",
+    }
+}
+
+/// The tier of a storage class, the old names of `STANDARD` included.
+pub(super) fn tier(class: &str) -> Option<Tier> {
+    match class {
+        "STANDARD" | "REGIONAL" | "MULTI_REGIONAL" | "DURABLE_REDUCED_AVAILABILITY" => Some(Tier::Hot),
+        "NEARLINE" => Some(Tier::Cool),
+        "COLDLINE" => Some(Tier::Cold),
+        "ARCHIVE" => Some(Tier::Archive),
+        _ => None,
+    }
+}

@@ -1,0 +1,171 @@
+//! Saving: what fits one chunk goes in one request, everything else through an upload session.
+
+use bytes::Bytes;
+use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use tokio::time::Instant;
+
+use super::{
+    Store,
+    doubt::{Condition, Doubt, Next},
+    errors::Failure,
+    model::{self, Resource, checksum_text},
+    names,
+};
+use crate::{
+    Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version, http::Payload,
+    options::check_metadata, retry::retry, transfer::Parts,
+};
+
+/// What an upload must look like when it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    pub(super) size: u64,
+    pub(super) crc32c: u32,
+}
+
+impl Store {
+    pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        let named = |error| self.named("put", key, error);
+        check_metadata(&options)
+            .and_then(|()| model::check_reserved(&options))
+            .and_then(|()| names::check_key(key))
+            .map_err(named)?;
+        let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?);
+        let whole = body.in_memory().cloned();
+        let mut parts = Parts::new(body);
+        // An error of the body itself comes back as it is.
+        let (first, last) = parts.next(self.client.settings.chunk as usize).await?;
+        let stored = if last {
+            self.put_at_once(key, first, &options, &doubt).await.map_err(named)?
+        } else {
+            self.put_in_chunks(key, first, parts, whole, &options, &doubt).await?
+        };
+        Ok(stored.meta(key.clone()))
+    }
+
+    /// One request: the object's resource and its bytes (`uploadType=multipart`).
+    async fn put_at_once(
+        &self,
+        key: &Key,
+        data: Bytes,
+        options: &PutOptions,
+        doubt: &Doubt,
+    ) -> Result<Resource> {
+        let expected = Expected { size: data.len() as u64, crc32c: crc32c::crc32c(&data) };
+        let resource = self.new_resource(key, options, doubt, Some(expected.crc32c));
+        let boundary = format!("persist-{}", doubt.id());
+        let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
+        let head = format!(
+            "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{resource}\r\n\
+             --{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
+        );
+        let payload = Payload::new([head.into(), data, format!("\r\n--{boundary}--\r\n").into()]);
+        let related = HeaderValue::from_str(&format!("multipart/related; boundary={boundary}"))
+            .map_err(|error| Error::new(ErrorKind::Internal, "a boundary is no header").with_source(error))?;
+        let attempts = retry(&self.retry, &self.client.budget, |_| async {
+            let condition = match doubt.next(self, key).await? {
+                Next::Go(condition) => condition,
+                Next::Done(stored) => return Ok(stored),
+            };
+            let call = condition.apply(self.upload("multipart", key)).header(CONTENT_TYPE, related.clone());
+            let started = Instant::now();
+            match self.client.json::<Resource>(call.payload(payload.clone())).await {
+                Ok((stored, _)) => Ok(Box::new(stored)),
+                Err(failure) if failure.is(412) => doubt.refused(self, key).await,
+                Err(failure) => {
+                    doubt.failed(&failure, started);
+                    Err(self.named("put", key, failure.error))
+                }
+            }
+        });
+        let stored = match attempts.await {
+            Ok(stored) => stored,
+            Err(error) => doubt.give_up(self, key, error).await?,
+        };
+        self.verified(*stored, expected).await
+    }
+
+    /// The start of an upload request, with the parameters that every kind of it takes.
+    pub(super) fn upload(&self, kind: &str, key: &Key) -> super::client::Call {
+        let settings = &self.client.settings;
+        self.client
+            .request(Method::POST, &format!("/upload/storage/v1/b/{}/o", names::encode(&self.bucket)))
+            .query("uploadType", kind)
+            .query("name", key)
+            .maybe("kmsKeyName", settings.encryption.kms_key())
+            .headers(settings.encryption.headers())
+    }
+
+    pub(super) fn new_resource(
+        &self,
+        key: &Key,
+        options: &PutOptions,
+        doubt: &Doubt,
+        crc32c: Option<u32>,
+    ) -> String {
+        let class = self.client.settings.storage_class.as_deref();
+        model::new_resource(key, options, doubt.id(), class, crc32c).to_string()
+    }
+
+    /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is removed.
+    pub(super) async fn verified(&self, stored: Resource, expected: Expected) -> Result<Resource> {
+        let intact =
+            stored.size == expected.size && stored.checksum().is_none_or(|sum| sum == expected.crc32c);
+        if !intact {
+            let message = format!(
+                "the service stored {} bytes with crc32c {}, sent were {} with {}; save again",
+                stored.size,
+                stored.crc32c.as_deref().unwrap_or("unknown"),
+                expected.size,
+                checksum_text(expected.crc32c)
+            );
+            return Err(self.discard(&stored, Error::new(ErrorKind::Corrupt, message)).await);
+        }
+        match self.client.settings.encryption.verify(&stored) {
+            Ok(()) => Ok(stored),
+            Err(error) => Err(self.discard(&stored, error).await),
+        }
+    }
+
+    /// Removes a generation that must not stay, for the reason that `error` gives.
+    pub(super) async fn discard(&self, stored: &Resource, error: Error) -> Error {
+        let only = DeleteOptions::new().if_version(Version::new(stored.generation.to_string()));
+        let removed = match Key::new(&stored.name) {
+            Ok(key) => self.delete(&key, only).await,
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => error,
+            Err(why) => error.with_source(why),
+        }
+    }
+
+    /// The object as it is now, and what the service's clock shows. One attempt.
+    pub(super) async fn look(&self, key: &Key) -> Result<Seen> {
+        let sent = std::time::SystemTime::now();
+        let call = self
+            .object(Method::GET, key)
+            .query("fields", model::FIELDS)
+            .headers(self.client.settings.encryption.headers());
+        match self.client.json::<Resource>(call).await {
+            Ok((resource, headers)) => {
+                let now = crate::http::server_time(&headers).unwrap_or(sent);
+                Ok(Seen { resource: Some(resource), now })
+            }
+            Err(failure) if failure.is(404) && !super::errors::no_bucket(&failure) => {
+                Ok(Seen { resource: None, now: sent })
+            }
+            Err(Failure { error, .. }) => Err(self.named("head", key, error)),
+        }
+    }
+}
+
+/// What [`Store::look`] saw.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) resource: Option<Resource>,
+    pub(super) now: std::time::SystemTime,
+}

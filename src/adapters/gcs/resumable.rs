@@ -1,0 +1,329 @@
+//! Uploads of any length in bounded memory: one chunk under way, one being made, and no byte sent twice that the service has.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use super::{
+    Store,
+    doubt::{Doubt, Next},
+    errors::Failure,
+    model::Resource,
+    put::Expected,
+    session::{Progress, Session},
+    settings::QUANTUM,
+};
+use crate::{Body, Error, ErrorKind, Key, PutOptions, Result, retry::retry, transfer::Parts};
+
+/// So many times an upload whose session was lost begins anew, where it can.
+const RESTARTS: u32 = 3;
+
+/// How an upload that is under way can end early.
+enum Ended {
+    /// The service does not know the session any more.
+    Lost(Failure),
+    /// For good.
+    Failed(Error),
+    /// A condition does not hold.
+    Refused,
+    /// The source failed: its error goes to the caller as it is.
+    Source(Error),
+}
+
+/// What is being uploaded: the chunk in hand, and where it lies.
+struct Chunk {
+    start: u64,
+    data: Bytes,
+    last: bool,
+    /// The checksum of everything up to the chunk's end.
+    crc32c: u32,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.data.len() as u64
+    }
+
+    /// The object's size and checksum, if this is its end.
+    fn total(&self) -> Option<(u64, u32)> {
+        self.last.then_some((self.end(), self.crc32c))
+    }
+
+    /// The chunk behind this one.
+    fn next(&self, (data, last): (Bytes, bool)) -> Self {
+        let crc32c = crc32c::crc32c_append(self.crc32c, &data);
+        Chunk { start: self.end(), data, last, crc32c }
+    }
+}
+
+/// A chunk, and whether it is the last one.
+type Part = (Bytes, bool);
+
+/// An upload under way: the chunk in hand, and what comes behind it.
+struct Upload {
+    chunk: Chunk,
+    parts: Parts,
+    ahead: Option<Part>,
+}
+
+impl Upload {
+    /// From the first byte of a body that is in memory.
+    async fn again(whole: &Bytes, size: usize) -> Result<Self> {
+        let mut parts = Parts::new(Body::from(whole.clone()));
+        let (data, last) = parts.next(size).await?;
+        let chunk = Chunk { start: 0, crc32c: crc32c::crc32c(&data), data, last };
+        Ok(Upload { chunk, parts, ahead: None })
+    }
+}
+
+impl Store {
+    /// An object of more than one chunk. `whole` is the body, if it is in memory: only then can a lost session begin anew.
+    pub(super) async fn put_in_chunks(
+        &self,
+        key: &Key,
+        first: Bytes,
+        parts: Parts,
+        whole: Option<Bytes>,
+        options: &PutOptions,
+        doubt: &Doubt,
+    ) -> Result<Resource> {
+        let named = |error| self.named("put", key, error);
+        self.check_early(key, options).await.map_err(named)?;
+        let chunk = Chunk { start: 0, crc32c: crc32c::crc32c(&first), data: first, last: false };
+        let mut upload = Upload { chunk, parts, ahead: None };
+        let mut restarts = 0;
+        let stored = loop {
+            let session = match self.start(key, options, doubt).await.map_err(named)? {
+                Ok(session) => session,
+                Err(stored) => break stored,
+            };
+            match self.run(session, &mut upload, doubt).await {
+                Ok(stored) => break Box::new(stored),
+                Err(Ended::Source(error)) => return Err(error),
+                Err(Ended::Failed(error)) => break doubt.give_up(self, key, named(error)).await?,
+                Err(Ended::Refused) => break doubt.refused(self, key).await.map_err(named)?,
+                Err(Ended::Lost(failure)) => {
+                    // The answer to the last chunk may be what was lost, and the session with it.
+                    if upload.chunk.last
+                        && let Some(stored) = doubt.landed(self, key).await.map_err(named)?
+                    {
+                        break stored;
+                    }
+                    restarts += 1;
+                    if restarts > RESTARTS {
+                        return Err(named(failure.error));
+                    }
+                    if upload.chunk.start > 0 {
+                        let Some(whole) = &whole else {
+                            return Err(named(unrepeatable(upload.chunk.start, failure)));
+                        };
+                        upload = Upload::again(whole, self.client.settings.chunk as usize).await?;
+                    }
+                }
+            }
+        };
+        let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
+        self.verified(*stored, expected).await.map_err(named)
+    }
+
+    /// Spares the upload of gigabytes for nothing: the service checks conditions only at the end.
+    async fn check_early(&self, key: &Key, options: &PutOptions) -> Result<()> {
+        use crate::PutMode::{Create, Overwrite, Replace};
+        if options.mode == Overwrite {
+            return Ok(());
+        }
+        let seen = retry(&self.retry, &self.client.budget, |_| self.look(key)).await?.resource;
+        let version = seen.map(|resource| resource.generation.to_string());
+        match (&options.mode, version) {
+            (Create, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "a snapshot is already there")),
+            (Replace(expected), version) if version.as_deref() != Some(expected.as_str()) => Err(Error::new(
+                ErrorKind::Conflict,
+                "another writer replaced or removed the snapshot; load it and try again",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a session, unless an earlier one has already stored the object. A session that nobody uses does no harm, so this is
+    /// always safe to repeat.
+    async fn start(
+        &self,
+        key: &Key,
+        options: &PutOptions,
+        doubt: &Doubt,
+    ) -> Result<Result<Session, Box<Resource>>> {
+        let resource = self.new_resource(key, options, doubt, None);
+        let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
+        retry(&self.retry, &self.client.budget, |_| async {
+            let condition = match doubt.next(self, key).await? {
+                Next::Go(condition) => condition,
+                Next::Done(stored) => return Ok(Err(stored)),
+            };
+            let mut call = condition
+                .apply(self.upload("resumable", key))
+                .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
+                .payload(Bytes::from(resource.clone()));
+            if let Ok(value) = HeaderValue::from_str(content_type) {
+                call = call.header(HeaderName::from_static("x-upload-content-type"), value);
+            }
+            match Session::start(self.client.clone(), call).await {
+                Ok(session) => Ok(Ok(session)),
+                Err(failure) if failure.is(412) => doubt.refused(self, key).await.map(Err),
+                Err(failure) => Err(self.named("put", key, failure.error)),
+            }
+        })
+        .await
+    }
+
+    /// Uploads everything through one session. While a chunk is on its way, the next one is made.
+    async fn run(&self, mut session: Session, upload: &mut Upload, doubt: &Doubt) -> Result<Resource, Ended> {
+        loop {
+            let outcome = if upload.chunk.last {
+                self.deliver(&session, &upload.chunk, doubt).await.map(|stored| (stored, None))
+            } else {
+                self.deliver_and_read(&session, upload, doubt)
+                    .await
+                    .map(|(stored, made)| (stored, Some(made)))
+            };
+            match outcome {
+                Ok((None, Some(made))) => upload.chunk = upload.chunk.next(made),
+                Ok((Some(stored), None)) => {
+                    session.ended();
+                    return Ok(*stored);
+                }
+                Ok((Some(stored), Some(_))) => {
+                    session.ended();
+                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk)).await));
+                }
+                Ok((None, None)) => return Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
+                Err(ended @ (Ended::Lost(_) | Ended::Refused)) => {
+                    session.ended();
+                    return Err(ended);
+                }
+                Err(ended) => {
+                    session.cancel().await;
+                    return Err(ended);
+                }
+            }
+        }
+    }
+
+    /// Sends a chunk that is not the last and makes the next one meanwhile. A failure that cannot be mended ends both at once.
+    async fn deliver_and_read(
+        &self,
+        session: &Session,
+        upload: &mut Upload,
+        doubt: &Doubt,
+    ) -> Result<(Option<Box<Resource>>, Part), Ended> {
+        let Upload { chunk, parts, ahead } = upload;
+        let ready = ahead.take();
+        let size = self.client.settings.chunk as usize;
+        let deliver = pin!(self.deliver(session, chunk, doubt));
+        let read = pin!(async {
+            match ready {
+                Some(made) => Ok(made),
+                None => parts.next(size).await,
+            }
+        });
+        let (delivered, made) = match select(deliver, read).await {
+            Either::Left((Err(ended @ (Ended::Failed(_) | Ended::Refused)), _)) => return Err(ended),
+            Either::Left((delivered, read)) => (delivered, read.await.map_err(Ended::Source)?),
+            Either::Right((Err(error), _)) => return Err(Ended::Source(error)),
+            Either::Right((Ok(made), deliver)) => (deliver.await, made),
+        };
+        match delivered {
+            Ok(stored) => Ok((stored, made)),
+            Err(ended) => {
+                // An upload that begins anew needs this part once more.
+                *ahead = Some(made);
+                Err(ended)
+            }
+        }
+    }
+
+    /// Sends one chunk until the service has all of it. After every failure it asks how much that is. Attempts count from the
+    /// last progress: a long upload over a bad line is limited by progress, not by length.
+    async fn deliver(
+        &self,
+        session: &Session,
+        chunk: &Chunk,
+        doubt: &Doubt,
+    ) -> Result<Option<Box<Resource>>, Ended> {
+        let mut retries = self.retry.start();
+        let (mut from, mut best, mut ask) = (chunk.start, chunk.start, false);
+        loop {
+            let started = Instant::now();
+            let outcome = if ask {
+                session.probe().await
+            } else {
+                session.send(from, chunk.data.slice((from - chunk.start) as usize..), chunk.total()).await
+            };
+            let error = match outcome {
+                Ok(Progress::Done(stored)) => return Ok(Some(stored)),
+                Ok(Progress::Stored(stored)) if stored < chunk.start || stored > chunk.end() => {
+                    return Err(Ended::Failed(strayed(stored, chunk)));
+                }
+                Ok(Progress::Stored(stored)) if stored == chunk.end() && !chunk.last => return Ok(None),
+                Ok(Progress::Stored(stored)) => {
+                    // Whole quanta from the chunk's start: a request of another length would end the upload.
+                    let whole = match chunk.last && stored == chunk.end() {
+                        true => stored,
+                        false => chunk.start + (stored - chunk.start) / QUANTUM * QUANTUM,
+                    };
+                    from = whole;
+                    if whole > best {
+                        (best, ask) = (whole, false);
+                        retries = self.retry.start();
+                        continue;
+                    }
+                    if std::mem::take(&mut ask) {
+                        continue;
+                    }
+                    Error::new(
+                        ErrorKind::Unavailable,
+                        "the service takes the upload's data and stores none of it",
+                    )
+                }
+                Err(failure) if failure.is(404) || failure.is(410) => return Err(Ended::Lost(failure)),
+                Err(failure) if failure.is(412) => return Err(Ended::Refused),
+                Err(failure) => {
+                    if chunk.last {
+                        doubt.failed(&failure, started);
+                    }
+                    ask = true;
+                    failure.error
+                }
+            };
+            let error = error.with_backend("gcs").with_operation("put");
+            retries.wait(error, &self.client.budget).await.map_err(Ended::Failed)?;
+        }
+    }
+}
+
+fn cut_short(chunk: &Chunk) -> Error {
+    let message = format!(
+        "the service ended the upload at or before byte {}, in its middle; something between changes requests, save again",
+        chunk.end()
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+fn strayed(stored: u64, chunk: &Chunk) -> Error {
+    let (start, end) = (chunk.start, chunk.end());
+    let message = format!(
+        "the service says it has {stored} bytes of the upload, where {start} to {end} were possible; something between changes \
+         requests, save again"
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+fn unrepeatable(sent: u64, failure: Failure) -> Error {
+    let message = format!(
+        "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again, from a file or from memory to \
+         have that done by itself"
+    );
+    Error::new(ErrorKind::Unavailable, message).with_source(failure.error)
+}

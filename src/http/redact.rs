@@ -1,0 +1,54 @@
+//! Cuts from messages what may be a secret.
+
+/// The most characters of a service's message that an error repeats.
+const MOST: usize = 300;
+
+/// A service's message as one line that can be shown: markup and line breaks become spaces, the query of every URL
+/// (upload sessions, signatures) and what follows `Bearer` become `…`, and a long message is cut.
+pub(crate) fn redact(text: &str) -> String {
+    let plain = strip_markup(text);
+    let (mut out, mut secret) = (String::new(), false);
+    for word in plain.split_whitespace() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        let shown = if secret { "…" } else { word };
+        secret = word.eq_ignore_ascii_case("bearer");
+        match shown.find("://").and_then(|at| shown[at..].find('?').map(|query| at + query)) {
+            Some(query) => {
+                out.push_str(&shown[..=query]);
+                out.push('…');
+            }
+            None => out.push_str(shown),
+        }
+    }
+    match out.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &out[..end]),
+        None => out,
+    }
+}
+
+/// The text between tags, and nothing of scripts and styles, if it is a page at all.
+fn strip_markup(text: &str) -> String {
+    let start = text.trim_start();
+    if !start.starts_with('<') {
+        return text.into();
+    }
+    let (mut out, mut rest) = (String::new(), start);
+    while let Some(open) = rest.find('<') {
+        out.push_str(&rest[..open]);
+        out.push(' ');
+        let tag = &rest[open..];
+        let skip = ["<style", "<script"].iter().find(|name| tag.starts_with(**name));
+        let end = match skip {
+            Some(name) => tag.find(&format!("</{}", &name[1..])).map(|close| close + 1),
+            None => tag.find('>').map(|close| close + 1),
+        };
+        match end {
+            Some(end) => rest = &tag[end..],
+            None => return out,
+        }
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,131 @@
+//! One attempt at a request.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::try_unfold;
+use reqwest::{
+    RequestBuilder, Response,
+    header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER},
+};
+
+use super::Payload;
+use crate::{Body, Error, ErrorKind, Result};
+
+/// An attempt that brought no answer.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    /// What happened.
+    pub(crate) error: Error,
+    /// Whether the server may have got the request, and so may have acted on it.
+    pub(crate) sent: bool,
+}
+
+/// Sends a request and waits for the head of the answer. The attempt ends with `Timeout` when neither a byte was taken nor
+/// an answer came for `quiet`: a large body on a slow line takes its time, a dead connection does not.
+pub(crate) async fn send(
+    request: RequestBuilder,
+    payload: Option<Payload>,
+    quiet: Duration,
+) -> Result<Response, Lost> {
+    let moved = Arc::new(AtomicU64::new(0));
+    let request = match payload {
+        // The length is given by hand: a streamed body would go out in chunked encoding, which upload protocols refuse.
+        Some(payload) => request.header(CONTENT_LENGTH, payload.len()).body(payload.into_body(moved.clone())),
+        None => request,
+    };
+    let sending = request.send();
+    tokio::pin!(sending);
+    let mut seen = 0;
+    loop {
+        match tokio::time::timeout(quiet, &mut sending).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => {
+                let sent = !error.is_connect() && !error.is_builder();
+                return Err(Lost { error: describe(error), sent });
+            }
+            Err(_) => match moved.load(Ordering::Relaxed) {
+                now if now == seen => return Err(Lost { error: silent(quiet), sent: true }),
+                now => seen = now,
+            },
+        }
+    }
+}
+
+/// The answer's body, which ends with `Timeout` when no byte came for `quiet`.
+pub(crate) fn body(response: Response, quiet: Duration) -> Body {
+    Body::from_stream(try_unfold(response, move |mut response| async move {
+        Ok(chunk(&mut response, quiet).await?.map(|chunk| (chunk, response)))
+    }))
+}
+
+/// An answer's body as bytes, at most `most` of them; the rest is left.
+pub(crate) async fn text(mut response: Response, most: usize, quiet: Duration) -> Result<Bytes> {
+    let mut all = BytesMut::new();
+    while let Some(chunk) = chunk(&mut response, quiet).await? {
+        all.extend_from_slice(&chunk);
+        if all.len() >= most {
+            all.truncate(most);
+            break;
+        }
+    }
+    Ok(all.freeze())
+}
+
+/// The service's wish for the next attempt (RFC 9110 section 10.2.3), as seconds or as a date.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = server_time(headers).unwrap_or_else(SystemTime::now);
+    Some(http_date(value)?.duration_since(now).unwrap_or_default())
+}
+
+/// The server's clock when it answered, in whole seconds.
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
+    http_date(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// RFC 9110 section 5.6.7, the one form that servers must send.
+fn http_date(text: &str) -> Option<SystemTime> {
+    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().into())
+}
+
+async fn chunk(response: &mut Response, quiet: Duration) -> Result<Option<Bytes>> {
+    within(quiet, response.chunk()).await?.map_err(describe)
+}
+
+async fn within<T>(quiet: Duration, future: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(quiet, future).await.map_err(|_| silent(quiet))
+}
+
+fn silent(quiet: Duration) -> Error {
+    let message = format!(
+        "nothing was sent or received for {} s; raise the timeout if the line is that slow",
+        quiet.as_secs_f32()
+    );
+    Error::new(ErrorKind::Timeout, message)
+}
+
+/// What the client library says, without the URL: that of an upload session is a secret.
+fn describe(error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let (kind, message) = match &error {
+        e if e.is_builder() => (ErrorKind::Internal, "the request cannot be built"),
+        e if e.is_timeout() => (ErrorKind::Timeout, "the connection could not be made in time"),
+        e if e.is_connect() => {
+            (ErrorKind::Unavailable, "the server cannot be reached; check the endpoint and the network")
+        }
+        // A reset in the middle of a body comes as "decode" from reqwest: not a reason to give up.
+        _ => (ErrorKind::Unavailable, "the connection broke"),
+    };
+    Error::new(kind, message).with_source(error)
+}

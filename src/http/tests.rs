@@ -1,0 +1,29 @@
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+use super::{redact, retry_after};
+
+#[test]
+fn messages_lose_queries_tokens_markup_and_length() {
+    let message = "PUT https://host/upload?upload_id=SECRET&x=1 failed, sent Bearer ya29.SECRET at once";
+    assert_eq!(redact(message), "PUT https://host/upload?… failed, sent Bearer … at once");
+    let page =
+        "<!DOCTYPE html>\n<html><style>*{margin:0}</style><title>Error 502</title>\n<p>Try <b>again</b>.";
+    assert_eq!(redact(page), "Error 502 Try again .");
+    assert_eq!(redact("<broken"), "");
+    assert_eq!(redact(&"x".repeat(1000)).chars().count(), 301);
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let mut headers = HeaderMap::new();
+    assert_eq!(retry_after(&headers), None);
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+    assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
+    headers.insert(DATE, HeaderValue::from_static("Wed, 21 Oct 2026 07:28:00 GMT"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("Wed, 21 Oct 2026 07:28:30 GMT"));
+    assert_eq!(retry_after(&headers), Some(Duration::from_secs(30)));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("soon"));
+    assert_eq!(retry_after(&headers), None);
+}
