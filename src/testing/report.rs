@@ -29,6 +29,11 @@ pub async fn case(name: &str, suite: impl Into<Suite>) -> Outcome {
     }
 }
 
+/// The names of all cases, in the order of the contract.
+pub fn cases() -> impl Iterator<Item = &'static str> {
+    CASES.iter().map(|(name, _)| *name)
+}
+
 /// Runs every case, one after another, against what `factory` gives for each.
 pub async fn run_all<S: Into<Suite>, F: Future<Output = S>>(mut factory: impl FnMut() -> F) -> Report {
     let mut cases = Vec::with_capacity(CASES.len());
