@@ -15,16 +15,16 @@ mod meta;
 mod options;
 mod retry;
 mod secret;
+mod sessions;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod sessions;
 mod threads;
 pub mod transfer;
 
 pub use adapter::{Capabilities, SnapshotAdapter};
 pub use body::Body;
 pub use codec::{Codec, Description, Digest, Limits};
-pub use config::{GcsConfig, S3Config};
+pub use config::{GcsConfig, S3Config, StorageBackend, StorageConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use ext::{IntoKey, LoadOptions, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};
 pub use key::Key;

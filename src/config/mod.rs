@@ -1,5 +1,123 @@
-//! Where snapshots go, as plain data.
+//! Where snapshots go and how, as plain data.
+//!
+//! [`StorageConfig`] is made by hand, by builder methods, or from the environment, a URL and a file. None of its constructors and
+//! builder methods can fail; [`open`](StorageConfig::open) does, with an error that names the setting.
+//!
+//! What is set in several places is decided so: explicit > command line > environment > file > default. A
+//! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below it.
 
+mod build;
+mod file;
+mod layers;
+mod open;
 mod services;
+mod suggest;
+mod table;
+mod url;
 
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+pub use layers::{Effective, Layers};
 pub use services::{GcsConfig, S3Config};
+pub use open::variables;
+pub use table::{SETTINGS, Setting};
+pub use self::{file::parse_toml, url::split_key};
+
+use crate::{Codec, Error, ErrorKind, Result, RetryConfig};
+
+/// A kind of storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StorageBackend {
+    /// A folder of this machine.
+    #[default]
+    Local,
+    /// The memory of this process.
+    Memory,
+    /// Amazon S3, or a server that speaks its API.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage. Planned.
+    Azure,
+    /// SQLite. Planned.
+    Sqlite,
+    /// PostgreSQL. Planned.
+    Postgres,
+    /// MySQL and MariaDB. Planned.
+    Mysql,
+}
+
+impl StorageBackend {
+    /// Its name, as `PERSIST_BACKEND` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StorageBackend::Local => "local",
+            StorageBackend::Memory => "memory",
+            StorageBackend::S3 => "s3",
+            StorageBackend::Gcs => "gcs",
+            StorageBackend::Azure => "azure",
+            StorageBackend::Sqlite => "sqlite",
+            StorageBackend::Postgres => "postgres",
+            StorageBackend::Mysql => "mysql",
+        }
+    }
+}
+
+impl FromStr for StorageBackend {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "local" | "file" => StorageBackend::Local,
+            "memory" => StorageBackend::Memory,
+            "s3" => StorageBackend::S3,
+            "gcs" | "gs" => StorageBackend::Gcs,
+            "azure" | "az" => StorageBackend::Azure,
+            "sqlite" => StorageBackend::Sqlite,
+            "postgres" => StorageBackend::Postgres,
+            "mysql" => StorageBackend::Mysql,
+            _ => {
+                let names = "local, memory, s3, gcs, azure, sqlite, postgres, mysql";
+                return Err(Error::new(ErrorKind::InvalidConfig, format!("no backend {name:?}; use one of {names}")));
+            }
+        })
+    }
+}
+
+/// Everything that [`open`](StorageConfig::open) needs to know.
+///
+/// ```
+/// # use std::path::PathBuf;
+/// use persist::{StorageBackend, StorageConfig};
+///
+/// let by_hand = StorageConfig {
+///     backend: StorageBackend::Local,
+///     local_base_path: Some(PathBuf::from("/var/lib/agents")),
+///     ..Default::default()
+/// };
+/// assert_eq!(by_hand, StorageConfig::local("/var/lib/agents"));
+/// let on_s3 = StorageConfig::s3_with_bucket("states".into()).with_namespace("team-a");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StorageConfig {
+    /// The kind of storage; local by default.
+    pub backend: StorageBackend,
+    /// The folder of the local backend; by default `persist` in the platform's data directory.
+    pub local_base_path: Option<PathBuf>,
+    /// The bucket of S3 and GCS. There is no default bucket.
+    pub bucket: Option<String>,
+    /// A path inside the bucket or folder, below which all keys lie.
+    pub prefix: Option<String>,
+    /// A path below the prefix, for one of several tenants or runtimes that share a location.
+    pub namespace: Option<String>,
+    /// The form in which snapshots are saved; gzip, level 6, by default.
+    pub codec: Option<Codec>,
+    /// The longest that one operation may take, its retries included; by default as long as the retries allow.
+    pub timeout: Option<Duration>,
+    /// How cloud adapters retry.
+    pub retry: RetryConfig,
+    /// What only S3 needs.
+    pub s3: S3Config,
+    /// What only GCS needs.
+    pub gcs: GcsConfig,
+}

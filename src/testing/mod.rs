@@ -32,7 +32,7 @@ mod suite;
 #[doc(inline)]
 pub use crate::__conformance as conformance;
 pub use check::{Failure, Outcome};
-pub use report::{CaseReport, Report, case, cases, run_all};
+pub use report::{CaseReport, Report, case, case_names, run_all};
 pub use suite::Suite;
 
 /// The one list of cases.

@@ -30,7 +30,7 @@ pub async fn case(name: &str, suite: impl Into<Suite>) -> Outcome {
 }
 
 /// The names of all cases, in the order of the contract.
-pub fn cases() -> impl Iterator<Item = &'static str> {
+pub fn case_names() -> impl Iterator<Item = &'static str> {
     CASES.iter().map(|(name, _)| *name)
 }
 

@@ -1,0 +1,156 @@
+//! From a configuration to an adapter.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Layers, StorageBackend, StorageConfig, layers::bad};
+use crate::{
+    Codec, Error, ErrorKind, Key, Result, SnapshotAdapter,
+    adapters::{local::LocalAdapter, memory::MemoryAdapter},
+    layers,
+};
+
+impl StorageConfig {
+    /// From the variables of this process and the file that `PERSIST_CONFIG` names.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the variable or key, and the nearest right name of an unknown one.
+    pub fn from_env() -> Result<Self> {
+        let mut layers = Layers::new().environment(variables()?)?;
+        if let Some(file) = layers.config_file().map(Path::to_path_buf) {
+            layers = layers.file(&file)?;
+        }
+        layers.resolve()
+    }
+
+    /// From a storage URL, or a path for local disk.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a URL that cannot be used.
+    pub fn from_url(url: &str) -> Result<Self> {
+        Layers::new().url(url, "the storage URL")?.resolve()
+    }
+
+    /// From a file: `.toml`, or `.yaml` with the feature `yaml`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the key, and the nearest right name of an unknown one.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        Layers::new().file(path.as_ref())?.resolve()
+    }
+
+    /// Opens the storage. What it gives can be shared and cloned; clients of a service are shared between adapters that are
+    /// configured alike.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the setting, `Unsupported` for a backend that this build does not have, and what the
+    /// backend fails with.
+    pub async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
+        if let Some(Codec::Zstd { .. }) = self.codec
+            && !cfg!(feature = "zstd")
+        {
+            return Err(missing_feature("the codec zstd", "zstd"));
+        }
+        let mut adapter = self.adapter().await?;
+        for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
+            let Some(path) = path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) else {
+                continue;
+            };
+            let path = Key::new(path).map_err(|error| bad(format!("{setting}: {}", error.message())))?;
+            adapter = Arc::new(layers::Namespace::new(adapter, path));
+        }
+        if let Some(codec) = self.codec {
+            adapter = Arc::new(layers::DefaultCodec::new(adapter, codec));
+        }
+        if let Some(timeout) = self.timeout {
+            adapter = Arc::new(layers::Timeout::new(adapter, timeout));
+        }
+        Ok(Arc::new(layers::Observe::new(adapter)))
+    }
+
+    async fn adapter(&self) -> Result<Arc<dyn SnapshotAdapter>> {
+        match self.backend {
+            StorageBackend::Memory => Ok(Arc::new(MemoryAdapter::new())),
+            StorageBackend::Local => {
+                let folder = match &self.local_base_path {
+                    Some(folder) => folder.clone(),
+                    None => data_directory(|name| env::var_os(name))?,
+                };
+                Ok(Arc::new(LocalAdapter::open(folder).await?))
+            }
+            #[cfg(feature = "s3")]
+            StorageBackend::S3 => {
+                Ok(Arc::new(crate::adapters::s3::S3Adapter::open(self.bucket()?, &self.s3, &self.retry).await?))
+            }
+            #[cfg(feature = "gcs")]
+            StorageBackend::Gcs => {
+                Ok(Arc::new(crate::adapters::gcs::GcsAdapter::open(self.bucket()?, &self.gcs, &self.retry).await?))
+            }
+            #[cfg(not(feature = "s3"))]
+            StorageBackend::S3 => Err(missing_feature("the backend s3", "s3")),
+            #[cfg(not(feature = "gcs"))]
+            StorageBackend::Gcs => Err(missing_feature("the backend gcs", "gcs")),
+            StorageBackend::Azure | StorageBackend::Sqlite | StorageBackend::Postgres | StorageBackend::Mysql => {
+                let name = self.backend.as_str();
+                let message = format!("the backend {name} is planned but not written yet; use local, memory, s3 or gcs");
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
+    }
+
+    /// The bucket, which has no default: a default bucket is one that somebody else can own.
+    #[cfg(any(feature = "s3", feature = "gcs"))]
+    fn bucket(&self) -> Result<&str> {
+        let name = self.backend.as_str();
+        match self.bucket.as_deref() {
+            None | Some("") => Err(bad(format!("the backend {name} needs a bucket; set PERSIST_BUCKET, or name it in the URL"))),
+            Some(bucket) if bucket.contains('/') => {
+                Err(bad(format!("bucket {bucket:?}: a bucket's name has no `/`; the rest is the prefix")))
+            }
+            Some(bucket) => Ok(bucket),
+        }
+    }
+}
+
+fn missing_feature(what: &str, feature: &str) -> Error {
+    let message = format!(
+        "{what} is not compiled in; enable the feature `{feature}` (cargo install agent-persist --features {feature})"
+    );
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+/// The variables of this process; those of persist must be UTF-8.
+///
+/// # Errors
+/// `InvalidConfig` for a `PERSIST_*` variable whose value is not UTF-8.
+pub fn variables() -> Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    for (name, value) in env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => variables.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("PERSIST_") => {
+                return Err(bad(format!("variable {name}: its value is not UTF-8")));
+            }
+            _ => {}
+        }
+    }
+    Ok(variables)
+}
+
+/// `persist` in the platform's data directory (XDG Base Directory Specification; Apple's and Microsoft's folders).
+fn data_directory(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = if cfg!(windows) {
+        absolute("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        absolute("HOME").map(|home| home.join("Library/Application Support"))
+    } else {
+        absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+    };
+    let nowhere = || bad("there is no home directory to store in; set PERSIST_LOCAL_PATH or PERSIST_STORAGE_URL".into());
+    Ok(base.ok_or_else(nowhere)?.join("persist"))
+}

@@ -1,0 +1,47 @@
+//! The nearest right name for a wrong one.
+
+/// The name that differs least from `wrong`, if it differs little enough to be what was meant.
+pub(super) fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = wrong.to_lowercase();
+    let (distance, name) =
+        right.into_iter().map(|name| (distance(&lower, &name.to_lowercase()), name)).min_by_key(|(distance, _)| *distance)?;
+    (distance <= (wrong.chars().count() / 3).max(2)).then_some(name)
+}
+
+/// ` (did you mean ...?)`, or nothing.
+pub(super) fn hint<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(wrong, right).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// Levenshtein distance: insertions, removals and replacements of single characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        let names = ["PERSIST_BUCKET", "PERSIST_PREFIX", "PERSIST_LOCAL_PATH"];
+        assert_eq!(nearest("PERSIST_BUKCET", names), Some("PERSIST_BUCKET"));
+        assert_eq!(nearest("persist_prefx", names), Some("PERSIST_PREFIX"));
+        assert_eq!(nearest("XYZ", names), None);
+    }
+
+    #[test]
+    fn counts_single_changes() {
+        assert_eq!((distance("kitten", "sitting"), distance("", "ab"), distance("a", "a")), (3, 2, 0));
+    }
+}
