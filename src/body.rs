@@ -149,6 +149,17 @@ impl Body {
         Ok(all.freeze())
     }
 
+    /// The same body with its stream wrapped, for layers; a body in memory stays as it is, and an announced length stays.
+    pub fn map_stream<S>(self, wrap: impl FnOnce(BoxStream<'static, Result<Bytes>>) -> S) -> Self
+    where
+        S: Stream<Item = Result<Bytes>> + Send + 'static,
+    {
+        match self.inner {
+            Inner::Memory(_) => self,
+            Inner::Stream(stream) => Body { inner: Inner::Stream(wrap(stream).boxed()), len: self.len },
+        }
+    }
+
     /// The body as an `AsyncRead`.
     pub fn into_reader(self) -> impl AsyncRead + Send + Unpin {
         StreamReader::new(self.map_err(io::Error::from))

@@ -11,6 +11,7 @@ mod ext;
 #[cfg(feature = "gcs")]
 mod http;
 mod key;
+pub mod layers;
 mod meta;
 mod options;
 mod retry;
