@@ -4,7 +4,7 @@ use std::{fmt, future::Future};
 
 use futures_util::future::BoxFuture;
 
-use super::{Failure, Outcome, Suite, cases};
+use super::{Failure, Outcome, Suite};
 
 type Case = (&'static str, for<'a> fn(&'a Suite) -> BoxFuture<'a, Outcome>);
 
@@ -13,7 +13,7 @@ type Case = (&'static str, for<'a> fn(&'a Suite) -> BoxFuture<'a, Outcome>);
 macro_rules! __conformance_table {
     ($($case:ident)*) => {
         /// Every case with its name.
-        const CASES: &[Case] = &[$((stringify!($case), |suite| Box::pin(cases::$case(suite)))),*];
+        const CASES: &[Case] = &[$((stringify!($case), |suite| Box::pin(super::cases::$case(suite)))),*];
     };
 }
 crate::__conformance_cases! { __conformance_table }
