@@ -51,6 +51,21 @@ impl Copies {
         }
     }
 
+    /// The runs of the last `len` copied bytes, or of all where there are fewer.
+    pub(crate) fn tail(&self, len: usize) -> impl Iterator<Item = Run> {
+        let mut skip = (self.new_len - self.inserted()).saturating_sub(len);
+        let first = self.runs.iter().position(|run| {
+            let inside = run.len > skip;
+            skip -= if inside { 0 } else { run.len };
+            inside
+        });
+        let rest = &self.runs[first.unwrap_or(self.runs.len())..];
+        rest.iter().enumerate().map(move |(index, run)| {
+            let cut = if index == 0 { skip } else { 0 };
+            Run { from: run.from + cut, to: run.to + cut, len: run.len - cut }
+        })
+    }
+
     /// The ranges of the new state between the runs.
     pub(crate) fn gaps(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let ends = std::iter::once(0).chain(self.runs.iter().map(|run| run.to + run.len));

@@ -10,8 +10,8 @@ use super::copies::{Copies, Run};
 const BLOCK: usize = 16;
 /// The shortest run that is worth its three numbers; shorter repeats are left to deflate.
 const MIN_RUN: usize = 32;
-/// The most blocks of a base in the table: 1 MiB of it. Larger bases are sampled more sparsely.
-const MAX_BLOCKS: usize = 1 << 18;
+/// The most blocks of a base in the table, which then fits the processor's cache. Bases beyond 1 MiB are sampled more sparsely.
+const MAX_BLOCKS: usize = 1 << 16;
 
 impl Copies {
     /// The runs of `new` that are copies from `base`.
@@ -61,7 +61,7 @@ fn extend(base: &[u8], from: usize, new: &[u8], at: usize, done: usize) -> Run {
     Run { from: from - back, to: at - back, len: back + ahead }
 }
 
-/// The blocks of a base by their hash. Of equal blocks the first one stays.
+/// The blocks of a base by their hash. Of equal blocks the last one stays.
 struct Table {
     stride: usize,
     shift: u32,
@@ -77,9 +77,7 @@ impl Table {
         let mut table = Table { stride, shift: u64::BITS - bits, slots: vec![0; 1 << bits] };
         for (number, from) in (0..=base.len() - BLOCK).step_by(stride).enumerate() {
             let slot = table.slot(&base[from..from + BLOCK]);
-            if table.slots[slot] == 0 {
-                table.slots[slot] = number as u32 + 1;
-            }
+            table.slots[slot] = number as u32 + 1;
         }
         table
     }

@@ -11,7 +11,9 @@ const STORED: u8 = 0x10;
 /// The first byte: format 1, inserted bytes as a raw deflate stream with a preset dictionary.
 const DEFLATED: u8 = 0x11;
 /// Deflate's window: the most that a preset dictionary can hold.
-pub(super) const WINDOW: usize = 32 << 10;
+const WINDOW: usize = 32 << 10;
+/// As many bytes of dictionary for each inserted one: a small change does not pay for a large dictionary.
+const DICTIONARY_RATIO: usize = 32;
 /// Below this, deflate has nothing to win.
 const MIN_DEFLATE: usize = 16;
 const CRC: usize = 4;
@@ -28,8 +30,8 @@ pub(crate) struct Delta {
 pub(crate) fn encode(copies: &Copies, new: &[u8], level: u8) -> Vec<u8> {
     let mut inserted = Vec::with_capacity(copies.inserted());
     copies.gaps().for_each(|gap| inserted.extend_from_slice(&new[gap]));
-    let deflated =
-        deflate(&inserted, &dictionary(copies, new), level).filter(|short| short.len() < inserted.len());
+    let words: Vec<_> = dictionary(copies).map(|run| &new[run.to..run.to + run.len]).collect();
+    let deflated = deflate(&inserted, &words.concat(), level).filter(|short| short.len() < inserted.len());
 
     let mut out = vec![if deflated.is_some() { DEFLATED } else { STORED }];
     put(&mut out, copies.base_len as u64);
@@ -82,6 +84,11 @@ pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
     Ok(Delta { copies, deflated, inserted })
 }
 
+/// The runs whose bytes are the preset dictionary, the last bytes that are copied: new messages look like the old ones before them.
+fn dictionary(copies: &Copies) -> impl Iterator<Item = Run> {
+    copies.tail(WINDOW.min(copies.inserted().saturating_mul(DICTIONARY_RATIO)))
+}
+
 impl Delta {
     /// Which bytes of the new state are bytes of the base.
     pub(crate) fn copies(&self) -> &Copies {
@@ -93,14 +100,21 @@ impl Delta {
         self.inserted.len()
     }
 
-    /// The inserted bytes. `dictionary` holds the last [`WINDOW`] of the copied bytes.
-    pub(super) fn inserted(&self, dictionary: &[u8]) -> Result<Bytes> {
+    /// The runs of the base whose bytes [`inserted`](Self::inserted) must be given; none if it needs no dictionary.
+    pub(super) fn dictionary(&self) -> impl Iterator<Item = Run> {
+        dictionary(&self.copies).take(if self.deflated { usize::MAX } else { 0 })
+    }
+
+    /// The inserted bytes. `inflate` is for raw deflate streams and used again and again.
+    pub(super) fn inserted(&self, dictionary: &[u8], inflate: &mut Decompress) -> Result<Bytes> {
         if !self.deflated {
             return Ok(self.inserted.clone());
         }
         let wrong = || damaged("its inserted bytes do not inflate to the length that the copies leave");
-        let mut inflate = Decompress::new(false);
-        inflate.set_dictionary(dictionary).map_err(|error| wrong().with_source(error))?;
+        inflate.reset(false);
+        if !dictionary.is_empty() {
+            inflate.set_dictionary(dictionary).map_err(|error| wrong().with_source(error))?;
+        }
         // One spare byte: a stream that holds more than it should fills it.
         let want = self.copies.inserted();
         let mut out = Vec::with_capacity(want + 1);
@@ -115,21 +129,6 @@ impl Delta {
         }
         Ok(out.into())
     }
-}
-
-/// The last bytes of `new` that are copied: new messages look like the old ones before them.
-fn dictionary(copies: &Copies, new: &[u8]) -> Vec<u8> {
-    let (mut parts, mut room) = (Vec::new(), WINDOW);
-    for run in copies.runs().iter().rev() {
-        let len = run.len.min(room);
-        parts.push(&new[run.to + run.len - len..run.to + run.len]);
-        room -= len;
-        if room == 0 {
-            break;
-        }
-    }
-    parts.reverse();
-    parts.concat()
 }
 
 fn deflate(bytes: &[u8], dictionary: &[u8], level: u8) -> Option<Vec<u8>> {

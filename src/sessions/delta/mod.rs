@@ -14,7 +14,7 @@ mod pieces;
 mod steps;
 
 pub(crate) use copies::Copies;
-pub(crate) use format::{Delta, decode};
+pub(crate) use format::{Delta, decode, encode as format_encode};
 pub(crate) use pieces::materialize;
 pub(crate) use steps::base_of;
 

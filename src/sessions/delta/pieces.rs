@@ -1,8 +1,9 @@
 //! A state as pieces of a keyframe and of the bytes that its deltas insert.
 
 use bytes::Bytes;
+use flate2::Decompress;
 
-use super::{Delta, format::WINDOW};
+use super::Delta;
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// Pieces that are on average shorter than this are not worth keeping apart: they would take more memory than the state.
@@ -18,13 +19,14 @@ const FEW_PIECES: usize = 4096;
 pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], limits: &Limits) -> Result<Bytes> {
     let mut stored = keyframe.len() as u64;
     let mut state = Pieces::whole(keyframe);
+    let mut inflate = Decompress::new(false);
     for delta in chain {
         stored += delta.stored_len() as u64;
         limits.check(stored, delta.copies().new_len as u64)?;
         if state.shatters(delta) {
             state = Pieces::whole(state.concat());
         }
-        state = state.apply(delta)?;
+        state = state.apply(delta, &mut inflate)?;
     }
     Ok(state.concat())
 }
@@ -82,17 +84,10 @@ impl Pieces {
 
     /// The bytes that `delta`'s deflate stream expects in front of it.
     fn dictionary(&self, delta: &Delta) -> Vec<u8> {
-        let (runs, mut room) = (delta.copies().runs(), WINDOW);
-        let first = runs.iter().rposition(|run| {
-            room = room.saturating_sub(run.len);
-            room == 0
-        });
-        let mut out = Vec::with_capacity(2 * WINDOW);
-        for run in &runs[first.unwrap_or(0)..] {
-            let skip = run.len.saturating_sub(WINDOW);
-            self.range(run.from + skip, run.len - skip, |piece| out.extend_from_slice(self.bytes(piece)));
+        let mut out = Vec::new();
+        for run in delta.dictionary() {
+            self.range(run.from, run.len, |piece| out.extend_from_slice(self.bytes(piece)));
         }
-        out.drain(..out.len().saturating_sub(WINDOW));
         out
     }
 
@@ -106,14 +101,14 @@ impl Pieces {
         count > FEW_PIECES && delta.copies().new_len / count < MIN_PIECE
     }
 
-    fn apply(mut self, delta: &Delta) -> Result<Pieces> {
+    fn apply(mut self, delta: &Delta, inflate: &mut Decompress) -> Result<Pieces> {
         let copies = delta.copies();
         if copies.base_len != self.len {
             let (want, have) = (copies.base_len, self.len);
             let message = format!("the delta is for a base of {want} bytes, this one has {have}");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        let inserted = delta.inserted(&self.dictionary(delta))?;
+        let inserted = delta.inserted(&self.dictionary(delta), inflate)?;
         let mut next = Pieces { sources: std::mem::take(&mut self.sources), pieces: Vec::new(), len: 0 };
         let source = next.sources.len();
         next.sources.push(inserted);

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Copies, base_of, decode, encode, materialize};
+use super::{Copies, decode, encode, materialize};
 use crate::Limits;
 
 fn restore(keyframe: &[u8], deltas: &[Vec<u8>]) -> Bytes {
@@ -103,16 +103,4 @@ proptest! {
         prop_assert_eq!(&restore(&start, &[delta])[..], &end[..]);
         prop_assert_eq!(Copies::all(start.len()).then(&both), both);
     }
-}
-
-#[test]
-fn chains_are_short() {
-    let mut depth = vec![0];
-    for number in 1..=25_000u64 {
-        let base = base_of(number).unwrap();
-        assert!(base < number);
-        depth.push(depth[base as usize] + 1);
-    }
-    assert_eq!(base_of(0), None);
-    assert!(depth[..=20_736].iter().max() < Some(&64));
 }
