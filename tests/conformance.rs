@@ -13,6 +13,11 @@ use persist::{
 };
 
 persist::testing::conformance!(memory, || async { Suite::new(MemoryAdapter::new()) });
+#[cfg(unix)]
+persist::testing::conformance!(local, || async {
+    let directory = tempfile::tempdir().unwrap();
+    Suite::new(persist::adapters::local::LocalAdapter::open(directory.path()).unwrap()).keep(directory)
+});
 persist::testing::conformance!(namespace, || async {
     Suite::new(Namespace::new(memory(), "team/é").unwrap()).longest_key(Key::MAX_BYTES - "team/é/".len())
 });

@@ -2,4 +2,6 @@
 
 #[cfg(feature = "gcs")]
 pub mod gcs;
+#[cfg(unix)]
+pub mod local;
 pub mod memory;

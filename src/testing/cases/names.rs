@@ -68,8 +68,11 @@ pub(crate) async fn keys_of_any_kind_come_back_unchanged(suite: &Suite) -> Outco
 
 pub(crate) async fn keys_of_full_length_work(suite: &Suite) -> Outcome {
     let segment = Key::MAX_SEGMENT_BYTES;
-    let mut names: Vec<String> =
-        ["x", "%", ":", "é", "🦀", "\\", " "].iter().map(|unit| unit.repeat(segment / unit.len())).collect();
+    // The last letter keeps these apart from the folders below.
+    let mut names: Vec<String> = ["x", "%", ":", "é", "🦀", "\\", " "]
+        .iter()
+        .map(|unit| unit.repeat((segment - 1) / unit.len()) + "z")
+        .collect();
     // As long as a key may be, in segments as long as they may be, plain and of what must be escaped.
     let room = suite.longest_key.checked_sub(suite.prefix.len() + 1);
     let room = room.filter(|room| *room > 2).ok_or_else(|| Failure::new("the longest key is too short"))?;

@@ -1,0 +1,211 @@
+//! Directories below the root, opened one by one from the root down, without following a symbolic link: a component that is swapped
+//! for a link in mid-way cannot lead out (<https://man7.org/linux/man-pages/man2/openat.2.html>, "Rationale").
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::fail::{foreign, io_error};
+use crate::{Error, ErrorKind, Key, Result};
+
+/// How many directories are remembered.
+const REMEMBERED: usize = 4096;
+
+/// The directory that holds everything.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) path: PathBuf,
+    /// Directories whose own entry is known to be on disk, with their inode.
+    durable: Mutex<HashMap<PathBuf, u64>>,
+}
+
+/// Why an operation on a directory must start anew: another process removed the directory, because it was empty.
+pub(super) enum Step<T> {
+    Done(T),
+    Vanished,
+}
+
+impl Root {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Root { path, durable: Mutex::default() }
+    }
+
+    /// The root itself may be reached by any path, links included: it is the user's choice.
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&self.path, flags, Mode::empty())?.into())
+    }
+
+    /// The directory at `path`, or `None` where there is none.
+    pub(super) fn find<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Result<Option<File>> {
+        let mut at = match self.open() {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("opening the root", error)),
+        };
+        for name in path {
+            at = match open_dir(&at, name) {
+                Ok(directory) => directory,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::NOTDIR | Errno::LOOP) if is_link(&at, name) => {
+                    return Err(foreign(&format!("{name:?}")));
+                }
+                Err(Errno::NOTDIR) => return Ok(None),
+                Err(error) => return Err(io_error("opening a directory", error)),
+            };
+        }
+        Ok(Some(at))
+    }
+
+    /// The directory at `path` (names as of [`Place`](super::name::Place)), made where it is missing, and durable.
+    /// True with it: this adapter had not written there yet.
+    pub(super) fn make(&self, key: &Key, path: &[(String, usize)]) -> Result<Step<(File, bool)>> {
+        let mut at = match self.open() {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_root(&self.path)?;
+                self.open().map_err(|error| io_error("opening the root", error))?
+            }
+            Err(error) => return Err(io_error("opening the root", error)),
+        };
+        let mut walked = PathBuf::new();
+        let mut new = path.is_empty() && self.remember(&walked, 0);
+        for (name, end) in path {
+            let next = match open_dir(&at, name) {
+                Err(Errno::NOENT) => match rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => open_dir(&at, name),
+                    Err(error) => Err(error),
+                },
+                opened => opened,
+            };
+            let next = match next {
+                Ok(directory) => directory,
+                Err(Errno::NOENT) => return Ok(Step::Vanished),
+                Err(Errno::NOTDIR | Errno::LOOP) => return Err(in_the_way(&at, name, &key.as_str()[..*end])),
+                Err(error) => return Err(io_error("making a directory", error)),
+            };
+            walked.push(name);
+            // Another process may have made the directory a moment ago and not synced its entry yet, so this asks not who made it.
+            let inode = next.metadata().map_err(|error| io_error("making a directory", error))?.ino();
+            new = !self.remembers(&walked, inode);
+            if new {
+                at.sync_all().map_err(|error| io_error("syncing a directory", error))?;
+                self.remember(&walked, inode);
+            }
+            at = next;
+        }
+        Ok(Step::Done((at, new)))
+    }
+
+    fn remembers(&self, path: &Path, inode: u64) -> bool {
+        self.durable().get(path) == Some(&inode)
+    }
+
+    /// True if it is new.
+    fn remember(&self, path: &Path, inode: u64) -> bool {
+        let mut durable = self.durable();
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(path.into(), inode) != Some(inode)
+    }
+
+    /// Removes the directories at `path` from the bottom up, as far as they are empty.
+    pub(super) fn prune(&self, path: &[(String, usize)]) {
+        let names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
+        for depth in (0..names.len()).rev() {
+            let Ok(Some(parent)) = self.find(names[..depth].iter().copied()) else { return };
+            // Not empty, or gone already: either way there is nothing left to do above.
+            if rustix::fs::unlinkat(&parent, names[depth], AtFlags::REMOVEDIR).is_err() {
+                return;
+            }
+            self.durable().remove(&names[..=depth].iter().collect::<PathBuf>());
+        }
+    }
+
+    fn durable(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, u64>> {
+        self.durable.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Makes the root with all above it, for its user alone, and makes it durable.
+pub(super) fn create_root(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let failed = |error| io_error("making the root", error);
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+pub(super) fn open_dir(at: &File, name: &str) -> rustix::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?.into())
+}
+
+/// What lies under `name`, without following a link.
+pub(super) fn stat(at: &File, name: &str) -> Result<Option<Stat>> {
+    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(io_error("looking at a file", error)),
+    }
+}
+
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn is_link(at: &File, name: &str) -> bool {
+    matches!(stat(at, name), Ok(Some(stat)) if kind(&stat) != FileType::RegularFile)
+}
+
+/// A file where a directory should be.
+fn in_the_way(at: &File, name: &str, other: &str) -> Error {
+    if is_link(at, name) {
+        return foreign(&format!("{other:?}"));
+    }
+    let message = format!(
+        "{other:?} is a snapshot, and on a file system nothing can lie below a file; choose another key, or remove {other:?}"
+    );
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+/// The names in a directory, in no order, with what they are.
+pub(super) fn entries(at: &File) -> Result<impl Iterator<Item = Result<(String, FileType)>> + '_> {
+    let failed = |error| io_error("reading a directory", error);
+    let entries = Dir::read_from(at).map_err(failed)?;
+    Ok(entries.filter_map(move |entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(failed(error))),
+        };
+        let name = entry.file_name().to_str().ok()?;
+        if name == "." || name == ".." {
+            return None;
+        }
+        let kind = match entry.file_type() {
+            // Not every file system says it here.
+            FileType::Unknown => match stat(at, name) {
+                Ok(stat) => kind(&stat?),
+                Err(error) => return Some(Err(error)),
+            },
+            known => known,
+        };
+        Some(Ok((name.to_owned(), kind)))
+    }))
+}

@@ -1,0 +1,192 @@
+//! Listing: a walk in key order that holds, for each directory on the way down, the names that are still to come.
+
+use std::{cmp::Reverse, collections::BinaryHeap, fs::File, sync::Arc};
+
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use rustix::fs::FileType;
+
+use super::{
+    dir::{Root, entries, kind, open_dir, stat},
+    hop,
+    name::{RESERVED, pieces, segment_of},
+    stamp::Stamp,
+};
+use crate::{Error, Key, ListEntry, ListOptions, ObjectMeta, Result};
+
+/// Rows of the first hop to a blocking thread, and of the largest.
+const ROWS: (usize, usize) = (16, 512);
+
+pub(super) fn list(root: &Arc<Root>, options: ListOptions) -> BoxStream<'static, Result<ListEntry>> {
+    let left = options.limit.unwrap_or(usize::MAX);
+    let walk = Walk { root: root.clone(), options, levels: Vec::new(), started: false };
+    let batches = stream::try_unfold((walk, left, ROWS.0), |(mut walk, left, rows)| async move {
+        if left == 0 {
+            return Ok::<_, Error>(None);
+        }
+        let want = rows.min(left);
+        let (batch, walk) = hop("list", None, move || {
+            let mut batch = Vec::with_capacity(want);
+            while batch.len() < want
+                && let Some(row) = walk.next()?
+            {
+                batch.push(Ok(row));
+            }
+            Ok((batch, walk))
+        })
+        .await?;
+        let left = if batch.len() < want { 0 } else { left - want };
+        Ok(Some((stream::iter(batch), (walk, left, (rows * 2).min(ROWS.1)))))
+    });
+    batches.try_flatten().boxed()
+}
+
+struct Walk {
+    root: Arc<Root>,
+    options: ListOptions,
+    /// The directories from where the listing starts down to where it is.
+    levels: Vec<Level>,
+    started: bool,
+}
+
+struct Level {
+    /// What keys in this directory start with: empty or with a `/` at the end.
+    prefix: String,
+    /// The directory's path below the root.
+    path: Vec<String>,
+    /// Taken from the front one by one: sorting all of a large directory for its first row would be a waste.
+    entries: BinaryHeap<Reverse<Entry>>,
+}
+
+/// Ordered by name; that of a directory ends with `/`, so that `a-b` comes before what is in `a/`.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    name: String,
+    /// The name on disk: behind the level's path, in further directories if it is very long.
+    place: Vec<String>,
+}
+
+impl Walk {
+    fn next(&mut self) -> Result<Option<ListEntry>> {
+        if !std::mem::replace(&mut self.started, true) {
+            self.start()?;
+        }
+        while let Some(level) = self.levels.last_mut() {
+            let Some(Reverse(entry)) = level.entries.pop() else {
+                self.levels.pop();
+                continue;
+            };
+            let name = format!("{}{}", level.prefix, entry.name);
+            let mut path = level.path.clone();
+            path.extend(entry.place);
+            if !name.ends_with('/') {
+                if let Some(meta) = self.object(&name, &path)? {
+                    return Ok(Some(ListEntry::Object(meta)));
+                }
+            } else if self.options.delimiter && name.len() > self.options.prefix.len() {
+                if self.holds_any(&name)? {
+                    return Ok(Some(ListEntry::Prefix(name)));
+                }
+            } else {
+                self.enter(name, path)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes to the deepest directory that holds everything with the prefix.
+    fn start(&mut self) -> Result<()> {
+        let Some(end) = self.options.prefix.rfind('/') else { return self.enter(String::new(), Vec::new()) };
+        let above = &self.options.prefix[..end];
+        // Nothing lies below what is no key.
+        if Key::new(above).is_err() {
+            return Ok(());
+        }
+        let path = above.split('/').flat_map(pieces).collect();
+        self.enter(self.options.prefix[..=end].to_owned(), path)
+    }
+
+    fn enter(&mut self, prefix: String, path: Vec<String>) -> Result<()> {
+        let Some(directory) = self.root.find(path.iter().map(String::as_str))? else { return Ok(()) };
+        let mut found = Vec::new();
+        // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
+        let _ = directory.lock_shared();
+        self.read(&directory, &prefix, "", &[], &mut found)?;
+        drop(directory);
+        self.levels.push(Level { prefix, path, entries: BinaryHeap::from(found) });
+        Ok(())
+    }
+
+    /// What is in a directory, as far as it is asked for. `begun` is what the names of a directory that continues a long name begin with.
+    fn read(
+        &self,
+        directory: &File,
+        prefix: &str,
+        begun: &str,
+        place: &[String],
+        found: &mut Vec<Reverse<Entry>>,
+    ) -> Result<()> {
+        for entry in entries(directory)? {
+            let (file, kind) = entry?;
+            if file.starts_with(RESERVED) {
+                continue;
+            }
+            let mut place = place.to_vec();
+            place.push(file.clone());
+            if let (Some(piece), FileType::Directory) = (file.strip_suffix('%'), kind) {
+                if let Ok(next) = open_dir(directory, &file) {
+                    self.read(&next, prefix, &format!("{begun}{piece}"), &place, found)?;
+                }
+                continue;
+            }
+            let Some(mut name) = segment_of(&format!("{begun}{file}")) else { continue };
+            match kind {
+                FileType::Directory => name.push('/'),
+                FileType::RegularFile => {}
+                _ => continue,
+            }
+            if self.wants(&format!("{prefix}{name}")) {
+                found.push(Reverse(Entry { name, place }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `name`, or for a directory something in it, can be part of the listing.
+    fn wants(&self, name: &str) -> bool {
+        let prefix = &self.options.prefix;
+        let directory = name.ends_with('/');
+        let in_prefix = name.starts_with(prefix) || (directory && prefix.starts_with(name));
+        let behind = match &self.options.start_after {
+            // As one row, a directory stands for its own name; what is in it can be behind a name that it begins.
+            Some(after) if directory && !self.rolled_up(name) => {
+                after.starts_with(name) || name > after.as_str()
+            }
+            Some(after) => name > after.as_str(),
+            None => true,
+        };
+        in_prefix && behind
+    }
+
+    fn rolled_up(&self, directory: &str) -> bool {
+        self.options.delimiter && directory.len() > self.options.prefix.len()
+    }
+
+    /// Whether there is any object in a directory: empty ones are no part of a listing.
+    fn holds_any(&self, prefix: &str) -> Result<bool> {
+        let options = ListOptions::new().prefix(prefix);
+        let mut walk = Walk { root: self.root.clone(), options, levels: Vec::new(), started: false };
+        Ok(walk.next()?.is_some())
+    }
+
+    /// The object under a name, unless it was removed meanwhile or is none.
+    fn object(&self, name: &str, path: &[String]) -> Result<Option<ObjectMeta>> {
+        let Ok(key) = Key::new(name) else { return Ok(None) };
+        let Some((file, above)) = path.split_last() else { return Ok(None) };
+        let Some(directory) = self.root.find(above.iter().map(String::as_str))? else { return Ok(None) };
+        let stamp = match stat(&directory, file)? {
+            Some(found) if kind(&found) == FileType::RegularFile => Stamp::from(&found),
+            _ => return Ok(None),
+        };
+        Ok(Some(ObjectMeta::new(key, stamp.size, stamp.version(), stamp.modified())))
+    }
+}

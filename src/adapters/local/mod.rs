@@ -1,0 +1,207 @@
+//! Snapshots on a local disk: one ordinary file each.
+//!
+//! A save writes a temporary file beside its target, syncs it, renames it and syncs the directory: readers see the old or the new
+//! state and never a torn one, whenever the process or the machine stops. Writers of all processes agree by a lock on the directory that is held for "look and rename"
+//! only. `docs/backends.md` says what to expect of network file systems, and `docs/adr/0004-local-layout.md` why it is as it is.
+//!
+//! # Layout
+//! - `name`: keys as paths
+//! - `dir`: opening directories below the root, without following links
+//! - `write`: saving and deleting
+//! - `read`, `list`: the way back
+//! - `stamp`: versions
+//! - `sidecar`: metadata, content type and tags
+//! - `sweep`: removing what killed processes left
+//! - `fail`: errors of the operating system
+
+mod dir;
+mod fail;
+mod list;
+mod name;
+mod read;
+mod sidecar;
+mod stamp;
+mod sweep;
+mod write;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use self::{dir::Root, name::Place, write::Staged};
+use crate::{
+    Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, options::check_metadata,
+};
+
+/// How much of a stream is taken before it is written: a hop to a blocking thread costs some ten microseconds.
+const BATCH: usize = 1024 * 1024;
+
+/// An adapter that keeps every snapshot in a file below one directory.
+///
+/// Directories are made with mode 0700 and files with 0600. Several adapters, also in several processes, may work in the same directory.
+#[derive(Debug, Clone)]
+pub struct LocalAdapter {
+    root: Arc<Root>,
+}
+
+impl LocalAdapter {
+    /// Opens the directory `root`, and makes it if need be. Leftovers of killed processes are removed, as far as 1,024 directory entries go.
+    ///
+    /// This blocks for some system calls.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for an empty path and for one that is no directory; `AccessDenied` and `Io` with what to do.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let path: PathBuf = root.into();
+        let about = |error: Error| error.with_backend("local").with_operation("open");
+        if path.as_os_str().is_empty() {
+            let message = "the path of the storage is empty; name a directory, such as `./snapshots`";
+            return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
+        }
+        if path.exists() && !path.is_dir() {
+            let message =
+                format!("{} is no directory; name one, or a path where one can be made", path.display());
+            return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
+        }
+        dir::create_root(&path).map_err(about)?;
+        // An absolute path, so that a change of the working directory does not lead elsewhere.
+        let path =
+            std::path::absolute(&path).map_err(|error| about(fail::io_error("opening the root", error)))?;
+        let root = Root::new(path);
+        sweep::tree(&root);
+        Ok(LocalAdapter { root: Arc::new(root) })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root.path
+    }
+}
+
+/// Runs `work` on a thread that may block, and says in its errors where they come from.
+async fn hop<T: Send + 'static>(
+    operation: &'static str,
+    key: Option<&Key>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let result = match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(Error::new(ErrorKind::Internal, "the blocking task ended early").with_source(error))
+        }
+    };
+    result.map_err(|error| label(error, operation, key))
+}
+
+fn label(error: Error, operation: &'static str, key: Option<&Key>) -> Error {
+    let error = error.with_backend("local").with_operation(operation);
+    match key {
+        Some(key) => error.with_key(key),
+        None => error,
+    }
+}
+
+/// Tells a commit that is about to happen that nobody waits for it any more.
+struct DropFlag(Arc<AtomicBool>);
+
+impl Drop for DropFlag {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Takes chunks until there is a batch of them. True at the end of the body.
+async fn fill(body: &mut Body, batch: &mut Vec<Bytes>) -> Result<bool> {
+    if let Some(bytes) = body.in_memory() {
+        batch.push(bytes.clone());
+        return Ok(true);
+    }
+    let mut size = 0;
+    while size < BATCH {
+        let Some(chunk) = body.chunk().await? else { return Ok(true) };
+        size += chunk.len();
+        batch.push(chunk);
+    }
+    Ok(false)
+}
+
+#[async_trait]
+impl SnapshotAdapter for LocalAdapter {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_tags()
+    }
+
+    async fn put(&self, key: &Key, mut body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        let refused = |error| label(error, "put", Some(key));
+        check_metadata(&options).map_err(refused)?;
+        if options.tier.is_some() {
+            let message = "a local disk has no storage tiers; leave the tier out";
+            return Err(refused(Error::new(ErrorKind::Unsupported, message)));
+        }
+        let dropped = DropFlag(Arc::default());
+        let place = Arc::new(Place::of(key));
+        let mut staged = None;
+        loop {
+            let mut batch = Vec::new();
+            let end = fill(&mut body, &mut batch).await?;
+            let (root, name, place) = (self.root.clone(), key.clone(), place.clone());
+            let stage = move || -> Result<_> {
+                let mut file = match staged {
+                    Some(file) => file,
+                    None => Staged::new(&root, &name, &place)?,
+                };
+                file.write(&batch)?;
+                Ok((file, root, name, place))
+            };
+            if end {
+                let dropped = dropped.0.clone();
+                let commit = move || {
+                    let (file, root, name, place) = stage()?;
+                    file.commit(&root, &name, &place.file, &options, &dropped)
+                };
+                return hop("put", Some(key), commit).await;
+            }
+            staged = Some(hop("put", Some(key), move || Ok(stage()?.0)).await?);
+        }
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        let (root, name) = (self.root.clone(), key.clone());
+        hop("get", Some(key), move || read::get(&root, &name, &Place::of(&name), &options)).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        let (root, name) = (self.root.clone(), key.clone());
+        hop("head", Some(key), move || read::head(&root, &name, &Place::of(&name))).await
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        let (root, place) = (self.root.clone(), Place::of(key));
+        hop("delete", Some(key), move || write::delete(&root, &place, &options)).await
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        list::list(&self.root, options)
+    }
+
+    async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
+        let message = "a local disk has no storage tiers";
+        Err(label(Error::new(ErrorKind::Unsupported, message), "set tier", Some(key)))
+    }
+}
+
+impl fmt::Display for LocalAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "file://{}", self.root.path.display())
+    }
+}

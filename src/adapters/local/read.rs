@@ -1,0 +1,141 @@
+//! Reading: one version, from an open file that no writer changes.
+
+use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::stream::try_unfold;
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+
+use super::{
+    dir::{Root, stat},
+    fail::{foreign, io_error},
+    hop,
+    name::Place,
+    sidecar::{self, Sidecar},
+    stamp::Stamp,
+};
+use crate::{Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result};
+
+/// What is read at once. A body up to this size needs no second hop to a blocking thread.
+const CHUNK: u64 = 512 * 1024;
+
+/// How often a reader starts anew because a writer was faster.
+const PATIENCE: usize = 100;
+
+/// An open file with all that is known about it.
+struct Opened {
+    file: File,
+    stamp: Stamp,
+    meta: ObjectMeta,
+}
+
+fn missing() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no snapshot")
+}
+
+fn open(root: &Root, key: &Key, place: &Place) -> Result<Opened> {
+    let failed = |error: std::io::Error| io_error("reading", error);
+    for _ in 0..PATIENCE {
+        let names = place.directories.iter().map(|(name, _)| name.as_str());
+        let directory = root.find(names)?.ok_or_else(missing)?;
+        // Without NONBLOCK, a pipe under that name would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&directory, place.file.as_str(), flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Err(missing()),
+            Err(Errno::LOOP | Errno::NXIO) => return Err(foreign(&format!("{:?}", key.as_str()))),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let found = file.metadata().map_err(failed)?;
+        if found.is_dir() {
+            return Err(missing());
+        }
+        if !found.is_file() {
+            return Err(foreign(&format!("{:?}", key.as_str())));
+        }
+        let stamp = Stamp::from(&found);
+        let sidecar = Sidecar::read(&directory, &place.file, stamp.mtime)?;
+        if sidecar.is_none() {
+            // None, or removed together with the version that was opened?
+            let now = stat(&directory, &place.file)?;
+            if now.is_none_or(|now| Stamp::from(&now) != stamp) {
+                continue;
+            }
+        }
+        let mut magic = [0; 4];
+        let len = file.read_at(&mut magic, 0).map_err(failed)?;
+        let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());
+        sidecar::describe(&mut meta, sidecar, &magic[..len]);
+        return Ok(Opened { file, stamp, meta });
+    }
+    Err(Error::new(ErrorKind::Io, "writers keep replacing the snapshot while it is opened; try again"))
+}
+
+pub(super) fn head(root: &Root, key: &Key, place: &Place) -> Result<ObjectMeta> {
+    Ok(open(root, key, place)?.meta)
+}
+
+pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> Result<Object> {
+    let Opened { file, stamp, meta } = open(root, key, place)?;
+    if options.if_version.as_ref().is_some_and(|expected| *expected != meta.version) {
+        return Err(Error::new(ErrorKind::Conflict, "the snapshot was replaced"));
+    }
+    if options.if_not_version.as_ref() == Some(&meta.version) {
+        return Err(Error::new(ErrorKind::NotModified, "the snapshot is unchanged"));
+    }
+    let range = match options.range {
+        Some(range) => range.resolve(meta.size)?,
+        None => 0..meta.size,
+    };
+    let len = range.end - range.start;
+    let source = Arc::new(Source { file, stamp });
+    let body = match len <= CHUNK {
+        true => Body::from(source.read(range.clone())?),
+        false => source.body(key.clone(), range.clone()).with_len(len),
+    };
+    Ok(Object { meta, range, body })
+}
+
+/// An open file to be read in pieces.
+struct Source {
+    file: File,
+    stamp: Stamp,
+}
+
+impl Source {
+    fn body(self: Arc<Self>, key: Key, range: Range<u64>) -> Body {
+        Body::from_stream(try_unfold((self, range), move |(source, range)| {
+            let key = key.clone();
+            async move {
+                if range.is_empty() {
+                    return Ok(None);
+                }
+                let piece = range.start..(range.start + CHUNK).min(range.end);
+                let (reader, end) = (source.clone(), piece.end);
+                let bytes = hop("get", Some(&key), move || reader.read(piece)).await?;
+                Ok(Some((bytes, (source, end..range.end))))
+            }
+        }))
+    }
+
+    fn read(&self, piece: Range<u64>) -> Result<Bytes> {
+        let mut bytes = vec![0; (piece.end - piece.start) as usize];
+        let changed = || {
+            let message = "another program wrote into the snapshot's file while it was read; read it again";
+            Error::new(ErrorKind::Conflict, message)
+        };
+        match self.file.read_exact_at(&mut bytes, piece.start) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(changed()),
+            done => done.map_err(|error| io_error("reading", error))?,
+        }
+        // Adapters replace files and never write into one; others may.
+        let now = self.file.metadata().map_err(|error| io_error("reading", error))?;
+        if Stamp::from(&now) != self.stamp {
+            return Err(changed());
+        }
+        Ok(bytes.into())
+    }
+}

@@ -1,0 +1,127 @@
+//! What the user says about an object beyond its bytes, in a small file beside it.
+//!
+//! There is one only where it has something to say: most snapshots have no sidecar. It is bound to one version by the time in its name
+//! and durable before that version is visible; a reader who finds none looks whether the version is still the current one.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Write},
+};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{fail::io_error, name::RESERVED};
+use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result};
+
+/// The longest sidecar: some times what metadata and tags may have.
+const MOST: u64 = 256 * 1024;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sidecar {
+    /// The file that it belongs to.
+    pub(super) file: String,
+    pub(super) mtime: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
+}
+
+impl Sidecar {
+    /// What must be kept of `options` for the file with these first bytes, if there is anything.
+    pub(super) fn of(file: &str, mtime: i64, options: &PutOptions, magic: &[u8]) -> Option<Self> {
+        let content_type = options.content_type.clone().filter(|given| given != shown_type(magic));
+        let plain = content_type.is_none() && options.metadata.is_empty() && options.tags.is_empty();
+        (!plain).then(|| Sidecar {
+            file: file.into(),
+            mtime,
+            content_type,
+            metadata: options.metadata.clone(),
+            tags: options.tags.clone(),
+        })
+    }
+
+    /// The sidecar of the version of `file` that was written at `mtime`, if it has one.
+    pub(super) fn read(directory: &File, file: &str, mtime: i64) -> Result<Option<Self>> {
+        match Self::read_named(directory, &name(file, mtime))? {
+            Some(found) if found.file == file && found.mtime == mtime => Ok(Some(found)),
+            Some(_) => Err(damaged("it belongs to another file")),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn read_named(directory: &File, name: &str) -> Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let found = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Ok(found) => File::from(found),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(io_error("reading metadata", error)),
+        };
+        let mut json = Vec::new();
+        found.take(MOST).read_to_end(&mut json).map_err(|error| io_error("reading metadata", error))?;
+        serde_json::from_slice(&json).map(Some).map_err(|error| damaged("").with_source(error))
+    }
+
+    /// Writes it durably. What an earlier, killed process left under the name is replaced.
+    pub(super) fn write(&self, directory: &File) -> Result<()> {
+        let failed = |error: std::io::Error| io_error("writing metadata", error);
+        let json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            rustix::fs::openat(directory, name(&self.file, self.mtime), flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(file.map_err(|error| failed(error.into()))?);
+        file.write_all(&json)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| directory.sync_all())
+            .map_err(failed)
+    }
+
+    /// Removes the sidecar of one version, if it has one. One that stays behind is harmless and is swept up later.
+    pub(super) fn remove(directory: &File, file: &str, mtime: i64) {
+        let _ = rustix::fs::unlinkat(directory, name(file, mtime), AtFlags::empty());
+    }
+}
+
+/// The same for every key in length, and found without a search.
+fn name(file: &str, mtime: i64) -> String {
+    let digest = Sha256::digest(file);
+    let short: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{RESERVED}meta-{short}-{mtime:x}")
+}
+
+pub(super) fn is_sidecar(name: &str) -> bool {
+    name.strip_prefix(RESERVED).is_some_and(|rest| rest.starts_with("meta-"))
+}
+
+fn damaged(why: &str) -> Error {
+    let message = format!(
+        "the file beside the snapshot that holds its metadata is damaged{}{why}",
+        if why.is_empty() { "" } else { ": " }
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// The media type that a file without a sidecar has: what its first bytes show.
+fn shown_type(magic: &[u8]) -> &'static str {
+    match magic {
+        [0x1f, 0x8b, ..] => "application/gzip",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "application/zstd",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Fills in what is known of the object beyond its stamp.
+pub(super) fn describe(meta: &mut ObjectMeta, sidecar: Option<Sidecar>, magic: &[u8]) {
+    let sidecar = sidecar.unwrap_or_default();
+    meta.content_type = Some(sidecar.content_type.unwrap_or_else(|| shown_type(magic).into()));
+    meta.metadata = sidecar.metadata;
+    meta.tags = sidecar.tags;
+}
