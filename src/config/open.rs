@@ -9,8 +9,8 @@ use std::{
 
 use super::{Layers, StorageBackend, StorageConfig, layers::bad};
 use crate::{
-    Codec, Error, ErrorKind, Key, Result, SnapshotAdapter,
-    adapters::{local::LocalAdapter, memory::MemoryAdapter},
+    Codec, Error, ErrorKind, Result, SnapshotAdapter,
+    adapters::{memory::MemoryAdapter},
     layers,
 };
 
@@ -60,8 +60,8 @@ impl StorageConfig {
             let Some(path) = path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) else {
                 continue;
             };
-            let path = Key::new(path).map_err(|error| bad(format!("{setting}: {}", error.message())))?;
-            adapter = Arc::new(layers::Namespace::new(adapter, path));
+            let layer = layers::Namespace::new(adapter, path);
+            adapter = Arc::new(layer.map_err(|error| bad(format!("{setting}: {}", error.message())))?);
         }
         if let Some(codec) = self.codec {
             adapter = Arc::new(layers::DefaultCodec::new(adapter, codec));
@@ -69,7 +69,7 @@ impl StorageConfig {
         if let Some(timeout) = self.timeout {
             adapter = Arc::new(layers::Timeout::new(adapter, timeout));
         }
-        Ok(Arc::new(layers::Observe::new(adapter)))
+        Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
     }
 
     async fn adapter(&self) -> Result<Arc<dyn SnapshotAdapter>> {
@@ -80,7 +80,7 @@ impl StorageConfig {
                     Some(folder) => folder.clone(),
                     None => data_directory(|name| env::var_os(name))?,
                 };
-                Ok(Arc::new(LocalAdapter::open(folder).await?))
+                Ok(Arc::new(crate::adapters::local::LocalAdapter::open(folder)?))
             }
             #[cfg(feature = "s3")]
             StorageBackend::S3 => {

@@ -1,0 +1,165 @@
+//! What can be asked, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+/// Save and restore the state of agents.
+#[derive(Debug, Parser)]
+#[command(name = "persist", version, about, propagate_version = true, after_help = AFTER)]
+pub(crate) struct Args {
+    /// Where snapshots are: a path, file:///path, memory://, s3://bucket/prefix, gs://bucket/prefix
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) storage: Option<String>,
+    /// Configuration file [default: PERSIST_CONFIG, else persist.toml in the current folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print data and errors as JSON, a line each
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say what is done (-v), with the keys (-vv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Without any configuration snapshots are stored in the platform's data directory. `persist env` lists every setting.
+A KEY may be a whole URL, such as gs://bucket/agents/42/state.json.gz, which then names the storage too.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict or already there, 5 damaged,
+6 service unavailable, slow or rate limited, 7 no credentials or no permission, 8 configuration, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Save FILE, or standard input, as the snapshot KEY
+    ///
+    /// The snapshot appears whole or not at all. It is an ordinary .gz file, unless --codec says otherwise.
+    ///
+    /// Examples:
+    ///   persist save agents/42/state.json.gz state.json
+    ///   agent dump | persist save agents/42/state.json.gz --if-absent
+    #[command(verbatim_doc_comment)]
+    Save(Save),
+    /// Load the snapshot KEY to standard output, or to a file
+    ///
+    /// A file is replaced only after every byte was checked: a failed load leaves it as it was.
+    ///
+    /// Examples:
+    ///   persist load agents/42/state.json.gz | jq .step
+    ///   persist load agents/42/state.json.gz -o state.json
+    #[command(verbatim_doc_comment)]
+    Load(Load),
+    /// List keys in byte order
+    Ls(Ls),
+    /// Show what is known about a snapshot: sizes, version, time, codec, digest, metadata
+    Stat {
+        /// The snapshot
+        key: String,
+    },
+    /// Remove snapshots
+    Rm(Rm),
+    /// Copy a snapshot as it is, also between storages
+    ///
+    /// Example: persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz
+    #[command(verbatim_doc_comment)]
+    Cp(Cp),
+    /// Read every byte of a snapshot, or of all, and say whether all is well
+    Verify(Verify),
+    /// Check configuration, credentials, reachability, permissions, conditional writes and clock
+    ///
+    /// Writes and removes a small probe object. Says what to fix.
+    Doctor,
+    /// Show every setting: its variable, meaning, default and effective value; secrets are hidden
+    Env,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Save {
+    /// The snapshot
+    pub(crate) key: String,
+    /// The file to save [default: standard input]
+    pub(crate) file: Option<PathBuf>,
+    /// Only if there is no such snapshot yet
+    #[arg(long, conflicts_with = "if_match")]
+    pub(crate) if_absent: bool,
+    /// Only if the snapshot still has this version (see `persist stat`)
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) if_match: Option<String>,
+    /// gzip, zstd or none [default: the configured one, else gzip]
+    #[arg(long)]
+    pub(crate) codec: Option<String>,
+    /// 1 (fast) to 9 (small), for zstd to 19
+    #[arg(long)]
+    pub(crate) level: Option<u8>,
+    /// Metadata to keep with the snapshot; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Tag for the service's own rules; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub(crate) tag: Vec<(String, String)>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Load {
+    /// The snapshot
+    pub(crate) key: String,
+    /// Write to FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Ls {
+    /// Only keys that start with this text
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// Sizes and times too
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// One level only: what lies behind the next / comes as one line
+    #[arg(long)]
+    pub(crate) folders: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Rm {
+    /// The snapshots
+    #[arg(required = true)]
+    pub(crate) keys: Vec<String>,
+    /// A missing snapshot is an error
+    #[arg(long)]
+    pub(crate) must_exist: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Cp {
+    /// From: a key or a URL
+    pub(crate) source: String,
+    /// To: a key or a URL
+    pub(crate) destination: String,
+    /// Only if there is no such snapshot yet
+    #[arg(long)]
+    pub(crate) if_absent: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Verify {
+    /// The snapshot
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) key: Option<String>,
+    /// Every snapshot of the storage
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}

@@ -1,0 +1,36 @@
+//! `persist ls`
+
+use anyhow::Result;
+use futures_util::TryStreamExt;
+use persist::{ListEntry, ListOptions};
+use serde_json::json;
+
+use crate::{
+    args::Ls,
+    output::{self, Output, human},
+    storage::Storage,
+};
+
+pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<()> {
+    let store = storage.open().await?;
+    let mut options = ListOptions::new().prefix(args.prefix);
+    options.limit = args.limit;
+    options.delimiter = args.folders;
+    let mut rows = store.list(options);
+    while let Some(entry) = rows.try_next().await? {
+        match entry {
+            ListEntry::Prefix(prefix) if args.long => {
+                output.row(|| json!({"prefix": prefix}), || format!("{:>10}  {:<24}  {prefix}", "", ""))?;
+            }
+            ListEntry::Prefix(prefix) => output.row(|| json!({"prefix": prefix}), || prefix.clone())?,
+            ListEntry::Object(meta) => {
+                let line = || match args.long {
+                    true => format!("{:>10}  {:<24}  {}", human(meta.size), output::time(meta.modified), meta.key),
+                    false => meta.key.to_string(),
+                };
+                output.row(|| output::object(&meta), line)?;
+            }
+        }
+    }
+    Ok(())
+}

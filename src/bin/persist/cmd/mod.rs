@@ -1,0 +1,29 @@
+//! One file a command.
+
+mod cp;
+mod doctor;
+mod env;
+mod load;
+mod ls;
+mod rm;
+mod save;
+mod stat;
+mod verify;
+
+use anyhow::Result;
+
+use crate::{args::Command, output::Output, storage::Storage};
+
+pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
+    match command {
+        Command::Save(args) => save::run(args, storage, output).await,
+        Command::Load(args) => load::run(args, storage, output).await,
+        Command::Ls(args) => ls::run(args, storage, output).await,
+        Command::Stat { key } => stat::run(&key, storage, output).await,
+        Command::Rm(args) => rm::run(args, storage, output).await,
+        Command::Cp(args) => cp::run(args, storage, output).await,
+        Command::Verify(args) => verify::run(args, storage, output).await,
+        Command::Doctor => doctor::run(storage, output).await,
+        Command::Env => env::run(storage, output),
+    }
+}

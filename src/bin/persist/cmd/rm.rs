@@ -1,0 +1,21 @@
+//! `persist rm`
+
+use anyhow::Result;
+use persist::DeleteOptions;
+use serde_json::json;
+
+use crate::{args::Rm, output::Output, storage::Storage};
+
+pub(crate) async fn run(args: Rm, storage: &Storage, output: &Output) -> Result<()> {
+    for text in &args.keys {
+        let (store, key) = storage.locate(text).await?;
+        if args.must_exist {
+            store.head(&key).await?;
+        }
+        store.delete(&key, DeleteOptions::new()).await?;
+        if output.json {
+            output.row(|| json!({"removed": key.as_str()}), String::new)?;
+        }
+    }
+    Ok(())
+}
