@@ -5,3 +5,5 @@ pub mod gcs;
 #[cfg(unix)]
 pub mod local;
 pub mod memory;
+#[cfg(feature = "s3")]
+pub mod s3;

@@ -35,6 +35,9 @@ pub struct S3Config {
     pub storage_class: Option<String>,
     /// `when_supported` (default at Amazon) or `when_required` (default at custom endpoints): checksums on the wire.
     pub checksums: Option<String>,
+    /// Whether the server honours `If-None-Match` and `If-Match` on CompleteMultipartUpload atomically. Default: only Amazon is
+    /// trusted, since no probe can show it; elsewhere conditional saves of more than `part_size * parallel` bytes are refused.
+    pub atomic_multipart: Option<bool>,
     /// First part size in bytes, 5 MiB to 5 GiB; default 8 MiB, growing with the upload.
     pub part_size: Option<u64>,
     /// Parts and ranges under way at once; default 4.

@@ -1,0 +1,87 @@
+//! A bucket and how requests are made to it: each attempt timed and classified, all of them counted by the one retry loop.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+
+use super::{
+    client::Shared,
+    errors::{self, Failure},
+    names,
+    probe::Found,
+};
+use crate::{Error, ErrorKind, Key, Result, RetryConfig, Version, retry};
+
+/// What every operation works on.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    pub(super) name: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) retry: RetryConfig,
+    pub(super) found: Found,
+}
+
+impl Bucket {
+    pub(super) fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// One attempt, of at most `limit`.
+    pub(super) async fn send<T, E>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        // Boxed, since the SDK's futures take many KB each.
+        match tokio::time::timeout(limit, Box::pin(request)).await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(errors::failure(operation, error, &self.shared)),
+            Err(_) => Err(Failure::timeout(operation, limit, &self.shared)),
+        }
+    }
+
+    /// Attempts until one succeeds or none is to follow. `attempt` gets the number of those that failed.
+    pub(super) async fn retrying<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry(&self.retry, &self.shared.budget, attempt).await
+    }
+
+    /// The name of `key` on the server.
+    pub(super) fn key(&self, key: &Key) -> Result<String> {
+        names::to_server(key.as_str(), self.found.folds_backslash)
+    }
+}
+
+/// An ETag as S3 writes it, without the quotes.
+pub(super) fn version(etag: Option<&str>) -> Version {
+    Version::new(etag.unwrap_or_default().trim_matches('"'))
+}
+
+/// The value of `If-Match` for a version.
+pub(super) fn etag(version: &Version) -> String {
+    match version.as_str() {
+        weak if weak.starts_with("W/") => weak.to_string(),
+        strong => format!("\"{strong}\""),
+    }
+}
+
+/// An error of this adapter.
+pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Error {
+    Error::new(kind, message).with_backend("s3")
+}
+
+/// Names the operation and the key in an error of this adapter. One that came with the caller's body stays as it is.
+pub(super) fn about(error: Error, operation: &'static str, key: &Key) -> Error {
+    let ours = error.backend() == Some("s3") && error.operation().is_none_or(|name| name == operation);
+    if ours { error.with_operation(operation).with_key(key) } else { error }
+}

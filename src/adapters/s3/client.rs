@@ -1,0 +1,181 @@
+//! One SDK client per configuration, shared by everything in the process that uses it.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
+use aws_sdk_s3::{
+    Client,
+    config::{
+        Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+        StalledStreamProtectionConfig, retry::RetryConfig as SdkRetries,
+    },
+};
+use aws_smithy_http_client::tls;
+use aws_types::service_config::ServiceConfigKey;
+
+use super::{probe::Found, settings::Settings};
+use crate::{Result, RetryBudget, S3Config};
+
+/// A client and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    /// The server, if it is not Amazon's.
+    pub(super) endpoint: Option<String>,
+    /// The region that requests are signed for.
+    pub(super) region: String,
+    /// Whether requests carry CRC32 checksums.
+    pub(super) checksums: bool,
+    pub(super) budget: Arc<RetryBudget>,
+    /// What the probe found in a bucket, so that it runs once.
+    pub(super) found: tokio::sync::Mutex<HashMap<String, Found>>,
+}
+
+/// What decides whether a client can be used again. Connections belong to the runtime that opened them, and the SDK's credential
+/// chain reads the environment once.
+#[derive(PartialEq)]
+struct Identity {
+    config: S3Config,
+    runtime: tokio::runtime::Id,
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// The newest clients. A process has a handful of configurations; the bound is for tests that open hundreds.
+static CLIENTS: Mutex<Vec<(Identity, Arc<Shared>)>> = Mutex::new(Vec::new());
+const MOST_CLIENTS: usize = 16;
+
+/// The client for this configuration.
+///
+/// # Errors
+/// `InvalidConfig` that names the setting.
+pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
+    let settings = Settings::new(config)?;
+    let environment = std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("AWS_") || name == "HOME"))
+        .collect();
+    let identity =
+        Identity { config: config.clone(), runtime: tokio::runtime::Handle::current().id(), environment };
+    let lock = || CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let find = |clients: &[(Identity, Arc<Shared>)]| {
+        clients.iter().find(|(i, _)| *i == identity).map(|(_, shared)| shared.clone())
+    };
+    let known = find(&lock());
+    if let Some(shared) = known {
+        return Ok(shared);
+    }
+    let built = Arc::new(build(config, settings).await);
+    let mut clients = lock();
+    if let Some(shared) = find(&clients) {
+        return Ok(shared); // another task was faster
+    }
+    if clients.len() >= MOST_CLIENTS {
+        clients.remove(0);
+    }
+    clients.push((identity, built.clone()));
+    Ok(built)
+}
+
+async fn build(config: &S3Config, settings: Settings) -> Shared {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        // All attempts are counted in one place, which is ours: the SDK's own retries would multiply them.
+        .retry_config(SdkRetries::disabled())
+        // Silence ends by our own timeouts, which do not take a slow reader for a stalled server.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(settings.connect_timeout).build());
+    if let Some(profile) = &config.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &config.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    if config.anonymous {
+        loader = loader.no_credentials();
+    } else if let (Some(id), Some(secret)) = (&config.access_key_id, &config.secret_access_key) {
+        let token = config.session_token.as_ref().map(|token| token.expose().to_string());
+        let keys = Credentials::new(id.expose(), secret.expose(), token, None, "persist");
+        loader = loader.credentials_provider(SharedCredentialsProvider::new(keys));
+    }
+    let sdk = loader.load().await;
+    let endpoint = configured_endpoint(config, &sdk);
+
+    let checksums = settings.checksums.unwrap_or_else(|| {
+        let chosen = std::env::var_os("AWS_REQUEST_CHECKSUM_CALCULATION").is_some();
+        match sdk.request_checksum_calculation() {
+            // Many servers that speak the S3 API refuse the newer checksum headers.
+            _ if endpoint.is_some() && !chosen => false,
+            Some(RequestChecksumCalculation::WhenRequired) => false,
+            _ => true,
+        }
+    });
+    let region = sdk.region().map_or("us-east-1", |region| region.as_ref()).to_string();
+    let mut builder = aws_sdk_s3::config::Builder::from(&sdk)
+        .region(Region::new(region.clone()))
+        .force_path_style(config.path_style.unwrap_or(endpoint.is_some()))
+        .request_checksum_calculation(if checksums {
+            RequestChecksumCalculation::WhenSupported
+        } else {
+            RequestChecksumCalculation::WhenRequired
+        })
+        .response_checksum_validation(if checksums {
+            ResponseChecksumValidation::WhenSupported
+        } else {
+            ResponseChecksumValidation::WhenRequired
+        });
+    if config.anonymous {
+        builder = builder.allow_no_auth();
+    }
+    Shared {
+        client: Client::from_conf(builder.build()),
+        settings,
+        endpoint,
+        region,
+        checksums,
+        budget: Arc::default(),
+        found: Default::default(),
+    }
+}
+
+/// The server that requests go to if it is not Amazon's: from our configuration, or where the SDK looks
+/// (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile).
+fn configured_endpoint(config: &S3Config, sdk: &aws_config::SdkConfig) -> Option<String> {
+    let of_service = || {
+        let key = ServiceConfigKey::builder()
+            .service_id("S3")
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build()
+            .ok()?;
+        sdk.service_config()?.load_config(key)
+    };
+    let url = config.endpoint_url.clone().or_else(of_service).or_else(|| sdk.endpoint_url().map(Into::into));
+    url.filter(|url| {
+        // Amazon's own addresses (VPC endpoints, FIPS, dual stack) keep Amazon's promises.
+        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+        !host.is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+    })
+}
+
+impl Shared {
+    /// How long one attempt that moves so many bytes may take: slow lines get their time, at 64 KiB a second.
+    pub(super) fn attempt_limit(&self, bytes: u64) -> Duration {
+        self.settings.attempt_timeout + Duration::from_secs(bytes / (64 * 1024))
+    }
+
+    /// How long a server may be silent before it answers a request that moves no data.
+    pub(super) fn silence_limit(&self) -> Duration {
+        self.settings.attempt_timeout.min(self.settings.read_timeout)
+    }
+}

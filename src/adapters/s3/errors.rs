@@ -1,0 +1,258 @@
+//! What S3's answers mean: one table from code and status to kind, retryability and advice.
+
+use std::{error::Error as StdError, time::Duration};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+};
+use aws_smithy_types::{DateTime, date_time::Format};
+
+use super::client::Shared;
+use crate::{Error, ErrorKind};
+
+/// A failed attempt: the error, and what S3 said, for those who know better what it means here.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) status: u16,
+    pub(super) code: String,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.error
+    }
+}
+
+impl Failure {
+    /// The condition of the request does not hold.
+    pub(super) fn precondition(&self) -> bool {
+        self.status == 412
+    }
+
+    /// There is no such object (or no such upload, or, where a server does not tell, no such bucket).
+    pub(super) fn not_found(&self) -> bool {
+        self.status == 404 && self.code != "NoSuchBucket"
+    }
+
+    /// An attempt that took longer than it may.
+    pub(super) fn timeout(operation: &'static str, limit: Duration, shared: &Shared) -> Failure {
+        let place = place(shared);
+        let error = Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "{place} did not answer within {} s; check the network, or raise the timeouts",
+                limit.as_secs_f32()
+            ),
+        );
+        Failure { error: error.with_backend("s3").with_operation(operation), status: 0, code: String::new() }
+    }
+}
+
+/// Makes an error of ours from one of the SDK's.
+pub(super) fn failure<E>(
+    operation: &'static str,
+    error: SdkError<E, HttpResponse>,
+    shared: &Shared,
+) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let mut failure = match &error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or_default().to_string();
+            answer(&code, service.err().message().unwrap_or_default(), service.raw(), shared)
+        }
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            let what = format!("{} gave an answer that is not S3's (status {status})", place(shared));
+            // Half an answer, or that of a proxy in between: an error status of its own says more.
+            match status {
+                400.. => answer("", "", response.raw(), shared),
+                _ => plain(ErrorKind::Unavailable, what),
+            }
+        }
+        SdkError::TimeoutError(_) => {
+            plain(ErrorKind::Timeout, format!("{} did not answer in time", place(shared)))
+        }
+        SdkError::ConstructionFailure(_) => plain(
+            ErrorKind::InvalidConfig,
+            "the request cannot be made; check region, endpoint_url and the bucket's name".into(),
+        ),
+        SdkError::DispatchFailure(_) => undelivered(&error, shared),
+        _ => plain(ErrorKind::Unavailable, format!("{} failed", place(shared))),
+    };
+    let request_id = match &error {
+        SdkError::ServiceError(service) => service.raw().request_id().map(str::to_string),
+        _ => None,
+    };
+    failure.error = failure.error.with_backend("s3").with_operation(operation);
+    if let Some(id) = request_id.filter(|id| !id.is_empty()) {
+        failure.error = failure.error.with_request_id(id);
+    }
+    // The SDK's error keeps the answer with all of its headers; its text is all that a log needs.
+    failure.error = failure.error.with_source(DisplayErrorContext(error).to_string());
+    failure
+}
+
+fn plain(kind: ErrorKind, message: String) -> Failure {
+    Failure { error: Error::new(kind, message), status: 0, code: String::new() }
+}
+
+fn place(shared: &Shared) -> String {
+    shared.endpoint.clone().unwrap_or_else(|| format!("S3 in {}", shared.region))
+}
+
+/// The request did not arrive, or its answer did not: no credentials, no connection, a connection that broke.
+fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        if let Some(credentials) = inner.downcast_ref::<CredentialsError>() {
+            return match credentials {
+                CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => Failure {
+                    error: Error::new(
+                        ErrorKind::Unauthenticated,
+                        "the AWS credentials could not be fetched; check the profile, the role and the network",
+                    )
+                    .with_retryable(true),
+                    status: 0,
+                    code: String::new(),
+                },
+                _ => plain(
+                    ErrorKind::Unauthenticated,
+                    "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role, or \
+                     `anonymous` for a public bucket"
+                        .into(),
+                ),
+            };
+        }
+        cause = inner.source();
+    }
+    plain(
+        ErrorKind::Unavailable,
+        format!("cannot reach {} or the connection broke; check endpoint_url and the network", place(shared)),
+    )
+}
+
+/// The table. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The status decides where a server sends no
+/// code, as with every HEAD.
+fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Failure {
+    use ErrorKind::*;
+    let status = raw.status().as_u16();
+    let region =
+        raw.headers().get("x-amz-bucket-region").map(str::to_string).or_else(|| element(raw, "Region"));
+    let elsewhere = region.filter(|region| !region.is_empty() && *region != shared.region);
+    let (kind, advice) = match (code, status) {
+        ("NoSuchKey", _) => (NotFound, "there is no snapshot"),
+        ("NoSuchBucket", _) => {
+            (NotFound, "there is no such bucket; create it, or correct the name and the region")
+        }
+        ("NoSuchUpload", _) => (NotFound, "the upload is gone; a clean-up or a lifecycle rule removed it"),
+        ("InvalidObjectState", _) => {
+            (Unsupported, "the object is archived; restore it first (aws s3api restore-object)")
+        }
+        ("PreconditionFailed", _) | (_, 412) => (Conflict, "the condition does not hold"),
+        ("NotModified", _) | (_, 304) => (NotModified, "the snapshot is unchanged"),
+        ("ConditionalRequestConflict" | "OperationAborted", _) => {
+            (Conflict, "another request for the same key is under way")
+        }
+        ("InvalidRange", _) | (_, 416) => (InvalidInput, "the range starts behind the end of the object"),
+        ("PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException", _)
+        | ("AuthorizationHeaderMalformed", _)
+        | (_, 301 | 307 | 308) => (InvalidConfig, "the bucket is in another region; set its region"),
+        ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired", _) => {
+            (Unauthenticated, "the session token has expired; get new credentials")
+        }
+        ("InvalidToken", _) => (Unauthenticated, "the session token does not belong to the access key"),
+        ("InvalidAccessKeyId", _) => (Unauthenticated, "the access key id does not exist"),
+        ("SignatureDoesNotMatch", _) => (Unauthenticated, "the secret access key is wrong"),
+        ("RequestTimeTooSkewed", _) => (Unauthenticated, "this machine's clock is wrong; set it"),
+        (
+            "SlowDown" | "TooManyRequests" | "RequestLimitExceeded" | "ThrottlingException" | "Throttling",
+            _,
+        )
+        | (_, 429) => (RateLimited, "the service asks for fewer requests"),
+        ("RequestTimeout", _) | (_, 408) => (Timeout, "the service waited too long for the request"),
+        ("BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "InvalidDigest", _) => {
+            (Corrupt, "the bytes were damaged on their way to the service")
+        }
+        ("IncompleteBody", _) => (Unavailable, "the service got only a part of the request"),
+        ("EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag", _) => {
+            (InvalidInput, "the service refuses it")
+        }
+        ("InvalidStorageClass", _) => (InvalidConfig, "the service does not have this storage class"),
+        ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => {
+            (Unsupported, "the service cannot do it")
+        }
+        (code, _) if code.starts_with("KMS.") => {
+            (AccessDenied, "the KMS key cannot be used; check its id, state, region and policy")
+        }
+        ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 403) => (
+            AccessDenied,
+            "the credentials do not allow it (without s3:ListBucket a missing key looks the same)",
+        ),
+        (_, 401) => (Unauthenticated, "the service wants other credentials"),
+        (_, 404) => (NotFound, "there is no snapshot"),
+        (_, 500..) => (Unavailable, "the service failed"),
+        (_, 400) if elsewhere.is_some() => (InvalidConfig, "the bucket is in another region; set its region"),
+        _ => (InvalidInput, "the service refuses it"),
+    };
+    let mut text = advice.to_string();
+    match (kind, &elsewhere) {
+        (InvalidConfig, Some(right)) => {
+            text = format!("the bucket is in region {right}, not {}; set region to {right}", shared.region);
+        }
+        _ if matches!(
+            advice,
+            "the service refuses it" | "the service cannot do it" | "the service failed"
+        ) =>
+        {
+            text = format!("{advice}: {}", said(code, message, status));
+        }
+        _ => {}
+    }
+    let passes = matches!(kind, RateLimited | Unavailable | Timeout | Corrupt)
+        || matches!(code, "ConditionalRequestConflict" | "OperationAborted");
+    let passes = passes && status != 505;
+    let mut error = Error::new(kind, text).with_retryable(passes);
+    if let Some(delay) = retry_after(raw) {
+        error = error.with_retry_after(delay);
+    }
+    Failure { error, status, code: code.into() }
+}
+
+/// The service's own words, on one line and not too many.
+fn said(code: &str, message: &str, status: u16) -> String {
+    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+    match (code, message.as_str()) {
+        ("", "") => format!("status {status}"),
+        ("", message) => format!("status {status}, {message}"),
+        (code, "") => code.to_string(),
+        (code, message) => format!("{code}, {message}"),
+    }
+}
+
+/// The text of an element of an error document that the SDK does not keep.
+fn element(raw: &HttpResponse, name: &str) -> Option<String> {
+    let body = std::str::from_utf8(raw.body().bytes()?).ok()?;
+    let (_, rest) = body.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once('<')?;
+    (text.len() < 64).then(|| text.trim().to_string())
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), or Amazon's in milliseconds.
+fn retry_after(raw: &HttpResponse) -> Option<Duration> {
+    if let Some(ms) = raw.headers().get("x-amz-retry-after") {
+        return ms.trim().parse().ok().map(Duration::from_millis);
+    }
+    let value = raw.headers().get("retry-after")?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::from_str(value, Format::HttpDate).ok()?.secs();
+    let now = DateTime::from(std::time::SystemTime::now()).secs();
+    Some(Duration::from_secs(u64::try_from(at - now).unwrap_or(0)))
+}

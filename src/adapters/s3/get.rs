@@ -1,0 +1,182 @@
+//! Loads: one GET for a small object, parallel ranges for a large one, and a resumed range wherever a body breaks.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_s3::{
+    error::DisplayErrorContext, operation::get_object::GetObjectOutput, primitives::ByteStream,
+};
+use futures_util::stream::try_unfold;
+
+use super::bucket::{Bucket, about, etag, fail, version};
+use crate::{
+    Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
+    transfer::{in_parallel, resuming},
+};
+
+impl Bucket {
+    pub(super) async fn get(self: &Arc<Self>, key: &Key, options: GetOptions) -> Result<Object> {
+        if let Some(empty @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) = options.range {
+            empty.resolve(u64::MAX).map_err(|error| error.with_backend("s3"))?;
+        }
+        let output = self.retrying(|_| self.get_output(key, &options)).await?;
+        let (range, size) = extent(&output, options.range)?;
+        let meta = self.meta_of_get(key, size, &output).await?;
+        let body = self.body(key, &meta.version, range.clone(), output.body);
+        Ok(Object { meta, range, body })
+    }
+
+    async fn get_output(&self, key: &Key, options: &GetOptions) -> Result<GetObjectOutput> {
+        let request = self
+            .client()
+            .get_object()
+            .bucket(&self.name)
+            .key(self.key(key)?)
+            .set_range(options.range.map(ByteRange::to_header))
+            .set_if_match(options.if_version.as_ref().map(etag))
+            .set_if_none_match(options.if_not_version.as_ref().map(etag))
+            .set_request_payer(self.shared.settings.payer.clone());
+        match self.send("get", self.shared.silence_limit(), request.send()).await {
+            Ok(output) => Ok(output),
+            Err(failure) if failure.precondition() => {
+                Err(fail(ErrorKind::Conflict, "the snapshot was replaced"))
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The bytes `range` of one version, of which `first` is the answer that is already open.
+    fn body(self: &Arc<Self>, key: &Key, version: &Version, range: Range<u64>, first: ByteStream) -> Body {
+        let (piece, parallel) = (self.shared.settings.part_size, self.shared.settings.parallel);
+        let first = self.stream(first);
+        if parallel == 1 || range.end - range.start <= 2 * piece {
+            return self.resumed(key, version, range, Some(first));
+        }
+        // The open answer gives the first piece, then it is dropped; the others are ranges of their own, side by side.
+        let (start, open) = (range.start, Mutex::new(Some(first_bytes(first, piece))));
+        let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
+        in_parallel(range, piece, parallel, move |part| {
+            let mut open = open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let first = if part.start == start { open.take() } else { None };
+            let body = bucket.resumed(&key, &version, part, first);
+            async move { Ok(body) }
+        })
+    }
+
+    /// A range that goes on where it broke off, in the same version.
+    fn resumed(
+        self: &Arc<Self>,
+        key: &Key,
+        version: &Version,
+        range: Range<u64>,
+        first: Option<Body>,
+    ) -> Body {
+        let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
+        resuming(range, first, self.retry.clone(), self.shared.budget.clone(), move |range| {
+            let (bucket, key, version) = (bucket.clone(), key.clone(), version.clone());
+            async move { bucket.rest(&key, &version, range).await.map_err(|error| about(error, "get", &key)) }
+        })
+    }
+
+    /// One request for a part of a version.
+    async fn rest(&self, key: &Key, expected: &Version, range: Range<u64>) -> Result<Body> {
+        let part = ByteRange::Bounded { start: range.start, length: range.end - range.start };
+        let options = GetOptions::new().range(part).if_version(expected.clone());
+        let output = self.get_output(key, &options).await.map_err(|error| match error.kind() {
+            // What was there when the load began.
+            ErrorKind::NotFound | ErrorKind::InvalidInput => {
+                fail(ErrorKind::Conflict, "the snapshot was removed or replaced while it was read")
+                    .with_source(error)
+            }
+            _ => error,
+        })?;
+        let (got, _) = extent(&output, Some(part))?;
+        if version(output.e_tag()) != *expected {
+            // A server that ignores If-Match must not glue two versions together.
+            return Err(fail(ErrorKind::Conflict, "the snapshot was replaced while it was read"));
+        }
+        if got != range {
+            return Err(fail(
+                ErrorKind::Corrupt,
+                "the service answered with another range than it was asked for",
+            ));
+        }
+        Ok(self.stream(output.body))
+    }
+
+    /// The SDK's body as ours. It ends with an error where it is silent for too long: the SDK itself would wait for ever.
+    fn stream(&self, body: ByteStream) -> Body {
+        let silence = self.shared.settings.read_timeout;
+        Body::from_stream(try_unfold(body, move |mut body| async move {
+            match tokio::time::timeout(silence, body.next()).await {
+                Ok(Some(Ok(chunk))) => Ok(Some((chunk, body))),
+                Ok(None) => Ok(None),
+                Ok(Some(Err(error))) => {
+                    let text = DisplayErrorContext(&error).to_string();
+                    let damaged = text.contains("checksum mismatch");
+                    let (kind, message) = match damaged {
+                        true => {
+                            (ErrorKind::Corrupt, "the bytes do not match the service's checksum; load again")
+                        }
+                        false => (ErrorKind::Unavailable, "the connection broke in the middle of the body"),
+                    };
+                    Err(fail(kind, message).with_operation("get").with_source(text))
+                }
+                Err(_) => {
+                    let seconds = silence.as_secs_f32();
+                    Err(fail(ErrorKind::Timeout, format!("no byte came for {seconds} s; check the network"))
+                        .with_operation("get"))
+                }
+            }
+        }))
+    }
+}
+
+/// Which bytes an answer holds, and how many the whole object has.
+fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u64>, u64)> {
+    let bad = || fail(ErrorKind::Unsupported, "the server does not say which bytes it sends (Content-Range)");
+    let len = u64::try_from(output.content_length().unwrap_or(-1)).map_err(|_| bad())?;
+    match (output.content_range(), asked) {
+        (None, None) => Ok((0..len, len)),
+        (None, Some(_)) => Err(bad()),
+        (Some(header), _) => {
+            parse_content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad)
+        }
+    }
+}
+
+/// `bytes 0-9/100` (RFC 9110 section 14.4).
+fn parse_content_range(header: &str) -> Option<(Range<u64>, u64)> {
+    let (range, size) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
+    (first <= last && last < size).then_some((first..last + 1, size))
+}
+
+/// The first `len` bytes of a body, whose rest is not fetched.
+fn first_bytes(body: Body, len: u64) -> Body {
+    Body::from_stream(try_unfold((body, len), |(mut body, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(mut chunk) = body.chunk().await? else { return Ok(None) };
+        chunk.truncate(left.min(usize::MAX as u64) as usize);
+        let left = left - chunk.len() as u64;
+        Ok(Some((chunk, (body, left))))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_content_range;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(parse_content_range("bytes 5-9/100"), Some((5..10, 100)));
+        for bad in ["", "bytes */100", "bytes 9-5/100", "bytes 5-100/100", "bytes 5-9/*", "octets 5-9/100"] {
+            assert_eq!(parse_content_range(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Metadata, and removal.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::SystemTime,
+};
+
+use aws_sdk_s3::{
+    operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
+    types::ServerSideEncryption,
+};
+use aws_smithy_types::DateTime;
+
+use super::{
+    bucket::{Bucket, etag, fail, version},
+    put::PUT_ID,
+    tier,
+};
+use crate::{DeleteOptions, ErrorKind, Key, ObjectMeta, Result};
+
+/// Fills an [`ObjectMeta`] from the two outputs, which have the same accessors and no common trait.
+macro_rules! meta {
+    ($key:expr, $size:expr, $output:expr) => {
+        ObjectMeta {
+            content_type: $output.content_type().map(str::to_string),
+            metadata: users_own($output.metadata()),
+            tier: Some(tier::of($output.storage_class())),
+            encryption: encryption($output.server_side_encryption(), $output.ssekms_key_id()),
+            ..ObjectMeta::new($key.clone(), $size, version($output.e_tag()), time($output.last_modified()))
+        }
+    };
+}
+
+impl Bucket {
+    pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        let output = self.head_output(key).await?;
+        let size = output.content_length().unwrap_or(0).max(0) as u64;
+        let mut meta = meta!(key, size, output);
+        meta.tags = self.tags_if(output.tag_count(), key).await?;
+        Ok(meta)
+    }
+
+    pub(super) async fn head_output(&self, key: &Key) -> Result<HeadObjectOutput> {
+        let name = self.key(key)?;
+        self.retrying(|_| async {
+            let request = self
+                .client()
+                .head_object()
+                .bucket(&self.name)
+                .key(&name)
+                .set_request_payer(self.shared.settings.payer.clone());
+            Ok(self.send("head", self.shared.silence_limit(), request.send()).await?)
+        })
+        .await
+        .map_err(|error| error.with_key(key))
+    }
+
+    /// The metadata in a GET's answer; `size` is the whole object's.
+    pub(super) async fn meta_of_get(
+        &self,
+        key: &Key,
+        size: u64,
+        output: &GetObjectOutput,
+    ) -> Result<ObjectMeta> {
+        let mut meta = meta!(key, size, output);
+        meta.tags = self.tags_if(output.tag_count(), key).await?;
+        Ok(meta)
+    }
+
+    /// The tags, which take a request of their own: made only where the server says that there are some.
+    async fn tags_if(&self, count: Option<i32>, key: &Key) -> Result<BTreeMap<String, String>> {
+        match count.unwrap_or(0) > 0 && self.found.capabilities.tags {
+            true => self.tags(key).await,
+            false => Ok(BTreeMap::new()),
+        }
+    }
+
+    pub(super) async fn tags(&self, key: &Key) -> Result<BTreeMap<String, String>> {
+        let name = self.key(key)?;
+        let output = self
+            .retrying(|_| async {
+                let request = self
+                    .client()
+                    .get_object_tagging()
+                    .bucket(&self.name)
+                    .key(&name)
+                    .set_request_payer(self.shared.settings.payer.clone());
+                Ok(self.send("tags", self.shared.silence_limit(), request.send()).await?)
+            })
+            .await?;
+        Ok(output.tag_set().iter().map(|tag| (tag.key().into(), tag.value().into())).collect())
+    }
+
+    pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        if options.if_version.is_some() && !self.found.capabilities.conditional_delete {
+            return Err(fail(
+                ErrorKind::Unsupported,
+                "this server was found not to do conditional removal (If-Match)",
+            ));
+        }
+        let name = self.key(key)?;
+        self.retrying(|_| async {
+            let request = self
+                .client()
+                .delete_object()
+                .bucket(&self.name)
+                .key(&name)
+                .set_if_match(options.if_version.as_ref().map(etag))
+                .set_request_payer(self.shared.settings.payer.clone());
+            match self.send("delete", self.shared.silence_limit(), request.send()).await {
+                Ok(_) => Ok(()),
+                Err(failure) if failure.not_found() => Ok(()),
+                // Some servers refuse the condition for a missing key too; what is gone is as asked for.
+                Err(failure) if failure.precondition() => match self.head_output(key).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(error),
+                    Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot")),
+                },
+                Err(failure) => Err(failure.into()),
+            }
+        })
+        .await
+    }
+}
+
+fn users_own(metadata: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<_, _> = metadata.cloned().unwrap_or_default().into_iter().collect();
+    all.remove(PUT_ID);
+    all
+}
+
+pub(super) fn encryption(algorithm: Option<&ServerSideEncryption>, key: Option<&str>) -> Option<String> {
+    match (algorithm?.as_str(), key) {
+        (algorithm, Some(key)) => Some(format!("{algorithm} {key}")),
+        (algorithm, None) => Some(algorithm.into()),
+    }
+}
+
+/// A time of the server; one that it does not give, or that is none, is the epoch.
+pub(super) fn time(time: Option<&DateTime>) -> SystemTime {
+    time.and_then(|time| SystemTime::try_from(*time).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+}

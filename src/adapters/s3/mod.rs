@@ -1,0 +1,160 @@
+//! Amazon S3, and every server that speaks its API.
+//!
+//! # Layout
+//! - [`S3Adapter`]: the adapter, here.
+//! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
+//! - `put`, `multipart`: saves. `get`: loads. `head`: metadata and removal. `list`. `tier`: storage classes.
+//! - `probe`: what a server can do. `names`: names that a server would change. `uploads`: clean-up.
+//! - `errors`: what S3's answers mean.
+
+mod bucket;
+mod client;
+mod errors;
+mod get;
+mod head;
+mod list;
+mod multipart;
+mod names;
+mod probe;
+mod put;
+mod settings;
+mod tier;
+mod uploads;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream::BoxStream};
+
+use self::{
+    bucket::{Bucket, about, fail},
+    probe::Found,
+};
+use crate::{
+    Body, Capabilities, DeleteOptions, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
+    ObjectMeta, PutOptions, Result, RetryConfig, S3Config, SnapshotAdapter, Tier,
+};
+
+pub use uploads::Upload;
+
+/// Snapshots in an S3 bucket. Clones share everything.
+///
+/// A version is the object's ETag, which S3 makes from the content: writing the same bytes again gives the same version.
+#[derive(Clone)]
+pub struct S3Adapter {
+    bucket: Arc<Bucket>,
+}
+
+impl S3Adapter {
+    /// Opens a bucket.
+    ///
+    /// At Amazon that makes no request. Any other server is probed, once a process: conditions are tried on objects named
+    /// `.persist-probe-*`, which are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the setting; on servers other than Amazon's also what the probe fails with.
+    pub async fn open(bucket: &str, config: &S3Config, retry: &RetryConfig) -> Result<S3Adapter> {
+        Self::open_under(bucket, "", config, retry).await
+    }
+
+    /// [`open`](Self::open), with the probe's objects under `prefix`, for credentials that may write only there.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub async fn open_under(
+        bucket: &str,
+        prefix: &str,
+        config: &S3Config,
+        retry: &RetryConfig,
+    ) -> Result<S3Adapter> {
+        if bucket.is_empty() || bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '?') {
+            return Err(fail(
+                ErrorKind::InvalidConfig,
+                format!("no bucket can be named {bucket:?}; write s3://bucket"),
+            ));
+        }
+        let shared = client::shared(config).await?;
+        let mut bucket = Bucket {
+            name: bucket.into(),
+            shared: shared.clone(),
+            retry: retry.clone(),
+            found: Found::amazon(),
+        };
+        if shared.endpoint.is_some() {
+            // Held over the probe, so that tasks that open the same bucket at once wait for one probe.
+            let mut known = shared.found.lock().await;
+            bucket.found = match known.get(&bucket.name) {
+                Some(found) => *found,
+                None => {
+                    let found = probe::probe(&bucket, prefix.trim_matches('/')).await?;
+                    known.insert(bucket.name.clone(), found);
+                    found
+                }
+            };
+        }
+        if shared.settings.atomic_multipart == Some(false) {
+            bucket.found.capabilities.create_large = false;
+        }
+        Ok(S3Adapter { bucket: Arc::new(bucket) })
+    }
+
+    /// Uploads of objects whose name starts with `prefix` that were begun and neither completed nor removed: crashed writers leave
+    /// them, and they are billed. Needs `s3:ListBucketMultipartUploads`.
+    ///
+    /// # Errors
+    /// What the service fails with.
+    pub async fn list_uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
+        self.bucket.uploads(prefix).await
+    }
+
+    /// Removes such an upload with its parts. If a writer is still at it, its save fails and leaves what was there before.
+    ///
+    /// # Errors
+    /// What the service fails with; an upload that is gone is no error.
+    pub async fn abort_upload(&self, upload: &Upload) -> Result<()> {
+        self.bucket.abort(&upload.name, &upload.id).await
+    }
+}
+
+#[async_trait]
+impl SnapshotAdapter for S3Adapter {
+    fn capabilities(&self) -> Capabilities {
+        self.bucket.found.capabilities
+    }
+
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        self.bucket.put(key, body, options).await.map_err(|error| about(error, "put", key))
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        self.bucket.get(key, options).await.map_err(|error| about(error, "get", key))
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        self.bucket.head(key).await.map_err(|error| about(error, "head", key))
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.bucket.delete(key, options).await.map_err(|error| about(error, "delete", key))
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        self.bucket.list(options).boxed()
+    }
+
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.bucket.set_tier(key, tier).await.map_err(|error| about(error, "set tier", key))
+    }
+}
+
+impl fmt::Display for S3Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}", self.bucket.name)
+    }
+}
+
+impl fmt::Debug for S3Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3Adapter({self}, {:?})", self.bucket.found.capabilities)
+    }
+}

@@ -1,0 +1,341 @@
+//! Saves: one PutObject where the body fits, multipart where it does not.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+
+use aws_sdk_s3::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef,
+    },
+    error::BoxError,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, StorageClass},
+};
+use aws_smithy_types::{DateTime, date_time::Format};
+use bytes::Bytes;
+
+use super::{
+    bucket::{Bucket, etag, fail, version},
+    head, multipart,
+    settings::{Encryption, LARGEST_OBJECT},
+    tier,
+};
+use crate::{
+    Body, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, Version, options::check_metadata,
+    transfer::Parts,
+};
+
+/// The metadata by which a writer knows its own earlier attempt, whose answer was lost. Callers never see it.
+pub(super) const PUT_ID: &str = "persist-put-id";
+
+/// The header attributes of an object, as PutObject, CreateMultipartUpload and CopyObject take them.
+#[derive(Debug, Clone)]
+pub(super) struct Attributes {
+    pub(super) content_type: Option<String>,
+    pub(super) metadata: Option<HashMap<String, String>>,
+    pub(super) tagging: Option<String>,
+    pub(super) storage_class: Option<StorageClass>,
+    pub(super) encryption: Option<Encryption>,
+}
+
+/// Sets [`Attributes`] on the SDK's request builders, which share no trait.
+macro_rules! with_attributes {
+    ($request:expr, $attributes:expr, $settings:expr) => {{
+        let (attributes, settings) = (&$attributes, &$settings);
+        let encryption = attributes.encryption.as_ref();
+        $request
+            .set_content_type(attributes.content_type.clone())
+            .set_metadata(attributes.metadata.clone())
+            .set_tagging(attributes.tagging.clone())
+            .set_storage_class(attributes.storage_class.clone())
+            .set_server_side_encryption(encryption.map(|e| e.algorithm()))
+            .set_ssekms_key_id(encryption.and_then(|e| e.key()))
+            .set_bucket_key_enabled(encryption.and_then(|e| e.bucket_key()))
+            .set_request_payer(settings.payer.clone())
+    }};
+}
+pub(super) use with_attributes;
+
+impl Bucket {
+    /// The attributes of a new object.
+    pub(super) fn attributes(&self, options: &PutOptions, put_id: Option<&str>) -> Attributes {
+        let mut metadata: HashMap<_, _> = options.metadata.clone().into_iter().collect();
+        if let Some(id) = put_id {
+            metadata.insert(PUT_ID.into(), id.into());
+        }
+        Attributes {
+            content_type: options.content_type.clone(),
+            metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
+            tagging: Some(tagging(options)).filter(|text| !text.is_empty()),
+            storage_class: options
+                .tier
+                .map(tier::class)
+                .or_else(|| self.shared.settings.storage_class.clone()),
+            encryption: self.shared.settings.encryption.clone(),
+        }
+    }
+
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        key: &Key,
+        body: Body,
+        options: PutOptions,
+    ) -> Result<ObjectMeta> {
+        self.check(&options)?;
+        let settings = &self.shared.settings;
+        let len = body.len();
+        if len.is_some_and(|len| len > LARGEST_OBJECT) {
+            return Err(fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB"));
+        }
+        let conditional = options.mode != PutMode::Overwrite;
+        let whole_only = conditional && !self.found.capabilities.create_large;
+        // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request.
+        let most = match whole_only {
+            true => settings.part_size * settings.parallel as u64,
+            false => settings.part_size(1, len),
+        };
+        let mut parts = Parts::new(body);
+        let (first, last) = parts.next(most as usize).await?;
+        // An overwrite of one request is repeated without harm, and needs no mark.
+        let put_id = (conditional || !last).then(|| ulid::Ulid::generate().to_string());
+        let attributes = self.attributes(&options, put_id.as_deref());
+        let stored = match (last, whole_only) {
+            (true, _) => self.put_whole(key, first, &options.mode, &attributes).await?,
+            (false, true) => return Err(too_large(most)),
+            (false, false) => {
+                multipart::upload(self, key, first, parts, len, &options.mode, &attributes).await?
+            }
+        };
+        Ok(stored.into_meta(key, &attributes, options))
+    }
+
+    /// Refuses what this server cannot do.
+    fn check(&self, options: &PutOptions) -> Result<()> {
+        check_metadata(options).map_err(|error| error.with_backend("s3"))?;
+        if options.metadata.contains_key(PUT_ID) {
+            return Err(fail(
+                ErrorKind::InvalidInput,
+                format!("metadata {PUT_ID:?} is persist's own; use another name"),
+            ));
+        }
+        let can = self.found.capabilities;
+        let lacking = match &options.mode {
+            PutMode::Create if !can.create => Some("conditional creation (If-None-Match)"),
+            PutMode::Replace(_) if !can.replace => Some("conditional replacement (If-Match)"),
+            _ if !options.tags.is_empty() && !can.tags => Some("tags"),
+            _ if options.tier.is_some() && !can.tiers => Some("storage tiers"),
+            _ => None,
+        };
+        match lacking {
+            None => Ok(()),
+            Some(what) => {
+                Err(fail(ErrorKind::Unsupported, format!("this server was found not to do {what}")))
+            }
+        }
+    }
+
+    async fn put_whole(
+        &self,
+        key: &Key,
+        bytes: Bytes,
+        mode: &PutMode,
+        attributes: &Attributes,
+    ) -> Result<Stored> {
+        let stored =
+            self.retrying(|failed| self.put_attempt(key, bytes.clone(), mode, attributes, failed)).await?;
+        if let Err(error) = confirm(attributes, &stored) {
+            self.remove(key, &stored.version).await;
+            return Err(error);
+        }
+        Ok(stored)
+    }
+
+    /// One PutObject. The body is in memory: the SDK sends such a body with its length and its hash, and never as a chunked stream,
+    /// which many servers refuse.
+    pub(super) async fn put_attempt(
+        &self,
+        key: &Key,
+        bytes: Bytes,
+        mode: &PutMode,
+        attributes: &Attributes,
+        failed: u32,
+    ) -> Result<Stored> {
+        let (size, answered) = (bytes.len() as u64, Answered::default());
+        let request =
+            self.client().put_object().bucket(&self.name).key(self.key(key)?).body(ByteStream::from(bytes));
+        let mut request = with_attributes!(request, attributes, self.shared.settings);
+        match mode {
+            PutMode::Overwrite => {}
+            PutMode::Create => request = request.if_none_match("*"),
+            PutMode::Replace(version) => request = request.if_match(etag(version)),
+        }
+        if self.shared.checksums {
+            request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
+        }
+        let request = request.customize().interceptor(answered.clone()).send();
+        match self.send("put", self.shared.attempt_limit(size), request).await {
+            Ok(output) => Ok(Stored {
+                version: version(output.e_tag()),
+                size,
+                modified: answered.time(),
+                encryption: head::encryption(output.server_side_encryption(), output.ssekms_key_id()),
+                bucket_key: output.bucket_key_enabled() == Some(true),
+            }),
+            Err(refused)
+                if refused.precondition() || (refused.not_found() && matches!(mode, PutMode::Replace(_))) =>
+            {
+                self.refused(key, mode, attributes, failed).await
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// What a refused condition means: after a lost answer it may be one's own earlier attempt that holds the key.
+    pub(super) async fn refused(
+        &self,
+        key: &Key,
+        mode: &PutMode,
+        attributes: &Attributes,
+        failed: u32,
+    ) -> Result<Stored> {
+        if failed > 0
+            && let Some(own) = self.own_earlier(key, attributes).await?
+        {
+            return Ok(own);
+        }
+        Err(match mode {
+            PutMode::Create => fail(ErrorKind::AlreadyExists, "a snapshot is already there"),
+            _ => fail(
+                ErrorKind::Conflict,
+                "another writer replaced or removed the snapshot; load it and try again",
+            ),
+        })
+    }
+
+    /// The object under `key`, if it bears the mark of this put.
+    pub(super) async fn own_earlier(&self, key: &Key, attributes: &Attributes) -> Result<Option<Stored>> {
+        let mark = attributes.metadata.as_ref().and_then(|metadata| metadata.get(PUT_ID));
+        let head = match self.head_output(key).await {
+            Ok(head) => head,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = head.metadata().and_then(|metadata| metadata.get(PUT_ID));
+        if mark.is_none() || mark != found {
+            return Ok(None);
+        }
+        Ok(Some(Stored {
+            version: version(head.e_tag()),
+            size: head.content_length().unwrap_or(0).max(0) as u64,
+            modified: head::time(head.last_modified()),
+            encryption: head::encryption(head.server_side_encryption(), head.ssekms_key_id()),
+            bucket_key: head.bucket_key_enabled() == Some(true),
+        }))
+    }
+
+    /// Takes back what was stored in another way than asked for. Best effort: the error that is on its way says more.
+    pub(super) async fn remove(&self, key: &Key, version: &Version) {
+        let only = self.found.capabilities.conditional_delete.then(|| version.clone());
+        let options =
+            only.map_or_else(crate::DeleteOptions::new, |v| crate::DeleteOptions::new().if_version(v));
+        if let Err(error) = self.delete(key, options).await {
+            tracing::warn!(kind = %error.kind(), "an object that is not encrypted as configured could not be removed");
+        }
+    }
+}
+
+/// What the server says it stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) version: Version,
+    pub(super) size: u64,
+    pub(super) modified: SystemTime,
+    pub(super) encryption: Option<String>,
+    pub(super) bucket_key: bool,
+}
+
+impl Stored {
+    fn into_meta(self, key: &Key, attributes: &Attributes, options: PutOptions) -> ObjectMeta {
+        ObjectMeta {
+            content_type: options.content_type,
+            metadata: options.metadata,
+            tags: options.tags,
+            tier: Some(tier::of(attributes.storage_class.as_ref())),
+            encryption: self.encryption,
+            ..ObjectMeta::new(key.clone(), self.size, self.version, self.modified)
+        }
+    }
+}
+
+/// Several servers drop an encryption that they cannot do without a word: what was asked for must be in the reply.
+pub(super) fn confirm(attributes: &Attributes, stored: &Stored) -> Result<()> {
+    let Some(asked) = &attributes.encryption else { return Ok(()) };
+    let got = stored.encryption.as_deref().unwrap_or("none");
+    let same = match asked {
+        Encryption::S3 => got == "AES256",
+        Encryption::Kms { key, bucket_key } => {
+            let id = key.as_deref().unwrap_or_default();
+            // An alias comes back as the key it stands for; an id as the end of an ARN.
+            let right_key = id.contains("alias/") || got.ends_with(id);
+            got.starts_with("aws:kms") && right_key && (!bucket_key || stored.bucket_key)
+        }
+    };
+    if same {
+        return Ok(());
+    }
+    Err(fail(
+        ErrorKind::Unsupported,
+        format!("encryption was asked for, but the server answers with {got}; the object was removed"),
+    ))
+}
+
+fn too_large(most: u64) -> Error {
+    fail(
+        ErrorKind::Unsupported,
+        format!(
+            "a conditional save of more than {most} bytes needs a server whose multipart uploads honour conditions; raise \
+             part_size, or set atomic_multipart if the server does"
+        ),
+    )
+}
+
+/// Tags as `x-amz-tagging` takes them.
+fn tagging(options: &PutOptions) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(&options.tags);
+    // Form encoding writes a space as `+`, and a plus sign as %2B.
+    query.finish().replace('+', "%20")
+}
+
+/// The server's clock at its answer: neither PutObject nor CompleteMultipartUpload tells when the object was written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answered(Arc<Mutex<Option<SystemTime>>>);
+
+impl Answered {
+    pub(super) fn time(&self) -> SystemTime {
+        self.0.lock().ok().and_then(|time| *time).unwrap_or_else(SystemTime::now)
+    }
+}
+
+impl Intercept for Answered {
+    fn name(&self) -> &'static str {
+        "Answered"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        if let (Some(time), Ok(mut slot)) = (time, self.0.lock()) {
+            *slot = SystemTime::try_from(time).ok();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! The configuration, checked, with its defaults.
+
+use std::time::Duration;
+
+use aws_sdk_s3::types::{RequestPayer, ServerSideEncryption, StorageClass};
+
+use super::bucket::fail;
+use crate::{ErrorKind, Result, S3Config};
+
+/// S3's limits for parts: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
+pub(super) const SMALLEST_PART: u64 = 5 << 20;
+pub(super) const LARGEST_PART: u64 = 5 << 30;
+pub(super) const LARGEST_OBJECT: u64 = 5 << 40;
+pub(super) const MOST_PARTS: u64 = 10_000;
+
+/// What every operation needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) encryption: Option<Encryption>,
+    pub(super) storage_class: Option<StorageClass>,
+    pub(super) payer: Option<RequestPayer>,
+    pub(super) part_size: u64,
+    pub(super) parallel: usize,
+    /// Whether conditions on CompleteMultipartUpload may be trusted; `None`: at Amazon only.
+    pub(super) atomic_multipart: Option<bool>,
+    /// Whether requests carry checksums; `None`: at Amazon only.
+    pub(super) checksums: Option<bool>,
+    pub(super) connect_timeout: Duration,
+    pub(super) read_timeout: Duration,
+    pub(super) attempt_timeout: Duration,
+}
+
+/// Server-side encryption.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Encryption {
+    /// Keys that S3 manages.
+    S3,
+    /// A key of the key management service.
+    Kms { key: Option<String>, bucket_key: bool },
+}
+
+impl Encryption {
+    pub(super) fn algorithm(&self) -> ServerSideEncryption {
+        match self {
+            Encryption::S3 => ServerSideEncryption::Aes256,
+            Encryption::Kms { .. } => ServerSideEncryption::AwsKms,
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<String> {
+        match self {
+            Encryption::S3 => None,
+            Encryption::Kms { key, .. } => key.clone(),
+        }
+    }
+
+    pub(super) fn bucket_key(&self) -> Option<bool> {
+        matches!(self, Encryption::Kms { bucket_key: true, .. }).then_some(true)
+    }
+}
+
+impl Settings {
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names the setting and what it may be.
+    pub(super) fn new(config: &S3Config) -> Result<Settings> {
+        let bad = |message: &str| Err(fail(ErrorKind::InvalidConfig, message));
+        if config.access_key_id.is_some() != config.secret_access_key.is_some() {
+            return bad("access_key_id and secret_access_key go together: set both or neither");
+        }
+        if config.session_token.is_some() && config.access_key_id.is_none() {
+            return bad("session_token needs access_key_id and secret_access_key");
+        }
+        if config.anonymous && (config.access_key_id.is_some() || config.profile.is_some()) {
+            return bad("anonymous contradicts explicit keys and a profile: remove one of them");
+        }
+        if let Some(url) = &config.endpoint_url {
+            let parsed = url::Url::parse(url).ok().filter(|url| url.has_host());
+            if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https")) {
+                return bad("endpoint_url: write it as http://host:port or https://host");
+            }
+        }
+        let encryption = match (config.encryption.as_deref(), &config.kms_key) {
+            (None, None) if config.bucket_key => return bad("bucket_key needs encryption aws:kms"),
+            (None, None) => None,
+            (Some("AES256"), None) if config.bucket_key => return bad("bucket_key needs encryption aws:kms"),
+            (Some("AES256"), None) => Some(Encryption::S3),
+            (Some("AES256"), Some(_)) => return bad("kms_key contradicts encryption AES256: use aws:kms"),
+            (None | Some("aws:kms"), key) => {
+                Some(Encryption::Kms { key: key.clone(), bucket_key: config.bucket_key })
+            }
+            (Some(_), _) => return bad("encryption: use AES256 or aws:kms"),
+        };
+        let checksums = match config.checksums.as_deref() {
+            None => None,
+            Some("when_supported") => Some(true),
+            Some("when_required") => Some(false),
+            Some(_) => return bad("checksums: use when_supported or when_required"),
+        };
+        let part_size = config.part_size.unwrap_or(8 << 20);
+        if !(SMALLEST_PART..=LARGEST_PART).contains(&part_size) {
+            return bad("part_size: S3 takes parts of 5 MiB (5242880) to 5 GiB (5368709120)");
+        }
+        let parallel = config.parallel.unwrap_or(4);
+        if !(1..=256).contains(&parallel) {
+            return bad("parallel: use 1 to 256");
+        }
+        let timeout = |name, value: Option<Duration>, default| match value {
+            Some(Duration::ZERO) => {
+                Err(fail(ErrorKind::InvalidConfig, format!("{name}: must be longer than zero")))
+            }
+            value => Ok(value.unwrap_or(Duration::from_secs(default))),
+        };
+        Ok(Settings {
+            encryption,
+            storage_class: config.storage_class.as_deref().map(StorageClass::from),
+            payer: config.requester_pays.then_some(RequestPayer::Requester),
+            part_size,
+            parallel,
+            atomic_multipart: config.atomic_multipart,
+            checksums,
+            connect_timeout: timeout("connect_timeout", config.connect_timeout, 3)?,
+            read_timeout: timeout("read_timeout", config.read_timeout, 30)?,
+            attempt_timeout: timeout("attempt_timeout", config.attempt_timeout, 60)?,
+        })
+    }
+
+    /// The size of part `number`, counted from 1: it doubles every 900 parts, so that 10,000 parts reach 5 TiB from any first
+    /// size on, and a stream of unknown length never runs out of them.
+    pub(super) fn part_size(&self, number: u64, len: Option<u64>) -> u64 {
+        let grown = self.part_size.saturating_mul(1 << ((number - 1) / 900).min(20));
+        let needed = len.map_or(0, |len| len.div_ceil(MOST_PARTS));
+        grown.max(needed).min(LARGEST_PART)
+    }
+
+    /// How many parts of this size are under way at once: as many bytes as `parallel` first parts, so that memory does not grow
+    /// with the parts, but always one.
+    pub(super) fn window(&self, part_size: u64) -> usize {
+        ((self.part_size * self.parallel as u64) / part_size.max(1)).max(1) as usize
+    }
+}

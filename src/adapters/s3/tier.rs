@@ -1,0 +1,113 @@
+//! Storage classes, and how to move an object to another one.
+
+use aws_sdk_s3::types::{MetadataDirective, StorageClass, TaggingDirective};
+
+use super::bucket::{Bucket, etag, fail, version};
+use crate::{ErrorKind, Key, Result, Tier};
+
+/// The storage class of a tier.
+pub(super) fn class(tier: Tier) -> StorageClass {
+    match tier {
+        Tier::Hot => StorageClass::Standard,
+        Tier::Cool => StorageClass::StandardIa,
+        Tier::Cold => StorageClass::GlacierIr,
+        Tier::Archive => StorageClass::DeepArchive,
+    }
+}
+
+/// The tier of a storage class; S3 names none for its standard.
+pub(super) fn of(class: Option<&StorageClass>) -> Tier {
+    match class {
+        Some(StorageClass::StandardIa | StorageClass::OnezoneIa) => Tier::Cool,
+        Some(StorageClass::GlacierIr) => Tier::Cold,
+        Some(StorageClass::Glacier | StorageClass::DeepArchive) => Tier::Archive,
+        _ => Tier::Hot,
+    }
+}
+
+/// CopyObject takes objects up to this size.
+const LARGEST_COPY: i64 = 5 << 30;
+
+impl Bucket {
+    /// Copies the object onto itself with another storage class: S3 has no other way.
+    pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        if !self.found.capabilities.tiers {
+            return Err(fail(ErrorKind::Unsupported, "this server was found not to have storage classes"));
+        }
+        let name = self.key(key)?;
+        self.retrying(|_| async {
+            let head = self.head_output(key).await?;
+            if of(head.storage_class()) == tier {
+                return Ok(());
+            }
+            let size = head.content_length().unwrap_or(0);
+            if size > LARGEST_COPY {
+                return Err(fail(
+                    ErrorKind::Unsupported,
+                    "S3 copies at most 5 GiB in one step; use a lifecycle rule for larger objects",
+                ));
+            }
+            let seen = version(head.e_tag());
+            let encryption = self.shared.settings.encryption.clone();
+            let mut request = self
+                .client()
+                .copy_object()
+                .bucket(&self.name)
+                .key(&name)
+                .copy_source(copy_source(&self.name, &name))
+                // Both ends: neither an older version comes back, nor is a newer one overwritten.
+                .copy_source_if_match(etag(&seen))
+                .metadata_directive(MetadataDirective::Copy)
+                .tagging_directive(TaggingDirective::Copy)
+                .storage_class(class(tier))
+                .set_server_side_encryption(encryption.as_ref().map(|e| e.algorithm()))
+                .set_ssekms_key_id(encryption.as_ref().and_then(|e| e.key()))
+                .set_bucket_key_enabled(encryption.as_ref().and_then(|e| e.bucket_key()))
+                .set_request_payer(self.shared.settings.payer.clone());
+            if self.found.amazon {
+                request = request.if_match(etag(&seen));
+            }
+            let limit = self.shared.attempt_limit(size.max(0) as u64);
+            match self.send("set tier", limit, request.send()).await {
+                Ok(_) => Ok(()),
+                // Replaced meanwhile: the next attempt moves what is there then.
+                Err(failure) if failure.precondition() => Err(failure.error.with_retryable(true)),
+                Err(failure) => Err(failure.into()),
+            }
+        })
+        .await
+    }
+}
+
+/// `bucket/key`, percent-encoded but for what URLs leave alone and the slashes.
+fn copy_source(bucket: &str, name: &str) -> String {
+    let mut out = format!("{bucket}/");
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                out.push(byte as char)
+            }
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_and_classes_agree() {
+        for tier in [Tier::Hot, Tier::Cool, Tier::Cold, Tier::Archive] {
+            assert_eq!(of(Some(&class(tier))), tier);
+        }
+        assert_eq!(of(None), Tier::Hot);
+        assert_eq!(of(Some(&StorageClass::IntelligentTiering)), Tier::Hot);
+    }
+
+    #[test]
+    fn copy_sources_are_encoded() {
+        assert_eq!(copy_source("b", "a/é +%|.json"), "b/a/%C3%A9%20%2B%25%7C.json");
+    }
+}
