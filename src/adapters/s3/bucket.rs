@@ -62,17 +62,21 @@ impl Bucket {
     }
 }
 
-/// An ETag as S3 writes it, without the quotes.
+/// The version of an ETag: a strong one without its quotes.
 pub(super) fn version(etag: Option<&str>) -> Version {
     Version::new(etag.unwrap_or_default().trim_matches('"'))
 }
 
 /// The value of `If-Match` for a version.
-pub(super) fn etag(version: &Version) -> String {
-    match version.as_str() {
-        weak if weak.starts_with("W/") => weak.to_string(),
-        strong => format!("\"{strong}\""),
+///
+/// # Errors
+/// `Conflict` for what cannot be an ETag (RFC 9110 section 8.8.3): no object has that version.
+pub(super) fn etag(version: &Version) -> Result<String> {
+    let mark = version.as_str().strip_prefix("W/").unwrap_or(version.as_str());
+    if !mark.trim_matches('"').bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
+        return Err(fail(ErrorKind::Conflict, "this version is not one that S3 gives"));
     }
+    Ok(if mark.starts_with('"') { version.to_string() } else { format!("\"{version}\"") })
 }
 
 /// An error of this adapter.

@@ -34,9 +34,10 @@ impl Bucket {
             .get_object()
             .bucket(&self.name)
             .key(self.key(key)?)
-            .set_range(options.range.map(ByteRange::to_header))
-            .set_if_match(options.if_version.as_ref().map(etag))
-            .set_if_none_match(options.if_not_version.as_ref().map(etag))
+            .set_range(options.range.map(header))
+            .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
+            // A version that is none of S3's is certainly not the current one.
+            .set_if_none_match(options.if_not_version.as_ref().and_then(|version| etag(version).ok()))
             .set_request_payer(self.shared.settings.payer.clone());
         match self.send("get", self.shared.silence_limit(), request.send()).await {
             Ok(output) => Ok(output),
@@ -131,6 +132,19 @@ impl Bucket {
                 }
             }
         }))
+    }
+}
+
+/// The `Range` header. Servers count in signed 64-bit numbers, and take a larger one for no range at all.
+fn header(range: ByteRange) -> String {
+    const MOST: u64 = i64::MAX as u64;
+    match range {
+        ByteRange::Bounded { start, length } => {
+            let start = start.min(MOST - 1);
+            ByteRange::Bounded { start, length: length.min(MOST - start) }.to_header()
+        }
+        ByteRange::From(start) => ByteRange::From(start.min(MOST)).to_header(),
+        ByteRange::Last(length) => ByteRange::Last(length.min(MOST)).to_header(),
     }
 }
 

@@ -105,7 +105,7 @@ impl Bucket {
                 .delete_object()
                 .bucket(&self.name)
                 .key(&name)
-                .set_if_match(options.if_version.as_ref().map(etag))
+                .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
                 .set_request_payer(self.shared.settings.payer.clone());
             match self.send("delete", self.shared.silence_limit(), request.send()).await {
                 Ok(_) => Ok(()),

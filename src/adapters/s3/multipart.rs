@@ -142,23 +142,25 @@ impl Upload {
     ) -> Result<Stored> {
         let bucket = &self.bucket;
         let name = bucket.key(&self.key)?;
+        let (if_none_match, if_match) = match mode {
+            PutMode::Overwrite => (None, None),
+            PutMode::Create => (Some("*".to_string()), None),
+            PutMode::Replace(version) => (None, Some(etag(version)?)),
+        };
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         bucket
             .retrying(|failed| {
                 let answered = Answered::default();
-                let mut request = bucket
+                let request = bucket
                     .client()
                     .complete_multipart_upload()
                     .bucket(&bucket.name)
                     .key(&name)
                     .upload_id(&self.id)
                     .multipart_upload(parts.clone())
+                    .set_if_none_match(if_none_match.clone())
+                    .set_if_match(if_match.clone())
                     .set_request_payer(bucket.shared.settings.payer.clone());
-                match mode {
-                    PutMode::Overwrite => {}
-                    PutMode::Create => request = request.if_none_match("*"),
-                    PutMode::Replace(version) => request = request.if_match(etag(version)),
-                }
                 let request = request.customize().interceptor(answered.clone()).send();
                 async move {
                     // S3 puts large objects together for minutes.

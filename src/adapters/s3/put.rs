@@ -170,7 +170,7 @@ impl Bucket {
         match mode {
             PutMode::Overwrite => {}
             PutMode::Create => request = request.if_none_match("*"),
-            PutMode::Replace(version) => request = request.if_match(etag(version)),
+            PutMode::Replace(version) => request = request.if_match(etag(version)?),
         }
         if self.shared.checksums {
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);

@@ -56,7 +56,7 @@ impl Bucket {
                 .key(&name)
                 .copy_source(copy_source(&self.name, &name))
                 // Both ends: neither an older version comes back, nor is a newer one overwritten.
-                .copy_source_if_match(etag(&seen))
+                .copy_source_if_match(etag(&seen)?)
                 .metadata_directive(MetadataDirective::Copy)
                 .tagging_directive(TaggingDirective::Copy)
                 .storage_class(class(tier))
@@ -65,7 +65,7 @@ impl Bucket {
                 .set_bucket_key_enabled(encryption.as_ref().and_then(|e| e.bucket_key()))
                 .set_request_payer(self.shared.settings.payer.clone());
             if self.found.amazon {
-                request = request.if_match(etag(&seen));
+                request = request.if_match(etag(&seen)?);
             }
             let limit = self.shared.attempt_limit(size.max(0) as u64);
             match self.send("set tier", limit, request.send()).await {
