@@ -41,7 +41,10 @@ fn strip_markup(text: &str) -> String {
         let tag = &rest[open..];
         let skip = ["<style", "<script"].iter().find(|name| tag.starts_with(**name));
         let end = match skip {
-            Some(name) => tag.find(&format!("</{}", &name[1..])).map(|close| close + 1),
+            Some(name) => {
+                let close = tag.find(&format!("</{}", &name[1..]));
+                close.and_then(|close| Some(close + tag[close..].find('>')? + 1))
+            }
             None => tag.find('>').map(|close| close + 1),
         };
         match end {

@@ -1,0 +1,190 @@
+//! Attempts whose outcome is unknown (`docs/adr/0008-gcs-overwrite-retries.md`).
+
+use std::time::Duration;
+
+use persist::{
+    Body, DeleteOptions, ErrorKind, PutMode, PutOptions, RetryConfig, SnapshotAdapter,
+    adapters::gcs::GcsAdapter,
+};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Server},
+    support::{config, key, open, retry},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn setup() -> (Server, GcsAdapter) {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    (server, store)
+}
+
+async fn put(store: &GcsAdapter, mode: PutMode) -> persist::Result<persist::ObjectMeta> {
+    store.put(&key("k"), Body::from("mine"), PutOptions::new().mode(mode)).await
+}
+
+/// The conditions of the writes.
+fn conditions(server: &Server) -> Vec<Option<String>> {
+    let writes = server.logged(Kind::Multipart);
+    writes.iter().map(|request| request.query("ifGenerationMatch").map(Into::into)).collect()
+}
+
+#[tokio::test]
+async fn ones_own_write_whose_answer_was_lost_is_a_success() {
+    for fault in [Fault::Lost, Fault::LostTo(503), Fault::LostTo(408), Fault::Cut(10)] {
+        for mode in ["overwrite", "create", "replace"] {
+            let (server, store) = setup().await;
+            let mode = match mode {
+                "overwrite" => PutMode::Overwrite,
+                "create" => PutMode::Create,
+                _ => PutMode::Replace(persist::Version::new(server.state().plant("k", "old").to_string())),
+            };
+            server.script(Kind::Multipart, [fault.clone()]);
+            let meta = put(&store, mode.clone()).await.unwrap();
+            assert_eq!(meta, store.head(&key("k")).await.unwrap());
+            let stored =
+                server.logged(Kind::Multipart).iter().filter(|request| request.status == 412).count();
+            // An overwrite looks before it writes again; a condition tells by itself.
+            let expected = if mode == PutMode::Overwrite { (1, 0) } else { (2, 1) };
+            assert_eq!((server.count(Kind::Multipart), stored), expected, "{fault:?} {mode:?}");
+            server.clean();
+        }
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_write_is_still_a_conflict() {
+    let (server, store) = setup().await;
+    server.state().plant("k", "theirs");
+    assert_eq!(put(&store, PutMode::Create).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(server.log().len(), 1, "the first answer is clear");
+    server.script(Kind::Multipart, [Fault::Reset]);
+    assert_eq!(put(&store, PutMode::Create).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(server.bytes("k").unwrap(), b"theirs");
+}
+
+#[tokio::test]
+async fn an_overwrite_that_did_not_arrive_is_repeated_only_over_what_was_there() {
+    let (server, store) = setup().await;
+    let old = server.state().plant("k", "old");
+    server.state().age("k", HOUR);
+    server.script(Kind::Multipart, [Fault::Reset]);
+    put(&store, PutMode::Overwrite).await.unwrap();
+    assert_eq!(conditions(&server), [None, Some(old.to_string())]);
+    assert_eq!(server.bytes("k").unwrap(), b"mine");
+    // Where nothing was, nothing may have come.
+    let (server, store) = setup().await;
+    server.script(Kind::Multipart, [Fault::Status(502)]);
+    put(&store, PutMode::Overwrite).await.unwrap();
+    assert_eq!(conditions(&server), [None, Some("0".into())]);
+}
+
+#[tokio::test]
+async fn an_overwrite_never_undoes_a_newer_write() {
+    // Written while the first attempt was under way, or after it.
+    let (server, store) = setup().await;
+    server.state().plant("k", "newer");
+    server.script(Kind::Multipart, [Fault::Reset]);
+    let error = put(&store, PutMode::Overwrite).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("theirs stands"), "{error}");
+    assert_eq!((server.bytes("k").unwrap().as_slice(), server.count(Kind::Multipart)), (&b"newer"[..], 1));
+    // Written between the look and the second attempt.
+    let (server, store) = setup().await;
+    server.state().plant("k", "old");
+    server.state().age("k", HOUR);
+    server.script(Kind::Multipart, [Fault::Reset, Fault::Hang]);
+    let mut quick = config(&server);
+    quick.timeout = Some(Duration::from_millis(100));
+    drop(store);
+    let store = GcsAdapter::open(BUCKET, &quick, &retry()).await.unwrap();
+    let (outcome, ()) = futures_util::future::join(put(&store, PutMode::Overwrite), async {
+        while server.count(Kind::Metadata) < 1 {
+            tokio::task::yield_now().await;
+        }
+        server.state().plant("k", "newer");
+    })
+    .await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(server.bytes("k").unwrap(), b"newer");
+}
+
+#[tokio::test]
+async fn a_clear_refusal_needs_no_look() {
+    let (server, store) = setup().await;
+    server.script(Kind::Multipart, [Fault::Status(429), Fault::Status(429)]);
+    put(&store, PutMode::Overwrite).await.unwrap();
+    assert_eq!((server.count(Kind::Multipart), server.count(Kind::Metadata)), (3, 0));
+}
+
+#[tokio::test]
+async fn the_last_attempt_may_have_been_the_one() {
+    let server = Server::start().await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &RetryConfig::none()).await.unwrap();
+    server.script(Kind::Multipart, [Fault::Lost]);
+    put(&store, PutMode::Create).await.unwrap();
+    server.script(Kind::Multipart, [Fault::Reset]);
+    assert_eq!(put(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_delete_never_takes_a_newer_write() {
+    let (server, store) = setup().await;
+    // Did not arrive: repeated, for what was there.
+    let old = server.state().plant("k", "old");
+    server.state().age("k", HOUR);
+    server.script(Kind::Delete, [Fault::Reset]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    assert_eq!(server.logged(Kind::Delete)[1].query("ifGenerationMatch"), Some(old.to_string().as_str()));
+    assert_eq!(server.bytes("k"), None);
+    // Arrived, and a new object came: the deletion lies before it.
+    server.state().plant("k", "newer");
+    server.script(Kind::Delete, [Fault::Reset]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k").unwrap(), b"newer");
+    // Arrived.
+    server.script(Kind::Delete, [Fault::Lost]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k"), None);
+}
+
+#[tokio::test]
+async fn a_delete_of_a_version_is_repeated_as_it_is() {
+    let (server, store) = setup().await;
+    let generation = server.state().plant("k", "old").to_string();
+    let only = DeleteOptions::new().if_version(persist::Version::new(&generation));
+    server.script(Kind::Delete, [Fault::Lost]);
+    store.delete(&key("k"), only.clone()).await.unwrap();
+    let deletes = server.logged(Kind::Delete);
+    assert_eq!(deletes.len(), 2);
+    assert!(deletes.iter().all(|request| request.query("ifGenerationMatch") == Some(generation.as_str())));
+    server.state().plant("k", "newer");
+    assert_eq!(store.delete(&key("k"), only).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_tier_that_was_set_without_an_answer_is_set() {
+    let (server, store) = setup().await;
+    let options = PutOptions::new().metadata("a", "b").tag("t", "u").content_type("application/gzip");
+    let before = store.put(&key("k"), Body::from("state"), options).await.unwrap();
+    server.script(Kind::Rewrite, [Fault::Pass, Fault::Lost]);
+    store.set_tier(&key("k"), persist::Tier::Archive).await.unwrap();
+    let after = store.head(&key("k")).await.unwrap();
+    assert_eq!(after.tier, Some(persist::Tier::Archive));
+    assert_eq!(
+        (&after.metadata, &after.tags, &after.content_type),
+        (&before.metadata, &before.tags, &before.content_type)
+    );
+    let rewrites = server.logged(Kind::Rewrite);
+    assert!(
+        rewrites
+            .iter()
+            .all(|request| request.query("ifSourceGenerationMatch") == Some(before.version.as_str())
+                && request.query("ifGenerationMatch") == Some(before.version.as_str()))
+    );
+    // Once more changes nothing, and needs no rewrite.
+    store.set_tier(&key("k"), persist::Tier::Archive).await.unwrap();
+    assert_eq!(server.count(Kind::Rewrite), rewrites.len());
+    server.clean();
+}

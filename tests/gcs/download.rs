@@ -1,0 +1,213 @@
+//! Downloads: resumed, verified, and of one version.
+
+use std::{collections::BTreeSet, io::Write, time::Duration};
+
+use persist::{
+    ByteRange, ErrorKind, GetOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt, Version,
+    adapters::gcs::GcsAdapter,
+};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Server},
+    support::{config, data, key, open, read, retry},
+};
+
+const CHUNK: usize = 256 * 1024;
+
+async fn setup(bytes: &[u8]) -> (Server, GcsAdapter, u64) {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let generation = server.state().plant("k", bytes);
+    (server, store, generation)
+}
+
+/// The ranges that were asked for, and the generations.
+fn asked(server: &Server) -> Vec<(String, Option<String>)> {
+    let media = server.logged(Kind::Media);
+    media.iter().map(|r| (r.header("range").unwrap().into(), r.query("generation").map(Into::into))).collect()
+}
+
+#[tokio::test]
+async fn a_small_load_is_one_request_for_bytes_beside_one_for_metadata() {
+    let bytes = data(8 * 1024, 1);
+    let (server, store, _) = setup(&bytes).await;
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    let kinds: BTreeSet<_> = server.log().iter().map(|request| request.kind).collect();
+    assert_eq!((kinds, server.log().len()), ([Kind::Media, Kind::Metadata].into(), 2));
+    assert_eq!(server.logged(Kind::Media)[0].header("accept-encoding"), Some("gzip"));
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_broken_body_goes_on_where_it_broke_with_the_same_generation() {
+    let bytes = data(200_000, 2);
+    let (server, store, generation) = setup(&bytes).await;
+    server.script(Kind::Media, [Fault::Cut(1000), Fault::Reset, Fault::Cut(500), Fault::Status(503)]);
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    let of = |range: &str| (range.to_owned(), Some(generation.to_string()));
+    assert_eq!(
+        asked(&server),
+        [
+            ("bytes=0-262143".to_owned(), None),
+            of("bytes=1000-199999"),
+            of("bytes=1000-199999"),
+            of("bytes=1500-199999"),
+            of("bytes=1500-199999"),
+        ]
+    );
+    server.clean();
+}
+
+#[tokio::test]
+async fn two_versions_are_never_glued_together() {
+    let (server, store, _) = setup(&data(200_000, 3)).await;
+    server.script(Kind::Media, [Fault::Cut(1000)]);
+    let mut object = store.get(&key("k"), GetOptions::new()).await.unwrap();
+    assert!(object.body.chunk().await.unwrap().is_some());
+    server.state().plant("k", data(200_000, 4));
+    let error = object.body.collect(u64::MAX).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn metadata_and_bytes_are_of_one_version() {
+    let (server, store, _) = setup(b"old").await;
+    // The metadata of this version come late, when another one is there.
+    let late = server.state().objects["k"].describe("k", true).to_string();
+    server.state().plant("k", "newer");
+    server.script(Kind::Metadata, [Fault::Answer(200, vec![], late)]);
+    let object = store.get(&key("k"), GetOptions::new()).await.unwrap();
+    assert_eq!(object.meta.size, 5);
+    assert_eq!(object.body.collect(9).await.unwrap(), "newer");
+}
+
+#[tokio::test]
+async fn a_wrong_byte_is_noticed_over_all_pieces() {
+    for size in [1000, 3 * CHUNK + 17] {
+        let (server, store, _) = setup(&data(size, 5)).await;
+        server.script(Kind::Media, [Fault::Flip(500)]);
+        let error = read(&store, "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("crc32c"), "{error}");
+        assert_eq!(server.count(Kind::Media), size.div_ceil(CHUNK));
+    }
+    // Also where the download broke in between.
+    let (server, store, _) = setup(&data(10_000, 6)).await;
+    server.script(Kind::Media, [Fault::Cut(5000), Fault::Flip(10)]);
+    assert_eq!(read(&store, "k").await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn large_objects_come_as_parallel_ranges_that_cover_them_once() {
+    let bytes = data(5 * CHUNK + 123, 7);
+    let (server, store, _) = setup(&bytes).await;
+    server.script(Kind::Media, [Fault::Pass, Fault::Cut(10), Fault::Status(500)]);
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    let starts: BTreeSet<u64> = asked(&server)
+        .iter()
+        .map(|(range, _)| range["bytes=".len()..].split_once('-').unwrap().0.parse().unwrap())
+        .collect();
+    let pieces: BTreeSet<u64> = (0..6).map(|piece| piece * CHUNK as u64).collect();
+    assert!(starts.is_superset(&pieces));
+    assert_eq!(server.count(Kind::Media), 8, "six pieces and two faults");
+    server.clean();
+}
+
+#[tokio::test]
+async fn ranges_of_a_large_object_move_only_what_was_asked() {
+    let bytes = data(5 * CHUNK, 8);
+    let (server, store, _) = setup(&bytes).await;
+    for (range, expected) in [
+        (ByteRange::Bounded { start: 300_000, length: 10 }, 300_000..300_010),
+        (ByteRange::Last(7), 5 * CHUNK - 7..5 * CHUNK),
+        (ByteRange::From(5 * CHUNK as u64 - 3), 5 * CHUNK - 3..5 * CHUNK),
+        (ByteRange::Bounded { start: 100, length: u64::MAX }, 100..5 * CHUNK),
+        (ByteRange::Bounded { start: 10, length: 2 * CHUNK as u64 }, 10..10 + 2 * CHUNK),
+    ] {
+        server.forget_log();
+        let object = store.get(&key("k"), GetOptions::new().range(range)).await.unwrap();
+        assert_eq!(object.range, expected.start as u64..expected.end as u64);
+        assert_eq!(object.meta.size, bytes.len() as u64);
+        assert_eq!(object.body.collect(u64::MAX).await.unwrap(), bytes.slice(expected.clone()));
+        assert_eq!(server.count(Kind::Media), expected.len().div_ceil(CHUNK));
+    }
+    server.clean();
+}
+
+#[tokio::test]
+async fn an_empty_object_is_no_unsatisfiable_range() {
+    let (_server, store, _) = setup(b"").await;
+    let object = store.get(&key("k"), GetOptions::new()).await.unwrap();
+    assert_eq!((object.range, object.body.collect(0).await.unwrap().len()), (0..0, 0));
+}
+
+#[tokio::test]
+async fn an_unchanged_snapshot_is_one_request() {
+    let (server, store, generation) = setup(b"state").await;
+    let known = |generation: u64| LoadOptions::new().if_not_version(Version::new(generation.to_string()));
+    let error = store.load_with("k", known(generation)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotModified);
+    let log = server.log();
+    assert_eq!((log.len(), log[0].status), (1, 304));
+    assert_eq!(log[0].query("ifGenerationNotMatch"), Some(generation.to_string().as_str()));
+    assert_eq!(store.load_with("k", known(17)).await.unwrap(), "state");
+    // With a version that must be there, the service checks.
+    let old = GetOptions::new().if_version(Version::new("17"));
+    assert_eq!(store.get(&key("k"), old).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(server.log().iter().any(|request| request.status == 412));
+    server.clean();
+}
+
+#[tokio::test]
+async fn what_other_tools_stored_compressed_comes_as_it_is_stored() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(b"a state that gsutil cp -Z stored").unwrap();
+    let gzip = gzip.finish().unwrap();
+    let (server, store, _) = setup(&gzip).await;
+    server.state().objects.get_mut("k").unwrap().resource.insert("contentEncoding".into(), "gzip".into());
+    assert_eq!(read(&store, "k").await.unwrap(), gzip);
+    assert_eq!(store.load("k").await.unwrap(), "a state that gsutil cp -Z stored");
+    server.clean();
+}
+
+#[tokio::test]
+async fn what_was_decompressed_on_the_way_is_refused() {
+    for mark in [
+        ("warning", "214 UploadServer gunzipped"),
+        ("x-guploader-response-body-transformations", "gunzipped"),
+    ] {
+        let (server, store, _) = setup(b"plain").await;
+        server.script(Kind::Media, [Fault::Headers(vec![(mark.0, mark.1.into())])]);
+        let error = read(&store, "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("contentEncoding"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_ranges_is_noticed() {
+    let (server, store, _) = setup(&data(1000, 9)).await;
+    let whole = Fault::Answer(200, vec![], "x".repeat(1000));
+    server.script(Kind::Media, [whole]);
+    let range = GetOptions::new().range(ByteRange::From(10));
+    let error = store.get(&key("k"), range).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("ignores ranges"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stalled_transfer_ends_and_goes_on() {
+    let bytes = data(100_000, 10);
+    let (server, _, _) = setup(&bytes).await;
+    let mut quick = config(&server);
+    quick.timeout = Some(Duration::from_millis(200));
+    let store = GcsAdapter::open(BUCKET, &quick, &retry()).await.unwrap();
+    server.script(Kind::Media, [Fault::Stall(70_000), Fault::Hang]);
+    server.script(Kind::Metadata, [Fault::Hang]);
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    // And an upload that nobody answers.
+    server.script(Kind::Multipart, (0..6).map(|_| Fault::Hang));
+    server.script(Kind::Metadata, (0..6).map(|_| Fault::Hang));
+    let error = store.save("state", "s").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}

@@ -1,0 +1,101 @@
+//! Keys of the deployment's own.
+
+use persist::{
+    ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier, adapters::gcs::GcsAdapter,
+};
+
+use crate::{
+    strict::{BUCKET, Kind, Rules, Server},
+    support::{config, data, key, open, open_with, read, retry, streamed},
+};
+
+const KMS: &str = "projects/p/locations/eu/keyRings/r/cryptoKeys/k";
+/// 32 bytes of `S`.
+const CSEK: &str = "U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=";
+
+#[tokio::test]
+async fn a_kms_key_is_a_parameter_of_what_writes_and_of_nothing_else() {
+    let server = Server::start().await;
+    let store = open_with(GcsConfig { kms_key: Some(KMS.into()), ..config(&server) }).await;
+    let bytes = data(600_000, 1);
+    store.put(&key("small"), "state".into(), PutOptions::new()).await.unwrap();
+    let put = store.put(&key("large"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert_eq!(put.encryption, Some(format!("{KMS}/cryptoKeyVersions/1")));
+    assert_eq!(read(&store, "large").await.unwrap(), bytes);
+    store.set_tier(&key("small"), Tier::Cold).await.unwrap();
+    for request in server.log() {
+        let writes = matches!(request.kind, Kind::Multipart | Kind::Start);
+        assert_eq!(request.query("kmsKeyName"), writes.then_some(KMS), "{:?}", request.kind);
+        let rewrites = request.kind == Kind::Rewrite;
+        assert_eq!(request.query("destinationKmsKeyName"), rewrites.then_some(KMS));
+    }
+    server.clean(); // among other things: no kmsKeyName in any JSON
+}
+
+#[tokio::test]
+async fn a_supplied_key_is_in_the_headers_of_every_request_that_needs_it() {
+    let server = Server::start().await;
+    let secret = GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) };
+    let store = open_with(secret.clone()).await;
+    let bytes = data(600_000, 2);
+    store.save_with(bytes.clone(), "large", persist::SaveOptions::new()).await.unwrap();
+    store.put(&key("large2"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    store.put(&key("small"), "state".into(), PutOptions::new()).await.unwrap();
+    store.set_tier(&key("small"), Tier::Cool).await.unwrap();
+    assert_eq!(store.load("large").await.unwrap(), bytes);
+    assert_eq!(read(&store, "large2").await.unwrap(), bytes);
+    assert_eq!(read(&store, "small").await.unwrap(), "state");
+    for request in server.log() {
+        assert_eq!(request.header("x-goog-encryption-algorithm"), Some("AES256"), "{:?}", request.kind);
+        assert_eq!(request.header("x-goog-encryption-key"), Some(CSEK));
+    }
+    // Without the key, the error says what is missing.
+    let plain = open(&server).await;
+    let error = read(&plain, "small").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("encryption key that it was written with"), "{error}");
+    assert!(!format!("{secret:?}{store:?}").contains(CSEK));
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_server_that_drops_the_key_is_noticed_and_nothing_stays_unencrypted() {
+    let server = Server::with(Rules { drops_keys: true, ..Rules::default() }).await;
+    for config in [
+        GcsConfig { kms_key: Some(KMS.into()), ..config(&server) },
+        GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) },
+    ] {
+        let store = open_with(config.clone()).await;
+        for body in [persist::Body::from("state"), streamed(&data(600_000, 3))] {
+            if config.encryption_key.is_some() && body.len().is_none() {
+                continue; // the strict server wants no key on chunks of a session that has none
+            }
+            let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert_eq!(server.bytes("k"), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_used_are_refused_at_once() {
+    let server = Server::start().await;
+    let base = config(&server);
+    for (config, word) in [
+        (GcsConfig { kms_key: Some("my-key".into()), ..base.clone() }, "projects/P/locations/L"),
+        (
+            GcsConfig { kms_key: Some(format!("{KMS}/cryptoKeyVersions/1")), ..base.clone() },
+            "without a version",
+        ),
+        (GcsConfig { encryption_key: Some("c2hvcnQ=".into()), ..base.clone() }, "32 bytes"),
+        (GcsConfig { encryption_key: Some("SECRET!".into()), ..base.clone() }, "32 bytes"),
+        (
+            GcsConfig { kms_key: Some(KMS.into()), encryption_key: Some(CSEK.into()), ..base },
+            "exclude each other",
+        ),
+    ] {
+        let error = GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains(word) && !error.to_string().contains("SECRET"), "{error}");
+    }
+}

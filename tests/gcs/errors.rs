@@ -1,0 +1,216 @@
+//! What the service says, as kinds that a caller can act on, with Google's reason and the fix.
+
+use persist::{
+    ErrorKind, GcsConfig, ListOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt,
+    adapters::gcs::GcsAdapter,
+};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Rules, Server},
+    support::{config, key, open, open_with, retry},
+};
+
+fn google(status: u16, reason: &str, message: &str) -> Fault {
+    let error = serde_json::json!({ "error": { "code": status, "message": message, "errors": [{ "reason": reason }] } });
+    Fault::Answer(status, vec![], error.to_string())
+}
+
+#[tokio::test]
+async fn every_status_has_its_kind_its_reason_and_its_fix() {
+    use ErrorKind::*;
+    let server = Server::start().await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &RetryConfig::none()).await.unwrap();
+    let html = "<!DOCTYPE html><html><title>Error 502 (Server Error)!!1</title><p>That's an error.</html>";
+    for (fault, kind, retryable, words) in [
+        (google(400, "invalid", "Bad thing"), InvalidInput, false, &["http 400", "invalid", "Bad thing"][..]),
+        (google(400, "invalid", "Cloud KMS key is not valid"), InvalidConfig, false, &["same location"]),
+        (google(400, "required", "requester pays bucket"), InvalidConfig, false, &["PERSIST_GCS_PROJECT"]),
+        (
+            google(403, "forbidden", "x@y does not have storage.objects.get access"),
+            AccessDenied,
+            false,
+            &["Storage Object Admin", "x@y"],
+        ),
+        (google(403, "rateLimitExceeded", "slow down"), RateLimited, true, &["fewer requests"]),
+        (
+            google(403, "forbidden", "Permission denied on Cloud KMS key"),
+            AccessDenied,
+            false,
+            &["Encrypter/Decrypter"],
+        ),
+        (
+            google(404, "notFound", "The specified bucket does not exist."),
+            NotFound,
+            false,
+            &["no such bucket"],
+        ),
+        (google(404, "notFound", "No such object: b/k"), NotFound, false, &["no snapshot"]),
+        (
+            google(429, "rateLimitExceeded", "the object exceeded the rate limit"),
+            RateLimited,
+            true,
+            &["one write a second"],
+        ),
+        (
+            Fault::Answer(502, vec![], html.into()),
+            Unavailable,
+            true,
+            &["http 502", "Server Error", "That's an error."],
+        ),
+        (Fault::Answer(503, vec![], String::new()), Unavailable, true, &["http 503)"]),
+        (Fault::Answer(500, vec![], "\u{0}{not json".into()), Unavailable, true, &["http 500"]),
+        (Fault::Answer(408, vec![], "late".into()), Timeout, true, &["late"]),
+        (Fault::Answer(401, vec![], String::new()), Unauthenticated, false, &["credentials"]),
+        (
+            Fault::Answer(302, vec![("location", "http://elsewhere/".into())], String::new()),
+            Unavailable,
+            false,
+            &["http 302"],
+        ),
+        (Fault::Answer(418, vec![], "x".repeat(5000)), Unavailable, false, &["…"]),
+    ] {
+        server.script(Kind::Metadata, [fault.clone()]);
+        let error = store.head(&key("k")).await.unwrap_err();
+        let text = error.to_string();
+        assert_eq!((error.kind(), error.retryable()), (kind, retryable), "{fault:?}: {text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        assert!(text.starts_with("gcs: head \"k\": ") && !text.contains('\n') && text.len() < 700, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_never_an_empty_one() {
+    let server = Server::start().await;
+    let store = GcsAdapter::open("another-bucket", &config(&server), &retry()).await.unwrap();
+    let listed =
+        futures_util::TryStreamExt::try_collect::<Vec<_>>(store.list(ListOptions::new().limit(1))).await;
+    for error in [
+        listed.unwrap_err(),
+        store.delete(&key("k"), persist::DeleteOptions::new()).await.unwrap_err(),
+        store.save("state", "k").await.unwrap_err(),
+        store.load("k").await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("no such bucket"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_passes_is_retried_and_what_stays_is_not() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    server.state().plant("k", "state");
+    for (faults, requests, works) in [
+        (vec![Fault::Status(503), Fault::Status(503)], 3, true),
+        (vec![Fault::Reset, Fault::Reset], 3, true),
+        (vec![Fault::Reset, Fault::Status(503)], 3, true),
+        (vec![Fault::Status(408), Fault::Status(429), Fault::Cut(20)], 4, true),
+        (vec![Fault::Status(400)], 1, false),
+        (vec![Fault::Status(503), Fault::Status(400)], 2, false),
+        (vec![Fault::Reset, Fault::Status(403)], 2, false),
+        ((0..9).map(|_| Fault::Status(500)).collect(), 6, false),
+    ] {
+        server.forget_log();
+        server.state().faults = Default::default();
+        server.script(Kind::Metadata, faults.clone());
+        assert_eq!(store.head(&key("k")).await.is_ok(), works, "{faults:?}");
+        assert_eq!(server.count(Kind::Metadata), requests, "{faults:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_wants_to_wait_too_long_is_not_waited_for() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let busy = || Fault::Answer(429, vec![("retry-after", "3600".into())], String::new());
+    server.script(Kind::Metadata, [busy(), busy()]);
+    let error = store.head(&key("k")).await.unwrap_err();
+    assert_eq!((error.kind(), server.count(Kind::Metadata)), (ErrorKind::RateLimited, 1));
+    assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(3600)));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_says_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let store = open_with(GcsConfig { endpoint_url: Some(endpoint), ..GcsConfig::default() }).await;
+    let error = store.load("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("cannot be reached"), "{error}");
+}
+
+#[tokio::test]
+async fn the_project_that_pays_is_named_in_every_request() {
+    let server = Server::with(Rules { user_project: Some("payer".into()), ..Rules::default() }).await;
+    let error = open(&server).await.save("state", "k").await.unwrap_err();
+    assert!(error.to_string().contains("PERSIST_GCS_PROJECT"), "{error}");
+    let store = open_with(GcsConfig { project: Some("payer".into()), ..config(&server) }).await;
+    let state = crate::support::data(600_000, 1);
+    store.save(state.clone(), "k").await.unwrap();
+    assert_eq!(store.load("k").await.unwrap(), state);
+    store.set_tier(&key("k"), persist::Tier::Cool).await.unwrap();
+    store.delete(&key("k"), persist::DeleteOptions::new()).await.unwrap();
+    server.clean();
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_with_their_name() {
+    let base = GcsConfig::default();
+    let endpoint = |text: &str| GcsConfig { endpoint_url: Some(text.into()), ..base.clone() };
+    for (bucket, config, word) in [
+        ("Bucket", base.clone(), "bucket \"Bucket\""),
+        ("a/b", base.clone(), "bucket \"a/b\""),
+        (BUCKET, GcsConfig { chunk_size: Some(1000), ..base.clone() }, "256 KiB"),
+        (BUCKET, GcsConfig { chunk_size: Some(0), ..base.clone() }, "256 KiB"),
+        (BUCKET, GcsConfig { parallel: Some(0), ..base.clone() }, "1 to 64"),
+        (BUCKET, GcsConfig { storage_class: Some("GLACIER".into()), ..base.clone() }, "NEARLINE"),
+        (BUCKET, GcsConfig { timeout: Some(std::time::Duration::ZERO), ..base.clone() }, "timeout"),
+        (BUCKET, endpoint("ftp://host"), "http or https"),
+        (BUCKET, endpoint("http://host/some/path"), "path"),
+        (BUCKET, endpoint("http://user:SECRET@host"), "user name"),
+        (BUCKET, endpoint("http://"), "is not"),
+        (
+            BUCKET,
+            GcsConfig { anonymous: true, credentials_json: Some("{}".into()), ..base.clone() },
+            "given twice",
+        ),
+    ] {
+        let error = GcsAdapter::open(bucket, &config, &retry()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains(word) && !error.to_string().contains("SECRET"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn emulators_are_named_in_every_way_that_is_in_use() {
+    let server = Server::start().await;
+    server.state().plant("k", "state");
+    let host = server.url.trim_start_matches("http://").to_owned();
+    for endpoint in [
+        host.clone(),
+        format!("http://{host}"),
+        format!("http://{host}/"),
+        format!("http://{host}/storage/v1"),
+        format!("http://{host}/storage/v1/"),
+        format!("{host}/storage/v1/b"),
+    ] {
+        let store =
+            open_with(GcsConfig { endpoint_url: Some(endpoint.clone()), ..GcsConfig::default() }).await;
+        assert_eq!(crate::support::read(&store, "k").await.unwrap(), "state", "{endpoint}");
+    }
+}
+
+#[tokio::test]
+async fn reserved_names_are_refused_before_anything_is_sent() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let error = store.save("x", ".well-known/acme-challenge/token").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    for name in ["persist-put-id", "persist-tag-x"] {
+        let options = persist::PutOptions::new().metadata(name, "v");
+        let error = store.put(&key("k"), "x".into(), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(server.log().len(), 0);
+}

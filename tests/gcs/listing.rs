@@ -1,0 +1,82 @@
+//! Listings: pages on demand, in order, complete.
+
+use futures_util::{StreamExt, TryStreamExt};
+use persist::{ListEntry, ListOptions, SnapshotAdapter};
+
+use crate::{
+    strict::{Kind, Rules, Server},
+    support::{key, open},
+};
+
+async fn names(server: &Server, options: ListOptions) -> Vec<String> {
+    let store = open(server).await;
+    let rows: Vec<ListEntry> = store.list(options).try_collect().await.unwrap();
+    rows.iter().map(|row| row.name().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn pages_are_followed_over_empty_ones() {
+    let server = Server::with(Rules { page: 3, empty_pages: true, ..Rules::default() }).await;
+    let all: Vec<String> = (0..10).map(|i| format!("agents/{i}+a b")).collect();
+    for name in all.iter().rev() {
+        server.state().plant(name, "x");
+    }
+    assert_eq!(names(&server, ListOptions::new().prefix("agents/")).await, all);
+    let pages = server.logged(Kind::List);
+    assert_eq!(pages.len(), 8, "four pages with rows, four without");
+    assert!(pages[0].query("fields").unwrap().contains("nextPageToken"));
+    assert!(pages[1..].iter().all(|page| page.query("pageToken").is_some()));
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_limit_of_one_is_one_request_for_one_row() {
+    let server = Server::start().await;
+    for name in ["a", "b", "c"] {
+        server.state().plant(name, "x");
+    }
+    assert_eq!(names(&server, ListOptions::new().limit(1)).await, ["a"]);
+    assert_eq!(server.logged(Kind::List)[0].query("maxResults"), Some("1"));
+    // The offset is inclusive at the service: one row more, still one request.
+    assert_eq!(names(&server, ListOptions::new().limit(1).start_after("a")).await, ["b"]);
+    assert_eq!(server.logged(Kind::List)[1].query("maxResults"), Some("2"));
+    assert_eq!(server.logged(Kind::List)[1].query("startOffset"), Some("a"));
+    assert_eq!(server.count(Kind::List), 2);
+    // A stream that nobody reads asks for nothing.
+    let store = open(&server).await;
+    drop(store.list(ListOptions::new()));
+    assert_eq!(server.count(Kind::List), 2);
+    server.clean();
+}
+
+#[tokio::test]
+async fn prefixes_and_objects_come_in_one_order_each_once() {
+    let server = Server::with(Rules { page: 2, ..Rules::default() }).await;
+    for name in ["a", "b/1", "b/2", "b/3", "b/4", "b0", "c/x/y", "c/z", "d"] {
+        server.state().plant(name, "x");
+    }
+    assert_eq!(names(&server, ListOptions::new().delimiter()).await, ["a", "b/", "b0", "c/", "d"]);
+    assert_eq!(names(&server, ListOptions::new().delimiter().start_after("b/")).await, ["b0", "c/", "d"]);
+    assert_eq!(names(&server, ListOptions::new().delimiter().prefix("c/")).await, ["c/x/", "c/z"]);
+    server.clean();
+}
+
+#[tokio::test]
+async fn objects_whose_names_are_no_keys_are_left_out() {
+    let server = Server::start().await;
+    for name in ["a", "folder/", "b//c", "d"] {
+        server.state().plant(name, "x");
+    }
+    assert_eq!(names(&server, ListOptions::new()).await, ["a", "d"]);
+}
+
+#[tokio::test]
+async fn rows_have_what_the_service_lists() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let options = persist::PutOptions::new().metadata("a", "b").tag("t", "u");
+    let put = store.put(&key("k"), "state".into(), options).await.unwrap();
+    let rows: Vec<_> = store.list(ListOptions::new()).collect().await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].as_ref().unwrap(), &ListEntry::Object(put));
+}

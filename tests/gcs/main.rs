@@ -1,0 +1,14 @@
+//! Google Cloud Storage: the adapter against a strict server in this process, and against fake-gcs-server.
+#![cfg(feature = "gcs")]
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod conformance;
+mod doubt;
+mod download;
+mod encryption;
+mod errors;
+mod listing;
+mod names;
+mod strict;
+mod support;
+mod upload;
