@@ -4,7 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::StorageConfig;
-use crate::{Codec, Secret};
+use crate::Secret;
 
 /// A setting and all its names.
 #[derive(Debug)]
@@ -274,6 +274,6 @@ fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
 }
 
 fn level(config: &mut StorageConfig, value: &str) -> Result<(), String> {
-    let codec = config.codec.unwrap_or(Codec::default());
+    let codec = config.codec.unwrap_or_default();
     some(&mut config.codec, number(value, 0, 255).and_then(|level| codec.with_level(level).map_err(|e| e.to_string())))
 }
