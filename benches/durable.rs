@@ -15,7 +15,11 @@ use persist::{Codec, SaveOptions, SnapshotAdapterExt, StorageConfig};
 const ROUNDS: usize = 200;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     // Beside the target folder, hence on a real disk: /tmp may be memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let store = runtime.block_on(StorageConfig::local(folder.path().join("store")).open()).expect("a store");

@@ -122,7 +122,7 @@ fn think(step: u64) -> Message {
         content.push(' ');
         content.push_str(WORDS[(seed >> 33) as usize % WORDS.len()]);
     }
-    Message { role: if step % 2 == 0 { "assistant" } else { "tool" }.into(), content }
+    Message { role: if step.is_multiple_of(2) { "assistant" } else { "tool" }.into(), content }
 }
 
 fn millis(since: Instant) -> f64 {

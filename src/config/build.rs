@@ -44,7 +44,11 @@ impl StorageConfig {
     }
 
     /// GCS, below `prefix` in `bucket`, perhaps with a credentials file.
-    pub fn gcs_with_bucket_prefix_and_credentials(bucket: String, prefix: String, credentials: Option<PathBuf>) -> Self {
+    pub fn gcs_with_bucket_prefix_and_credentials(
+        bucket: String,
+        prefix: String,
+        credentials: Option<PathBuf>,
+    ) -> Self {
         let gcs = GcsConfig { credentials_path: credentials, ..GcsConfig::default() };
         StorageConfig { gcs, ..Self::gcs_with_bucket(bucket).with_prefix(prefix) }
     }

@@ -10,8 +10,9 @@ use crate::Result;
 /// The settings in a file, as text.
 pub(super) fn read(path: &Path) -> Result<Vec<(&'static Setting, String)>> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| bad(format!("the configuration file {shown} cannot be read: {error}")).with_source(error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        bad(format!("the configuration file {shown} cannot be read: {error}")).with_source(error)
+    })?;
     let root = match path.extension().and_then(|extension| extension.to_str()) {
         Some("yaml" | "yml") => yaml(&text).map_err(|reason| bad(format!("{shown}: {reason}")))?,
         _ => toml(&text).map_err(|reason| bad(format!("{shown}: {reason}")))?,
@@ -50,7 +51,8 @@ fn settings(root: &Value) -> std::result::Result<Vec<(&'static Setting, String)>
         return Err(format!("there is no table or key `{name}`{hint}; everything stands in [storage]"));
     }
     let mut found = Vec::new();
-    let storage = tables.get("storage").and_then(Value::as_object).ok_or("it must have the table [storage]")?;
+    let storage =
+        tables.get("storage").and_then(Value::as_object).ok_or("it must have the table [storage]")?;
     for (name, value) in storage {
         match value {
             Value::Object(table) if ["s3", "gcs", "retry"].contains(&name.as_str()) => {

@@ -76,18 +76,24 @@ impl Layers {
     /// # Errors
     /// `InvalidConfig` for an unknown `PERSIST_*` variable, with the nearest right name, and for contradictions.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        let variables: BTreeMap<String, String> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let variables: BTreeMap<String, String> =
+            variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let known = || SETTINGS.iter().flat_map(|setting| setting.variables.iter().copied());
         let ours = |name: &&String| {
-            name.starts_with("PERSIST_") && !name.starts_with("PERSIST_TEST_") && !name.starts_with("PERSIST_BENCH_")
+            name.starts_with("PERSIST_")
+                && !name.starts_with("PERSIST_TEST_")
+                && !name.starts_with("PERSIST_BENCH_")
         };
-        if let Some(name) = variables.keys().filter(ours).find(|name| !known().any(|known| known == name.as_str())) {
+        if let Some(name) =
+            variables.keys().filter(ours).find(|name| !known().any(|known| known == name.as_str()))
+        {
             let hint = suggest::hint(name, known());
             return Err(bad(format!("there is no variable {name}{hint} (`persist env` lists all)")));
         }
         let mut layer = Layer::default();
         for setting in SETTINGS {
-            let found = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variables.get(*name)?)));
+            let found =
+                |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variables.get(*name)?)));
             if let Some((name, value)) = found(setting.variables) {
                 layer.set(setting.name, value, format!("variable {name}"));
             }
@@ -116,7 +122,10 @@ impl Layers {
 
     /// The file that the layers so far name (`PERSIST_CONFIG`).
     pub fn config_file(&self) -> Option<&Path> {
-        self.layers.iter().find_map(|layer| layer.values.get("config")).map(|value| Path::new(value.text.as_str()))
+        self.layers
+            .iter()
+            .find_map(|layer| layer.values.get("config"))
+            .map(|value| Path::new(value.text.as_str()))
     }
 
     /// The configuration.
@@ -126,7 +135,9 @@ impl Layers {
     pub fn resolve(&self) -> Result<StorageConfig> {
         let winners = self.winners()?;
         let mut config = StorageConfig::default();
-        for (setting, value) in SETTINGS.iter().filter_map(|setting| Some((setting, winners.get(setting.name)?))) {
+        for (setting, value) in
+            SETTINGS.iter().filter_map(|setting| Some((setting, winners.get(setting.name)?)))
+        {
             (setting.apply)(&mut config, &value.text).map_err(|reason| {
                 let shown = if setting.secret { String::new() } else { format!(" ({:?})", value.text) };
                 bad(format!("{}{shown}: {reason}", value.from))
@@ -149,7 +160,11 @@ impl Layers {
                 "storage_url" => url::without_secrets(&value.text),
                 _ => value.text.clone(),
             };
-            Effective { setting, value: value.as_ref().map(shown), from: value.map(|value| value.from.clone()) }
+            Effective {
+                setting,
+                value: value.as_ref().map(shown),
+                from: value.map(|value| value.from.clone()),
+            }
         };
         Ok(SETTINGS.iter().map(row).collect())
     }
@@ -159,9 +174,10 @@ impl Layers {
         let all = || self.layers.iter().chain([&self.generic]);
         let named = all().find_map(|layer| layer.values.get("backend"));
         let backend = match named {
-            Some(value) => {
-                value.text.parse().map_err(|error: Error| bad(format!("{}: {}", value.from, error.message())))?
-            }
+            Some(value) => value
+                .text
+                .parse()
+                .map_err(|error: Error| bad(format!("{}: {}", value.from, error.message())))?,
             None => StorageBackend::default(),
         };
         let (mut winners, mut located) = (BTreeMap::new(), false);
@@ -175,7 +191,8 @@ impl Layers {
                     ("bucket" | "prefix", _) if layer.more_specific(name, backend) => continue,
                     ("s3_bucket" | "gcs_bucket" | "gcs_prefix", _) => {
                         if named.is_none() && value.from.contains("PERSIST_") {
-                            let how = "is set, but no backend is named; set PERSIST_BACKEND or PERSIST_STORAGE_URL";
+                            let how =
+                                "is set, but no backend is named; set PERSIST_BACKEND or PERSIST_STORAGE_URL";
                             return Err(bad(format!("{} {how}", value.from)));
                         }
                         continue;
@@ -211,12 +228,15 @@ impl Layer {
     /// Puts what the layer's URL says beside its other values; both may say the same, but not different things.
     fn expand_url(&mut self) -> Result<()> {
         let Some(url) = self.values.get("storage_url").cloned() else { return Ok(()) };
-        let Location { values } = url::parse(&url.text).map_err(|reason| bad(format!("{}: {reason}", url.from)))?;
+        let Location { values } =
+            url::parse(&url.text).map_err(|reason| bad(format!("{}: {reason}", url.from)))?;
         for (name, text) in values {
             match self.values.get(name) {
                 Some(other) if other.text != text => {
                     let (from, other) = (&url.from, &other.from);
-                    return Err(bad(format!("{from} and {other} disagree about `{name}`; remove one of them")));
+                    return Err(bad(format!(
+                        "{from} and {other} disagree about `{name}`; remove one of them"
+                    )));
                 }
                 _ => self.set(name, &text, url.from.clone()),
             }

@@ -17,11 +17,11 @@ mod url;
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-pub use layers::{Effective, Layers};
-pub use services::{GcsConfig, S3Config};
-pub use open::variables;
-pub use table::{SETTINGS, Setting};
 pub use self::{file::parse_toml, url::split_key};
+pub use layers::{Effective, Layers};
+pub use open::variables;
+pub use services::{GcsConfig, S3Config};
+pub use table::{SETTINGS, Setting};
 
 use crate::{Codec, Error, ErrorKind, Result, RetryConfig};
 
@@ -78,7 +78,10 @@ impl FromStr for StorageBackend {
             "mysql" => StorageBackend::Mysql,
             _ => {
                 let names = "local, memory, s3, gcs, azure, sqlite, postgres, mysql";
-                return Err(Error::new(ErrorKind::InvalidConfig, format!("no backend {name:?}; use one of {names}")));
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("no backend {name:?}; use one of {names}"),
+                ));
             }
         })
     }

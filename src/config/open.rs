@@ -8,11 +8,7 @@ use std::{
 };
 
 use super::{Layers, StorageBackend, StorageConfig, layers::bad};
-use crate::{
-    Codec, Error, ErrorKind, Result, SnapshotAdapter,
-    adapters::{memory::MemoryAdapter},
-    layers,
-};
+use crate::{Codec, Error, ErrorKind, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers};
 
 impl StorageConfig {
     /// From the variables of this process and the file that `PERSIST_CONFIG` names.
@@ -57,7 +53,9 @@ impl StorageConfig {
         }
         let mut adapter = self.adapter().await?;
         for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
-            let Some(path) = path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) else {
+            let Some(path) =
+                path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty())
+            else {
                 continue;
             };
             let layer = layers::Namespace::new(adapter, path);
@@ -83,20 +81,25 @@ impl StorageConfig {
                 Ok(Arc::new(crate::adapters::local::LocalAdapter::open(folder)?))
             }
             #[cfg(feature = "s3")]
-            StorageBackend::S3 => {
-                Ok(Arc::new(crate::adapters::s3::S3Adapter::open(self.bucket()?, &self.s3, &self.retry).await?))
-            }
+            StorageBackend::S3 => Ok(Arc::new(
+                crate::adapters::s3::S3Adapter::open(self.bucket()?, &self.s3, &self.retry).await?,
+            )),
             #[cfg(feature = "gcs")]
-            StorageBackend::Gcs => {
-                Ok(Arc::new(crate::adapters::gcs::GcsAdapter::open(self.bucket()?, &self.gcs, &self.retry).await?))
-            }
+            StorageBackend::Gcs => Ok(Arc::new(
+                crate::adapters::gcs::GcsAdapter::open(self.bucket()?, &self.gcs, &self.retry).await?,
+            )),
             #[cfg(not(feature = "s3"))]
             StorageBackend::S3 => Err(missing_feature("the backend s3", "s3")),
             #[cfg(not(feature = "gcs"))]
             StorageBackend::Gcs => Err(missing_feature("the backend gcs", "gcs")),
-            StorageBackend::Azure | StorageBackend::Sqlite | StorageBackend::Postgres | StorageBackend::Mysql => {
+            StorageBackend::Azure
+            | StorageBackend::Sqlite
+            | StorageBackend::Postgres
+            | StorageBackend::Mysql => {
                 let name = self.backend.as_str();
-                let message = format!("the backend {name} is planned but not written yet; use local, memory, s3 or gcs");
+                let message = format!(
+                    "the backend {name} is planned but not written yet; use local, memory, s3 or gcs"
+                );
                 Err(Error::new(ErrorKind::Unsupported, message))
             }
         }
@@ -107,7 +110,9 @@ impl StorageConfig {
     fn bucket(&self) -> Result<&str> {
         let name = self.backend.as_str();
         match self.bucket.as_deref() {
-            None | Some("") => Err(bad(format!("the backend {name} needs a bucket; set PERSIST_BUCKET, or name it in the URL"))),
+            None | Some("") => Err(bad(format!(
+                "the backend {name} needs a bucket; set PERSIST_BUCKET, or name it in the URL"
+            ))),
             Some(bucket) if bucket.contains('/') => {
                 Err(bad(format!("bucket {bucket:?}: a bucket's name has no `/`; the rest is the prefix")))
             }
@@ -151,6 +156,8 @@ fn data_directory(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf
     } else {
         absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
     };
-    let nowhere = || bad("there is no home directory to store in; set PERSIST_LOCAL_PATH or PERSIST_STORAGE_URL".into());
+    let nowhere = || {
+        bad("there is no home directory to store in; set PERSIST_LOCAL_PATH or PERSIST_STORAGE_URL".into())
+    };
     Ok(base.ok_or_else(nowhere)?.join("persist"))
 }

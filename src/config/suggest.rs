@@ -3,8 +3,10 @@
 /// The name that differs least from `wrong`, if it differs little enough to be what was meant.
 pub(super) fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
-    let (distance, name) =
-        right.into_iter().map(|name| (distance(&lower, &name.to_lowercase()), name)).min_by_key(|(distance, _)| *distance)?;
+    let (distance, name) = right
+        .into_iter()
+        .map(|name| (distance(&lower, &name.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance)?;
     (distance <= (wrong.chars().count() / 3).max(2)).then_some(name)
 }
 

@@ -106,7 +106,7 @@ pub static SETTINGS: &[Setting] = &[
         "How snapshots are saved: `gzip`, `zstd` (feature `zstd`) or `none`, with a level as `gzip:9`.", "`gzip:6`", |c, v| some(&mut c.codec, v.parse())),
     plain("compression_level", &["PERSIST_COMPRESSION_LEVEL"],
         "The level: 1 to 9 for gzip, 1 to 19 for zstd.", "6 for gzip, 3 for zstd", level),
-    plain("timeout", &["PERSIST_TIMEOUT"],
+    plain("operation_timeout", &["PERSIST_OPERATION_TIMEOUT"],
         "The longest that one operation may take, its retries included; seconds, or `500ms`, `2m`.", "as long as the retries allow", |c, v| some(&mut c.timeout, duration(v))),
     plain("retry.attempts", &["PERSIST_RETRY_ATTEMPTS"],
         "Attempts of a request, the first included; 1 turns retries off.", "8", |c, v| set(&mut c.retry.max_attempts, number(v, 1, 100))),
@@ -144,6 +144,8 @@ pub static SETTINGS: &[Setting] = &[
         "The storage class of new objects, such as `STANDARD_IA`.", "`STANDARD`", |c, v| some(&mut c.s3.storage_class, text(v))),
     plain("s3.checksums", &["PERSIST_S3_CHECKSUMS"],
         "Checksums on the wire: `when_supported` or `when_required`.", "`when_supported` at Amazon, `when_required` elsewhere", |c, v| some(&mut c.s3.checksums, one_of(v, &["when_supported", "when_required"]))),
+    plain("s3.atomic_multipart", &["PERSIST_S3_ATOMIC_MULTIPART"],
+        "Whether the server decides conditions of multipart uploads atomically.", "`true` at Amazon, `false` elsewhere", |c, v| some(&mut c.s3.atomic_multipart, boolean(v))),
     plain("s3.part_size", &["PERSIST_S3_PART_SIZE"],
         "The first parts of an upload; bytes, or `16MiB`; 5 MiB to 5 GiB.", "8MiB, growing with the upload", |c, v| some(&mut c.s3.part_size, size(v, 5 << 20, 5 << 30))),
     plain("s3.parallel", &["PERSIST_S3_PARALLEL"],
@@ -195,14 +197,20 @@ fn some<T, E: ToString>(place: &mut Option<T>, value: Result<T, E>) -> Result<()
 fn text(value: &str) -> Result<String, String> {
     match value {
         "" => Err("it is empty; give a value or leave it out".into()),
-        _ if value.chars().any(char::is_control) => Err("it contains a control character, perhaps a line break".into()),
+        _ if value.chars().any(char::is_control) => {
+            Err("it contains a control character, perhaps a line break".into())
+        }
         _ => Ok(value.into()),
     }
 }
 
 /// The rule of [`text`] without its value in the message; line breaks are allowed, since JSON has them.
 fn hidden(value: &str) -> Result<Secret, String> {
-    if value.trim().is_empty() { Err("it is empty; give a value or leave it out".into()) } else { Ok(value.into()) }
+    if value.trim().is_empty() {
+        Err("it is empty; give a value or leave it out".into())
+    } else {
+        Ok(value.into())
+    }
 }
 
 fn boolean(value: &str) -> Result<bool, String> {
@@ -275,5 +283,8 @@ fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
 
 fn level(config: &mut StorageConfig, value: &str) -> Result<(), String> {
     let codec = config.codec.unwrap_or_default();
-    some(&mut config.codec, number(value, 0, 255).and_then(|level| codec.with_level(level).map_err(|e| e.to_string())))
+    some(
+        &mut config.codec,
+        number(value, 0, 255).and_then(|level| codec.with_level(level).map_err(|e| e.to_string())),
+    )
 }

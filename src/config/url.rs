@@ -33,7 +33,8 @@ pub(super) fn parse(text: &str) -> std::result::Result<Location, String> {
         "postgres" | "postgresql" => ("postgres", "postgres"),
         "mysql" => ("mysql", "mysql"),
         scheme => {
-            let hint = suggest::hint(scheme, ["file", "memory", "s3", "gs", "az", "sqlite", "postgres", "mysql"]);
+            let hint =
+                suggest::hint(scheme, ["file", "memory", "s3", "gs", "az", "sqlite", "postgres", "mysql"]);
             return Err(format!("no backend has the scheme `{scheme}`{hint}; use file, memory, s3 or gs"));
         }
     };
@@ -41,7 +42,9 @@ pub(super) fn parse(text: &str) -> std::result::Result<Location, String> {
     match backend {
         "s3" | "gcs" => {
             if !url.username().is_empty() || url.password().is_some() {
-                return Err("it contains credentials; give them by variables, `persist env` lists them".into());
+                return Err(
+                    "it contains credentials; give them by variables, `persist env` lists them".into()
+                );
             }
             values.push(("bucket", bucket(&url)?));
             let prefix = decoded(url.path().trim_matches('/'))?;
@@ -76,7 +79,8 @@ pub(super) fn parse(text: &str) -> std::result::Result<Location, String> {
 /// `scheme:` of at least two letters: `C:\path` is a path.
 fn has_scheme(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
-    let known = ["sqlite", "postgres", "postgresql", "mysql", "file", "memory", "s3", "gs", "az"].contains(&scheme);
+    let known =
+        ["sqlite", "postgres", "postgresql", "mysql", "file", "memory", "s3", "gs", "az"].contains(&scheme);
     let word = scheme.len() > 1 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     known || (word && rest.starts_with("//"))
 }
@@ -93,9 +97,11 @@ fn bucket(url: &Url) -> std::result::Result<String, String> {
 }
 
 fn decoded(text: &str) -> std::result::Result<String, String> {
-    Key::decode_segment(text).map_err(|error| error.message().to_string()).and_then(|text| match text.contains('\0') {
-        true => Err("it contains a NUL".into()),
-        false => Ok(text),
+    Key::decode_segment(text).map_err(|error| error.message().to_string()).and_then(|text| {
+        match text.contains('\0') {
+            true => Err("it contains a NUL".into()),
+            false => Ok(text),
+        }
     })
 }
 
@@ -111,7 +117,9 @@ fn parameter(name: &str, group: &str) -> std::result::Result<&'static Setting, S
         return Ok(setting);
     }
     if SETTINGS.iter().any(|setting| setting.secret && setting.name.ends_with(&format!(".{name}"))) {
-        return Err(format!("the parameter `{name}` is a secret; URLs end up in logs, use its variable instead"));
+        return Err(format!(
+            "the parameter `{name}` is a secret; URLs end up in logs, use its variable instead"
+        ));
     }
     let hint = suggest::hint(name, known.by_ref().filter_map(own));
     Err(format!("it has the unknown parameter `{name}`{hint}"))
@@ -140,7 +148,8 @@ pub fn split_key(text: &str) -> Result<Option<(String, Key)>> {
     if !text.contains("://") || !has_scheme(text) {
         return Ok(None);
     }
-    let bad = |reason: String| Error::new(ErrorKind::InvalidInput, format!("the URL of the snapshot: {reason}"));
+    let bad =
+        |reason: String| Error::new(ErrorKind::InvalidInput, format!("the URL of the snapshot: {reason}"));
     let mut url = Url::parse(text).map_err(|error| bad(format!("it is not a URL ({error})")))?;
     let path = url.path().to_string();
     let (folder, name) = match url.scheme() {

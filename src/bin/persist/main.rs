@@ -54,9 +54,16 @@ fn log(verbose: u8) {
     let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
     let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("off,persist={level}"));
     let filter = EnvFilter::builder().parse_lossy(asked);
-    let filter = ["yup_oauth2=off", "hyper=off", "hyper_util=off", "h2=off", "aws_smithy_runtime=off", "aws_sigv4=off"]
-        .iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
+    let filter = [
+        "yup_oauth2=off",
+        "hyper=off",
+        "hyper_util=off",
+        "h2=off",
+        "aws_smithy_runtime=off",
+        "aws_sigv4=off",
+    ]
+    .iter()
+    .filter_map(|directive| directive.parse().ok())
+    .fold(filter, EnvFilter::add_directive);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -21,9 +21,17 @@ impl Output {
     }
 
     /// A row of data: `json` with `--json`, else the text.
-    pub(crate) fn row(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub(crate) fn row(
+        &self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
-        if self.json { writeln!(out, "{}", json())? } else { writeln!(out, "{}", text())? }
+        if self.json {
+            writeln!(out, "{}", json())?
+        } else {
+            writeln!(out, "{}", text())?
+        }
         Ok(())
     }
 

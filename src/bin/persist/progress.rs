@@ -15,7 +15,9 @@ impl Progress {
         Progress(output.interactive().then(|| {
             let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
             let form = match total {
-                Some(_) => "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}",
+                Some(_) => {
+                    "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}"
+                }
                 None => "{spinner} {decimal_bytes}, {decimal_bytes_per_sec}",
             };
             if let Ok(style) = ProgressStyle::with_template(form) {
@@ -28,7 +30,11 @@ impl Progress {
     pub(crate) fn add(&self, bytes: usize) {
         if let Some(bar) = &self.0 {
             // Short work is over before a bar helps anyone.
-            if bar.elapsed().as_secs() >= 1 { bar.inc(bytes as u64) } else { bar.set_position(bar.position() + bytes as u64) }
+            if bar.elapsed().as_secs() >= 1 {
+                bar.inc(bytes as u64)
+            } else {
+                bar.set_position(bar.position() + bytes as u64)
+            }
         }
     }
 

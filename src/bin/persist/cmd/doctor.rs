@@ -6,7 +6,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use persist::{
-    Body, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutMode, PutOptions, SnapshotAdapter, Version,
+    Body, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutMode, PutOptions,
+    SnapshotAdapter, Version,
 };
 use serde_json::json;
 
@@ -46,7 +47,8 @@ fn report(output: &Output, name: &str, result: &Checked) -> Result<()> {
     let (ok, text) = match result {
         Ok(text) => (true, text.clone()),
         Err(error) => {
-            let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
             (false, format!("{error}{cause}"))
         }
     };
@@ -70,7 +72,10 @@ async fn checks(store: &Arc<dyn SnapshotAdapter>, probe: &Key) -> Vec<(&'static 
     results.push(("clock", clock(&meta)));
     results.push(("read", read(store.as_ref(), probe, &state).await));
     results.push(("list", list(store.as_ref(), probe).await));
-    results.push(("create once", refused(store.as_ref(), probe, can.create, PutMode::Create, ErrorKind::AlreadyExists).await));
+    results.push((
+        "create once",
+        refused(store.as_ref(), probe, can.create, PutMode::Create, ErrorKind::AlreadyExists).await,
+    ));
     let stale = PutMode::Replace(Version::new(format!("{}0", meta.version)));
     results.push(("replace", refused(store.as_ref(), probe, can.replace, stale, ErrorKind::Conflict).await));
     let removed = store.delete(probe, DeleteOptions::new()).await;
@@ -81,9 +86,14 @@ async fn checks(store: &Arc<dyn SnapshotAdapter>, probe: &Key) -> Vec<(&'static 
 /// The service's clock, as the time of its write shows it.
 fn clock(meta: &ObjectMeta) -> Checked {
     let now = SystemTime::now();
-    let skew = now.duration_since(meta.modified).or_else(|_| meta.modified.duration_since(now)).unwrap_or_default().as_secs();
+    let skew = now
+        .duration_since(meta.modified)
+        .or_else(|_| meta.modified.duration_since(now))
+        .unwrap_or_default()
+        .as_secs();
     if skew > MOST_SKEW {
-        let message = format!("this machine and the storage differ by {skew} s; set this machine's clock (NTP)");
+        let message =
+            format!("this machine and the storage differ by {skew} s; set this machine's clock (NTP)");
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
     Ok(format!("within {} s of the storage's", skew + 1))
@@ -92,7 +102,10 @@ fn clock(meta: &ObjectMeta) -> Checked {
 async fn read(store: &dyn SnapshotAdapter, probe: &Key, state: &Bytes) -> Checked {
     let found = store.get(probe, GetOptions::new()).await?.body.collect(1 << 20).await?;
     if found != *state {
-        return Err(Error::new(ErrorKind::Corrupt, "what was read is not what was written; do not use this storage"));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "what was read is not what was written; do not use this storage",
+        ));
     }
     Ok("permitted; the bytes are those that were written".into())
 }
@@ -101,18 +114,30 @@ async fn list(store: &dyn SnapshotAdapter, probe: &Key) -> Checked {
     let mut rows = store.list(ListOptions::new().prefix(probe.as_str()).limit(1));
     match rows.try_next().await? {
         Some(entry) if entry.name() == probe.as_str() => Ok("permitted; a write is listed at once".into()),
-        _ => Err(Error::new(ErrorKind::Unavailable, "a write is not listed at once; histories need a storage that does so")),
+        _ => Err(Error::new(
+            ErrorKind::Unavailable,
+            "a write is not listed at once; histories need a storage that does so",
+        )),
     }
 }
 
 /// A write that must be refused.
-async fn refused(store: &dyn SnapshotAdapter, probe: &Key, promised: bool, mode: PutMode, right: ErrorKind) -> Checked {
+async fn refused(
+    store: &dyn SnapshotAdapter,
+    probe: &Key,
+    promised: bool,
+    mode: PutMode,
+    right: ErrorKind,
+) -> Checked {
     if !promised {
         return Ok("not offered by this storage: sessions refuse it, plain snapshots work".into());
     }
     match store.put(probe, Body::from("must not be written"), PutOptions::new().mode(mode)).await {
         Err(error) if error.kind() == right => Ok("honoured".into()),
         Err(error) => Err(error),
-        Ok(_) => Err(Error::new(ErrorKind::Unsupported, "the storage ignored the condition and overwrote; do not share it between writers")),
+        Ok(_) => Err(Error::new(
+            ErrorKind::Unsupported,
+            "the storage ignored the condition and overwrote; do not share it between writers",
+        )),
     }
 }

@@ -1,6 +1,10 @@
 //! `persist load`
 
-use std::io::{Write, stdout};
+use std::{
+    fs::File,
+    io::{Write, stdout},
+    os::fd::AsFd,
+};
 
 use anyhow::Result;
 use persist::SnapshotAdapterExt;
@@ -24,11 +28,12 @@ pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Resul
     }
     let mut reader = store.load_stream(key).await?;
     let progress = Progress::new(output, None);
-    // Written from this thread: it has nothing else to do, and the segments behind are decoded meanwhile.
-    let mut out = stdout().lock();
+    // Written from this thread: it has nothing else to do, and the segments behind are decoded meanwhile. The descriptor itself,
+    // because `Stdout` looks for line ends.
+    let mut out = File::from(stdout().as_fd().try_clone_to_owned()?);
     while let Some(chunk) = reader.chunk().await? {
         progress.add(chunk.len());
         out.write_all(&chunk)?;
     }
-    Ok(out.flush()?)
+    Ok(())
 }

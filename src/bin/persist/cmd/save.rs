@@ -31,7 +31,8 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     }
     let (body, total) = source(args.file.as_deref(), output)?;
     let progress = Progress::new(output, total);
-    let saved = store.save_body_with(progress.watch(body), key, SaveOptions::new().codec(codec).put(put)).await?;
+    let saved =
+        store.save_body_with(progress.watch(body), key, SaveOptions::new().codec(codec).put(put)).await?;
     drop(progress);
     if output.json {
         let mut row = output::object(&saved.meta);
@@ -40,7 +41,9 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
         row["codec"] = json!(saved.codec.to_string());
         return output.row(|| row, String::new);
     }
-    output.note(|| format!("saved {} as {} ({})", human(saved.raw_size), human(saved.meta.size), saved.meta.key));
+    output.note(|| {
+        format!("saved {} as {} ({})", human(saved.raw_size), human(saved.meta.size), saved.meta.key)
+    });
     Ok(())
 }
 
@@ -59,7 +62,11 @@ fn source(file: Option<&Path>, output: &Output) -> Result<(Body, Option<u64>)> {
             let open = || format!("the file {} cannot be read", path.display());
             let file = File::open(path).with_context(open)?;
             let meta = file.metadata().with_context(open)?;
-            anyhow::ensure!(!meta.is_dir(), "{} is a folder; name a file, or pipe an archive of it", path.display());
+            anyhow::ensure!(
+                !meta.is_dir(),
+                "{} is a folder; name a file, or pipe an archive of it",
+                path.display()
+            );
             Ok((Body::from_blocking(file), meta.is_file().then_some(meta.len())))
         }
         None => {

@@ -34,7 +34,10 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
                 ),
                 format!("stored size   {} ({} bytes)", human(meta.size), meta.size),
                 format!("codec         {}", known.codec),
-                format!("digest        {}", known.digest.map_or_else(unknown, |digest| format!("sha256:{digest}"))),
+                format!(
+                    "digest        {}",
+                    known.digest.map_or_else(unknown, |digest| format!("sha256:{digest}"))
+                ),
                 format!("version       {}", meta.version),
                 format!("modified      {}", output::time(meta.modified)),
             ];

@@ -38,7 +38,8 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     }
     if failed > 0 {
         let total = sound + failed;
-        let message = format!("{failed} of {total} snapshots cannot be loaded; docs/runbook.md says what to do");
+        let message =
+            format!("{failed} of {total} snapshots cannot be loaded; docs/runbook.md says what to do");
         return Err(Error::new(ErrorKind::Corrupt, message).into());
     }
     output.note(|| format!("all {sound} snapshots are sound"));
