@@ -24,7 +24,14 @@ impl Kind {
             _ if head.starts_with(frame::MARK) => Kind::Indexed,
             [31, 139, ..] => Kind::Foreign(Format::Gzip),
             _ if zstd::is_zstd(head) => Kind::Foreign(Format::Zstd),
-            _ => Kind::Plain,
+            _ => match meta.content_type.as_deref() {
+                Some(kind @ ("application/gzip" | "application/zstd")) => {
+                    return Err(corrupt(format!(
+                        "its first bytes are not those of {kind}, which it was saved as"
+                    )));
+                }
+                _ => Kind::Plain,
+            },
         })
     }
 }

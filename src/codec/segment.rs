@@ -54,17 +54,21 @@ pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Re
     let mut compress = compressor(level);
     compress.reset();
     let mut crc32 = crc32fast::Hasher::new();
-    let raw_len: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
-    let mut out = Vec::with_capacity(raw_len / 4 + 128);
-    for piece in pieces {
-        let mut rest = piece.as_ref();
-        crc32.update(rest);
-        while !rest.is_empty() {
-            out.reserve(64);
-            let before = compress.total_in();
-            compress.compress_vec(rest, &mut out, FlushCompress::None).map_err(failed)?;
-            rest = &rest[(compress.total_in() - before) as usize..];
+    // In one piece: what the compressor makes of several depends on where they meet, and the same state must give the same bytes.
+    let joined: Vec<u8>;
+    let raw = match pieces {
+        [whole] => whole.as_ref(),
+        _ => {
+            joined = pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>().concat();
+            &joined
         }
+    };
+    crc32.update(raw);
+    let mut out = Vec::with_capacity(raw.len() / 4 + 128);
+    while compress.total_in() < raw.len() as u64 {
+        out.reserve(64);
+        let rest = &raw[compress.total_in() as usize..];
+        compress.compress_vec(rest, &mut out, FlushCompress::None).map_err(failed)?;
     }
     let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
     loop {

@@ -84,14 +84,16 @@ impl Encoder {
                 self.0.run(&mut input, &mut OutBuffer::around_pos(&mut out, at))?;
             }
         }
-        while last {
+        if !last {
+            return Ok(out);
+        }
+        loop {
             out.reserve(64 * 1024);
             let at = out.len();
             if self.0.finish(&mut OutBuffer::around_pos(&mut out, at), true)? == 0 {
-                break;
+                return Ok(out);
             }
         }
-        Ok(out)
     }
 }
 

@@ -1,0 +1,99 @@
+//! States from and to files.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use persist::{ErrorKind, SnapshotAdapterExt};
+
+use crate::store::{SEGMENT, Store, noise, state};
+
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn up_and_down_again() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(100_000));
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    for raw in [Vec::new(), state(100), noise(5 * SEGMENT + 1)] {
+        fs::write(&from, &raw).unwrap();
+        let saved = store.upload(&from, "key").await.unwrap();
+        assert_eq!(saved.raw_size, raw.len() as u64);
+        let meta = store.download("key", &to).await.unwrap();
+        assert_eq!(meta.version, saved.meta.version);
+        assert!(fs::read(&to).unwrap() == raw);
+    }
+    assert_eq!(names(folder.path()), ["from", "to"]);
+}
+
+#[tokio::test]
+async fn a_failed_download_leaves_the_old_file_and_nothing_else() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(100_000));
+    let path = folder.path().join("state");
+    fs::write(&path, "old").unwrap();
+    assert_eq!(store.download("missing", &path).await.unwrap_err().kind(), ErrorKind::NotFound);
+    store.save(noise(5 * SEGMENT), "key").await.unwrap();
+    let mut file = store.bytes("key").await.to_vec();
+    file[4 * SEGMENT] ^= 1;
+    store.spoil("key", file).await;
+    assert_eq!(store.download("key", &path).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    // Dropped in the middle.
+    store.save(noise(12 * SEGMENT), "key").await.unwrap();
+    let download = store.download("key", &path);
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(5), download).await.is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    for (path, text) in
+        [(folder.path().to_owned(), "is a directory"), (folder.path().join("no/where"), "no/where")]
+    {
+        let error = store.download("key", &path).await.unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_file_keeps_its_permissions_and_a_link_stays_a_link() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(100));
+    let (path, link) = (folder.path().join("state"), folder.path().join("link"));
+    store.save("new", "key").await.unwrap();
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    store.download("key", &link).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    // What is no file is written as it is.
+    store.download("key", "/dev/null").await.unwrap();
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+}
+
+#[tokio::test]
+async fn only_what_is_newer_is_downloaded() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(100));
+    let path = folder.path().join("state");
+    let first = store.save("first", "key").await.unwrap().meta.version;
+    assert_eq!(store.download_if_newer("key", &path, &first).await.unwrap(), None);
+    assert!(!path.exists());
+    let second = store.save("second", "key").await.unwrap().meta.version;
+    let meta = store.download_if_newer("key", &path, &first).await.unwrap().unwrap();
+    assert_eq!(meta.version, second);
+    assert_eq!(fs::read(&path).unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_named() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(100));
+    let error = store.upload(folder.path().join("none"), "key").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("none"), "{error}");
+    let error = store.upload(folder.path(), "key").await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::InvalidInput && error.to_string().contains("is a directory"),
+        "{error}"
+    );
+    assert!(!store.exists("key").await.unwrap());
+}
