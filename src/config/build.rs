@@ -89,9 +89,9 @@ impl StorageConfig {
         self
     }
 
-    /// The longest that one operation may take.
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    /// The longest silence within one operation.
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
         self
     }
 

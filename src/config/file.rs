@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{SETTINGS, Setting, layers::bad, suggest};
+use super::{SETTINGS, Setting, bad, suggest};
 use crate::Result;
 
 /// The settings in a file, as text.

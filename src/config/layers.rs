@@ -1,29 +1,18 @@
 //! Values from several places, laid over each other.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    SETTINGS, Setting, StorageBackend, StorageConfig, file, suggest,
+    SETTINGS, Setting, StorageBackend, StorageConfig, bad, file, folders,
+    layer::{Layer, Value},
+    suggest,
     table::setting,
-    url::{self, Location},
+    url,
 };
-use crate::{Error, ErrorKind, Result};
-
-/// A value and where it was found.
-#[derive(Debug, Clone)]
-struct Value {
-    text: String,
-    /// As a message names it: `variable PERSIST_BUCKET`, `URL parameter region`, `key bucket of persist.toml`.
-    from: String,
-}
-
-/// What one place says.
-#[derive(Debug, Clone, Default)]
-struct Layer {
-    values: BTreeMap<&'static str, Value>,
-    /// A URL names the whole location, so the layers below have no say in it.
-    whole_location: bool,
-}
+use crate::Result;
 
 /// The places that configure persist, the strongest first: lay them in the order command line, environment, file.
 ///
@@ -34,11 +23,13 @@ struct Layer {
 /// assert_eq!(config.bucket.as_deref(), Some("states"));
 /// # Ok::<(), persist::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Layers {
     layers: Vec<Layer>,
     /// Lowest of all.
     generic: Layer,
+    /// The file to read when none is named.
+    default_file: Option<PathBuf>,
 }
 
 /// The value of a setting, as `persist env` shows it.
@@ -53,10 +44,17 @@ pub struct Effective {
     pub from: Option<String>,
 }
 
+impl Default for Layers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Layers {
     /// Nothing but defaults.
     pub fn new() -> Self {
-        Self::default()
+        let generic = Layer { shared: true, ..Layer::default() };
+        Layers { layers: Vec::new(), generic, default_file: None }
     }
 
     /// Lays a storage URL below what is there.
@@ -65,44 +63,49 @@ impl Layers {
     /// `InvalidConfig` for a URL that cannot be used, without its password.
     pub fn url(mut self, url: &str, from: &str) -> Result<Self> {
         let mut layer = Layer::default();
-        layer.set("storage_url", url, from.into());
-        layer.expand_url()?;
+        layer.add(known("storage_url")?, url, from.into())?;
         self.layers.push(layer);
         Ok(self)
     }
 
-    /// Lays variables below what is there; generic ones (`STORAGE_BUCKET`) below everything. Names that are not persist's are passed over.
+    /// The same for the storage part of a snapshot's own URL: it is complete, so that no namespace applies unless it names one.
     ///
     /// # Errors
-    /// `InvalidConfig` for an unknown `PERSIST_*` variable, with the nearest right name, and for contradictions.
+    /// As for [`url`](Layers::url).
+    pub fn snapshot_url(mut self, url: &str) -> Result<Self> {
+        const FROM: &str = "the URL of the snapshot";
+        let mut layer = Layer::default();
+        layer.add(known("storage_url")?, url, FROM.into())?;
+        if layer.get("namespace").is_none() {
+            layer.add(known("namespace")?, "", FROM.into())?;
+        }
+        self.layers.push(layer);
+        Ok(self)
+    }
+
+    /// Lays variables below what is there: first persist's own, then those that other programs know too; generic ones
+    /// (`STORAGE_BUCKET`) below everything. Empty ones are as if not set, and names that are not persist's are passed over.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for an unknown `PERSIST_*` variable, with the nearest right name.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let variables: BTreeMap<String, String> =
             variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        let known = || SETTINGS.iter().flat_map(|setting| setting.variables.iter().copied());
-        let ours = |name: &&String| {
-            name.starts_with("PERSIST_")
-                && !name.starts_with("PERSIST_TEST_")
-                && !name.starts_with("PERSIST_BENCH_")
-        };
-        if let Some(name) =
-            variables.keys().filter(ours).find(|name| !known().any(|known| known == name.as_str()))
-        {
-            let hint = suggest::hint(name, known());
-            return Err(bad(format!("there is no variable {name}{hint} (`persist env` lists all)")));
-        }
-        let mut layer = Layer::default();
+        check_names(&variables)?;
+        let (mut own, mut foreign) = (Layer::default(), Layer { shared: true, ..Layer::default() });
         for setting in SETTINGS {
-            let found =
-                |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variables.get(*name)?)));
-            if let Some((name, value)) = found(setting.variables) {
-                layer.set(setting.name, value, format!("variable {name}"));
-            }
-            if let Some((name, value)) = found(setting.generic) {
-                self.generic.set(setting.name, value, format!("variable {name}"));
+            for name in setting.variables.iter().chain(setting.generic) {
+                let Some(text) = variables.get(*name) else { continue };
+                let layer = match () {
+                    () if setting.generic.contains(name) => &mut self.generic,
+                    () if name.starts_with(OWN) => &mut own,
+                    () => &mut foreign,
+                };
+                layer.add(setting, text, format!("variable {name}"))?;
             }
         }
-        layer.expand_url()?;
-        self.layers.push(layer);
+        self.layers.extend([own, foreign]);
+        self.default_file = folders::config_file(&|name| variables.get(name).map(PathBuf::from));
         Ok(self)
     }
 
@@ -112,20 +115,29 @@ impl Layers {
     /// `InvalidConfig` for a file that cannot be read or parsed, and for unknown keys, with the nearest right name.
     pub fn file(mut self, path: &Path) -> Result<Self> {
         let mut layer = Layer::default();
-        for (setting, text) in file::read(path)? {
-            layer.set(setting.name, &text, format!("key {} of {}", setting.name, path.display()));
+        for (setting, text) in file::read(path)?.into_iter().filter(|(_, text)| !text.is_empty()) {
+            layer.add(setting, &text, format!("key {} of {}", setting.name, path.display()))?;
         }
-        layer.expand_url()?;
         self.layers.push(layer);
         Ok(self)
     }
 
-    /// The file that the layers so far name (`PERSIST_CONFIG`).
-    pub fn config_file(&self) -> Option<&Path> {
-        self.layers
-            .iter()
-            .find_map(|layer| layer.values.get("config"))
-            .map(|value| Path::new(value.text.as_str()))
+    /// Lays the configuration file below what is there: `named`, else the one that `PERSIST_CONFIG` names, else the one in the platform's
+    /// configuration directory if it is there.
+    ///
+    /// # Errors
+    /// As for [`file`](Layers::file).
+    pub fn configuration_file(self, named: Option<&Path>) -> Result<Self> {
+        let variable = self.layers.iter().find_map(|layer| layer.get("config")).map(|value| &value.text);
+        let file = match (named, variable) {
+            (Some(file), _) => file.to_path_buf(),
+            (None, Some(file)) => file.into(),
+            (None, None) => match self.default_file.clone().filter(|file| file.exists()) {
+                Some(file) => file,
+                None => return Ok(self),
+            },
+        };
+        self.file(&file)
     }
 
     /// The configuration.
@@ -135,13 +147,8 @@ impl Layers {
     pub fn resolve(&self) -> Result<StorageConfig> {
         let winners = self.winners()?;
         let mut config = StorageConfig::default();
-        for (setting, value) in
-            SETTINGS.iter().filter_map(|setting| Some((setting, winners.get(setting.name)?)))
-        {
-            (setting.apply)(&mut config, &value.text).map_err(|reason| {
-                let shown = if setting.secret { String::new() } else { format!(" ({:?})", value.text) };
-                bad(format!("{}{shown}: {reason}", value.from))
-            })?;
+        for value in SETTINGS.iter().filter_map(|setting| winners.get(setting.name)) {
+            value.apply(&mut config)?;
         }
         Ok(config)
     }
@@ -155,14 +162,14 @@ impl Layers {
         let winners = self.winners()?;
         let row = |setting: &'static Setting| {
             let value = winners.get(setting.name);
-            let shown = |value: &&Value| match setting.name {
+            let shown = |value: &Value| match setting.name {
                 _ if setting.secret => "(set, hidden)".into(),
                 "storage_url" => url::without_secrets(&value.text),
                 _ => value.text.clone(),
             };
             Effective {
                 setting,
-                value: value.as_ref().map(shown),
+                value: value.copied().map(shown),
                 from: value.map(|value| value.from.clone()),
             }
         };
@@ -170,82 +177,113 @@ impl Layers {
     }
 
     /// For each setting the value that counts.
-    fn winners(&self) -> Result<BTreeMap<&'static str, Value>> {
+    fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
         let all = || self.layers.iter().chain([&self.generic]);
-        let named = all().find_map(|layer| layer.values.get("backend"));
+        let named = all().find_map(|layer| layer.get("backend"));
         let backend = match named {
-            Some(value) => value
-                .text
-                .parse()
-                .map_err(|error: Error| bad(format!("{}: {}", value.from, error.message())))?,
+            Some(value) => {
+                let mut config = StorageConfig::default();
+                value.apply(&mut config)?;
+                config.backend
+            }
             None => StorageBackend::default(),
         };
-        let (mut winners, mut located) = (BTreeMap::new(), false);
-        for layer in all() {
-            for (name, value) in &layer.values {
-                let is_location = setting(name).is_some_and(|setting| setting.location);
-                // `s3_bucket` is the bucket when the backend is S3, and says nothing otherwise.
-                let target = match (*name, backend) {
-                    ("s3_bucket", StorageBackend::S3) | ("gcs_bucket", StorageBackend::Gcs) => "bucket",
-                    ("gcs_prefix", StorageBackend::Gcs) => "prefix",
-                    ("bucket" | "prefix", _) if layer.more_specific(name, backend) => continue,
-                    ("s3_bucket" | "gcs_bucket" | "gcs_prefix", _) => {
-                        if named.is_none() && value.from.contains("PERSIST_") {
-                            let how =
-                                "is set, but no backend is named; set PERSIST_BACKEND or PERSIST_STORAGE_URL";
-                            return Err(bad(format!("{} {how}", value.from)));
-                        }
-                        continue;
-                    }
-                    _ => *name,
-                };
-                if !(is_location && located) {
-                    winners.entry(target).or_insert_with(|| value.clone());
+        let mut winners: BTreeMap<&'static str, (usize, &Value)> = BTreeMap::new();
+        let mut located = false;
+        for (rank, layer) in all().enumerate() {
+            // Decided by the layers above, before this one has a say.
+            let settled: Vec<&str> = winners.values().map(|(_, value)| value.setting.bundle()).collect();
+            for (target, value) in layer.targets(backend)? {
+                let bundle = value.setting.bundle();
+                let replaced =
+                    (located && value.setting.location) || (!bundle.is_empty() && settled.contains(&bundle));
+                if !replaced {
+                    winners.entry(target).or_insert((rank, value));
                 }
             }
             located |= layer.whole_location;
         }
-        Ok(winners)
-    }
-}
-
-impl Layer {
-    fn set(&mut self, name: &'static str, text: &str, from: String) {
-        self.values.insert(name, Value { text: text.into(), from });
-    }
-
-    /// Whether the layer has the backend's own setting for what `name` sets for all.
-    fn more_specific(&self, name: &str, backend: StorageBackend) -> bool {
-        let own = match (name, backend) {
-            ("bucket", StorageBackend::S3) => "s3_bucket",
-            ("bucket", StorageBackend::Gcs) => "gcs_bucket",
-            ("prefix", StorageBackend::Gcs) => "gcs_prefix",
-            _ => return false,
-        };
-        self.values.contains_key(own)
-    }
-
-    /// Puts what the layer's URL says beside its other values; both may say the same, but not different things.
-    fn expand_url(&mut self) -> Result<()> {
-        let Some(url) = self.values.get("storage_url").cloned() else { return Ok(()) };
-        let Location { values } =
-            url::parse(&url.text).map_err(|reason| bad(format!("{}: {reason}", url.from)))?;
-        for (name, text) in values {
-            match self.values.get(name) {
-                Some(other) if other.text != text => {
-                    let (from, other) = (&url.from, &other.from);
-                    return Err(bad(format!(
-                        "{from} and {other} disagree about `{name}`; remove one of them"
-                    )));
-                }
-                _ => self.set(name, &text, url.from.clone()),
-            }
+        check_bucket(&mut winners, backend, named)?;
+        check_ownerless(all(), named)?;
+        // A level belongs to the codec that it was written for.
+        let rank = |name: &str| winners.get(name).map(|(rank, _)| *rank);
+        if rank("compression").is_some() && rank("compression_level") > rank("compression") {
+            winners.remove("compression_level");
         }
-        self.whole_location = true;
-        Ok(())
+        without_ambient_credentials(&mut winners);
+        Ok(winners
+            .into_iter()
+            .filter(|(_, (_, value))| !value.text.is_empty())
+            .map(|(name, (_, value))| (name, value))
+            .collect())
     }
 }
 
-pub(super) fn bad(message: String) -> Error {
-    Error::new(ErrorKind::InvalidConfig, message)
+/// What the names of all variables of persist begin with.
+const OWN: &str = "PERSIST_";
+
+type Winners<'a> = BTreeMap<&'static str, (usize, &'a Value)>;
+
+/// A row of the table that is known to be there.
+fn known(name: &str) -> Result<&'static Setting> {
+    setting(name).ok_or_else(|| bad(format!("there is no setting {name}")))
+}
+
+/// Refuses variables that look like persist's and are not.
+fn check_names(variables: &BTreeMap<String, String>) -> Result<()> {
+    let known = || SETTINGS.iter().flat_map(|setting| setting.variables.iter().copied());
+    // Of the project's own tests and benchmarks.
+    let others = |name: &str| name == "PERSIST_BENCH_DATA" || name.starts_with("PERSIST_TEST_");
+    let unknown = |name: &&String| {
+        name.starts_with(OWN) && !others(name) && !known().any(|known| known == name.as_str())
+    };
+    match variables.keys().find(unknown) {
+        Some(name) => {
+            let hint = suggest::hint(name, known());
+            Err(bad(format!("there is no variable {name}{hint} (`persist env` lists all)")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A bucket for a backend that has none: a mistake where it was named no lower than the backend, else a remnant.
+fn check_bucket(winners: &mut Winners<'_>, backend: StorageBackend, named: Option<&Value>) -> Result<()> {
+    if backend.has_bucket() || !backend.is_written() {
+        return Ok(());
+    }
+    let Some((bucket_rank, bucket)) = winners.remove("bucket") else { return Ok(()) };
+    let backend_rank = winners.get("backend").map_or(usize::MAX, |(rank, _)| *rank);
+    match named {
+        _ if bucket.shared => Ok(()),
+        Some(named) if bucket_rank <= backend_rank => {
+            let (bucket, named) = (bucket.shown(), named.shown());
+            Err(bad(format!("{bucket} names a bucket, and {named} a backend without; remove one of them")))
+        }
+        Some(_) => Ok(()),
+        None => {
+            let how = "names a bucket, but nothing names the backend; set PERSIST_BACKEND, or use a URL such as s3://bucket";
+            Err(bad(format!("{} {how}", bucket.shown())))
+        }
+    }
+}
+
+/// `PERSIST_GCS_BUCKET` without a word about the backend would be passed over, and the snapshots would go to the local disk.
+fn check_ownerless<'a>(mut layers: impl Iterator<Item = &'a Layer>, named: Option<&Value>) -> Result<()> {
+    let ownerless = |value: &&Value| value.setting.only_for().is_some() && !value.shared;
+    match layers.find_map(|layer| layer.values.iter().find(ownerless)) {
+        Some(value) if named.is_none() => {
+            let how = "is for one backend, but nothing names the backend; set PERSIST_BACKEND, or use a URL";
+            Err(bad(format!("{} {how}", value.shown())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An emulator gets no credentials that only happen to be in the environment (as in Google's own clients).
+fn without_ambient_credentials(winners: &mut Winners<'_>) {
+    let emulator =
+        winners.get("gcs.endpoint_url").is_some_and(|(_, value)| !value.text.starts_with("https://"));
+    if emulator && winners.get("gcs.credentials_path").is_some_and(|(_, value)| value.shared) {
+        winners.remove("gcs.credentials_path");
+    }
 }

@@ -8,16 +8,22 @@
 
 mod build;
 mod file;
+mod folders;
+mod layer;
 mod layers;
 mod open;
 mod services;
 mod suggest;
 mod table;
 mod url;
+mod values;
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-pub use self::{file::parse_toml, url::split_key};
+pub use self::{
+    file::parse_toml,
+    url::{split_key, split_prefix},
+};
 pub use layers::{Effective, Layers};
 pub use open::variables;
 pub use services::{GcsConfig, S3Config};
@@ -60,6 +66,16 @@ impl StorageBackend {
             StorageBackend::Postgres => "postgres",
             StorageBackend::Mysql => "mysql",
         }
+    }
+
+    /// Whether a bucket is a part of its location.
+    pub(crate) fn has_bucket(self) -> bool {
+        matches!(self, StorageBackend::S3 | StorageBackend::Gcs)
+    }
+
+    /// Whether there is an adapter for it, in this build or another.
+    pub(crate) fn is_written(self) -> bool {
+        self.has_bucket() || matches!(self, StorageBackend::Local | StorageBackend::Memory)
     }
 }
 
@@ -115,12 +131,17 @@ pub struct StorageConfig {
     pub namespace: Option<String>,
     /// The form in which snapshots are saved; gzip, level 6, by default.
     pub codec: Option<Codec>,
-    /// The longest that one operation may take, its retries included; by default as long as the retries allow.
-    pub timeout: Option<Duration>,
+    /// The longest silence within one operation, its retries included; by default as long as the retries allow.
+    pub idle_timeout: Option<Duration>,
     /// How cloud adapters retry.
     pub retry: RetryConfig,
     /// What only S3 needs.
     pub s3: S3Config,
     /// What only GCS needs.
     pub gcs: GcsConfig,
+}
+
+/// The error for a setting that is missing, unknown, contradictory or not what it should be.
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
 }

@@ -2,25 +2,22 @@
 
 use std::{
     env,
-    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{Layers, StorageBackend, StorageConfig, layers::bad};
+use super::{Layers, StorageBackend, StorageConfig, bad, folders};
 use crate::{Codec, Error, ErrorKind, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers};
 
 impl StorageConfig {
-    /// From the variables of this process and the file that `PERSIST_CONFIG` names.
+    /// From the variables of this process and the configuration file: that which `PERSIST_CONFIG` names, else `persist/persist.toml` in the
+    /// platform's configuration directory, if it is there. A file in the current folder is not read unless it is named: agents work in folders that others
+    /// filled, and those must not decide where states go.
     ///
     /// # Errors
     /// `InvalidConfig` that names the variable or key, and the nearest right name of an unknown one.
     pub fn from_env() -> Result<Self> {
-        let mut layers = Layers::new().environment(variables()?)?;
-        if let Some(file) = layers.config_file().map(Path::to_path_buf) {
-            layers = layers.file(&file)?;
-        }
-        layers.resolve()
+        Layers::new().environment(variables()?)?.configuration_file(None)?.resolve()
     }
 
     /// From a storage URL, or a path for local disk.
@@ -51,6 +48,15 @@ impl StorageConfig {
         {
             return Err(missing_feature("the codec zstd", "zstd"));
         }
+        if let Some(bucket) = &self.bucket
+            && !self.backend.has_bucket()
+            && self.backend.is_written()
+        {
+            let name = self.backend.as_str();
+            return Err(bad(format!(
+                "bucket {bucket:?} is named, but the backend is {name}; set it to s3 or gcs"
+            )));
+        }
         let mut adapter = self.adapter().await?;
         for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
             let Some(path) =
@@ -64,7 +70,7 @@ impl StorageConfig {
         if let Some(codec) = self.codec {
             adapter = Arc::new(layers::DefaultCodec::new(adapter, codec));
         }
-        if let Some(timeout) = self.timeout {
+        if let Some(timeout) = self.idle_timeout {
             adapter = Arc::new(layers::Timeout::new(adapter, timeout));
         }
         Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
@@ -76,7 +82,7 @@ impl StorageConfig {
             StorageBackend::Local => {
                 let folder = match &self.local_base_path {
                     Some(folder) => folder.clone(),
-                    None => data_directory(|name| env::var_os(name))?,
+                    None => folders::data(&|name| env::var_os(name).map(PathBuf::from))?,
                 };
                 Ok(Arc::new(crate::adapters::local::LocalAdapter::open(folder)?))
             }
@@ -144,20 +150,4 @@ pub fn variables() -> Result<Vec<(String, String)>> {
         }
     }
     Ok(variables)
-}
-
-/// `persist` in the platform's data directory (XDG Base Directory Specification; Apple's and Microsoft's folders).
-fn data_directory(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
-    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = if cfg!(windows) {
-        absolute("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        absolute("HOME").map(|home| home.join("Library/Application Support"))
-    } else {
-        absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
-    };
-    let nowhere = || {
-        bad("there is no home directory to store in; set PERSIST_LOCAL_PATH or PERSIST_STORAGE_URL".into())
-    };
-    Ok(base.ok_or_else(nowhere)?.join("persist"))
 }

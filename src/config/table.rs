@@ -1,20 +1,22 @@
 //! The one table of settings. It drives the variables, URL parameters, keys of the file, `persist env`, `docs/environment.md`
 //! and the tests.
 
-use std::{path::PathBuf, time::Duration};
-
-use super::StorageConfig;
-use crate::Secret;
+use super::{
+    StorageBackend, StorageConfig,
+    values::{
+        boolean, chunk, duration, hidden, http, level, number, one_of, path, server, set, size, some, text,
+    },
+};
 
 /// A setting and all its names.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Setting {
-    /// Its key in the file, dots for tables: `s3.region`. The part behind the dot is its URL parameter.
+    /// Its key in the file, dots for tables: `s3.region`.
     pub name: &'static str,
-    /// The variables that set it, the first that is set counts.
+    /// The variables that set it. Persist's own, `PERSIST_*`, count more than those that other programs know too, whichever way round.
     pub variables: &'static [&'static str],
-    /// Generic variables, which count less than the file.
+    /// Variables with names so general that they may be meant for somebody else: they count less than the file.
     pub generic: &'static [&'static str],
     /// What it means, in a sentence, with its unit.
     pub meaning: &'static str,
@@ -31,10 +33,53 @@ pub struct Setting {
 type Apply = fn(&mut StorageConfig, &str) -> Result<(), String>;
 
 impl Setting {
-    /// The URL parameter, for settings that have one.
+    /// The URL parameter, for settings that have one. Secrets have none: URLs end up in logs and lists of processes.
     pub fn parameter(&self) -> Option<&'static str> {
-        let own = self.name.rsplit('.').next().unwrap_or(self.name);
+        let own = match self.name.split_once('.') {
+            Some(("s3" | "gcs", own)) => own,
+            _ => self.name,
+        };
         (!self.location && !self.secret && self.name != "config").then_some(own)
+    }
+
+    /// Whether it means something for this backend.
+    pub(super) fn is_for(&self, backend: StorageBackend) -> bool {
+        match self.group() {
+            "s3" => backend == StorageBackend::S3,
+            "gcs" => backend == StorageBackend::Gcs,
+            _ => true,
+        }
+    }
+
+    /// The backend whose bucket or prefix it is, if it is for one only.
+    pub(super) fn only_for(&self) -> Option<StorageBackend> {
+        match self.name {
+            "s3_bucket" | "s3_prefix" => Some(StorageBackend::S3),
+            "gcs_bucket" | "gcs_prefix" => Some(StorageBackend::Gcs),
+            _ => None,
+        }
+    }
+
+    /// Which setting it sets when `backend` is used: `gcs_bucket` is the bucket when that is GCS, and says nothing otherwise.
+    pub(super) fn target(&self, backend: StorageBackend) -> Option<&'static str> {
+        match (self.only_for(), self.name.split_once('_')) {
+            (Some(only), Some((_, target))) => (only == backend).then_some(target),
+            _ => Some(self.name),
+        }
+    }
+
+    /// Settings that make sense only together have one: as soon as one of them is set, the others are not taken from layers below. Half of one key and
+    /// half of another would be worse than none.
+    pub(super) fn bundle(&self) -> &'static str {
+        match self.name {
+            "gcs.credentials_path" | "gcs.credentials_json" | "gcs.anonymous" => "the credentials of gcs",
+            "s3.profile"
+            | "s3.access_key_id"
+            | "s3.secret_access_key"
+            | "s3.session_token"
+            | "s3.anonymous" => "the credentials of s3",
+            _ => "",
+        }
     }
 
     /// The table of the file that it stands in: empty, `s3`, `gcs` or `retry`.
@@ -83,31 +128,33 @@ const fn secret(
 #[rustfmt::skip] // one line a name, one a meaning: a table
 pub static SETTINGS: &[Setting] = &[
     plain("config", &["PERSIST_CONFIG"],
-        "The configuration file.", "`persist.toml` in the current folder, for the command line; none for the library", |_, _| Ok(())),
+        "The configuration file, `.toml` or (feature `yaml`) `.yaml`.", "`persist/persist.toml` in the platform's configuration directory, if it is there", |_, _| Ok(())),
     location("storage_url", &["PERSIST_STORAGE_URL"], &[],
         "Where snapshots are, as a URL: `file:///path`, a path, `memory://`, `s3://bucket/prefix`, `gs://bucket/prefix`.", "unset", |_, _| Ok(())),
     location("backend", &["PERSIST_BACKEND"], &["STORAGE_BACKEND"],
         "The kind of storage: `local`, `memory`, `s3`, `gcs`.", "`local`", |c, v| set(&mut c.backend, v.parse())),
     location("bucket", &["PERSIST_BUCKET"], &["STORAGE_BUCKET"],
         "The bucket of S3 or GCS.", "none: it must be named", |c, v| some(&mut c.bucket, text(v))),
-    location("s3_bucket", &["AWS_S3_BUCKET"], &[],
-        "The bucket, when the backend is S3; before `PERSIST_BUCKET`.", "unset", |c, v| some(&mut c.bucket, text(v))),
+    location("s3_bucket", &["PERSIST_S3_BUCKET", "AWS_S3_BUCKET"], &[],
+        "The bucket, when the backend is S3.", "unset", |c, v| some(&mut c.bucket, text(v))),
     location("gcs_bucket", &["PERSIST_GCS_BUCKET", "GCS_BUCKET"], &[],
-        "The bucket, when the backend is GCS; before `PERSIST_BUCKET`.", "unset", |c, v| some(&mut c.bucket, text(v))),
+        "The bucket, when the backend is GCS.", "unset", |c, v| some(&mut c.bucket, text(v))),
     location("prefix", &["PERSIST_PREFIX"], &["STORAGE_PREFIX"],
         "A path inside the bucket or folder below which all keys lie.", "none", |c, v| some(&mut c.prefix, text(v))),
+    location("s3_prefix", &["PERSIST_S3_PREFIX"], &[],
+        "The prefix, when the backend is S3.", "unset", |c, v| some(&mut c.prefix, text(v))),
     location("gcs_prefix", &["PERSIST_GCS_PREFIX"], &[],
-        "The prefix, when the backend is GCS; before `PERSIST_PREFIX`.", "unset", |c, v| some(&mut c.prefix, text(v))),
+        "The prefix, when the backend is GCS.", "unset", |c, v| some(&mut c.prefix, text(v))),
     location("local_path", &["PERSIST_LOCAL_PATH"], &["STORAGE_BASE_PATH"],
-        "The folder of the local backend.", "`persist` in the platform's data directory", |c, v| some(&mut c.local_base_path, text(v).map(PathBuf::from))),
+        "The folder of the local backend.", "`persist` in the platform's data directory", |c, v| some(&mut c.local_base_path, path(v))),
     plain("namespace", &["PERSIST_NAMESPACE"],
         "A path below the prefix, for one of several tenants.", "none", |c, v| some(&mut c.namespace, text(v))),
     plain("compression", &["PERSIST_COMPRESSION"],
         "How snapshots are saved: `gzip`, `zstd` (feature `zstd`) or `none`, with a level as `gzip:9`.", "`gzip:6`", |c, v| some(&mut c.codec, v.parse())),
     plain("compression_level", &["PERSIST_COMPRESSION_LEVEL"],
         "The level: 1 to 9 for gzip, 1 to 19 for zstd.", "6 for gzip, 3 for zstd", level),
-    plain("operation_timeout", &["PERSIST_OPERATION_TIMEOUT"],
-        "The longest that one operation may take, its retries included; seconds, or `500ms`, `2m`.", "as long as the retries allow", |c, v| some(&mut c.timeout, duration(v))),
+    plain("idle_timeout", &["PERSIST_IDLE_TIMEOUT"],
+        "The longest silence of a storage within one operation, retries included; seconds, or `500ms`, `2m`.", "as long as the retries allow", |c, v| some(&mut c.idle_timeout, duration(v))),
     plain("retry.attempts", &["PERSIST_RETRY_ATTEMPTS"],
         "Attempts of a request, the first included; 1 turns retries off.", "8", |c, v| set(&mut c.retry.max_attempts, number(v, 1, 100))),
     plain("retry.initial_delay", &["PERSIST_RETRY_INITIAL_DELAY"],
@@ -156,8 +203,8 @@ pub static SETTINGS: &[Setting] = &[
         "The longest silence on a connection.", "30s", |c, v| some(&mut c.s3.read_timeout, duration(v))),
     plain("s3.attempt_timeout", &["PERSIST_S3_ATTEMPT_TIMEOUT"],
         "The longest single attempt.", "60s, more for large parts", |c, v| some(&mut c.s3.attempt_timeout, duration(v))),
-    plain("gcs.credentials", &["PERSIST_GCS_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"],
-        "The credentials file.", "gcloud's file, else the metadata server", |c, v| some(&mut c.gcs.credentials_path, text(v).map(PathBuf::from))),
+    plain("gcs.credentials_path", &["PERSIST_GCS_CREDENTIALS_PATH", "GOOGLE_APPLICATION_CREDENTIALS"],
+        "The credentials file.", "gcloud's file, else the metadata server", |c, v| some(&mut c.gcs.credentials_path, path(v))),
     secret("gcs.credentials_json", &["PERSIST_GCS_CREDENTIALS_JSON"],
         "The content of a credentials file.", "unset", |c, v| some(&mut c.gcs.credentials_json, hidden(v))),
     plain("gcs.anonymous", &["PERSIST_GCS_ANONYMOUS"],
@@ -171,7 +218,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("gcs.storage_class", &["PERSIST_GCS_STORAGE_CLASS"],
         "The storage class of new objects, such as `NEARLINE`.", "the bucket's", |c, v| some(&mut c.gcs.storage_class, text(v))),
     plain("gcs.endpoint_url", &["PERSIST_GCS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"],
-        "Another server than Google's, with or without `http://`.", "Google Cloud Storage", |c, v| some(&mut c.gcs.endpoint_url, text(v))),
+        "Another server than Google's, with or without `http://`.", "Google Cloud Storage", |c, v| some(&mut c.gcs.endpoint_url, server(v))),
     plain("gcs.timeout", &["PERSIST_GCS_TIMEOUT"],
         "The longest single attempt; seconds.", "30", |c, v| some(&mut c.gcs.timeout, duration(v))),
     plain("gcs.connect_timeout", &["PERSIST_GCS_CONNECT_TIMEOUT"],
@@ -181,110 +228,3 @@ pub static SETTINGS: &[Setting] = &[
     plain("gcs.parallel", &["PERSIST_GCS_PARALLEL"],
         "Ranges under way at once.", "4", |c, v| some(&mut c.gcs.parallel, number(v, 1, 64))),
 ];
-
-// How values are read. Errors are the end of the sentence `variable PERSIST_X ("value"): …`.
-
-fn set<T, E: ToString>(place: &mut T, value: Result<T, E>) -> Result<(), String> {
-    *place = value.map_err(|error| error.to_string())?;
-    Ok(())
-}
-
-fn some<T, E: ToString>(place: &mut Option<T>, value: Result<T, E>) -> Result<(), String> {
-    *place = Some(value.map_err(|error| error.to_string())?);
-    Ok(())
-}
-
-fn text(value: &str) -> Result<String, String> {
-    match value {
-        "" => Err("it is empty; give a value or leave it out".into()),
-        _ if value.chars().any(char::is_control) => {
-            Err("it contains a control character, perhaps a line break".into())
-        }
-        _ => Ok(value.into()),
-    }
-}
-
-/// The rule of [`text`] without its value in the message; line breaks are allowed, since JSON has them.
-fn hidden(value: &str) -> Result<Secret, String> {
-    if value.trim().is_empty() {
-        Err("it is empty; give a value or leave it out".into())
-    } else {
-        Ok(value.into())
-    }
-}
-
-fn boolean(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("use `true` or `false`".into()),
-    }
-}
-
-fn number<T: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Result<T, String> {
-    let bad = || format!("use a whole number from {least} to {most}");
-    let number = value.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(bad)?;
-    T::try_from(number).map_err(|_| bad())
-}
-
-/// Seconds, or a number with `ms`, `s`, `m` or `h`; more than nothing, at most a day.
-fn duration(value: &str) -> Result<Duration, String> {
-    let bad = || "use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h".to_string();
-    let digits = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
-    let (number, unit) = value.split_at(digits);
-    let unit = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(bad()),
-    };
-    let seconds = number.trim().parse::<f64>().map_err(|_| bad())? * unit;
-    if !(0.001..=86_400.0).contains(&seconds) {
-        return Err(bad());
-    }
-    Ok(Duration::from_millis((seconds * 1000.0).round() as u64))
-}
-
-/// Bytes, or a number with `KiB`, `MiB`, `GiB`.
-fn size(value: &str, least: u64, most: u64) -> Result<u64, String> {
-    let bad = || format!("use bytes, or `8MiB`; {} KiB to {} MiB", least >> 10, most >> 20);
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let (number, unit) = value.split_at(digits);
-    let shift = match unit {
-        "" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err(bad()),
-    };
-    let number: u64 = number.parse().map_err(|_| bad())?;
-    number.checked_mul(1 << shift).filter(|bytes| (least..=most).contains(bytes)).ok_or_else(bad)
-}
-
-fn chunk(value: &str) -> Result<u64, String> {
-    let bytes = size(value, 256 << 10, 1 << 30)?;
-    if bytes % (256 << 10) == 0 { Ok(bytes) } else { Err("use a multiple of 256KiB".into()) }
-}
-
-fn http(value: &str) -> Result<String, String> {
-    match url::Url::parse(value) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(value.into()),
-        _ => Err("use a URL such as `https://s3.example.com`".into()),
-    }
-}
-
-fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
-    match right.iter().find(|name| **name == value) {
-        Some(name) => Ok((*name).into()),
-        None => Err(format!("use `{}`", right.join("` or `"))),
-    }
-}
-
-fn level(config: &mut StorageConfig, value: &str) -> Result<(), String> {
-    let codec = config.codec.unwrap_or_default();
-    some(
-        &mut config.codec,
-        number(value, 0, 255).and_then(|level| codec.with_level(level).map_err(|e| e.to_string())),
-    )
-}

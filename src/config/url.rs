@@ -1,140 +1,201 @@
-//! Storage URLs.
+//! Storage URLs. They are taken apart here and not by a crate for web addresses, which would resolve `..`, drop tabs and read `+` as a
+//! space: a name must come out as it was written or not at all.
 
-use ::url::Url;
+use std::borrow::Cow;
 
-use super::{SETTINGS, Setting, suggest};
+use super::{SETTINGS, Setting, StorageBackend, suggest};
 use crate::{Error, ErrorKind, Key, Result};
 
-/// What a URL says, as values of settings.
-pub(super) struct Location {
-    pub(super) values: Vec<(&'static str, String)>,
+/// The schemes, and the group of settings whose parameters they take.
+const SCHEMES: &[(&str, StorageBackend)] = &[
+    ("file", StorageBackend::Local),
+    ("memory", StorageBackend::Memory),
+    ("s3", StorageBackend::S3),
+    ("gs", StorageBackend::Gcs),
+    ("gcs", StorageBackend::Gcs),
+    ("az", StorageBackend::Azure),
+    ("azure", StorageBackend::Azure),
+    ("sqlite", StorageBackend::Sqlite),
+    ("postgres", StorageBackend::Postgres),
+    ("postgresql", StorageBackend::Postgres),
+    ("mysql", StorageBackend::Mysql),
+];
+
+/// A URL, cut but not decoded.
+struct Parts<'a> {
+    scheme: &'static str,
+    backend: StorageBackend,
+    /// What stands between `//` and the next `/`; empty without `//`.
+    authority: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
 }
 
-/// A URL or a path. The error is the end of a sentence and repeats no password.
-pub(super) fn parse(text: &str) -> std::result::Result<Location, String> {
-    if !has_scheme(text) {
-        return match text {
-            "" => Err("it is empty; give a URL or a path".into()),
-            _ if text.chars().any(char::is_control) => Err("it contains a control character".into()),
-            _ => Ok(Location { values: vec![("backend", "local".into()), ("local_path", text.into())] }),
+/// The end of a sentence that says what is wrong with a URL; it never repeats what may be secret.
+type Parsed<T> = std::result::Result<T, String>;
+
+impl<'a> Parts<'a> {
+    /// `None` for what is no URL: a path or a key.
+    fn of(text: &'a str) -> Parsed<Option<Self>> {
+        let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
+        let lower = scheme.to_ascii_lowercase();
+        let known = SCHEMES.iter().find(|(name, _)| *name == lower);
+        let (scheme, backend) = match known {
+            Some((name, backend)) => (*name, *backend),
+            // One letter is a drive of Windows, and `outer:1` a name.
+            None if scheme.len() < 2 || !rest.starts_with("//") || scheme.contains('/') => return Ok(None),
+            None => {
+                let hint = suggest::hint(&lower, SCHEMES.iter().map(|(name, _)| *name));
+                return Err(format!("no backend has the scheme `{lower}`{hint}; use file, memory, s3 or gs"));
+            }
         };
-    }
-    let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error})"))?;
-    if url.fragment().is_some() {
-        return Err("a `#` starts a fragment, which storage URLs do not have; write it as %23".into());
-    }
-    let (backend, group) = match url.scheme() {
-        "file" => ("local", ""),
-        "memory" => ("memory", ""),
-        "s3" => ("s3", "s3"),
-        "gs" | "gcs" => ("gcs", "gcs"),
-        "az" | "azure" => ("azure", "azure"),
-        "sqlite" => ("sqlite", "sqlite"),
-        "postgres" | "postgresql" => ("postgres", "postgres"),
-        "mysql" => ("mysql", "mysql"),
-        scheme => {
-            let hint =
-                suggest::hint(scheme, ["file", "memory", "s3", "gs", "az", "sqlite", "postgres", "mysql"]);
-            return Err(format!("no backend has the scheme `{scheme}`{hint}; use file, memory, s3 or gs"));
+        if rest.contains('#') {
+            return Err(
+                "a `#` would start a fragment, which storage URLs do not have; write it as %23".into()
+            );
         }
+        let (place, query) = match rest.split_once('?') {
+            Some((place, query)) => (place, Some(query)),
+            None => (rest, None),
+        };
+        let (authority, path) = match place.strip_prefix("//") {
+            Some(place) => place.split_at(place.find('/').unwrap_or(place.len())),
+            None if backend.has_bucket() => return Err(format!("write {scheme}://BUCKET/prefix, with `//`")),
+            None => ("", place),
+        };
+        Ok(Some(Parts { scheme, backend, authority, path, query }))
+    }
+
+    /// The bucket that the URL of S3 or GCS names.
+    fn bucket(&self) -> Parsed<&'a str> {
+        let scheme = self.scheme;
+        match self.authority {
+            "" => Err(format!("it names no bucket; write {scheme}://BUCKET/prefix")),
+            name if name.contains('@') => {
+                Err("it contains credentials; give them by variables, `persist env` lists them".into())
+            }
+            name if name.contains(':') => {
+                Err("a bucket has no port; another server is the parameter `endpoint_url`".into())
+            }
+            name if name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) => Ok(name),
+            name => Err(format!("bucket {name:?}: buckets have letters, digits and `-_.` in their names")),
+        }
+    }
+
+    /// Checks that there is no host in a `file` URL.
+    fn no_host(&self) -> Parsed<()> {
+        match self.authority {
+            "" | "localhost" => Ok(()),
+            _ => Err("a file URL has three slashes: file:///path".into()),
+        }
+    }
+}
+
+/// What a URL or a path says, as values of settings. The error is the end of a sentence and repeats no password.
+pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
+    if text.chars().any(char::is_control) {
+        return Err("it contains a control character, perhaps a line break".into());
+    }
+    let mut values = Vec::new();
+    let mut set = |name: &str, value: Cow<str>| {
+        values.extend(super::table::setting(name).map(|setting| (setting, value.into_owned())));
     };
-    let mut values = vec![("backend", backend.to_string())];
-    match backend {
-        "s3" | "gcs" => {
-            if !url.username().is_empty() || url.password().is_some() {
-                return Err(
-                    "it contains credentials; give them by variables, `persist env` lists them".into()
-                );
-            }
-            values.push(("bucket", bucket(&url)?));
-            let prefix = decoded(url.path().trim_matches('/'))?;
+    let Some(url) = Parts::of(text)? else {
+        if text.is_empty() {
+            return Err("it is empty; give a URL or a path".into());
+        }
+        set("backend", "local".into());
+        set("local_path", text.into());
+        return Ok(values);
+    };
+    set("backend", url.backend.as_str().into());
+    match url.backend {
+        StorageBackend::S3 | StorageBackend::Gcs => {
+            set("bucket", url.bucket()?.into());
+            let prefix = decoded(url.path.strip_prefix('/').unwrap_or(url.path))?;
+            let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
             if !prefix.is_empty() {
-                values.push(("prefix", prefix));
+                let key = Key::new(prefix).map_err(|error| in_prefix(&error))?;
+                set("prefix", key.as_str().into());
             }
         }
-        "local" => {
-            if !matches!(url.host_str(), None | Some("" | "localhost")) {
-                return Err("a file URL has three slashes: file:///path".into());
+        StorageBackend::Local => {
+            url.no_host()?;
+            match url.path {
+                "" => return Err("it names no folder; write file:///path".into()),
+                path => set("local_path", decoded(path)?.into()),
             }
-            values.push(("local_path", decoded(url.path())?));
         }
+        StorageBackend::Memory if !url.authority.is_empty() || !matches!(url.path, "" | "/") => {
+            return Err("memory has no name or path; write memory://".into());
+        }
+        StorageBackend::Memory => {}
         // Not written yet: `open` says so. Nothing of the URL is kept, since it may hold a password.
-        "azure" | "sqlite" | "postgres" | "mysql" => return Ok(Location { values }),
-        _ => {
-            if url.has_host() && url.host_str() != Some("") || !url.path().trim_matches('/').is_empty() {
-                return Err("memory has no name or path; write memory://".into());
-            }
-        }
+        _ => return Ok(values),
     }
-    for (name, value) in url.query_pairs() {
-        let setting = parameter(&name, group)?;
-        if values.iter().any(|(known, _)| *known == setting.name) {
+    parameters(&url, &mut values)?;
+    Ok(values)
+}
+
+/// `key "a/../b": the segment …` as the end of a sentence about the prefix.
+pub(super) fn in_prefix(error: &Error) -> String {
+    let message = error.message();
+    format!("the prefix cannot be used: {}", message.strip_prefix("key ").unwrap_or(message))
+}
+
+/// Adds what stands behind the `?`. A parameter without a value is one that is not set.
+fn parameters(url: &Parts<'_>, values: &mut Vec<(&'static Setting, String)>) -> Parsed<()> {
+    let mut seen = Vec::new();
+    for pair in url.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(format!("the parameter `{}` has no value; write NAME=VALUE", decoded(pair)?));
+        };
+        let name = decoded(name)?;
+        let setting = parameter(&name, url.backend)?;
+        if seen.contains(&setting.name) {
             return Err(format!("the parameter `{name}` is there twice"));
         }
-        values.push((setting.name, value.into_owned()));
-    }
-    Ok(Location { values })
-}
-
-/// `scheme:` of at least two letters: `C:\path` is a path.
-fn has_scheme(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
-    let known =
-        ["sqlite", "postgres", "postgresql", "mysql", "file", "memory", "s3", "gs", "az"].contains(&scheme);
-    let word = scheme.len() > 1 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    known || (word && rest.starts_with("//"))
-}
-
-fn bucket(url: &Url) -> std::result::Result<String, String> {
-    let name = decoded(url.host_str().unwrap_or_default())?;
-    if url.port().is_some() {
-        return Err("a bucket has no port; another server is the parameter `endpoint_url`".into());
-    }
-    if name.is_empty() {
-        return Err(format!("it names no bucket; write {}://BUCKET/prefix", url.scheme()));
-    }
-    Ok(name)
-}
-
-fn decoded(text: &str) -> std::result::Result<String, String> {
-    Key::decode_segment(text).map_err(|error| error.message().to_string()).and_then(|text| {
-        match text.contains('\0') {
-            true => Err("it contains a NUL".into()),
-            false => Ok(text),
+        seen.push(setting.name);
+        if !value.is_empty() {
+            values.push((setting, decoded(value)?));
         }
-    })
+    }
+    Ok(())
 }
 
-fn parameter(name: &str, group: &str) -> std::result::Result<&'static Setting, String> {
-    let fits = |setting: &&Setting| ["", "retry", group].contains(&setting.group());
-    // Retries are `retry.attempts` in a URL too; a service's own settings leave the service out.
-    let own = |setting: &Setting| match setting.group() {
-        "retry" => Some(setting.name),
-        _ => setting.parameter(),
-    };
-    let mut known = SETTINGS.iter().filter(fits).filter(|setting| own(setting).is_some());
-    if let Some(setting) = known.clone().find(|setting| own(setting) == Some(name)) {
+/// The setting that a parameter of this backend's URLs sets.
+fn parameter(name: &str, backend: StorageBackend) -> Parsed<&'static Setting> {
+    let mut known =
+        SETTINGS.iter().filter(|setting| setting.is_for(backend) && setting.parameter().is_some());
+    if let Some(setting) = known.clone().find(|setting| setting.parameter() == Some(name)) {
         return Ok(setting);
     }
-    if SETTINGS.iter().any(|setting| setting.secret && setting.name.ends_with(&format!(".{name}"))) {
+    let group = backend.as_str();
+    if SETTINGS.iter().any(|setting| setting.secret && setting.name.split_once('.') == Some((group, name))) {
         return Err(format!(
             "the parameter `{name}` is a secret; URLs end up in logs, use its variable instead"
         ));
     }
-    let hint = suggest::hint(name, known.by_ref().filter_map(own));
-    Err(format!("it has the unknown parameter `{name}`{hint}"))
+    let hint = suggest::hint(name, known.by_ref().filter_map(Setting::parameter));
+    Err(format!("{group} has no parameter `{name}`{hint}"))
 }
 
-/// A URL without user, password and parameters' values, for messages and `persist env`.
+/// Percent-encoding undone. A `+` stays one: it is common in tokens, and a space can be written as it is.
+fn decoded(text: &str) -> Parsed<String> {
+    let text = Key::decode_segment(text).map_err(|_| {
+        "it has a `%` that is not followed by two hexadecimal digits of UTF-8; write a percent sign as %25"
+    })?;
+    match text.chars().any(char::is_control) {
+        true => Err("it contains a control character".into()),
+        false => Ok(text),
+    }
+}
+
+/// A URL without what may be secret, for `persist env`: users, passwords, and of unknown databases everything.
 pub(super) fn without_secrets(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(mut url) if has_scheme(text) => {
-            let hidden = url.password().is_some() || !url.username().is_empty();
-            if hidden && (url.set_username("…").is_err() || url.set_password(None).is_err()) {
-                return format!("{}:…", url.scheme());
-            }
-            url.to_string()
-        }
+    match Parts::of(text) {
+        Ok(Some(url)) if matches!(url.authority.rsplit_once('@'), Some(_)) => format!("{}://…", url.scheme),
+        Ok(Some(url)) if !url.backend.is_written() => format!("{}:…", url.scheme),
         _ => text.into(),
     }
 }
@@ -143,23 +204,38 @@ pub(super) fn without_secrets(text: &str) -> String {
 /// and `a/b.gz`; of a file, the folder that it lies in and its name. `None` for text that is no URL, hence a plain key.
 ///
 /// # Errors
-/// `InvalidInput` for a URL that names no snapshot.
+/// `InvalidInput` for a URL that names no snapshot, or one that is not a key.
 pub fn split_key(text: &str) -> Result<Option<(String, Key)>> {
-    if !text.contains("://") || !has_scheme(text) {
+    let Some((storage, name)) = split_prefix(text)? else { return Ok(None) };
+    if name.is_empty() {
+        return Err(bad_url("it names a storage but no snapshot in it; add the key to its path"));
+    }
+    Ok(Some((storage, Key::new(name)?)))
+}
+
+/// Cuts a URL into that of its storage and the text with which names in it start: `gs://bucket/a/b` into `gs://bucket` and `a/b`.
+/// `None` for text that is no URL.
+///
+/// # Errors
+/// `InvalidInput` for what is not the URL of a storage.
+pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
+    // No key has `//` in it, but many have a `:`.
+    if !text.contains("://") {
         return Ok(None);
     }
-    let bad =
-        |reason: String| Error::new(ErrorKind::InvalidInput, format!("the URL of the snapshot: {reason}"));
-    let mut url = Url::parse(text).map_err(|error| bad(format!("it is not a URL ({error})")))?;
-    let path = url.path().to_string();
-    let (folder, name) = match url.scheme() {
-        "file" => path.rsplit_once('/').unwrap_or(("", &path)),
-        _ => ("", path.trim_start_matches('/')),
+    let Some(url) = Parts::of(text).map_err(|reason| bad_url(&reason))? else { return Ok(None) };
+    let query = url.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let (folder, name) = match url.backend {
+        StorageBackend::Local => {
+            url.no_host().map_err(|reason| bad_url(&reason))?;
+            url.path.split_at(url.path.rfind('/').map_or(0, |slash| slash + 1))
+        }
+        _ => ("", url.path.strip_prefix('/').unwrap_or(url.path)),
     };
-    if name.is_empty() {
-        return Err(bad("it names a storage but no snapshot in it; add the key to its path".into()));
-    }
-    let key = Key::new(decoded(name).map_err(bad)?)?;
-    url.set_path(if folder.is_empty() && url.scheme() == "file" { "/" } else { folder });
-    Ok(Some((url.to_string(), key)))
+    let name = decoded(name).map_err(|reason| bad_url(&reason))?;
+    Ok(Some((format!("{}://{}{folder}{query}", url.scheme, url.authority), name)))
+}
+
+fn bad_url(reason: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("the URL of the snapshot: {reason}"))
 }

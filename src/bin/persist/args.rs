@@ -11,7 +11,7 @@ pub(crate) struct Args {
     /// Where snapshots are: a path, file:///path, memory://, s3://bucket/prefix, gs://bucket/prefix
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) storage: Option<String>,
-    /// Configuration file [default: PERSIST_CONFIG, else persist.toml in the current folder]
+    /// Configuration file [default: PERSIST_CONFIG, else ~/.config/persist/persist.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print data and errors as JSON, a line each

@@ -1,9 +1,6 @@
 //! Which storage is meant: by command line, environment and file, or by a key that is a whole URL.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use persist::{
@@ -22,21 +19,14 @@ impl Storage {
         Ok(Storage { url, config })
     }
 
-    /// All that is configured, the strongest first; `url` in place of `--storage`.
-    fn layers_for(&self, url: Option<&str>) -> Result<Layers> {
-        let mut layers = Layers::new();
-        match (url, &self.url) {
-            (Some(url), _) => layers = layers.url(url, "the URL of the snapshot")?,
-            (None, Some(url)) => layers = layers.url(url, "--storage")?,
-            (None, None) => {}
-        }
-        layers = layers.environment(variables()?)?;
-        let named = self.config.clone().or_else(|| layers.config_file().map(Path::to_path_buf));
-        let here = || Some(PathBuf::from("persist.toml")).filter(|path| path.exists());
-        match named.or_else(here) {
-            Some(file) => Ok(layers.file(&file)?),
-            None => Ok(layers),
-        }
+    /// All that is configured, the strongest first; a snapshot's own URL stands in place of `--storage`.
+    fn layers_for(&self, snapshot: Option<&str>) -> Result<Layers> {
+        let layers = match (snapshot, &self.url) {
+            (Some(url), _) => Layers::new().snapshot_url(url)?,
+            (None, Some(url)) => Layers::new().url(url, "--storage")?,
+            (None, None) => Layers::new(),
+        };
+        Ok(layers.environment(variables()?)?.configuration_file(self.config.as_deref())?)
     }
 
     pub(crate) fn layers(&self) -> Result<Layers> {

@@ -1,0 +1,92 @@
+//! What one place says, and whether it contradicts itself.
+
+use std::collections::BTreeMap;
+
+use super::{Setting, StorageBackend, StorageConfig, bad, url};
+use crate::Result;
+
+/// A value and where it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Value {
+    pub(super) setting: &'static Setting,
+    pub(super) text: String,
+    /// As a message names it: `variable PERSIST_BUCKET`, `key bucket of persist.toml`.
+    pub(super) from: String,
+    /// Of a name that other programs know too.
+    pub(super) shared: bool,
+}
+
+/// What one place says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layer {
+    pub(super) values: Vec<Value>,
+    /// A URL names the whole location, so the layers below have no say in it.
+    pub(super) whole_location: bool,
+    /// Its names may be meant for other programs: what does not fit is passed over.
+    pub(super) shared: bool,
+}
+
+impl Layer {
+    /// Adds a value. A URL is taken apart, and what it says stands beside the rest.
+    pub(super) fn add(&mut self, setting: &'static Setting, text: &str, from: String) -> Result<()> {
+        if setting.name == "storage_url" {
+            self.whole_location = true;
+            for (inner, text) in url::parse(text).map_err(|reason| bad(format!("{from}: {reason}")))? {
+                let from = match inner.parameter() {
+                    Some(parameter) => format!("parameter {parameter} of {from}"),
+                    None => from.clone(),
+                };
+                self.values.push(Value { setting: inner, text, from, shared: self.shared });
+            }
+        }
+        self.values.push(Value { setting, text: text.into(), from, shared: self.shared });
+        Ok(())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|value| value.setting.name == name)
+    }
+
+    /// For each thing that is set, the one value that sets it, if `backend` is the one that is used.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for two values that say different things, naming both.
+    pub(super) fn targets(&self, backend: StorageBackend) -> Result<BTreeMap<&'static str, &Value>> {
+        let mut targets: BTreeMap<&'static str, &Value> = BTreeMap::new();
+        for value in &self.values {
+            let Some(target) = value.setting.target(backend) else { continue };
+            match targets.get(target) {
+                Some(other) if !same(other, value) => {
+                    let (one, two) = (other.shown(), value.shown());
+                    return Err(bad(format!("{one} and {two} disagree; remove one of them")));
+                }
+                _ => drop(targets.insert(target, value)),
+            }
+        }
+        Ok(targets)
+    }
+}
+
+impl Value {
+    /// Where it was found, with the value unless that is secret.
+    pub(super) fn shown(&self) -> String {
+        match (self.setting.secret, self.setting.name) {
+            (true, _) => self.from.clone(),
+            (_, "storage_url") => format!("{} ({:?})", self.from, url::without_secrets(&self.text)),
+            _ => format!("{} ({:?})", self.from, self.text),
+        }
+    }
+
+    pub(super) fn apply(&self, config: &mut StorageConfig) -> Result<()> {
+        (self.setting.apply)(config, &self.text).map_err(|reason| bad(format!("{}: {reason}", self.shown())))
+    }
+}
+
+/// Whether both set the same, however it is written.
+fn same(one: &Value, two: &Value) -> bool {
+    let set = |value: &Value| {
+        let mut config = StorageConfig::default();
+        value.apply(&mut config).is_ok().then_some(config)
+    };
+    one.text == two.text || set(one).is_some_and(|config| set(two) == Some(config))
+}

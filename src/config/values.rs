@@ -1,0 +1,150 @@
+//! How values are read. Errors are the end of the sentence `variable PERSIST_X ("value"): …`.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::StorageConfig;
+use crate::{Error, Secret};
+
+/// What an error says, as the end of a sentence.
+pub(super) trait Reason {
+    fn reason(self) -> String;
+}
+
+impl Reason for String {
+    fn reason(self) -> String {
+        self
+    }
+}
+
+impl Reason for Error {
+    fn reason(self) -> String {
+        self.message().into()
+    }
+}
+
+pub(super) fn set<T>(place: &mut T, value: Result<T, impl Reason>) -> Result<(), String> {
+    *place = value.map_err(Reason::reason)?;
+    Ok(())
+}
+
+pub(super) fn some<T>(place: &mut Option<T>, value: Result<T, impl Reason>) -> Result<(), String> {
+    *place = Some(value.map_err(Reason::reason)?);
+    Ok(())
+}
+
+pub(super) fn text(value: &str) -> Result<String, String> {
+    match value {
+        "" => Err("it is empty; give a value or leave it out".into()),
+        _ if value.chars().any(char::is_control) => {
+            Err("it contains a control character, perhaps a line break".into())
+        }
+        _ => Ok(value.into()),
+    }
+}
+
+/// A path as it is: only a shell knows what `~` means.
+pub(super) fn path(value: &str) -> Result<PathBuf, String> {
+    match text(value)? {
+        path if path == "~" || path.starts_with("~/") => {
+            Err("only a shell knows what `~` is; write the whole path".into())
+        }
+        path => Ok(path.into()),
+    }
+}
+
+/// The rule of [`text`] without its value in the message; line breaks are allowed, since JSON has them.
+pub(super) fn hidden(value: &str) -> Result<Secret, String> {
+    if value.trim().is_empty() {
+        Err("it is empty; give a value or leave it out".into())
+    } else {
+        Ok(value.into())
+    }
+}
+
+pub(super) fn boolean(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("use `true` or `false`".into()),
+    }
+}
+
+pub(super) fn number<T: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Result<T, String> {
+    let bad = || format!("use a whole number from {least} to {most}");
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(bad)?;
+    T::try_from(number).map_err(|_| bad())
+}
+
+/// Seconds, or a number with `ms`, `s`, `m` or `h`; more than nothing, at most a day.
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    let bad = || "use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h".to_string();
+    let digits = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
+    let (number, unit) = value.split_at(digits);
+    let unit = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(bad()),
+    };
+    let seconds = number.trim().parse::<f64>().map_err(|_| bad())? * unit;
+    if !(0.001..=86_400.0).contains(&seconds) {
+        return Err(bad());
+    }
+    Ok(Duration::from_millis((seconds * 1000.0).round() as u64))
+}
+
+/// Bytes, or a number with `KiB`, `MiB`, `GiB`.
+pub(super) fn size(value: &str, least: u64, most: u64) -> Result<u64, String> {
+    let bad = || format!("use bytes, or `8MiB`; {} KiB to {} MiB", least >> 10, most >> 20);
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at(digits);
+    let shift = match unit {
+        "" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(bad()),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).filter(|bytes| (least..=most).contains(bytes)).ok_or_else(bad)
+}
+
+pub(super) fn chunk(value: &str) -> Result<u64, String> {
+    let bytes = size(value, 256 << 10, 1 << 30)?;
+    if bytes % (256 << 10) == 0 { Ok(bytes) } else { Err("use a multiple of 256KiB".into()) }
+}
+
+/// The URL of a server.
+pub(super) fn http(value: &str) -> Result<String, String> {
+    match url::Url::parse(value) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => server(value),
+        _ => Err("use a URL such as `https://s3.example.com`".into()),
+    }
+}
+
+/// A server, with or without `http://`. Addresses are shown in messages, so that nothing secret may be in one.
+pub(super) fn server(value: &str) -> Result<String, String> {
+    let address = value.split_once("://").map_or(value, |(_, rest)| rest);
+    match address.split(['/', '?', '#']).next() {
+        Some(host) if host.contains('@') => {
+            Err("leave user name and password out of the address; credentials have settings of their own"
+                .into())
+        }
+        _ => text(value),
+    }
+}
+
+pub(super) fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
+    match right.iter().find(|name| **name == value) {
+        Some(name) => Ok((*name).into()),
+        None => Err(format!("use `{}`", right.join("` or `"))),
+    }
+}
+
+/// Another level for the codec that is set so far.
+pub(super) fn level(config: &mut StorageConfig, value: &str) -> Result<(), String> {
+    let level = number(value, 1, 255)?;
+    let codec = config.codec.unwrap_or_default();
+    some(&mut config.codec, codec.with_level(level))
+}
