@@ -81,6 +81,16 @@ async fn an_overwrite_that_did_not_arrive_is_repeated_only_over_what_was_there()
 }
 
 #[tokio::test]
+async fn who_saves_often_knows_what_was_there() {
+    let (server, store) = setup().await;
+    for _ in 0..3 {
+        server.script(Kind::Multipart, [Fault::Reset]);
+        put(&store, PutMode::Overwrite).await.unwrap();
+    }
+    assert_eq!(server.bytes("k").unwrap(), b"mine");
+}
+
+#[tokio::test]
 async fn an_overwrite_never_undoes_a_newer_write() {
     // Written while the first attempt was under way, or after it.
     let (server, store) = setup().await;
@@ -138,11 +148,18 @@ async fn a_delete_never_takes_a_newer_write() {
     store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
     assert_eq!(server.logged(Kind::Delete)[1].query("ifGenerationMatch"), Some(old.to_string().as_str()));
     assert_eq!(server.bytes("k"), None);
-    // Arrived, and a new object came: the deletion lies before it.
+    // As new as the first attempt: it may have come after it.
     server.state().plant("k", "newer");
     server.script(Kind::Delete, [Fault::Reset]);
-    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    let error = store.delete(&key("k"), DeleteOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(server.bytes("k").unwrap(), b"newer");
+    // Unless it was seen before.
+    store.head(&key("k")).await.unwrap();
+    server.script(Kind::Delete, [Fault::Reset]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k"), None);
+    server.state().plant("k", "newest");
     // Arrived.
     server.script(Kind::Delete, [Fault::Lost]);
     store.delete(&key("k"), DeleteOptions::new()).await.unwrap();

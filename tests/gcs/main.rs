@@ -2,13 +2,17 @@
 #![cfg(feature = "gcs")]
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod auth;
+mod chaos;
 mod conformance;
 mod doubt;
 mod download;
 mod encryption;
+mod environment;
 mod errors;
 mod listing;
 mod names;
+mod secrets;
 mod strict;
 mod support;
 mod upload;

@@ -12,8 +12,8 @@ use crate::strict::{BUCKET, Server};
 pub fn retry() -> RetryConfig {
     RetryConfig {
         max_attempts: 6,
-        initial_delay: Duration::from_millis(2),
-        max_delay: Duration::from_millis(20),
+        initial_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(4),
         deadline: Duration::from_secs(20),
     }
 }

@@ -406,3 +406,22 @@ async fn int64_fields_may_be_strings_or_numbers() {
     let error = store.get(&key("k"), GetOptions::new()).await.unwrap_err();
     assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_refusal_whose_answer_was_lost_with_the_session_is_still_a_conflict() {
+    let (server, store) = setup().await;
+    let bytes = data(2 * CHUNK, 23);
+    let name = key("k");
+    server.script(Kind::Data, [Fault::Pass, Fault::Lost]);
+    let put = store.put(&name, streamed(&bytes), PutOptions::new().create());
+    let (outcome, ()) = futures_util::future::join(put, async {
+        while server.count(Kind::Start) < 1 {
+            tokio::task::yield_now().await;
+        }
+        server.state().plant("k", "rival");
+    })
+    .await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(server.logged(Kind::Probe)[0].status, 404);
+    assert_eq!(server.bytes("k").unwrap(), b"rival");
+}

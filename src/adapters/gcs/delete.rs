@@ -18,6 +18,7 @@ impl Store {
                 None => return self.delete_of_another(key).await,
             },
         };
+        let known = self.known.generation(key);
         // Since when an attempt may have removed the object without a word.
         let since = Mutex::new(None::<Instant>);
         let doubtful = || *since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -27,9 +28,8 @@ impl Store {
                     let seen = self.look(key).await?;
                     match seen.resource {
                         None => return Ok(()),
-                        Some(old) if existed(&old, seen.now, since.elapsed()) => Some(old.generation),
-                        // Written after the first attempt: the deletion lies before it.
-                        Some(_) => return Ok(()),
+                        Some(old) if existed(&old, known, seen.now, since.elapsed()) => Some(old.generation),
+                        Some(_) => return Err(self.named("delete", key, unclear())),
                     }
                 }
                 (wanted, _) => wanted,
@@ -64,4 +64,11 @@ impl Store {
             }
         }
     }
+}
+
+fn unclear() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "the outcome of the deletion is unknown, and what is there now may be newer; delete again if it is to go as well",
+    )
 }

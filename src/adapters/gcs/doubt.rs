@@ -64,12 +64,14 @@ pub(super) enum Next {
 pub(super) struct Doubt {
     id: String,
     wanted: Condition,
+    /// The generation that was seen before the first attempt.
+    known: Option<u64>,
     since: Mutex<Option<Instant>>,
 }
 
 impl Doubt {
-    pub(super) fn new(wanted: Condition) -> Self {
-        Doubt { id: ulid::Ulid::generate().to_string(), wanted, since: Mutex::new(None) }
+    pub(super) fn new(wanted: Condition, known: Option<u64>) -> Self {
+        Doubt { id: ulid::Ulid::generate().to_string(), wanted, known, since: Mutex::new(None) }
     }
 
     /// The id to store with the object.
@@ -98,7 +100,7 @@ impl Doubt {
         match seen.resource {
             None => Ok(Next::Go(Condition::Generation(0))),
             Some(resource) if resource.put_id() == Some(&self.id) => Ok(Next::Done(Box::new(resource))),
-            Some(resource) if existed(&resource, seen.now, since.elapsed()) => {
+            Some(resource) if existed(&resource, self.known, seen.now, since.elapsed()) => {
                 Ok(Next::Go(Condition::Generation(resource.generation)))
             }
             Some(_) => Err(overtaken()),
@@ -112,18 +114,36 @@ impl Doubt {
         {
             return Ok(resource);
         }
-        Err(match self.wanted {
+        Err(self.conflict())
+    }
+
+    /// After the session of an upload was lost whose last bytes were sent: what this `put` has stored, nothing, or the conflict that ended
+    /// the session.
+    pub(super) async fn lost(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+        let seen = store.look(key).await?.resource;
+        let current = seen.as_ref().map_or(0, |resource| resource.generation);
+        match seen {
+            Some(resource) if resource.put_id() == Some(&self.id) => Ok(Some(Box::new(resource))),
+            _ if matches!(self.wanted, Condition::Generation(wanted) if wanted != current) => {
+                Err(self.conflict())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn conflict(&self) -> Error {
+        match self.wanted {
             Condition::Always => overtaken(),
             Condition::Generation(0) => Error::new(ErrorKind::AlreadyExists, "a snapshot is already there"),
             Condition::Generation(_) => Error::new(
                 ErrorKind::Conflict,
                 "another writer replaced or removed the snapshot; load it and try again",
             ),
-        })
+        }
     }
 
     /// What this `put` has stored, if it is the current object.
-    pub(super) async fn landed(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+    async fn landed(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
         let seen = store.look(key).await?.resource;
         Ok(seen.filter(|resource| resource.put_id() == Some(&self.id)).map(Box::new))
     }
@@ -140,10 +160,12 @@ impl Doubt {
     }
 }
 
-/// Whether the object was there before an attempt that began `ago`, when the service's clock now shows `now`.
-pub(super) fn existed(resource: &Resource, now: SystemTime, ago: Duration) -> bool {
+/// Whether the object was there before an attempt that began `ago`, when the service's clock now shows `now`: it was seen before, or
+/// it is older.
+pub(super) fn existed(resource: &Resource, known: Option<u64>, now: SystemTime, ago: Duration) -> bool {
     let began = now.checked_sub(ago);
-    matches!((resource.created(), began), (Some(created), Some(began)) if created + MARGIN < began)
+    known == Some(resource.generation)
+        || matches!((resource.created(), began), (Some(created), Some(began)) if created + MARGIN < began)
 }
 
 fn overtaken() -> Error {

@@ -31,7 +31,9 @@ impl Store {
             let answer = self.client.json::<Resource>(call.clone()).await;
             answer.map(|(resource, _)| resource).map_err(|failure| self.named("head", key, failure.error))
         });
-        Ok(resource.await?.meta(key.clone()))
+        let resource = resource.await?;
+        self.known.saw(key, &resource);
+        Ok(resource.meta(key.clone()))
     }
 
     pub(super) async fn get(self: &Arc<Self>, key: &Key, options: GetOptions) -> Result<Object> {
@@ -40,6 +42,7 @@ impl Store {
             self.open(key, &options, first).await.map_err(|error| self.named("get", key, error))
         });
         let (resource, range, answer) = opened.await?;
+        self.known.saw(key, &resource);
         let body = self.assemble(key, &resource, range.clone(), answer);
         Ok(Object { meta: resource.meta(key.clone()), range, body })
     }

@@ -4,7 +4,7 @@
 //! - `auth`: credentials and tokens
 //! - `client`: how a request goes out; `errors`: what a refusal means; `model`: the object resource; `names`: encoding
 //! - `put`, `resumable`, `session`: one request for what fits a chunk, an upload session for everything else
-//! - `doubt`: what a write may do after an attempt whose outcome is unknown
+//! - `doubt`: what a write may do after an attempt whose outcome is unknown; `known`: what it was there before
 //! - `get`, `list`, `delete`, `rewrite`: the rest of the contract
 //! - `encryption`: Cloud KMS and customer-supplied keys
 
@@ -15,6 +15,7 @@ mod doubt;
 mod encryption;
 mod errors;
 mod get;
+mod known;
 mod list;
 mod model;
 mod names;
@@ -35,6 +36,7 @@ use crate::{
     ObjectMeta, PutOptions, Result, RetryConfig, SnapshotAdapter, Tier,
 };
 use client::{Call, Client};
+use known::Known;
 use settings::Settings;
 
 /// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token and retry budget.
@@ -46,6 +48,7 @@ struct Store {
     client: Arc<Client>,
     bucket: String,
     retry: RetryConfig,
+    known: Known,
 }
 
 impl GcsAdapter {
@@ -59,7 +62,12 @@ impl GcsAdapter {
         let settings =
             Settings::new(config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty())).await?;
         let client = Client::shared(settings).await?;
-        Ok(GcsAdapter(Arc::new(Store { client, bucket: bucket.into(), retry: retry.clone() })))
+        Ok(GcsAdapter(Arc::new(Store {
+            client,
+            bucket: bucket.into(),
+            retry: retry.clone(),
+            known: Known::default(),
+        })))
     }
 }
 

@@ -33,7 +33,7 @@ impl Store {
             .and_then(|()| model::check_reserved(&options))
             .and_then(|()| names::check_key(key))
             .map_err(named)?;
-        let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?);
+        let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
         let whole = body.in_memory().cloned();
         let mut parts = Parts::new(body);
         // An error of the body itself comes back as it is.
@@ -43,6 +43,7 @@ impl Store {
         } else {
             self.put_in_chunks(key, first, parts, whole, &options, &doubt).await?
         };
+        self.known.saw(key, &stored);
         Ok(stored.meta(key.clone()))
     }
 

@@ -104,13 +104,17 @@ impl Store {
                 Ok(stored) => break Box::new(stored),
                 Err(Ended::Source(error)) => return Err(error),
                 Err(Ended::Failed(error)) => break doubt.give_up(self, key, named(error)).await?,
-                Err(Ended::Refused) => break doubt.refused(self, key).await.map_err(named)?,
+                Err(Ended::Refused) => {
+                    let looked = retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key));
+                    break looked.await.map_err(named)?;
+                }
                 Err(Ended::Lost(failure)) => {
                     // The answer to the last chunk may be what was lost, and the session with it.
-                    if upload.chunk.last
-                        && let Some(stored) = doubt.landed(self, key).await.map_err(named)?
-                    {
-                        break stored;
+                    if upload.chunk.last {
+                        let looked = retry(&self.retry, &self.client.budget, |_| doubt.lost(self, key));
+                        if let Some(stored) = looked.await.map_err(named)? {
+                            break stored;
+                        }
                     }
                     restarts += 1;
                     if restarts > RESTARTS {

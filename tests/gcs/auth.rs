@@ -1,0 +1,286 @@
+//! Credentials of each kind against scripted token endpoints.
+
+use std::time::Duration;
+
+use persist::{
+    ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, adapters::gcs::GcsAdapter,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Logged, Rules, Server},
+    support::{config, data, key, retry, streamed},
+};
+
+pub async fn guarded() -> Server {
+    Server::with(Rules { tokens: true, ..Rules::default() }).await
+}
+
+async fn open(server: &Server, credentials: Value) -> GcsAdapter {
+    let config = GcsConfig { credentials_json: Some(credentials.to_string().into()), ..config(server) };
+    GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap()
+}
+
+/// Saves and loads, and gives the requests for tokens.
+async fn works(server: &Server, store: &GcsAdapter) -> Vec<Logged> {
+    store.save("state", "k").await.unwrap();
+    assert_eq!(store.load("k").await.unwrap(), "state");
+    server.clean();
+    server.logged(Kind::Token)
+}
+
+#[tokio::test]
+async fn a_service_account_signs_for_a_token() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.service_account();
+    let tokens = works(&server, &open(&server, credentials).await).await;
+    assert_eq!(tokens.len(), 1, "one token for everything");
+    assert_eq!(server.count(Kind::Multipart), 1, "and one request for the save");
+}
+
+#[tokio::test]
+async fn an_authorized_user_refreshes() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.authorized_user();
+    let tokens = works(&server, &open(&server, credentials).await).await;
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(server.logged(Kind::Multipart)[0].header("x-goog-user-project"), Some("quota-project"));
+}
+
+#[tokio::test]
+async fn an_external_account_exchanges_the_token_of_another_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, json_file) = (folder.path().join("token"), folder.path().join("token.json"));
+    std::fs::write(&text, "SECRET-SUBJECT\n").unwrap();
+    std::fs::write(&json_file, r#"{"t":"SECRET-SUBJECT"}"#).unwrap();
+    let server = guarded().await;
+    let url = format!("{}/subject", server.url);
+    let json_format = |field: &str| json!({ "type": "json", "subject_token_field_name": field });
+    for (source, impersonate, requests) in [
+        (json!({ "file": text }), false, 1),
+        (json!({ "file": text, "format": { "type": "text" } }), true, 2),
+        (json!({ "file": json_file, "format": json_format("t") }), false, 1),
+        (
+            json!({ "url": url, "headers": { "Metadata": "True" }, "format": json_format("id_token") }),
+            true,
+            3,
+        ),
+    ] {
+        server.forget_log();
+        let credentials = server.state().tokens.external_account(source.clone(), impersonate);
+        let tokens = works(&server, &open(&server, credentials).await).await;
+        assert_eq!(tokens.len(), requests, "{source}");
+        assert_eq!(tokens[0].header("metadata"), source.get("url").map(|_| "True"));
+    }
+}
+
+#[tokio::test]
+async fn an_impersonated_account_goes_over_any_other() {
+    let server = guarded().await;
+    let bases = {
+        let state = server.state();
+        [state.tokens.authorized_user(), state.tokens.service_account()]
+    };
+    for base in bases {
+        server.forget_log();
+        let credentials = server.state().tokens.impersonated(base);
+        let tokens = works(&server, &open(&server, credentials).await).await;
+        assert_eq!(tokens.len(), 2);
+        let asked: Value = serde_json::from_slice(&tokens[1].body).unwrap();
+        assert_eq!(asked["delegates"][0], "projects/-/serviceAccounts/between@test");
+        assert_eq!(asked["scope"][0], "https://www.googleapis.com/auth/devstorage.read_write");
+    }
+}
+
+#[tokio::test]
+async fn many_requests_at_once_fetch_one_token() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.authorized_user();
+    let store = open(&server, credentials).await;
+    let saves = (0..20).map(|i| {
+        let store = store.clone();
+        async move { store.save("state", format!("k{i}")).await }
+    });
+    futures_util::future::try_join_all(saves).await.unwrap();
+    assert_eq!(server.count(Kind::Token), 1);
+    // So do twenty refusals of an old one.
+    server.state().tokens.revoke();
+    let loads = (0..20).map(|i| {
+        let store = store.clone();
+        async move { store.load(format!("k{i}")).await }
+    });
+    futures_util::future::try_join_all(loads).await.unwrap();
+    assert_eq!(server.count(Kind::Token), 2);
+}
+
+#[tokio::test]
+async fn adapters_of_one_configuration_share_token_and_connections() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.authorized_user();
+    let first = open(&server, credentials.clone()).await;
+    first.save("state", "k").await.unwrap();
+    let again = open(&server, credentials).await;
+    assert_eq!(again.load("k").await.unwrap(), "state");
+    assert_eq!(server.count(Kind::Token), 1);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_replaced_once() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.service_account();
+    let store = open(&server, credentials).await;
+    store.save("state", "k").await.unwrap();
+    server.state().tokens.revoke();
+    store.save("state", "k").await.unwrap();
+    assert_eq!((server.count(Kind::Token), server.count(Kind::Multipart)), (2, 3));
+    // A service that takes no token at all.
+    server.forget_log();
+    server.script(Kind::Multipart, (0..9).map(|_| Fault::Status(401)));
+    let error = store.save("state", "k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert_eq!((server.count(Kind::Token), server.count(Kind::Multipart)), (1, 2));
+}
+
+#[tokio::test]
+async fn a_token_that_ends_in_mid_upload_is_replaced_in_mid_upload() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.authorized_user();
+    let store = open(&server, credentials).await;
+    let bytes = data(4 * 256 * 1024, 1);
+    let name = key("k");
+    let put = store.put(&name, streamed(&bytes), PutOptions::new());
+    let (outcome, ()) = futures_util::future::join(put, async {
+        while server.count(Kind::Data) < 2 {
+            tokio::task::yield_now().await;
+        }
+        server.state().tokens.revoke();
+    })
+    .await;
+    outcome.unwrap();
+    assert_eq!((server.count(Kind::Token), server.count(Kind::Start)), (2, 1));
+    assert!(server.logged(Kind::Data).iter().any(|request| request.status == 401));
+    assert_eq!(server.bytes("k").unwrap(), bytes);
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_fails_for_a_while_is_waited_for() {
+    let server = guarded().await;
+    let bases = {
+        let state = server.state();
+        [state.tokens.authorized_user(), state.tokens.service_account()]
+    };
+    let html = || Fault::Answer(503, vec![], "<html>try later</html>".into());
+    let google =
+        || Fault::Answer(500, vec![], json!({ "error": { "code": 500, "message": "x" } }).to_string());
+    for credentials in bases {
+        server.forget_log();
+        server.script(Kind::Token, [html(), Fault::Reset, google(), Fault::Cut(5)]);
+        let tokens = works(&server, &open(&server, credentials.clone()).await).await;
+        assert_eq!(tokens.len(), 5);
+        // For ever: the attempts end.
+        server.forget_log();
+        server.state().tokens.revoke();
+        let store = open(&server, credentials).await;
+        server.script(Kind::Token, (0..6).map(|_| Fault::Reset));
+        let error = store.save("state", "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(server.count(Kind::Token), 6);
+    }
+}
+
+#[tokio::test]
+async fn refused_credentials_are_not_tried_again() {
+    let server = guarded().await;
+    let bases = {
+        let state = server.state();
+        [state.tokens.authorized_user(), state.tokens.service_account()]
+    };
+    for credentials in bases {
+        server.forget_log();
+        let body =
+            json!({ "error": "invalid_grant", "error_description": "Token has been expired or revoked." });
+        server.script(Kind::Token, [Fault::Answer(400, vec![], body.to_string())]);
+        let error = open(&server, credentials).await.save("state", "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.to_string().contains("invalid_grant"), "{error}");
+        assert_eq!((server.count(Kind::Token), server.count(Kind::Multipart)), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_ends_and_an_outage_does_not_matter_while_it_lasts() {
+    let server = guarded().await;
+    server.state().tokens.lifetime = 2;
+    let credentials = server.state().tokens.authorized_user();
+    let store = open(&server, credentials).await;
+    store.save("state", "k").await.unwrap();
+    // A quarter of a short life before its end: renewed, but the endpoint is down. The old one goes on.
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    server.script(Kind::Token, [Fault::Status(503)]);
+    store.save("state", "k").await.unwrap();
+    assert_eq!(server.count(Kind::Token), 2);
+    assert_eq!(server.count(Kind::Multipart), 2);
+    // Behind its end there must be a new one.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    store.save("state", "k").await.unwrap();
+    assert_eq!(server.count(Kind::Token), 3);
+}
+
+#[tokio::test]
+async fn the_token_goes_to_the_endpoint_and_nowhere_else() {
+    let (server, stranger) = (guarded().await, Server::start().await);
+    let credentials = server.state().tokens.authorized_user();
+    let store = open(&server, credentials).await;
+    // An upload session elsewhere, as a broken proxy might name it.
+    let location =
+        format!("{}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&upload_id=x", stranger.url);
+    server.script(Kind::Start, [Fault::Answer(200, vec![("location", location)], String::new())]);
+    let _ = store.put(&key("k"), streamed(&data(600_000, 2)), PutOptions::new()).await;
+    let seen = stranger.log();
+    assert!(!seen.is_empty() && seen.iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_used_say_why() {
+    let server = guarded().await;
+    let (user, service) = {
+        let state = server.state();
+        (state.tokens.authorized_user(), state.tokens.service_account())
+    };
+    let with = |mut json: Value, field: &str, value: Value| {
+        json[field] = value;
+        json.to_string()
+    };
+    let external = |source: Value| server.state().tokens.external_account(source, false).to_string();
+    for (credentials, words) in [
+        ("{".into(), "not JSON"),
+        ("[1]".into(), "not a JSON object"),
+        ("{}".into(), "no `type`"),
+        (json!({ "type": "gdch_service_account" }).to_string(), "\"gdch_service_account\" are not supported"),
+        (with(user.clone(), "refresh_token", json!(null)), "no `refresh_token`"),
+        (with(user.clone(), "token_uri", json!("http://evil.example/token")), "must be an https URL"),
+        (with(user, "universe_domain", json!("example.com")), "universe"),
+        (with(service.clone(), "private_key", json!("SECRET")), "not an RSA key"),
+        (with(service.clone(), "client_email", json!(7)), "no `client_email`"),
+        (with(service, "token_uri", json!("\u{7f}: SECRET")), "not a URL"),
+        (external(json!({ "environment_id": "aws1" })), "AWS"),
+        (external(json!({ "executable": { "command": "x" } })), "executable"),
+        (external(json!({ "file": "x", "format": { "type": "xml" } })), "use text or json"),
+        (external(json!({})), "no `url`"),
+    ] {
+        let credentials: String = credentials;
+        let config = GcsConfig { credentials_json: Some(credentials.clone().into()), ..config(&server) };
+        let error = GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
+    }
+    let missing = GcsConfig { credentials_path: Some("/no/such/file.json".into()), ..config(&server) };
+    let error = GcsAdapter::open(BUCKET, &missing, &retry()).await.unwrap_err();
+    assert!(error.to_string().contains("/no/such/file.json cannot be read"), "{error}");
+    let gone = external(json!({ "file": "/no/such/token" }));
+    let store = open(&server, serde_json::from_str(&gone).unwrap()).await;
+    let error = store.save("state", "k").await.unwrap_err();
+    assert!(error.to_string().contains("/no/such/token cannot be read"), "{error}");
+}
