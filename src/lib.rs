@@ -16,7 +16,7 @@ mod meta;
 mod options;
 mod retry;
 mod secret;
-mod sessions;
+pub mod sessions;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;

@@ -1,5 +1,56 @@
-//! History of an agent's session.
+//! History of an agent's session: commits that cannot be lost, forked unnoticed or damaged unnoticed.
+//!
+//! ```
+//! # async fn example() -> persist::Result<()> {
+//! use std::sync::Arc;
+//! use persist::{adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
+//!
+//! let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+//! let session = sessions.session("support-bot", "user@example.com")?;
+//! session.save("state after step 1").await?;
+//! session.save("state after step 2").await?;
+//! assert_eq!(session.load(At::Seq(1)).await?.state, "state after step 1");
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! `docs/sessions.md` is the guide, `docs/sessions-format.md` specifies every byte.
+//!
+//! # Layout
+//! In the order in which a save goes:
+//! - [`session`]: the handles that callers hold
+//! - [`writer`]: creates the next commit, and knows for certain what became of it
+//! - [`head`], [`pack`], [`delta`]: from a state to the bytes of its commit
+//! - [`manifest`], [`object`], [`refs`], [`line`], [`wire`]: those bytes
+//! - [`names`]: the keys
+//! - [`store`]: the adapter as sessions use it
+//!
+//! and a load: [`at`] finds the commit, [`restore`] fetches and checks its chain, [`load`] falls back, [`log`] is the history.
 
-// Used by the session protocol.
-#[allow(dead_code)]
+mod at;
+mod clock;
+mod commit;
 pub(crate) mod delta;
+mod head;
+mod id;
+mod line;
+mod load;
+mod log;
+mod manifest;
+mod names;
+mod object;
+mod pack;
+mod refs;
+mod restore;
+mod session;
+mod store;
+mod wire;
+mod writer;
+
+pub use at::At;
+pub use clock::{Clock, SystemClock};
+pub use commit::{Commit, CommitOptions};
+pub use id::CommitId;
+pub use load::{Restored, Skipped};
+pub use session::{Session, Sessions};

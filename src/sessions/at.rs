@@ -1,0 +1,225 @@
+//! Which commit is meant, and where it lies.
+
+use std::{fmt, str::FromStr, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use super::{
+    CommitId,
+    names::Place,
+    refs::{Target, TagRef},
+    store::{Described, Row, Slot, Store, not_on_line},
+};
+use crate::{Error, ErrorKind, ListOptions, Result};
+
+/// Forks of forks of forks: more than so many are not followed.
+const MAX_FORKS: usize = 256;
+
+/// Which commit of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum At {
+    /// The newest.
+    #[default]
+    Latest,
+    /// The one with this number.
+    Seq(u64),
+    /// The one with this id.
+    Id(CommitId),
+    /// The one that has this tag.
+    Tag(String),
+    /// The newest that is not younger than this time.
+    Time(SystemTime),
+}
+
+/// `latest`, a number, an id, a time as in `2026-05-14T09:30:00Z`; any other text is a tag. `tag:NAME` is always a tag.
+impl FromStr for At {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(tag) = text.strip_prefix("tag:") {
+            return Ok(At::Tag(tag.into()));
+        }
+        if let Ok(seq) = text.parse() {
+            return Ok(At::Seq(seq));
+        }
+        if let Ok(id) = text.parse() {
+            return Ok(At::Id(id));
+        }
+        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+            return Ok(At::Time(time.into()));
+        }
+        match text {
+            "" => Err(Error::new(ErrorKind::InvalidInput, "no commit is named; give a number, an id, a tag or a time")),
+            "latest" => Ok(At::Latest),
+            tag => Ok(At::Tag(tag.into())),
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Latest => f.write_str("latest"),
+            At::Seq(seq) => write!(f, "commit {seq}"),
+            At::Id(id) => write!(f, "commit {id}"),
+            At::Tag(tag) => write!(f, "tag {tag:?}"),
+            At::Time(time) => match jiff::Timestamp::try_from(*time) {
+                Ok(time) => write!(f, "time {time}"),
+                Err(_) => f.write_str("a time out of range"),
+            },
+        }
+    }
+}
+
+/// A commit that was found: its object is read, not yet checked.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    pub(super) seq: u64,
+    pub(super) bytes: Bytes,
+}
+
+/// The newest commit of a session.
+#[derive(Debug)]
+pub(super) struct Newest {
+    pub(super) found: Found,
+    /// Where the session is a fork without commits of its own: what it starts from.
+    pub(super) origin: bool,
+}
+
+impl Store {
+    pub(super) async fn find(&self, place: &Place, at: &At) -> Result<Found> {
+        let none = || Error::new(ErrorKind::NotFound, format!("there is no {at} in {place}; see `log`"));
+        match at {
+            At::Latest => Ok(self.find_latest(place).await?.ok_or_else(|| no_commit(place))?.found),
+            At::Seq(seq) => self.find_seq(place, *seq).await,
+            At::Tag(name) => {
+                let TagRef { target, .. } = self.tag_ref(place, name).await?;
+                self.find_target(place, target).await
+            }
+            At::Time(time) => self.search(place, *time, |_| true).await?.ok_or_else(none),
+            At::Id(id) => self.search(place, id.time(), |found| found == *id).await?.ok_or_else(none),
+        }
+    }
+
+    /// One listing of one row, and the object that it names.
+    pub(super) async fn find_latest(&self, place: &Place) -> Result<Option<Newest>> {
+        let mut last = None;
+        // Between the listing and the read, a newer commit and a prune may have removed the row's object.
+        for _ in 0..4 {
+            let Some(Row { seq, .. }) = self.newest(place).await? else { return Ok(None) };
+            match self.slot(place, seq).await {
+                Ok(Slot::Commit(bytes)) => {
+                    let found = Found { place: place.clone(), seq, bytes };
+                    return Ok(Some(Newest { found, origin: false }));
+                }
+                Ok(Slot::Origin(origin)) => {
+                    let found = self.find_target(&origin.source, origin.target).await?;
+                    return Ok(Some(Newest { found, origin: true }));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| no_commit(place)))
+    }
+
+    /// The commit `seq` of the line that ends in `place`.
+    pub(super) async fn find_seq(&self, place: &Place, seq: u64) -> Result<Found> {
+        let mut place = place.clone();
+        for _ in 0..MAX_FORKS {
+            let (line, slot) = tokio::join!(self.line(&place), self.slot(&place, seq));
+            let origin = match slot {
+                Ok(Slot::Commit(bytes)) if line?.0.has(seq) => return Ok(Found { place, seq, bytes }),
+                Ok(Slot::Origin(origin)) => origin,
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                // Perhaps it is older than the fork that this session is.
+                _ => match self.slot(&place, 1).await {
+                    Ok(Slot::Origin(origin)) => origin,
+                    Ok(Slot::Commit(_)) => break,
+                    Err(error) if error.kind() == ErrorKind::NotFound => break,
+                    Err(error) => return Err(error),
+                },
+            };
+            if seq > origin.target.seq {
+                break;
+            }
+            place = origin.source;
+        }
+        Err(not_on_line(seq))
+    }
+
+    /// The commit that a tag or a fork names.
+    pub(super) async fn find_target(&self, place: &Place, target: Target) -> Result<Found> {
+        self.find_seq(place, target.seq).await
+    }
+
+    pub(super) async fn tag_ref(&self, place: &Place, name: &str) -> Result<TagRef> {
+        let key = place.tag(name)?;
+        match self.read(&key).await {
+            Ok((bytes, _)) => super::object::at(TagRef::decode(&bytes), &key),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let message = format!("there is no tag {name:?} in {place}; see the session's tags");
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest commit that is not younger than `time`, and of those of one time the first that is `wanted`.
+    async fn search(
+        &self,
+        place: &Place,
+        time: SystemTime,
+        wanted: impl Fn(CommitId) -> bool + Send,
+    ) -> Result<Option<Found>> {
+        let (mut place, mut upto) = (place.clone(), u64::MAX);
+        for _ in 0..MAX_FORKS {
+            let (line, _) = self.line(&place).await?;
+            let rows = self.commits(&place, ListOptions::new());
+            let rows: Vec<Row> =
+                rows.try_filter(|row| std::future::ready(row.seq <= upto && line.has(row.seq))).try_collect().await?;
+            let (mut from, mut to) = (0, rows.len());
+            while from < to {
+                let middle = (from + to) / 2;
+                let young = match self.id_of(&place, &rows[middle]).await? {
+                    Described::Commit(manifest) => manifest.id.time() > time,
+                    Described::Origin(_) => false,
+                };
+                if young { from = middle + 1 } else { to = middle }
+            }
+            let mut origin = None;
+            for row in &rows[from..] {
+                match self.id_of(&place, row).await? {
+                    Described::Commit(manifest) if wanted(manifest.id) => {
+                        return self.find_seq(&place, row.seq).await.map(Some);
+                    }
+                    // Ids begin with their time, so behind an older commit there is none of this time.
+                    Described::Commit(manifest) if manifest.id.time() < time => return Ok(None),
+                    Described::Commit(_) => {}
+                    Described::Origin(of) => origin = Some(of),
+                }
+            }
+            let last = match (origin, rows.last()) {
+                (Some(origin), _) => origin,
+                (None, Some(row)) if row.seq == 1 => match self.id_of(&place, row).await? {
+                    Described::Origin(origin) => origin,
+                    Described::Commit(_) => return Ok(None),
+                },
+                _ => return Ok(None),
+            };
+            (place, upto) = (last.source, last.target.seq);
+        }
+        Ok(None)
+    }
+
+    async fn id_of(&self, place: &Place, row: &Row) -> Result<Described> {
+        Ok(self.manifest(place, row.seq).await?.0)
+    }
+}
+
+pub(super) fn no_commit(place: &Place) -> Error {
+    Error::new(ErrorKind::NotFound, format!("the session {place} has no commit yet; save one first"))
+}

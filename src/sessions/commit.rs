@@ -1,0 +1,128 @@
+//! What callers see of a commit, and what they say about one.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::Serialize;
+
+use super::{
+    CommitId,
+    manifest::{Manifest, Notes},
+    names::{Place, unsegment},
+};
+use crate::Digest;
+
+/// A commit: one state of a session, and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Commit {
+    /// Whose session it is in. A fork's log goes on in the session that it comes from.
+    pub agent: String,
+    /// The session that it is in.
+    pub session: String,
+    /// Its number on the line, from 1.
+    pub seq: u64,
+    /// Its random id.
+    pub id: CommitId,
+    /// The commit before; `None` for the first one, and behind one that was damaged.
+    pub parent: Option<CommitId>,
+    /// Which owner wrote it: see [`Session::take_over`](super::Session::take_over). 0 where nobody ever took over.
+    pub epoch: u64,
+    /// The name of the writer.
+    pub writer: Option<String>,
+    /// A word on it.
+    pub label: Option<String>,
+    /// The runtime's own count of steps.
+    pub step: Option<u64>,
+    /// The runtime's own key-values.
+    pub pairs: BTreeMap<String, String>,
+    /// Names and lengths in bytes of its values; empty for a state that was saved as one without a name.
+    pub values: Vec<(String, u64)>,
+    /// Bytes of the state.
+    pub size: u64,
+    /// Bytes that it added to the storage.
+    pub stored: u64,
+    /// SHA-256 of the state.
+    pub digest: Digest,
+    /// Whether its object holds the whole state, and not what changed.
+    pub keyframe: bool,
+}
+
+impl Commit {
+    pub(super) fn new(manifest: Manifest, place: &Place, stored: u64) -> Self {
+        let shown = |segment: &str| unsegment(segment).unwrap_or_else(|| segment.to_owned());
+        let ids = manifest.ids.unwrap_or_else(|| (shown(&place.agent), shown(&place.session)));
+        Commit {
+            agent: ids.0,
+            session: ids.1,
+            seq: manifest.seq,
+            id: manifest.id,
+            parent: manifest.parent,
+            epoch: manifest.epoch,
+            writer: manifest.writer,
+            label: manifest.notes.label,
+            step: manifest.notes.step,
+            pairs: manifest.notes.pairs,
+            values: manifest.values,
+            size: manifest.size,
+            stored,
+            digest: manifest.digest,
+            keyframe: manifest.number == 0,
+        }
+    }
+
+    /// When it was made, by the clock of its writer; never earlier than its parent.
+    pub fn time(&self) -> SystemTime {
+        self.id.time()
+    }
+
+    /// Who made it and when, for an error message.
+    pub(super) fn told(&self) -> String {
+        let writer = self.writer.as_deref().unwrap_or("a writer without a name");
+        let time = jiff::Timestamp::try_from(self.time()).map_or_else(|_| "?".into(), |time| time.to_string());
+        let label = self.label.as_ref().map(|label| format!(", label {label:?}")).unwrap_or_default();
+        format!("commit {} ({}) by {writer} at {time}{label}", self.seq, self.id)
+    }
+}
+
+/// What to note with a commit, and on what condition to make it.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    pub(super) notes: Notes,
+    pub(super) expect: Option<u64>,
+}
+
+impl CommitOptions {
+    /// Nothing noted, no condition.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A word on the commit.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.notes.label = Some(label.into());
+        self
+    }
+
+    /// The runtime's own count of steps.
+    pub fn step(mut self, step: u64) -> Self {
+        self.notes.step = Some(step);
+        self
+    }
+
+    /// A key-value pair of the runtime's own.
+    pub fn pair(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.notes.pairs.insert(name.into(), value.into());
+        self
+    }
+
+    /// Only if the newest commit has this number (0: there is none); else `Conflict`.
+    pub fn expect(mut self, seq: u64) -> Self {
+        self.expect = Some(seq);
+        self
+    }
+}
+
+/// The notes of a commit, to make it again.
+pub(super) fn notes_of(commit: &Commit) -> Notes {
+    Notes { label: commit.label.clone(), step: commit.step, pairs: commit.pairs.clone() }
+}

@@ -1,0 +1,91 @@
+//! What a writer remembers of the commit that it continues: enough to write the next one without reading anything.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{
+    CommitId,
+    clock::Moment,
+    delta::{Copies, base_of},
+    manifest::Line,
+};
+
+/// The commit that the next one follows.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    /// 0 before the first commit.
+    pub(super) seq: u64,
+    /// `None` before the first commit, and where the newest is damaged.
+    pub(super) id: Option<CommitId>,
+    pub(super) epoch: u64,
+    /// When it was certainly the newest; `None` if that was never seen.
+    pub(super) observed: Option<Moment>,
+    /// What a delta can start from; `None` makes the next commit a keyframe.
+    pub(super) base: Option<Base>,
+}
+
+/// The head's state, and how it came from the states that the next deltas start from.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) state: Bytes,
+    /// The commits that the state is made of, the head first, the keyframe last.
+    pub(super) chain: VecDeque<Link>,
+    /// Size and stored size of the keyframe that was measured last.
+    pub(super) measured: (u64, u64),
+    /// Which of them lie in another session.
+    pub(super) lines: Vec<Line>,
+}
+
+/// A commit of a chain.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) seq: u64,
+    pub(super) id: CommitId,
+    pub(super) stored: u64,
+    /// Which of its bytes are bytes of its base, the next link. Empty for the keyframe.
+    pub(super) copies: Copies,
+}
+
+/// The delta that comes next.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// How many links are passed over.
+    pub(super) passed: usize,
+    /// Steps behind the keyframe.
+    pub(super) number: u64,
+    pub(super) base: CommitId,
+    /// Which bytes of the new state are bytes of the base.
+    pub(super) copies: Copies,
+}
+
+impl Head {
+    /// Of a session without a commit.
+    pub(super) fn none(observed: Moment) -> Self {
+        Head { seq: 0, id: None, epoch: 0, observed: Some(observed), base: None }
+    }
+}
+
+impl Base {
+    /// The step to `state`, from the base that the format rules; `None` where a keyframe must be written.
+    pub(super) fn step(&self, state: &[u8]) -> Option<Step> {
+        let (head, keyframe) = (self.chain.front()?.seq, self.chain.back()?.seq);
+        let number = head + 1 - keyframe;
+        let wanted = keyframe + base_of(number)?;
+        let passed = self.chain.iter().position(|link| link.seq == wanted)?;
+        let last = Copies::find(&self.state, state);
+        let copies = self.chain.iter().take(passed).fold(last, |copies, link| link.copies.then(&copies));
+        Some(Step { passed, number, base: self.chain[passed].id, copies })
+    }
+
+    /// Stored bytes of all objects that the state behind `passed` links needs.
+    pub(super) fn stored(&self, passed: usize) -> u64 {
+        self.chain.iter().skip(passed).map(|link| link.stored).sum()
+    }
+
+    /// The size that a keyframe of `size` bytes would have, in proportion to the one that was measured.
+    pub(super) fn estimate(&self, size: u64) -> u64 {
+        let (raw, stored) = self.measured;
+        (u128::from(size) * u128::from(stored) / u128::from(raw.max(1))).try_into().unwrap_or(u64::MAX)
+    }
+}

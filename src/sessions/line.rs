@@ -1,0 +1,116 @@
+//! Which commits are on a session's line after prunes: a few runs of numbers, and the announcement of a prune under way.
+
+use std::ops::RangeInclusive;
+
+use super::{
+    CommitId,
+    refs::{Kind, unwrap, wrap},
+    wire::{corrupt, put_id, put_number},
+};
+use crate::Result;
+
+/// What prunes left. Commits above `upto` are untouched; of those up to it, the runs are left. Whatever else lies
+/// there was created by a writer that slept, and is not history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LineRecord {
+    pub(super) upto: u64,
+    /// Descending, apart from each other.
+    pub(super) runs: Vec<RangeInclusive<u64>>,
+    /// A prune announced itself and has not decided yet.
+    pub(super) announced: Option<CommitId>,
+}
+
+impl LineRecord {
+    /// The record that keeps these numbers of those up to `upto`.
+    pub(super) fn keep(upto: u64, mut seqs: Vec<u64>) -> Self {
+        seqs.sort_unstable_by(|a, b| b.cmp(a));
+        seqs.dedup();
+        let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
+        for seq in seqs {
+            match runs.last_mut() {
+                Some(run) if seq + 1 == *run.start() => *run = seq..=*run.end(),
+                _ => runs.push(seq..=seq),
+            }
+        }
+        LineRecord { upto, runs, announced: None }
+    }
+
+    /// Whether the commit that lies under this number is on the line.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        let run = self.runs.partition_point(|run| *run.start() > seq);
+        seq > self.upto || self.runs.get(run).is_some_and(|run| run.contains(&seq))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_number(&mut out, self.upto);
+        put_number(&mut out, self.runs.len() as u64);
+        let mut from = self.upto;
+        for run in &self.runs {
+            put_number(&mut out, from - run.end());
+            put_number(&mut out, run.end() - run.start());
+            from = *run.start();
+        }
+        out.push(self.announced.is_some().into());
+        if let Some(id) = self.announced {
+            put_id(&mut out, id);
+        }
+        wrap(Kind::Line, &out)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut input = unwrap(Kind::Line, bytes)?;
+        let upto = input.number()?;
+        let (mut from, mut runs) = (upto, Vec::new());
+        for _ in 0..input.count()? {
+            let top = from.checked_sub(input.number()?);
+            let bottom = top.zip(top.and_then(|top| Some(top.checked_sub(input.number().ok()?)?)));
+            let (top, bottom) = bottom.ok_or_else(|| corrupt("a run of its line is below 0"))?;
+            runs.push(bottom..=top);
+            from = bottom;
+        }
+        let announced = match input.byte()? {
+            0 => None,
+            1 => Some(input.id()?),
+            _ => return Err(corrupt("its announcement is of no known kind")),
+        };
+        input.end()?;
+        Ok(LineRecord { upto, runs, announced })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_come_back_and_tell_what_is_on_the_line() {
+        for kept in [vec![], vec![1], vec![9], vec![1, 2, 3, 5, 8, 9], (1..=9).collect::<Vec<_>>()] {
+            let mut record = LineRecord::keep(9, kept.clone());
+            for seq in 0..20 {
+                assert_eq!(record.has(seq), seq > 9 || kept.contains(&seq), "{seq} of {kept:?}");
+            }
+            assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
+            record.announced = Some(CommitId::from_bytes([7; 16]));
+            assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
+        }
+        assert!(LineRecord::default().has(1));
+    }
+
+    #[test]
+    fn damage_never_panics_and_never_passes() {
+        let bytes = LineRecord::keep(300, vec![1, 2, 200, 300]).encode();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x81;
+            assert!(LineRecord::decode(&bad).is_err() && LineRecord::decode(&bytes[..at]).is_err());
+            // With a right check around wrong numbers: an error or a record, and no panic.
+            let mut bad = bytes[..bytes.len() - 4].to_vec();
+            if let Some(byte) = bad.get_mut(at) {
+                *byte ^= 0x81;
+                super::super::wire::seal(&mut bad);
+                let _ = LineRecord::decode(&bad);
+            }
+        }
+    }
+}

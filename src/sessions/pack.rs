@@ -1,0 +1,117 @@
+//! From a state to the bytes of its commit: a delta where that is less, a keyframe where the history got too long for it.
+
+use bytes::Bytes;
+
+use super::{
+    delta,
+    head::{Base, Head, Link, Step},
+    manifest::{BodyRef, Manifest},
+    object,
+};
+use crate::Result;
+
+/// A chain may have so many bytes beside what twice its keyframe has.
+const SLACK: u64 = 16 << 10;
+/// When the state has grown so many times since a keyframe was measured, it is measured again.
+const GROWN: u64 = 4;
+
+/// A commit that is ready to be created.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) manifest: Manifest,
+    /// The commit object.
+    pub(super) object: Bytes,
+    /// The body that must be stored first, where it is too large for the commit object.
+    pub(super) body: Option<Bytes>,
+    /// What the next commit can start from.
+    pub(super) base: Base,
+}
+
+/// Limits of what is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    /// Deflate's.
+    pub(super) level: u8,
+    /// New bytes beyond this become an object of their own.
+    pub(super) inline: usize,
+}
+
+/// Packs `state` behind `head`. `draft` is the manifest but for `number`, `base`, `body` and `lines`.
+pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -> Result<Packed> {
+    let (mut keyframe, mut measured) = (None, None);
+    if let Some(base) = &head.base
+        && let Some(step) = base.step(&state)
+    {
+        let delta = delta::format_encode(&step.copies, &state, form.level);
+        let size = state.len() as u64;
+        let too_much = |whole: u64| {
+            let chain = base.stored(step.passed) + delta.len() as u64;
+            delta.len() as u64 * 2 > whole || chain > 2 * whole + SLACK
+        };
+        if too_much(base.estimate(size)) || size > base.measured.0.saturating_mul(GROWN) {
+            // The estimate may be far off; only the keyframe itself tells.
+            let whole = Keyframe::of(draft.clone(), &state, form)?;
+            measured = Some((size, whole.stored));
+            keyframe = too_much(whole.stored).then_some(whole);
+        }
+        if keyframe.is_none() {
+            draft.lines = base.lines.clone();
+            return Ok(pack_delta(draft, base, step, delta, measured, state, form));
+        }
+    }
+    let Keyframe { manifest, object, body, stored } = match keyframe {
+        Some(keyframe) => keyframe,
+        None => Keyframe::of(draft, &state, form)?,
+    };
+    let copies = delta::Copies::none(0, state.len());
+    let link = Link { seq: manifest.seq, id: manifest.id, stored, copies };
+    let measured = (state.len() as u64, stored);
+    let base = Base { state, chain: [link].into(), measured, lines: Vec::new() };
+    Ok(Packed { manifest, object, body, base })
+}
+
+fn pack_delta(
+    mut manifest: Manifest,
+    old: &Base,
+    step: Step,
+    delta: Vec<u8>,
+    measured: Option<(u64, u64)>,
+    state: Bytes,
+    form: Form,
+) -> Packed {
+    (manifest.number, manifest.base) = (step.number, Some(step.base));
+    let (object, body) = if delta.len() > form.inline {
+        manifest.body = Some(BodyRef { id: manifest.id, stored: delta.len() as u64 });
+        (object::other(&manifest, &[]), Some(Bytes::from(delta)))
+    } else {
+        (object::other(&manifest, &delta), None)
+    };
+    let stored = (object.len() + body.as_ref().map_or(0, Bytes::len)) as u64;
+    let mut chain = old.chain.clone();
+    chain.drain(..step.passed);
+    chain.push_front(Link { seq: manifest.seq, id: manifest.id, stored, copies: step.copies });
+    let measured = measured.unwrap_or(old.measured);
+    let base = Base { state, chain, measured, lines: old.lines.clone() };
+    Packed { manifest, object: object.into(), body, base }
+}
+
+struct Keyframe {
+    manifest: Manifest,
+    object: Bytes,
+    body: Option<Bytes>,
+    stored: u64,
+}
+
+impl Keyframe {
+    fn of(mut manifest: Manifest, state: &[u8], form: Form) -> Result<Self> {
+        (manifest.number, manifest.base) = (0, None);
+        let file = Bytes::from(object::keyframe(&manifest, state, form.level)?);
+        if file.len() <= form.inline {
+            return Ok(Keyframe { manifest, stored: file.len() as u64, object: file, body: None });
+        }
+        manifest.body = Some(BodyRef { id: manifest.id, stored: file.len() as u64 });
+        let object = Bytes::from(object::other(&manifest, &[]));
+        let stored = (object.len() + file.len()) as u64;
+        Ok(Keyframe { manifest, object, body: Some(file), stored })
+    }
+}

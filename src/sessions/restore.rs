@@ -1,0 +1,169 @@
+//! From the objects of a commit's chain to its state: fetched side by side, checked link by link.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    delta,
+    head::{Base, Link},
+    manifest::Manifest,
+    names::Place,
+    object::{self, Content, Object},
+    store::{PARALLEL, Slot, Store},
+    wire::corrupt,
+};
+use crate::{Body, Digest, Error, ErrorKind, GetOptions, Key, Limits, Result, codec, threads};
+
+/// Work on fewer bytes than this is not worth a thread of its own.
+const SMALL: usize = 64 << 10;
+
+/// A state that passed every check, and what a writer needs to go on from it.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) manifest: Manifest,
+    /// Bytes of the commit's own objects.
+    pub(super) stored: u64,
+    pub(super) base: Base,
+}
+
+/// One object as it was fetched, and its body where that is an object of its own.
+#[derive(Debug)]
+struct Fetched {
+    seq: u64,
+    key: Key,
+    bytes: Bytes,
+    body: Option<(Key, Bytes)>,
+}
+
+impl Store {
+    /// The commit `seq` in `place`, whose object was fetched already.
+    pub(super) async fn restore(&self, place: &Place, seq: u64, bytes: Bytes) -> Result<Restored> {
+        let key = place.commit(seq)?;
+        let total = bytes.len() as u64;
+        let manifest = object::at(object::manifest(&bytes, total, seq), &key)?;
+        let manifest = manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))?;
+        let chain = manifest.chain();
+        if chain.last() != Some(&(seq - manifest.number)) {
+            return Err(corrupt("no delta is so far from its keyframe").with_key(&key));
+        }
+        let first = self.with_body(place.clone(), seq, key.clone(), Some(bytes));
+        let others = chain[1..].iter().map(|&seq| {
+            let place = manifest.place_of(seq, place);
+            async move { self.with_body(place.clone(), seq, place.commit(seq)?, None).await }
+        });
+        let fetches = stream::iter(others).buffered(PARALLEL).try_collect::<Vec<_>>();
+        let (first, others) = tokio::try_join!(first, fetches).map_err(|error| missing(error, &key))?;
+        let size = total as usize + others.iter().map(|one| one.bytes.len()).sum::<usize>();
+        let (limits, home) = (self.limits, place.clone());
+        let work = move || assemble(std::iter::once(first).chain(others), &limits, &home);
+        if size.max(manifest.size as usize) < SMALL { work() } else { threads::run(work).await }
+    }
+
+    async fn with_body(&self, place: Place, seq: u64, key: Key, bytes: Option<Bytes>) -> Result<Fetched> {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => match self.slot(&place, seq).await? {
+                Slot::Commit(bytes) => bytes,
+                Slot::Origin(_) => return Err(corrupt("a fork's origin is no base").with_key(&key)),
+            },
+        };
+        let total = bytes.len() as u64;
+        let Some(manifest) = object::at(object::manifest(&bytes, total, seq), &key)? else {
+            return Err(corrupt("it ends early").with_key(&key));
+        };
+        let Some(body) = manifest.body else { return Ok(Fetched { seq, key, bytes, body: None }) };
+        let at = place.body(seq, body.id)?;
+        let body = if manifest.number > 0 {
+            self.read(&at).await?.0
+        } else {
+            // The streaming codec decodes in parallel.
+            let state = self.open_body(&at, &manifest).await?;
+            object::at(state.collect(u64::MAX).await, &at)?
+        };
+        Ok(Fetched { seq, key, bytes, body: Some((at, body)) })
+    }
+}
+
+impl Store {
+    /// The state of a keyframe whose body is an object of its own, as a stream.
+    pub(super) async fn open_body(&self, key: &Key, manifest: &Manifest) -> Result<Body> {
+        object::at(self.limits.check(manifest.body.map_or(0, |body| body.stored), manifest.size), key)?;
+        let object = self.adapter.get(key, GetOptions::new()).await?;
+        if manifest.body.is_some_and(|body| body.stored != object.meta.size) {
+            return Err(corrupt("its length is wrong").with_key(key));
+        }
+        // A damaged head may turn it into another kind of file; then its digest is wrong.
+        object::at(codec::decode(&*self.adapter, key, object, self.limits, false).await, key)
+    }
+}
+
+/// An object of the chain is gone: either the whole commit was pruned meanwhile, or somebody deleted what it needs.
+fn missing(error: Error, commit: &Key) -> Error {
+    match (error.kind(), error.key()) {
+        (ErrorKind::NotFound, Some(key)) if key != commit => {
+            let key = key.clone();
+            let message = "an object that a commit needs is missing; if the commit was not pruned meanwhile, load with fallback";
+            Error::new(ErrorKind::Corrupt, message).with_key(&key).with_source(error)
+        }
+        _ => error,
+    }
+}
+
+/// Checks and puts together. Newest first.
+fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Place) -> Result<Restored> {
+    let mut chain = Vec::new();
+    for Fetched { seq, key, bytes, body } in fetched {
+        let mut object = object::at(object::decode(bytes, seq, limits), &key)?;
+        let mut at = key;
+        if let (Content::Elsewhere, Some((key, body))) = (&object.content, body) {
+            object.content = match object.manifest.number {
+                0 => Content::State(body),
+                _ => Content::Delta(object::at(delta::decode(body, limits), &key)?),
+            };
+            object.stored += object.manifest.body.map_or(0, |body| body.stored);
+            at = key;
+        }
+        chain.push((object, at));
+    }
+    for pair in chain.windows(2) {
+        let [(object, _), (base, key)] = pair else { continue };
+        if object.manifest.base != Some(base.manifest.id) {
+            let (want, have) = (object.manifest.base, base.manifest.id);
+            let message = format!("it is commit {have}, and {want:?} is needed here");
+            return Err(corrupt(message).with_key(key));
+        }
+    }
+    let (mut deltas, mut links) = (Vec::new(), std::collections::VecDeque::new());
+    let (mut keyframe, mut newest) = (None, None);
+    let (mut measured, mut lines) = ((0, 0), Vec::new());
+    for (object, key) in chain {
+        let Object { manifest, content, stored } = object;
+        let copies = match content {
+            Content::State(state) => {
+                measured = (manifest.size, stored);
+                keyframe = Some(state);
+                delta::Copies::none(0, manifest.size as usize)
+            }
+            Content::Delta(delta) => {
+                let copies = delta.copies().clone();
+                deltas.push(delta);
+                copies
+            }
+            Content::Elsewhere => return Err(corrupt("its body was not read").with_key(&key)),
+        };
+        links.push_back(Link { seq: manifest.seq, id: manifest.id, stored, copies });
+        newest.get_or_insert((manifest, stored, key));
+    }
+    let Some((keyframe, (manifest, stored, key))) = keyframe.zip(newest) else {
+        return Err(corrupt("its chain has no keyframe"));
+    };
+    deltas.reverse();
+    let state = object::at(delta::materialize(keyframe, &deltas, limits), &key)?;
+    if state.len() as u64 != manifest.size || Digest::of(&state) != manifest.digest {
+        return Err(corrupt("the state's digest is wrong").with_key(&key));
+    }
+    if manifest.number > 0 {
+        lines.extend(manifest.lines.iter().filter(|line| line.place != *home).cloned());
+    }
+    Ok(Restored { manifest, stored, base: Base { state, chain: links, measured, lines } })
+}

@@ -1,0 +1,291 @@
+//! A session and all sessions of a storage: the handles that callers hold.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    Clock, Commit, CommitOptions, Restored, SystemClock,
+    clock::Moment,
+    commit, names,
+    names::Place,
+    store::Store,
+    writer::{Draft, Payload, Writer, forked, head_of},
+};
+use crate::{Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
+
+/// The shortest fence window: clocks of stores count in seconds.
+const MIN_WINDOW: Duration = Duration::from_secs(60);
+
+/// All sessions in a storage.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    store: Arc<Store>,
+}
+
+impl Sessions {
+    /// Sessions in this storage.
+    ///
+    /// # Errors
+    /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart.
+    pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
+        if !adapter.capabilities().create {
+            let message = format!(
+                "sessions need a storage that creates an object only where there is none, {adapter} cannot; use another \
+                 storage, or plain save and load"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let level = match adapter.capabilities().codec {
+            Codec::Gzip { level } => level,
+            _ => 6,
+        };
+        let store = Store {
+            adapter,
+            clock: Arc::new(SystemClock::default()),
+            writer: None,
+            fence_window: Duration::from_secs(3600),
+            limits: Limits::default(),
+            level,
+            inline: 8 << 20,
+            buffered: 64 << 20,
+        };
+        Ok(Sessions { store: Arc::new(store) })
+    }
+
+    fn with(self, change: impl FnOnce(&mut Store)) -> Self {
+        let mut store = Store::clone(&self.store);
+        change(&mut store);
+        Sessions { store: Arc::new(store) }
+    }
+
+    /// The name that commits of these handles bear, and that a rival's conflict shows: a host and process, say. Default: none.
+    pub fn writer(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.with(|store| store.writer = Some(name))
+    }
+
+    /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
+    /// **The same for all users of a storage**, at least a minute. Default: an hour.
+    ///
+    /// # Errors
+    /// `InvalidInput` below a minute.
+    pub fn fence_window(self, window: Duration) -> Result<Self> {
+        if window < MIN_WINDOW {
+            let message = format!("a fence window of {} s is too short; use 60 s or more", window.as_secs());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(self.with(|store| store.fence_window = window))
+    }
+
+    /// The guard against states that are larger than expected.
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(|store| store.limits = limits)
+    }
+
+    /// Deflate's level, 1 to 9. Default: that of the storage's codec, else 6.
+    ///
+    /// # Errors
+    /// `InvalidInput` for another level.
+    pub fn level(self, level: u8) -> Result<Self> {
+        Codec::default().with_level(level)?;
+        Ok(self.with(|store| store.level = level))
+    }
+
+    /// New bytes of a save beyond `inline` become an object of their own in front of the commit (default: 8 MiB); a stream beyond `buffered` is
+    /// not held in memory and not compared with the commit before (default: 64 MiB).
+    pub fn sizes(self, inline: usize, buffered: usize) -> Self {
+        self.with(|store| (store.inline, store.buffered) = (inline, buffered))
+    }
+
+    /// Another source of time and chance, for tests.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.with(|store| store.clock = clock)
+    }
+
+    /// A handle of one session, which need not exist. Any text is an id. No request is made.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty id.
+    pub fn session(&self, agent: impl AsRef<str>, session: impl AsRef<str>) -> Result<Session> {
+        let (agent, session) = (agent.as_ref(), session.as_ref());
+        let place = Place::new(agent, session)?;
+        let (agent, session) = (agent.to_owned(), session.to_owned());
+        let inner = Inner { store: self.store.clone(), place, agent, session, writer: Mutex::default() };
+        Ok(Session { inner: Arc::new(inner) })
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// A handle of one session: reads its history, and continues it.
+///
+/// Clones share what the handle knows of the newest commit, so they write one line together; two handles are rivals.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<Store>,
+    place: Place,
+    agent: String,
+    session: String,
+    writer: Mutex<Writer>,
+}
+
+impl Session {
+    /// Whose session it is.
+    pub fn agent(&self) -> &str {
+        &self.inner.agent
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.inner.session
+    }
+
+    /// Saves a state, durably: the commit behind the one that this handle saw last. A handle that has not loaded or saved yet continues
+    /// the newest.
+    ///
+    /// # Errors
+    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again.
+    /// After `Timeout` or `Unavailable` it is not known whether the commit exists; the next save finds out, and never makes it twice.
+    pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
+        self.save_with(state, CommitOptions::new()).await
+    }
+
+    /// [`save`](Session::save) with notes and conditions.
+    pub async fn save_with(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<Commit> {
+        self.write(Payload::State(state.into()), Vec::new(), options).await
+    }
+
+    /// Saves a value as JSON.
+    pub async fn save_json<T: Serialize + Sync>(&self, value: &T, options: CommitOptions) -> Result<Commit> {
+        let bad = |error| {
+            Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
+        };
+        self.save_with(serde_json::to_vec(value).map_err(bad)?, options).await
+    }
+
+    /// Saves several values as one commit: they become visible together or not at all.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that is given twice; else as [`save`](Session::save).
+    pub async fn save_values(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
+        let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
+        let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());
+        for (name, value) in values {
+            if table.iter().any(|(other, _)| other == name) {
+                let message = format!("the value {name:?} is given twice; give each value a name of its own");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+            table.push(((*name).to_owned(), value.len() as u64));
+            state.extend_from_slice(value);
+        }
+        self.write(Payload::State(state.into()), table, options).await
+    }
+
+    async fn write(
+        &self,
+        content: Payload,
+        values: Vec<(String, u64)>,
+        options: CommitOptions,
+    ) -> Result<Commit> {
+        let mut writer = self.writer().await;
+        self.write_as(&mut writer, content, values, options).await
+    }
+
+    pub(super) async fn write_as(
+        &self,
+        writer: &mut Writer,
+        content: Payload,
+        values: Vec<(String, u64)>,
+        options: CommitOptions,
+    ) -> Result<Commit> {
+        if writer.head.is_none() {
+            self.look(writer).await?;
+        }
+        let draft = Draft { content, values, ids: self.ids(), options };
+        writer.commit(self.store(), self.place(), draft).await
+    }
+
+    /// The newest commit becomes the head; `None` if there is none.
+    pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
+        let looked = Moment::now(&*self.store().clock);
+        let Some(newest) = self.store().find_latest(self.place()).await? else {
+            writer.adopt(super::head::Head::none(looked));
+            return Ok(None);
+        };
+        let (place, seq) = (newest.found.place.clone(), newest.found.seq);
+        let restored = self.restore(newest.found).await?;
+        let base = match newest.origin {
+            true => forked(restored.base.clone(), seq, place.clone()),
+            false => restored.base.clone(),
+        };
+        writer.adopt(head_of(&restored.manifest, Some(looked), Some(base)));
+        Ok(Some(self.shown(restored, &place, Vec::new())))
+    }
+
+    /// Makes this handle the owner of the session, at once: it commits the newest state again, in an epoch of its own. A handle of an
+    /// earlier epoch can then no longer write, not even after a rebase.
+    ///
+    /// # Errors
+    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster.
+    pub async fn take_over(&self) -> Result<Restored> {
+        let mut writer = self.writer().await;
+        let mut attempts = 0;
+        loop {
+            (writer.head, writer.epoch) = (None, None);
+            let seen = self.look(&mut writer).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
+            writer.epoch = Some(seen.commit.epoch + 1);
+            let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
+            let content = Payload::State(seen.state.clone());
+            match self.write_as(&mut writer, content, seen.commit.values.clone(), options).await {
+                Ok(commit) => return Ok(Restored { commit, ..seen }),
+                Err(error) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The commit that was there first, after a save that was a conflict.
+    pub async fn rival(&self) -> Option<Commit> {
+        self.writer().await.rival.clone()
+    }
+
+    /// The number of the commit that this handle saw last: 0 if there was none, `None` before its first look.
+    pub async fn seen(&self) -> Option<u64> {
+        self.writer().await.head.as_ref().map(|head| head.seq)
+    }
+
+    /// The ids, where the keys do not give them back.
+    fn ids(&self) -> Option<(String, String)> {
+        let Inner { agent, session, place, .. } = &*self.inner;
+        let back = |segment: &str, id: &str| names::unsegment(segment).is_some_and(|back| back == id);
+        let kept = back(&place.agent, agent) && back(&place.session, session);
+        (!kept).then(|| (agent.clone(), session.clone()))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
+    pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.inner.writer.lock().await
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({})", self.place())
+    }
+}

@@ -1,0 +1,153 @@
+//! The adapter as sessions use it: reads with errors that name the object, creates, and what is configured.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+
+use super::{
+    Clock, CommitId,
+    line::LineRecord,
+    manifest::Manifest,
+    names::Place,
+    object,
+    refs::{self, Origin},
+};
+use crate::{
+    Body, ByteRange, DeleteOptions, Error, ErrorKind, GetOptions, Key, Limits, ListOptions, ObjectMeta,
+    PutOptions, Result, SnapshotAdapter, Version,
+};
+
+/// Requests that one operation has under way at the same time.
+pub(super) const PARALLEL: usize = 16;
+/// How much of an object's end is read for its manifest.
+const TAIL: u64 = 16 << 10;
+
+/// What all sessions of one [`Sessions`](super::Sessions) share.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    pub(super) adapter: Arc<dyn SnapshotAdapter>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) writer: Option<String>,
+    pub(super) fence_window: Duration,
+    pub(super) limits: Limits,
+    pub(super) level: u8,
+    /// New bytes beyond this become an object of their own.
+    pub(super) inline: usize,
+    /// Streams up to this are saved like any state; longer ones pass through.
+    pub(super) buffered: usize,
+}
+
+/// What lies under the key of a commit.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Commit(Bytes),
+    Origin(Origin),
+}
+
+/// A commit that a listing gave.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) seq: u64,
+    pub(super) meta: ObjectMeta,
+}
+
+impl Store {
+    pub(super) fn new_id(&self, not_before: Option<CommitId>) -> CommitId {
+        let now = self.clock.now();
+        let time = not_before.map_or(now, |id| id.time().max(now));
+        CommitId::new(time, self.clock.random())
+    }
+
+    pub(super) async fn read(&self, key: &Key) -> Result<(Bytes, ObjectMeta)> {
+        let object = self.adapter.get(key, GetOptions::new()).await?;
+        Ok((object.body.collect(u64::MAX).await?, object.meta))
+    }
+
+    /// The object under the key of a commit. `Origin` is possible for commit 1 only.
+    pub(super) async fn slot(&self, place: &Place, seq: u64) -> Result<Slot> {
+        let key = place.commit(seq)?;
+        let (bytes, _) = self.read(&key).await?;
+        if seq == 1 && refs::is_small(&bytes) {
+            return object::at(Origin::decode(&bytes), &key).map(Slot::Origin);
+        }
+        Ok(Slot::Commit(bytes))
+    }
+
+    /// The manifest of a listed commit, from the end of its object; `Err` of an origin for the slot that is one.
+    pub(super) async fn manifest(&self, place: &Place, seq: u64) -> Result<(Described, ObjectMeta)> {
+        let key = place.commit(seq)?;
+        let mut want = TAIL;
+        loop {
+            let options = GetOptions::new().range(ByteRange::Last(want));
+            let object = self.adapter.get(&key, options).await?;
+            let (meta, whole) = (object.meta, object.range.start == 0);
+            let tail = object.body.collect(u64::MAX).await?;
+            if seq == 1 && whole && refs::is_small(&tail) {
+                return Ok((Described::Origin(object::at(Origin::decode(&tail), &key)?), meta));
+            }
+            match object::at(object::manifest(&tail, meta.size, seq), &key)? {
+                Some(manifest) => return Ok((Described::Commit(Box::new(manifest)), meta)),
+                // `whole` cannot ask for more; the loop ends because `want` grows to the size.
+                None => want = meta.size,
+            }
+        }
+    }
+
+    /// The session's line; the record's version, if there is a record.
+    pub(super) async fn line(&self, place: &Place) -> Result<(LineRecord, Option<Version>)> {
+        let key = place.line()?;
+        match self.read(&key).await {
+            Ok((bytes, meta)) => Ok((object::at(LineRecord::decode(&bytes), &key)?, Some(meta.version))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok((LineRecord::default(), None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest commit, from one listing of one row.
+    pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
+        self.commits(place, ListOptions::new().limit(1)).try_next().await
+    }
+
+    /// All commits, newest first.
+    pub(super) fn commits(&self, place: &Place, options: ListOptions) -> BoxStream<'_, Result<Row>> {
+        let (place, options) = (place.clone(), options.prefix(place.prefix("c/")));
+        let objects = self.adapter.list(options).try_filter_map(|entry| async { Ok(entry.into_object()) });
+        objects.map(move |meta| meta.and_then(|meta| Ok(Row { seq: place.seq_of(&meta.key)?, meta }))).boxed()
+    }
+
+    pub(super) async fn create(&self, key: &Key, bytes: Bytes, media: &str) -> Result<ObjectMeta> {
+        self.put(key, bytes, PutOptions::new().create().content_type(media)).await
+    }
+
+    pub(super) async fn put(&self, key: &Key, bytes: Bytes, options: PutOptions) -> Result<ObjectMeta> {
+        self.adapter.put(key, Body::from(bytes), options).await
+    }
+
+    pub(super) async fn delete(&self, key: &Key) -> Result<()> {
+        self.adapter.delete(key, DeleteOptions::new()).await
+    }
+
+    /// Removes exactly this version, where the adapter can; else nothing.
+    pub(super) async fn delete_version(&self, key: &Key, version: &Version) -> Result<()> {
+        if !self.adapter.capabilities().conditional_delete {
+            return Ok(());
+        }
+        match self.adapter.delete(key, DeleteOptions::new().if_version(version.clone())).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// What the end of an object under the key of a commit says.
+#[derive(Debug)]
+pub(super) enum Described {
+    Commit(Box<Manifest>),
+    Origin(Origin),
+}
+
+/// The error for a commit that the line has left behind.
+pub(super) fn not_on_line(seq: u64) -> Error {
+    Error::new(ErrorKind::NotFound, format!("commit {seq} is no longer there, prune removed it; see `log`"))
+}

@@ -1,0 +1,185 @@
+//! Sessions in memory: what is saved comes back, rivals conflict, history and small states cost what they should.
+#![allow(clippy::unwrap_used)]
+
+mod sessions_support;
+
+use std::io::Read;
+
+use futures_util::{StreamExt, TryStreamExt};
+use persist::{ErrorKind, SnapshotAdapterExt, sessions::*};
+use sessions_support::*;
+
+#[tokio::test]
+async fn every_commit_comes_back_by_every_name_it_has() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(1));
+    let sessions = sessions(&adapter, &clock);
+    let session = sessions.session("outer:1|inner:2", "user@example.com/ü").unwrap();
+    let states = growing(1, 150);
+    let mut commits = Vec::new();
+    for (n, state) in states.iter().enumerate() {
+        clock.pass(1000);
+        let options = CommitOptions::new().label(format!("l{n}")).step(n as u64).pair("k", "v").expect(n as u64);
+        let commit = session.save_with(state.clone(), options).await.unwrap();
+        assert_eq!((commit.seq, commit.size), (n as u64 + 1, state.len() as u64));
+        assert_eq!(commit.parent, commits.last().map(|last: &Commit| last.id));
+        commits.push(commit);
+    }
+    let reader = sessions.session("outer:1|inner:2", "user@example.com/ü").unwrap();
+    for (commit, state) in commits.iter().zip(&states) {
+        for at in [At::Seq(commit.seq), At::Id(commit.id), At::Time(commit.time())] {
+            let restored = reader.load(at.clone()).await.unwrap();
+            assert!(restored.state == *state && restored.commit == *commit, "{at}");
+        }
+    }
+    assert_eq!(reader.load(At::Latest).await.unwrap().state, states[149]);
+    let log: Vec<Commit> = reader.log().try_collect().await.unwrap();
+    commits.reverse();
+    assert_eq!(log, commits);
+    assert_eq!(log[0].agent, "outer:1|inner:2");
+    assert!(log.iter().any(|commit| !commit.keyframe), "deltas are used");
+    for at in [At::Seq(0), At::Seq(151), At::Time(std::time::UNIX_EPOCH), At::Tag("x".into())] {
+        let kind = reader.load(at.clone()).await.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::NotFound | ErrorKind::InvalidInput), "{at}: {kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_save_is_one_request_and_the_latest_one_listing_and_a_short_chain() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(2));
+    let sessions = sessions(&adapter, &clock);
+    let session = sessions.session("a", "s").unwrap();
+    assert!(session.rebase().await.unwrap().is_none());
+    for (step, state) in growing(2, 400).into_iter().enumerate() {
+        let before = adapter.counts();
+        session.save(state).await.unwrap();
+        let cost = adapter.counts() - before;
+        assert_eq!((cost.put, cost.get, cost.list, cost.delete), (1, 0, 0, 0));
+        if step % 20 > 0 && step < 380 {
+            continue;
+        }
+        let before = adapter.counts();
+        sessions.session("a", "s").unwrap().load(At::Latest).await.unwrap();
+        let cost = adapter.counts() - before;
+        assert!(cost.put == 0 && cost.list == 1 && cost.get <= 63, "{cost:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stale_writer_conflicts_and_hears_who_was_faster_and_goes_on_after_a_rebase() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(3));
+    let one = sessions(&adapter, &clock).writer("host-1/17").session("a", "s").unwrap();
+    let two = sessions(&adapter, &clock).writer("host-2/99").session("a", "s").unwrap();
+    one.save("one").await.unwrap();
+    assert_eq!(two.load(At::Latest).await.unwrap().state, "one");
+    two.save_with("two", CommitOptions::new().label("quick")).await.unwrap();
+    let error = one.save("late").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let text = error.to_string();
+    assert!(text.contains("commit 2") && text.contains("host-2/99") && text.contains("\"quick\""), "{text}");
+    assert!(text.contains("rebase or fork"), "{text}");
+    assert_eq!(one.rival().await.unwrap().writer.as_deref(), Some("host-2/99"));
+    // Without a rebase it stays a conflict, without a request.
+    let before = adapter.counts();
+    assert_eq!(one.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!((adapter.counts() - before).put, 0);
+    assert_eq!(one.rebase().await.unwrap().unwrap().state, "two");
+    assert_eq!(one.save("three").await.unwrap().seq, 3);
+    let expected = CommitOptions::new().expect(2);
+    assert_eq!(one.save_with("four", expected).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn an_owner_that_was_taken_over_cannot_write_even_after_a_rebase() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(4));
+    let sessions = sessions(&adapter, &clock);
+    let (old, new) = (sessions.session("a", "s").unwrap(), sessions.session("a", "s").unwrap());
+    old.save_with("one", CommitOptions::new().step(7)).await.unwrap();
+    let taken = new.take_over().await.unwrap();
+    assert_eq!((taken.state.as_ref(), taken.commit.epoch, taken.commit.step), (&b"one"[..], 1, Some(7)));
+    assert_eq!(old.save("two").await.unwrap_err().kind(), ErrorKind::Conflict);
+    old.rebase().await.unwrap();
+    let error = old.save("two").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("taken over"), "{error}");
+    assert_eq!(new.save("two").await.unwrap().epoch, 1);
+    assert_eq!(old.take_over().await.unwrap().commit.epoch, 2);
+    assert_eq!(new.save("three").await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_keyframe_object_gunzips_to_the_state() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(5));
+    let session = sessions(&adapter, &clock).session("a", "s").unwrap();
+    let state = growing(5, 40).pop().unwrap();
+    session.save(state.clone()).await.unwrap();
+    let key = adapter.keys().await.into_iter().next().unwrap();
+    let bytes = adapter.raw(&key).await;
+    let mut gunzipped = Vec::new();
+    flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut gunzipped).unwrap();
+    assert!(gunzipped == state);
+    // And it is a snapshot like any other.
+    assert_eq!(adapter.load(&key).await.unwrap(), state);
+    // A small state costs what a plain save costs, and 1 % of the state.
+    let plain = adapter.save(state.clone(), "plain").await.unwrap().meta.size;
+    assert!((bytes.len() as u64) < plain + state.len() as u64 / 100, "{} and {plain}", bytes.len());
+}
+
+#[tokio::test]
+async fn values_come_together() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(6));
+    let sessions = sessions(&adapter, &clock);
+    let session = sessions.session("a", "s").unwrap();
+    let values = [("state", "{}".into()), ("writes", "".into()), ("image", vec![7; 3000].into())];
+    let commit = session.save_values(&values, CommitOptions::new()).await.unwrap();
+    assert_eq!(commit.size, 3002);
+    let restored = sessions.session("a", "s").unwrap().load(At::Latest).await.unwrap();
+    for (name, value) in &values {
+        assert_eq!(restored.value(name).as_ref(), Some(value));
+    }
+    assert_eq!(restored.value("other"), None);
+    assert_eq!(restored.values().count(), 3);
+    let twice = [("a", "".into()), ("a", "".into())];
+    let error = session.save_values(&twice, CommitOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    session.save_json(&[1, 2], CommitOptions::new()).await.unwrap();
+    assert_eq!(session.load(At::Latest).await.unwrap().json::<Vec<u8>>().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_damaged_commit_is_named_and_fallback_finds_the_newest_good_one() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(7));
+    let sessions = sessions(&adapter, &clock);
+    let session = sessions.session("a", "s").unwrap();
+    let states = growing(7, 6);
+    for state in &states {
+        session.save(state.clone()).await.unwrap();
+    }
+    let newest = adapter.keys().await.into_iter().next().unwrap();
+    adapter.flip(&newest, 20).await;
+    let fresh = sessions.session("a", "s").unwrap();
+    let error = fresh.load(At::Latest).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&newest)));
+    let good = fresh.load_good(At::Latest).await.unwrap();
+    assert_eq!((good.commit.seq, &good.state[..]), (5, &states[4][..]));
+    assert_eq!(good.skipped.iter().map(|skipped| skipped.seq).collect::<Vec<_>>(), [6]);
+    assert!(good.skipped[0].reason.contains("damaged"), "{:?}", good.skipped);
+    // The history goes on behind the damage.
+    let next = fresh.save("repaired").await.unwrap();
+    assert_eq!((next.seq, next.parent, next.keyframe), (7, None, true));
+    let damaged = async || {
+        let log = fresh.log().collect::<Vec<_>>().await;
+        assert_eq!(log.len(), 7);
+        log.iter().filter(|row| row.is_err()).count()
+    };
+    // The log reads what commits say about themselves, and not the states.
+    assert_eq!(damaged().await, 0);
+    adapter.flip(&newest, adapter.raw(&newest).await.len() - 20).await;
+    assert_eq!(damaged().await, 1);
+}
+
+#[tokio::test]
+async fn storage_without_conditions_is_refused_with_the_reason() {
+    let error = Sessions::new(std::sync::Arc::new(Unconditional(Counting::memory()))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("only where there is none"), "{error}");
+}

@@ -1,0 +1,229 @@
+//! What the tests of sessions share: a clock that they move, an adapter that counts, and seeded states.
+#![allow(dead_code)]
+
+use std::{
+    ops::Sub,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use futures_util::{TryStreamExt, stream::BoxStream};
+use persist::{
+    adapters::memory::MemoryAdapter,
+    sessions::{Clock, Sessions},
+    *,
+};
+
+/// A small generator of numbers (splitmix64).
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// Time and chance that a test decides.
+#[derive(Debug)]
+pub struct TestClock {
+    ms: AtomicU64,
+    random: Mutex<Random>,
+}
+
+impl TestClock {
+    pub fn new(seed: u64) -> Arc<Self> {
+        let ms = 1_700_000_000_000.into();
+        Arc::new(TestClock { ms, random: Mutex::new(Random(seed)) })
+    }
+
+    pub fn pass(&self, ms: u64) {
+        self.ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub fn ms(&self) -> u64 {
+        self.ms.load(Ordering::SeqCst)
+    }
+
+    pub fn time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.ms())
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        self.time()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.ms())
+    }
+
+    fn random(&self) -> u128 {
+        let mut random = self.random.lock().unwrap();
+        u128::from(random.next()) << 64 | u128::from(random.next())
+    }
+}
+
+/// Requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub put: u64,
+    pub get: u64,
+    pub list: u64,
+    pub delete: u64,
+}
+
+impl Sub for Counts {
+    type Output = Counts;
+    fn sub(self, before: Counts) -> Counts {
+        Counts {
+            put: self.put - before.put,
+            get: self.get - before.get,
+            list: self.list - before.list,
+            delete: self.delete - before.delete,
+        }
+    }
+}
+
+/// Counts what goes through.
+#[derive(Debug, Clone)]
+pub struct Counting {
+    inner: MemoryAdapter,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl Counting {
+    pub fn memory() -> Self {
+        Counting { inner: MemoryAdapter::new(), counts: Arc::default() }
+    }
+
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap());
+    }
+
+    pub async fn keys(&self) -> Vec<Key> {
+        let rows = self.inner.list(ListOptions::new()).try_collect::<Vec<_>>().await.unwrap();
+        rows.into_iter().filter_map(ListEntry::into_object).map(|meta| meta.key).collect()
+    }
+
+    pub async fn raw(&self, key: &Key) -> Vec<u8> {
+        let object = self.inner.get(key, GetOptions::new()).await.unwrap();
+        object.body.collect(u64::MAX).await.unwrap().to_vec()
+    }
+
+    pub async fn set(&self, key: &Key, bytes: Vec<u8>) {
+        self.inner.put(key, Body::from(bytes), PutOptions::new()).await.unwrap();
+    }
+
+    pub async fn flip(&self, key: &Key, at: usize) {
+        let mut bytes = self.raw(key).await;
+        bytes[at] ^= 0x10;
+        self.set(key, bytes).await;
+    }
+}
+
+impl std::fmt::Display for Counting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl SnapshotAdapter for Counting {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        self.count(|counts| counts.put += 1);
+        self.inner.put(key, body, options).await
+    }
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        self.count(|counts| counts.get += 1);
+        self.inner.get(key, options).await
+    }
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        self.count(|counts| counts.get += 1);
+        self.inner.head(key).await
+    }
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.count(|counts| counts.delete += 1);
+        self.inner.delete(key, options).await
+    }
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        self.count(|counts| counts.list += 1);
+        self.inner.list(options)
+    }
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.inner.set_tier(key, tier).await
+    }
+}
+
+/// An adapter that has no conditions.
+#[derive(Debug)]
+pub struct Unconditional(pub Counting);
+
+impl std::fmt::Display for Unconditional {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[async_trait]
+impl SnapshotAdapter for Unconditional {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().unconditional()
+    }
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        self.0.put(key, body, options).await
+    }
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        self.0.get(key, options).await
+    }
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        self.0.head(key).await
+    }
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.0.delete(key, options).await
+    }
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        self.0.list(options)
+    }
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.0.set_tier(key, tier).await
+    }
+}
+
+pub fn sessions(adapter: &Counting, clock: &Arc<TestClock>) -> Sessions {
+    Sessions::new(Arc::new(adapter.clone())).unwrap().clock(clock.clone())
+}
+
+/// States of a run that grows by a message a step, with a counter at the front that changes each time.
+pub fn growing(seed: u64, steps: usize) -> Vec<Vec<u8>> {
+    let (mut random, mut messages) = (Random(seed), String::new());
+    (0..steps)
+        .map(|step| {
+            let words: Vec<String> =
+                (0..random.below(30)).map(|_| format!("w{:03x}", random.below(600))).collect();
+            let text = words.join(" ");
+            messages.push_str(&format!(r#",{{"role":"assistant","content":"{text}","n":{}}}"#, random.below(99)));
+            format!(r#"{{"step":{step},"tokens":{},"messages":[0{messages}]}}"#, messages.len() / 4).into_bytes()
+        })
+        .collect()
+}
