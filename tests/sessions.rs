@@ -18,7 +18,8 @@ async fn every_commit_comes_back_by_every_name_it_has() {
     let mut commits = Vec::new();
     for (n, state) in states.iter().enumerate() {
         clock.pass(1000);
-        let options = CommitOptions::new().label(format!("l{n}")).step(n as u64).pair("k", "v").expect(n as u64);
+        let options =
+            CommitOptions::new().label(format!("l{n}")).step(n as u64).pair("k", "v").expect(n as u64);
         let commit = session.save_with(state.clone(), options).await.unwrap();
         assert_eq!((commit.seq, commit.size), (n as u64 + 1, state.len() as u64));
         assert_eq!(commit.parent, commits.last().map(|last: &Commit| last.id));

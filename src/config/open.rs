@@ -7,6 +7,8 @@ use std::{
 };
 
 use super::{Layers, StorageBackend, StorageConfig, bad, folders};
+use futures_util::FutureExt;
+
 use crate::{Codec, Error, ErrorKind, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers};
 
 impl StorageConfig {
@@ -57,7 +59,8 @@ impl StorageConfig {
                 "bucket {bucket:?} is named, but the backend is {name}; set it to s3 or gcs"
             )));
         }
-        let mut adapter = self.adapter().await?;
+        // Boxed: the futures of cloud clients nest so deep that a caller's compiler would give up on them.
+        let mut adapter = self.adapter().boxed().await?;
         for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
             let Some(path) =
                 path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty())
@@ -88,11 +91,13 @@ impl StorageConfig {
             }
             #[cfg(feature = "s3")]
             StorageBackend::S3 => Ok(Arc::new(
-                crate::adapters::s3::S3Adapter::open(self.bucket()?, &self.s3, &self.retry).await?,
+                crate::adapters::s3::S3Adapter::open(self.bucket()?, &self.s3, &self.retry).boxed().await?,
             )),
             #[cfg(feature = "gcs")]
             StorageBackend::Gcs => Ok(Arc::new(
-                crate::adapters::gcs::GcsAdapter::open(self.bucket()?, &self.gcs, &self.retry).await?,
+                crate::adapters::gcs::GcsAdapter::open(self.bucket()?, &self.gcs, &self.retry)
+                    .boxed()
+                    .await?,
             )),
             #[cfg(not(feature = "s3"))]
             StorageBackend::S3 => Err(missing_feature("the backend s3", "s3")),

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use super::{
     CommitId,
     names::Place,
-    refs::{Target, TagRef},
+    refs::{TagRef, Target},
     store::{Described, Row, Slot, Store, not_on_line},
 };
 use crate::{Error, ErrorKind, ListOptions, Result};
@@ -51,7 +51,10 @@ impl FromStr for At {
             return Ok(At::Time(time.into()));
         }
         match text {
-            "" => Err(Error::new(ErrorKind::InvalidInput, "no commit is named; give a number, an id, a tag or a time")),
+            "" => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "no commit is named; give a number, an id, a tag or a time",
+            )),
             "latest" => Ok(At::Latest),
             tag => Ok(At::Tag(tag.into())),
         }
@@ -179,8 +182,10 @@ impl Store {
         for _ in 0..MAX_FORKS {
             let (line, _) = self.line(&place).await?;
             let rows = self.commits(&place, ListOptions::new());
-            let rows: Vec<Row> =
-                rows.try_filter(|row| std::future::ready(row.seq <= upto && line.has(row.seq))).try_collect().await?;
+            let rows: Vec<Row> = rows
+                .try_filter(|row| std::future::ready(row.seq <= upto && line.has(row.seq)))
+                .try_collect()
+                .await?;
             let (mut from, mut to) = (0, rows.len());
             while from < to {
                 let middle = (from + to) / 2;

@@ -78,7 +78,8 @@ impl Commit {
     /// Who made it and when, for an error message.
     pub(super) fn told(&self) -> String {
         let writer = self.writer.as_deref().unwrap_or("a writer without a name");
-        let time = jiff::Timestamp::try_from(self.time()).map_or_else(|_| "?".into(), |time| time.to_string());
+        let time =
+            jiff::Timestamp::try_from(self.time()).map_or_else(|_| "?".into(), |time| time.to_string());
         let label = self.label.as_ref().map(|label| format!(", label {label:?}")).unwrap_or_default();
         format!("commit {} ({}) by {writer} at {time}{label}", self.seq, self.id)
     }

@@ -109,7 +109,8 @@ impl Session {
         let own = place == *self.place();
         let mut writer = self.writer().await;
         if writer.head.is_none() && (own || origin) {
-            let base = if own { restored.base.clone() } else { forked(restored.base.clone(), seq, place.clone()) };
+            let base =
+                if own { restored.base.clone() } else { forked(restored.base.clone(), seq, place.clone()) };
             writer.adopt(head_of(&restored.manifest, latest.then_some(looked), Some(base)));
         }
         Ok(self.shown(restored, &place, Vec::new()))

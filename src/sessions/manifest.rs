@@ -224,8 +224,22 @@ impl Manifest {
         };
         input.end()?;
         let (keyframe, notes) = (number == 0, Notes { label, step, pairs });
-        let manifest =
-            Manifest { seq, id, parent, number, base, digest, size, epoch, writer, notes, values, body, lines, ids };
+        let manifest = Manifest {
+            seq,
+            id,
+            parent,
+            number,
+            base,
+            digest,
+            size,
+            epoch,
+            writer,
+            notes,
+            values,
+            body,
+            lines,
+            ids,
+        };
         if manifest.base.is_none() != keyframe || manifest.state_is_outside() != outside.is_some() {
             return Err(corrupt("its manifest belongs to another kind of commit"));
         }

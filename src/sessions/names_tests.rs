@@ -19,7 +19,9 @@ fn the_newest_commit_sorts_first_across_folders() {
 #[test]
 fn keys_that_no_commit_has_are_refused() {
     let place = Place::new("a", "s").unwrap();
-    for key in ["sessions/a/s/c/999999999/998-2", "sessions/a/s/c/1-1", "sessions/a/t/c/999999999/998-1", "x-0"] {
+    for key in
+        ["sessions/a/s/c/999999999/998-2", "sessions/a/s/c/1-1", "sessions/a/t/c/999999999/998-1", "x-0"]
+    {
         assert_eq!(place.seq_of(&Key::new(key).unwrap()).unwrap_err().kind(), ErrorKind::Corrupt, "{key}");
     }
 }
@@ -28,7 +30,20 @@ fn keys_that_no_commit_has_are_refused() {
 fn any_id_has_one_place_of_its_own() {
     let long = "ü/".repeat(300);
     let longer = format!("{long}x");
-    let ids = ["a", "A", "outer:1|inner:2", "user@example.com", "..", "line", "🦀", "a/b", "a%2Fb", "\n", &long, &longer];
+    let ids = [
+        "a",
+        "A",
+        "outer:1|inner:2",
+        "user@example.com",
+        "..",
+        "line",
+        "🦀",
+        "a/b",
+        "a%2Fb",
+        "\n",
+        &long,
+        &longer,
+    ];
     let segments: Vec<String> = ids.iter().map(|id| segment(id, "agent").unwrap()).collect();
     for (at, segment) in segments.iter().enumerate() {
         assert!(segment.len() <= 160 && !segments[..at].contains(segment), "{segment}");

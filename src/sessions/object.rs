@@ -108,7 +108,9 @@ fn end(bytes: &[u8], head: &[u8], seq: u64) -> Result<Manifest> {
     let body = unseal(&sealed)?;
     match head.last() {
         Some(&VERSION) => {}
-        other => return Err(newer(format_args!("version {} of commits", other.copied().unwrap_or_default()))),
+        other => {
+            return Err(newer(format_args!("version {} of commits", other.copied().unwrap_or_default())));
+        }
     }
     of_key(Manifest::decode(&body[4..body.len() - 4], None)?, seq)
 }

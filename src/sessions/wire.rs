@@ -79,7 +79,10 @@ impl<'a> Input<'a> {
     /// A count of things that take at least one byte each.
     pub(super) fn count(&mut self) -> Result<usize> {
         let count = self.number()?;
-        usize::try_from(count).ok().filter(|&count| count <= self.0.len()).ok_or_else(|| corrupt("it ends early"))
+        usize::try_from(count)
+            .ok()
+            .filter(|&count| count <= self.0.len())
+            .ok_or_else(|| corrupt("it ends early"))
     }
 
     pub(super) fn text(&mut self) -> Result<String> {

@@ -52,7 +52,14 @@ pub(super) struct Draft {
 pub(super) enum Payload {
     State(Bytes),
     /// A long stream that was stored already, under the number that the commit must get.
-    Stored { seq: u64, id: CommitId, digest: Digest, size: u64, stored: u64, began: Moment },
+    Stored {
+        seq: u64,
+        id: CommitId,
+        digest: Digest,
+        size: u64,
+        stored: u64,
+        began: Moment,
+    },
 }
 
 /// The answer to a create.
@@ -117,7 +124,8 @@ impl Writer {
                     return Err(self.lost(message));
                 }
                 Outcome::Gone => {
-                    let message = format!("commit {seq} was there already and was pruned; rebase or fork to go on");
+                    let message =
+                        format!("commit {seq} was there already and was pruned; rebase or fork to go on");
                     return Err(self.lost(message));
                 }
             }
@@ -127,15 +135,22 @@ impl Writer {
     fn may_write(&self, head: &Head, draft: &Draft) -> Result<()> {
         if draft.options.expect.is_some_and(|expected| expected != head.seq) {
             let (expected, seq) = (draft.options.expect.unwrap_or(0), head.seq);
-            return Err(conflict(format!("commit {expected} was expected to be the newest, it is {seq}; load it, then save")));
+            return Err(conflict(format!(
+                "commit {expected} was expected to be the newest, it is {seq}; load it, then save"
+            )));
         }
         if let Some(epoch) = self.epoch.filter(|epoch| *epoch < head.epoch) {
             let now = head.epoch;
-            let message = format!("this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork");
+            let message = format!(
+                "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
+            );
             return Err(conflict(message));
         }
         if head.seq >= MAX_SEQ {
-            return Err(Error::new(ErrorKind::InvalidInput, "the session has the most commits it can have; fork it"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the session has the most commits it can have; fork it",
+            ));
         }
         Ok(())
     }
@@ -169,7 +184,8 @@ impl Writer {
             }
             Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(Outcome::Gone),
             Err(unreadable) => {
-                let message = format!("commit {seq} is already there and cannot be read; rebase or fork to go on");
+                let message =
+                    format!("commit {seq} is already there and cannot be read; rebase or fork to go on");
                 return Err(self.lost(message).with_source(unreadable));
             }
             Ok(slot) => slot,
@@ -177,12 +193,16 @@ impl Writer {
         let bytes = match found {
             Slot::Commit(bytes) => bytes,
             Slot::Origin(origin) => {
-                let message = format!("the session was created meanwhile, as a fork of {}; rebase to go on", origin.source);
+                let message = format!(
+                    "the session was created meanwhile, as a fork of {}; rebase to go on",
+                    origin.source
+                );
                 return Err(self.lost(message));
             }
         };
         let total = bytes.len() as u64;
-        let Some(manifest) = object::manifest(&bytes, total, seq).map_err(|error| error.with_key(&key))? else {
+        let Some(manifest) = object::manifest(&bytes, total, seq).map_err(|error| error.with_key(&key))?
+        else {
             return Err(self.lost(format!("commit {seq} is already there; rebase or fork to go on")));
         };
         if manifest.id == id {
@@ -197,7 +217,13 @@ impl Writer {
     }
 
     /// A writer that last looked long ago may have created a commit that others made and pruned since: then it is not on the line.
-    async fn confirm(&mut self, store: &Store, place: &Place, seq: u64, version: Option<Version>) -> Result<()> {
+    async fn confirm(
+        &mut self,
+        store: &Store,
+        place: &Place,
+        seq: u64,
+        version: Option<Version>,
+    ) -> Result<()> {
         let observed = self.head.as_ref().and_then(|head| head.observed);
         let age = observed.map_or(Duration::MAX, |observed| observed.elapsed(&*store.clock));
         if age <= store.fence_window / 2 {
@@ -211,7 +237,8 @@ impl Writer {
             // Nobody reads what is not on the line; if this fails, the next prune removes it.
             let _ = store.delete_version(&place.commit(seq)?, &version).await;
         }
-        let message = format!("commit {seq} was made by another writer and pruned since; rebase or fork to go on");
+        let message =
+            format!("commit {seq} was made by another writer and pruned since; rebase or fork to go on");
         Err(self.lost(message))
     }
 
@@ -270,7 +297,8 @@ async fn prepare(
             }
             (manifest.digest, manifest.size, manifest.body) = (digest, size, Some(BodyRef { id, stored }));
             let object = Bytes::from(object::other(&manifest, &[]));
-            let base = Base { state: Bytes::new(), chain: Default::default(), measured: (0, 0), lines: Vec::new() };
+            let base =
+                Base { state: Bytes::new(), chain: Default::default(), measured: (0, 0), lines: Vec::new() };
             return Ok((Packed { manifest, object, body: None, base }, Some(began)));
         }
     };

@@ -222,8 +222,10 @@ pub fn growing(seed: u64, steps: usize) -> Vec<Vec<u8>> {
             let words: Vec<String> =
                 (0..random.below(30)).map(|_| format!("w{:03x}", random.below(600))).collect();
             let text = words.join(" ");
-            messages.push_str(&format!(r#",{{"role":"assistant","content":"{text}","n":{}}}"#, random.below(99)));
-            format!(r#"{{"step":{step},"tokens":{},"messages":[0{messages}]}}"#, messages.len() / 4).into_bytes()
+            messages
+                .push_str(&format!(r#",{{"role":"assistant","content":"{text}","n":{}}}"#, random.below(99)));
+            format!(r#"{{"step":{step},"tokens":{},"messages":[0{messages}]}}"#, messages.len() / 4)
+                .into_bytes()
         })
         .collect()
 }

@@ -18,6 +18,8 @@ use aws_sdk_s3::{
 use aws_smithy_http_client::tls;
 use aws_types::service_config::ServiceConfigKey;
 
+use futures_util::FutureExt;
+
 use super::{probe::Found, settings::Settings};
 use crate::{Result, RetryBudget, S3Config};
 
@@ -69,7 +71,8 @@ pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
     if let Some(shared) = known {
         return Ok(shared);
     }
-    let built = Arc::new(build(config, settings).await);
+    // Boxed: the SDK's futures nest so deep that a caller's compiler would give up on them.
+    let built = Arc::new(build(config, settings).boxed().await);
     let mut clients = lock();
     if let Some(shared) = find(&clients) {
         return Ok(shared); // another task was faster
