@@ -1,81 +1,115 @@
 //! The configuration file.
 
-use std::path::Path;
+use std::{fs::File, io::Read, path::Path};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{SETTINGS, Setting, bad, suggest};
-use crate::Result;
+use crate::{Error, Result};
 
-/// The settings in a file, as text.
-pub(super) fn read(path: &Path) -> Result<Vec<(&'static Setting, String)>> {
+/// Larger than any configuration; what is larger is another file.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// Settings with their text, as a file has them.
+type Settings = Vec<(&'static Setting, String)>;
+
+/// The end of a sentence. It never repeats a value: that may be a secret.
+type Parsed<T> = std::result::Result<T, String>;
+
+/// The settings in a file.
+pub(super) fn read(path: &Path) -> Result<Settings> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let unreadable = |error: std::io::Error| {
         bad(format!("the configuration file {shown} cannot be read: {error}")).with_source(error)
-    })?;
-    let root = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("yaml" | "yml") => yaml(&text).map_err(|reason| bad(format!("{shown}: {reason}")))?,
-        _ => toml(&text).map_err(|reason| bad(format!("{shown}: {reason}")))?,
     };
-    settings(&root).map_err(|reason| bad(format!("{shown}: {reason}")))
+    let mut text = String::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let wrong = |reason: String| -> Error { bad(format!("{shown}: {reason}")) };
+    if text.len() as u64 > MOST_BYTES {
+        return Err(wrong("it has more than 1 MiB; is it the configuration?".into()));
+    }
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yaml" | "yml") => yaml(&text).map_err(wrong),
+        _ => toml(&text).map_err(wrong),
+    }
 }
 
-/// Parses TOML into settings; errors are the end of a sentence. Open to fuzzing.
-pub fn parse_toml(text: &str) -> std::result::Result<usize, String> {
-    Ok(settings(&toml(text)?)?.len())
+/// How many settings this TOML has; for fuzzing.
+///
+/// # Errors
+/// What [`StorageConfig::from_file`](super::StorageConfig::from_file) says behind the name of the file.
+pub fn parse_toml(text: &str) -> Parsed<usize> {
+    Ok(toml(text)?.len())
 }
 
-fn toml(text: &str) -> std::result::Result<Value, String> {
-    // The parser's message shows the line at fault, which may hold a secret: only its place and reason are passed on.
-    toml::from_str::<Value>(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+fn toml(text: &str) -> Parsed<Settings> {
+    // The parser's message shows the line at fault, which may hold a secret: only the number of the line is passed on, and the
+    // reason, which speaks of the grammar and of keys.
+    let root = toml::from_str::<Value>(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
         format!("it is not TOML: line {line}: {}", error.message().lines().next().unwrap_or_default())
-    })
+    })?;
+    settings(root)
 }
 
 #[cfg(feature = "yaml")]
-fn yaml(text: &str) -> std::result::Result<Value, String> {
-    serde_saphyr::from_str::<Value>(text).map_err(|_| "it is not YAML".to_string())
+fn yaml(text: &str) -> Parsed<Settings> {
+    // As above, but the reasons of this parser may quote values.
+    let root = serde_saphyr::from_str::<Value>(text).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        format!("it is not YAML: look at line {line} and before")
+    })?;
+    settings(root)
 }
 
 #[cfg(not(feature = "yaml"))]
-fn yaml(_: &str) -> std::result::Result<Value, String> {
+fn yaml(_: &str) -> Parsed<Settings> {
     Err("this build reads TOML only; write persist.toml, or enable the feature `yaml`".into())
 }
 
 /// `[storage]` with plain keys, and the tables `s3`, `gcs` and `retry` in it.
-fn settings(root: &Value) -> std::result::Result<Vec<(&'static Setting, String)>, String> {
-    let tables = root.as_object().ok_or("it must have the table [storage]")?;
-    if let Some(name) = tables.keys().find(|name| *name != "storage") {
-        let hint = suggest::hint(name, ["storage"]);
-        return Err(format!("there is no table or key `{name}`{hint}; everything stands in [storage]"));
-    }
+fn settings(root: Value) -> Parsed<Settings> {
     let mut found = Vec::new();
-    let storage =
-        tables.get("storage").and_then(Value::as_object).ok_or("it must have the table [storage]")?;
-    for (name, value) in storage {
-        match value {
-            Value::Object(table) if ["s3", "gcs", "retry"].contains(&name.as_str()) => {
-                for (inner, value) in table {
+    for (name, value) in table("the file", root)? {
+        if name != "storage" {
+            let hint = suggest::hint(&name, ["storage"]);
+            return Err(format!("there is no table or key `{name}`{hint}; everything stands in [storage]"));
+        }
+        for (name, value) in table("`storage`", value)? {
+            if ["s3", "gcs", "retry"].contains(&name.as_str()) {
+                for (inner, value) in table(&format!("`storage.{name}`"), value)? {
                     found.push(pair(&format!("{name}.{inner}"), value)?);
                 }
+            } else {
+                found.push(pair(&name, value)?);
             }
-            _ => found.push(pair(name, value)?),
         }
     }
     Ok(found)
 }
 
-fn pair(name: &str, value: &Value) -> std::result::Result<(&'static Setting, String), String> {
-    let known = SETTINGS.iter().filter(|setting| setting.name != "config");
-    let Some(setting) = known.clone().find(|setting| setting.name == name) else {
-        let hint = suggest::hint(name, known.map(|setting| setting.name));
+fn table(what: &str, value: Value) -> Parsed<Map<String, Value>> {
+    match value {
+        Value::Object(table) => Ok(table),
+        // A file, or in YAML a table, with nothing in it.
+        Value::Null => Ok(Map::new()),
+        _ => Err(format!("{what} must be a table of settings")),
+    }
+}
+
+fn pair(name: &str, value: Value) -> Parsed<(&'static Setting, String)> {
+    let known = || SETTINGS.iter().filter(|setting| setting.name != "config");
+    let Some(setting) = known().find(|setting| setting.name == name) else {
+        let hint = suggest::hint(name, known().map(|setting| setting.name));
         return Err(format!("there is no key `{name}` in [storage]{hint}"));
     };
     match value {
-        Value::String(text) => Ok((setting, text.clone())),
+        Value::String(text) => Ok((setting, text)),
         Value::Number(number) => Ok((setting, number.to_string())),
         Value::Bool(flag) => Ok((setting, flag.to_string())),
+        Value::Null => Ok((setting, String::new())),
         _ => Err(format!("the key `{name}` takes a text, a number or true/false")),
     }
 }

@@ -205,11 +205,7 @@ impl Layers {
         }
         check_bucket(&mut winners, backend, named)?;
         check_ownerless(all(), named)?;
-        // A level belongs to the codec that it was written for.
-        let rank = |name: &str| winners.get(name).map(|(rank, _)| *rank);
-        if rank("compression").is_some() && rank("compression_level") > rank("compression") {
-            winners.remove("compression_level");
-        }
+        check_level(&mut winners)?;
         without_ambient_credentials(&mut winners);
         Ok(winners
             .into_iter()
@@ -277,6 +273,22 @@ fn check_ownerless<'a>(mut layers: impl Iterator<Item = &'a Layer>, named: Optio
         }
         _ => Ok(()),
     }
+}
+
+/// A level belongs to the codec that it was written for: a codec from a stronger place leaves it behind.
+fn check_level(winners: &mut Winners<'_>) -> Result<()> {
+    let (Some((codec_rank, codec)), Some((level_rank, level))) =
+        (winners.get("compression"), winners.get("compression_level"))
+    else {
+        return Ok(());
+    };
+    if codec_rank < level_rank {
+        winners.remove("compression_level");
+    } else if codec_rank == level_rank && codec.text.split_once(':').is_some_and(|(_, own)| own != level.text)
+    {
+        return Err(bad(format!("{} and {} disagree; remove one of them", codec.shown(), level.shown())));
+    }
+    Ok(())
 }
 
 /// An emulator gets no credentials that only happen to be in the environment (as in Google's own clients).

@@ -5,6 +5,14 @@
 //!
 //! What is set in several places is decided so: explicit > command line > environment > file > default. A
 //! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below it.
+//!
+//! # Layout
+//! - `table`: the one table of settings, all their names, meanings and defaults; `values`: how their text is read
+//! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by default
+//! - `layer`, `layers`: what one place says, and how places lie over each other
+//! - `suggest`: the nearest right name for a wrong one
+//! - `build`, `services`, `services_build`: the data, its constructors and builder methods
+//! - `open`: from a configuration to an adapter
 
 mod build;
 mod file;
@@ -13,6 +21,7 @@ mod layer;
 mod layers;
 mod open;
 mod services;
+mod services_build;
 mod suggest;
 mod table;
 mod url;
@@ -93,11 +102,9 @@ impl FromStr for StorageBackend {
             "postgres" => StorageBackend::Postgres,
             "mysql" => StorageBackend::Mysql,
             _ => {
-                let names = "local, memory, s3, gcs, azure, sqlite, postgres, mysql";
-                return Err(Error::new(
-                    ErrorKind::InvalidConfig,
-                    format!("no backend {name:?}; use one of {names}"),
-                ));
+                let names = ["local", "memory", "s3", "gcs", "azure", "sqlite", "postgres", "mysql"];
+                let hint = suggest::hint(name, names);
+                return Err(bad(format!("there is no such backend{hint}; use local, memory, s3 or gcs")));
             }
         })
     }

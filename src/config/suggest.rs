@@ -1,18 +1,25 @@
 //! The nearest right name for a wrong one.
 
-/// The name that differs least from `wrong`, if it differs little enough to be what was meant.
-pub(super) fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = wrong.to_lowercase();
-    let (distance, name) = right
-        .into_iter()
-        .map(|name| (distance(&lower, &name.to_lowercase()), name))
-        .min_by_key(|(distance, _)| *distance)?;
-    (distance <= (wrong.chars().count() / 3).max(2)).then_some(name)
-}
-
-/// ` (did you mean ...?)`, or nothing.
+/// `; did you mean ...?`, or nothing.
 pub(super) fn hint<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> String {
     nearest(wrong, right).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// The name that differs least from `wrong`, if it differs little enough to be what was meant; else one that has it as a part.
+fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = wrong.chars().count();
+    // No name is as long, and the distance takes quadratic time.
+    if length > 80 {
+        return None;
+    }
+    let wrong = wrong.to_lowercase();
+    let right: Vec<&str> = right.into_iter().collect();
+    let close = right.iter().map(|name| (distance(&wrong, &name.to_lowercase()), *name)).min();
+    let most = (length / 3).max(2).min(length.saturating_sub(1));
+    match close {
+        Some((distance, name)) if distance <= most => Some(name),
+        _ => right.into_iter().find(|name| name.to_lowercase().split(['.', '_']).any(|part| part == wrong)),
+    }
 }
 
 /// Levenshtein distance: insertions, removals and replacements of single characters.
@@ -40,6 +47,10 @@ mod tests {
         assert_eq!(nearest("PERSIST_BUKCET", names), Some("PERSIST_BUCKET"));
         assert_eq!(nearest("persist_prefx", names), Some("PERSIST_PREFIX"));
         assert_eq!(nearest("XYZ", names), None);
+        assert_eq!(nearest("url", ["backend", "storage_url"]), Some("storage_url"));
+        assert_eq!(nearest("region", ["s3.region"]), Some("s3.region"));
+        assert_eq!(nearest("x", ["s3", "gs"]), None);
+        assert_eq!(nearest(&"PERSIST_BUCKET".repeat(1 << 16), names), None);
     }
 
     #[test]

@@ -1,0 +1,188 @@
+//! What several places say together, where it is more than "the stronger wins".
+
+use persist::{Codec, StorageBackend, StorageConfig, config::Layers};
+
+use super::{from_vars, vars};
+
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("persist.toml"), text).unwrap();
+        Files(folder)
+    }
+
+    /// `--storage`, variables and this file.
+    fn with(&self, url: Option<&str>, variables: &[(&str, &str)]) -> persist::Result<StorageConfig> {
+        let layers = match url {
+            Some(url) => Layers::new().url(url, "--storage")?,
+            None => Layers::new(),
+        };
+        layers.environment(vars(variables))?.file(&self.0.path().join("persist.toml"))?.resolve()
+    }
+}
+
+fn message(result: persist::Result<StorageConfig>) -> String {
+    result.unwrap_err().message().into()
+}
+
+const FILE: &str =
+    "[storage]\nstorage_url = \"s3://file/p\"\nnamespace = \"team\"\n[storage.s3]\nregion = \"r\"\n";
+
+#[test]
+fn a_url_replaces_the_whole_location_of_weaker_places_and_nothing_else() {
+    let config = Files::new(FILE).with(Some("gs://url"), &[("PERSIST_PREFIX", "q")]).unwrap();
+    assert_eq!((config.backend, config.bucket.as_deref()), (StorageBackend::Gcs, Some("url")));
+    assert_eq!((config.prefix, config.namespace.as_deref()), (None, Some("team")));
+    let config = Files::new(FILE).with(Some("/data"), &[("PERSIST_BUCKET", "b")]).unwrap();
+    assert_eq!((config.backend, config.bucket), (StorageBackend::Local, None));
+}
+
+#[test]
+fn without_a_url_each_setting_is_taken_by_itself() {
+    let config = Files::new(FILE).with(None, &[("PERSIST_BUCKET", "b"), ("AWS_REGION", "env")]).unwrap();
+    assert_eq!((config.bucket.as_deref(), config.prefix.as_deref()), (Some("b"), Some("p")));
+    assert_eq!(config.s3.region.as_deref(), Some("env"));
+}
+
+#[test]
+fn a_url_and_what_it_leaves_open_go_together() {
+    let config = from_vars(&[("PERSIST_STORAGE_URL", "s3://b"), ("PERSIST_PREFIX", "p")]).unwrap();
+    assert_eq!((config.bucket.as_deref(), config.prefix.as_deref()), (Some("b"), Some("p")));
+    let same = [("PERSIST_STORAGE_URL", "gs://b"), ("PERSIST_BUCKET", "b"), ("PERSIST_BACKEND", "gs")];
+    assert_eq!(from_vars(&same).unwrap(), StorageConfig::gcs_with_bucket("b".into()));
+}
+
+#[test]
+fn contradictions_in_one_place_name_both() {
+    let both = [("PERSIST_STORAGE_URL", "s3://one"), ("PERSIST_BUCKET", "two")];
+    assert_eq!(
+        message(from_vars(&both)),
+        "variable PERSIST_STORAGE_URL (\"one\") and variable PERSIST_BUCKET (\"two\") disagree; remove one of them"
+    );
+    for pair in [
+        [("PERSIST_STORAGE_URL", "s3://b"), ("PERSIST_BACKEND", "gcs")],
+        [("PERSIST_STORAGE_URL", "gs://b"), ("PERSIST_GCS_BUCKET", "c")],
+        [("PERSIST_STORAGE_URL", "s3://b/p"), ("PERSIST_PREFIX", "q")],
+        [("PERSIST_STORAGE_URL", "/data"), ("PERSIST_LOCAL_PATH", "/other")],
+        [("PERSIST_STORAGE_URL", "s3://b?region=x"), ("PERSIST_S3_REGION", "y")],
+        [("PERSIST_STORAGE_URL", "memory://?compression=none"), ("PERSIST_COMPRESSION", "gzip")],
+        [("PERSIST_COMPRESSION", "gzip:9"), ("PERSIST_COMPRESSION_LEVEL", "3")],
+    ] {
+        let message = message(from_vars(&pair));
+        assert!(pair.iter().all(|(name, _)| message.contains(name)), "{message}");
+    }
+    let text = "[storage]\nstorage_url = \"s3://one\"\nbucket = \"two\"\n";
+    let message = message(Files::new(text).with(None, &[]));
+    assert!(message.contains("key storage_url of") && message.contains("key bucket of"), "{message}");
+}
+
+#[test]
+fn names_that_others_use_give_way_to_persists_own() {
+    let backend = ("PERSIST_BACKEND", "s3");
+    let bucket = |pairs: &[(&str, &str)]| from_vars(pairs).unwrap().bucket;
+    assert_eq!(bucket(&[backend, ("AWS_S3_BUCKET", "aws")]).as_deref(), Some("aws"));
+    assert_eq!(
+        bucket(&[backend, ("AWS_S3_BUCKET", "aws"), ("PERSIST_BUCKET", "own")]).as_deref(),
+        Some("own")
+    );
+    assert_eq!(
+        bucket(&[("PERSIST_STORAGE_URL", "s3://own"), ("AWS_S3_BUCKET", "aws")]).as_deref(),
+        Some("own")
+    );
+    assert_eq!(bucket(&[backend, ("STORAGE_BUCKET", "any")]).as_deref(), Some("any"));
+    // They are for another backend or another program, and no reason to stop.
+    for name in ["AWS_S3_BUCKET", "GCS_BUCKET", "STORAGE_BUCKET"] {
+        assert_eq!(from_vars(&[(name, "b")]).unwrap(), StorageConfig::default(), "{name}");
+    }
+    let other = [("STORAGE_BACKEND", "redis"), ("PERSIST_STORAGE_URL", "/data")];
+    assert_eq!(from_vars(&other).unwrap(), StorageConfig::local("/data"));
+    let generic = [("STORAGE_BACKEND", "local"), ("STORAGE_BASE_PATH", "/data")];
+    assert_eq!(from_vars(&generic).unwrap(), StorageConfig::local("/data"));
+}
+
+#[test]
+fn a_bucket_without_a_backend_that_has_buckets_is_refused() {
+    for name in ["PERSIST_BUCKET", "PERSIST_S3_BUCKET", "PERSIST_GCS_BUCKET", "PERSIST_GCS_PREFIX"] {
+        let message = message(from_vars(&[(name, "b")]));
+        assert!(message.contains(name) && message.contains("set PERSIST_BACKEND"), "{message}");
+    }
+    let message = message(from_vars(&[("PERSIST_BACKEND", "local"), ("PERSIST_BUCKET", "b")]));
+    assert!(message.contains("PERSIST_BACKEND") && message.contains("PERSIST_BUCKET"), "{message}");
+    // A weaker place's bucket is a remnant of its backend.
+    assert_eq!(Files::new(FILE).with(None, &[("PERSIST_BACKEND", "memory")]).unwrap().bucket, None);
+}
+
+#[test]
+fn credentials_are_taken_from_one_place() {
+    let file =
+        "[storage.s3]\nsecret_access_key = \"s\"\nsession_token = \"t\"\n[storage.gcs]\nanonymous = true\n";
+    let variables = [("PERSIST_S3_ACCESS_KEY_ID", "id"), ("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")];
+    let config = Files::new(file).with(None, &variables).unwrap();
+    assert_eq!((config.s3.secret_access_key, config.s3.session_token), (None, None));
+    assert!(!config.gcs.anonymous && config.gcs.credentials_path.is_some());
+}
+
+#[test]
+fn an_emulator_gets_no_credentials_that_happen_to_be_there() {
+    let ambient = ("GOOGLE_APPLICATION_CREDENTIALS", "/key.json");
+    let path = |pairs: &[(&str, &str)]| from_vars(pairs).unwrap().gcs.credentials_path;
+    assert_eq!(path(&[ambient, ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]), None);
+    assert!(path(&[ambient]).is_some());
+    assert!(path(&[ambient, ("PERSIST_GCS_ENDPOINT_URL", "https://storage.example.com")]).is_some());
+    let named = ("PERSIST_GCS_CREDENTIALS_PATH", "/key.json");
+    assert!(path(&[named, ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]).is_some());
+}
+
+#[test]
+fn a_level_goes_with_its_codec() {
+    let file = Files::new("[storage]\ncompression = \"zstd\"\ncompression_level = 19\n");
+    let codec = |variables: &[(&str, &str)]| file.with(None, variables).unwrap().codec;
+    assert_eq!(codec(&[]), Some(Codec::Zstd { level: 19 }));
+    assert_eq!(codec(&[("PERSIST_COMPRESSION_LEVEL", "12")]), Some(Codec::Zstd { level: 12 }));
+    assert_eq!(codec(&[("PERSIST_COMPRESSION", "gzip")]), Some(Codec::Gzip { level: 6 }));
+    assert_eq!(codec(&[("PERSIST_COMPRESSION", "none")]), Some(Codec::None));
+}
+
+#[test]
+fn what_is_empty_is_not_set() {
+    let empty = [("PERSIST_BUCKET", ""), ("PERSIST_STORAGE_URL", ""), ("AWS_REGION", "")];
+    assert_eq!(from_vars(&empty).unwrap(), StorageConfig::default());
+    assert_eq!(Files::new("[storage]\nbucket = \"\"\n").with(None, &[]).unwrap(), StorageConfig::default());
+    assert_eq!(Files::new("").with(None, &[]).unwrap(), StorageConfig::default());
+}
+
+#[test]
+fn the_file_is_named_or_lies_in_the_users_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("persist");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("persist.toml"), "[storage]\nnamespace = \"home\"\n").unwrap();
+    let named = folder.path().join("named.toml");
+    std::fs::write(&named, "[storage]\nnamespace = \"named\"\n").unwrap();
+    let variables =
+        [("XDG_CONFIG_HOME", folder.path().to_str().unwrap()), ("PERSIST_CONFIG", named.to_str().unwrap())];
+    let resolve = |variables: &[(&str, &str)], path: Option<&std::path::Path>| -> persist::Result<Option<String>> {
+        let layers = Layers::new().environment(vars(variables)).unwrap().configuration_file(path)?;
+        Ok(layers.resolve()?.namespace)
+    };
+    if !cfg!(any(windows, target_os = "macos")) {
+        assert_eq!(resolve(&variables[..1], None).unwrap().as_deref(), Some("home"));
+    }
+    assert_eq!(resolve(&variables, None).unwrap().as_deref(), Some("named"));
+    assert_eq!(resolve(&variables[..1], Some(named.as_path())).unwrap().as_deref(), Some("named"));
+    assert_eq!(resolve(&[], None).unwrap(), None);
+    assert!(resolve(&[], Some(&folder.path().join("missing.toml"))).is_err());
+}
+
+#[test]
+fn a_snapshots_own_url_is_complete() {
+    let layers = |url| {
+        let variables = vars(&[("PERSIST_NAMESPACE", "n"), ("PERSIST_PREFIX", "p"), ("AWS_REGION", "r")]);
+        Layers::new().snapshot_url(url).unwrap().environment(variables).unwrap().resolve().unwrap()
+    };
+    let config = layers("s3://b");
+    assert_eq!((config.namespace, config.prefix, config.s3.region.as_deref()), (None, None, Some("r")));
+    assert_eq!(layers("s3://b?namespace=m").namespace.as_deref(), Some("m"));
+}
