@@ -10,7 +10,7 @@ install_moto() {
 }
 up_moto() {
   ports 1
-  spawn moto "$BIN/moto-$MOTO_VERSION/bin/python" -m moto.server -H 127.0.0.1 -p "${P[0]}"
+  spawn moto "$BIN/moto-$MOTO_VERSION/bin/python" "$here/services.d/moto_server.py" "${P[0]}"
   await moto http_is 200 "http://127.0.0.1:${P[0]}/moto-api/"
   await moto s3_bucket "http://127.0.0.1:${P[0]}" "$ACCESS_KEY" "$SECRET_KEY"
   s3_exports moto "http://127.0.0.1:${P[0]}" "$ACCESS_KEY" "$SECRET_KEY"

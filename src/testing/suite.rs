@@ -21,6 +21,7 @@ pub struct Suite {
     pub(super) racers: usize,
     pub(super) longest_key: usize,
     pub(super) content_versions: bool,
+    pub(super) wide_backslash: bool,
     guards: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -57,6 +58,13 @@ impl Suite {
     /// Says that the service makes versions from content, as S3 does with its ETags: equal bytes under one key may then have equal versions.
     pub fn content_versions(mut self) -> Self {
         self.content_versions = true;
+        self
+    }
+
+    /// Says that the adapter has to store `\` as two bytes, because the service takes it for `/`: a segment can then hold
+    /// half as many of them.
+    pub fn wide_backslash(mut self) -> Self {
+        self.wide_backslash = true;
         self
     }
 
@@ -142,6 +150,7 @@ impl From<Arc<dyn SnapshotAdapter>> for Suite {
             racers: 12,
             longest_key: Key::MAX_BYTES,
             content_versions: false,
+            wide_backslash: false,
             guards: Vec::new(),
         }
     }

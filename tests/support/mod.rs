@@ -3,6 +3,8 @@
 
 pub mod http1;
 pub mod proxy;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 /// The environment variable `name`, which `scripts/services up` prints.
 ///

@@ -57,7 +57,7 @@ impl Bucket {
     }
 
     /// The name of `key` on the server.
-    pub(super) fn key(&self, key: &Key) -> Result<String> {
+    pub(super) fn key(&self, key: &Key) -> String {
         names::to_server(key.as_str(), self.found.folds_backslash)
     }
 }

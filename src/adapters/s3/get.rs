@@ -33,7 +33,7 @@ impl Bucket {
             .client()
             .get_object()
             .bucket(&self.name)
-            .key(self.key(key)?)
+            .key(self.key(key))
             .set_range(options.range.map(header))
             .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
             // A version that is none of S3's is certainly not the current one.
@@ -154,7 +154,11 @@ fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u
     let len = u64::try_from(output.content_length().unwrap_or(-1)).map_err(|_| bad())?;
     match (output.content_range(), asked) {
         (None, None) => Ok((0..len, len)),
-        (None, Some(_)) => Err(bad()),
+        // Some servers take a range of an empty object for none.
+        (None, Some(range)) => match range.resolve(len).map_err(|error| error.with_backend("s3"))? {
+            whole if whole == (0..len) => Ok((whole, len)),
+            _ => Err(bad()),
+        },
         (Some(header), _) => {
             parse_content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad)
         }

@@ -41,7 +41,7 @@ impl Bucket {
     }
 
     pub(super) async fn head_output(&self, key: &Key) -> Result<HeadObjectOutput> {
-        let name = self.key(key)?;
+        let name = self.key(key);
         self.retrying(|_| async {
             let request = self
                 .client()
@@ -76,7 +76,7 @@ impl Bucket {
     }
 
     pub(super) async fn tags(&self, key: &Key) -> Result<BTreeMap<String, String>> {
-        let name = self.key(key)?;
+        let name = self.key(key);
         let output = self
             .retrying(|_| async {
                 let request = self
@@ -98,7 +98,7 @@ impl Bucket {
                 "this server was found not to do conditional removal (If-Match)",
             ));
         }
-        let name = self.key(key)?;
+        let name = self.key(key);
         self.retrying(|_| async {
             let request = self
                 .client()

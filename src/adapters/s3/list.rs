@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use futures_util::{Stream, stream::try_unfold};
+use futures_util::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{self, try_unfold},
+};
 
 use super::{
     bucket::{Bucket, version},
@@ -66,43 +69,64 @@ impl Listing<'_> {
         let page = self.bucket.retrying(|_| self.page()).await?;
         self.token = page.next_continuation_token().map(str::to_string);
         self.ended = page.is_truncated() != Some(true) || self.token.is_none();
-        let mut entries = self.entries(page);
-        // Objects and prefixes come in two lists.
-        entries.sort_by(|a, b| self.arrival(a).cmp(self.arrival(b)));
+        let mut rows = self.rows(page);
         if self.bucket.found.ordered {
-            self.release(entries);
+            // Objects and prefixes come in two lists.
+            rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            self.release(rows.into_iter().map(|(_, entry)| entry));
             return Ok(());
         }
         // A server that walks folders gives `a/x` before `a-b`, which sorts before it. What it gives is sorted by the name up to the
-        // next `/`, though: nothing that is still to come sorts before that name of the entry at hand. Everything up
-        // to it may go out; the rest is held, at most one top folder.
-        for entry in entries {
-            let bound = self.arrival(&entry).to_string();
-            self.held.insert(entry.name().to_string(), entry);
-            let later = self.held.split_off(&format!("{bound}\0"));
-            let done = std::mem::replace(&mut self.held, later);
-            self.release(done.into_values());
-        }
-        if self.ended {
-            let rest = std::mem::take(&mut self.held);
-            self.release(rest.into_values());
-        }
+        // next `/`, though: nothing that is still to come sorts before that part of the last name. Everything up to it may
+        // go out; the rest, at most one top folder, is held.
+        let last = rows.iter().map(|(name, _)| self.top(name)).max();
+        let bound = last.map(|top| names::lower_bound(top, self.bucket.found.folds_backslash));
+        self.held.extend(
+            self.without_empty(rows).await?.into_iter().map(|entry| (entry.name().to_string(), entry)),
+        );
+        let later = match bound.filter(|_| !self.ended) {
+            Some(bound) => self.held.split_off(&format!("{bound}\0")),
+            None => BTreeMap::new(),
+        };
+        let done = std::mem::replace(&mut self.held, later);
+        self.release(done.into_values());
         Ok(())
     }
 
-    fn release(&mut self, entries: impl IntoIterator<Item = ListEntry>) {
-        let wanted: Vec<_> = entries.into_iter().filter(|entry| self.wanted(entry)).collect();
+    fn release(&mut self, entries: impl Iterator<Item = ListEntry>) {
+        let wanted: Vec<_> = entries.filter(|entry| self.wanted(entry)).collect();
         self.ready.extend(wanted);
     }
 
-    /// By what a server's pages are sorted: the name, or on servers that walk folders its part up to the first `/` behind the prefix.
-    fn arrival<'e>(&self, entry: &'e ListEntry) -> &'e str {
-        let name = entry.name();
-        if self.bucket.found.ordered {
-            return name;
-        }
-        let start = self.options.prefix.len().min(name.len());
-        name[start..].find('/').map_or(name, |slash| &name[..start + slash])
+    /// A server's name up to the first `/` behind the prefix.
+    fn top<'n>(&self, name: &'n str) -> &'n str {
+        let prefix = names::to_server(&self.options.prefix, self.bucket.found.folds_backslash);
+        let rest = name.strip_prefix(&prefix).unwrap_or_default();
+        rest.find('/').map_or(name, |slash| &name[..prefix.len() + slash])
+    }
+
+    /// Servers that walk folders show folders in which nothing is left: each is looked into.
+    async fn without_empty(&self, rows: Vec<(String, ListEntry)>) -> Result<Vec<ListEntry>> {
+        let checked = rows.into_iter().map(|(name, entry)| async move {
+            match entry {
+                ListEntry::Prefix(_) if self.is_empty(&name).await? => Ok(None),
+                entry => Ok::<_, Error>(Some(entry)),
+            }
+        });
+        stream::iter(checked).buffered(8).try_filter_map(|entry| async { Ok(entry) }).try_collect().await
+    }
+
+    async fn is_empty(&self, prefix: &str) -> Result<bool> {
+        let bucket = self.bucket;
+        let page = bucket
+            .retrying(|_| async {
+                let request =
+                    bucket.client().list_objects_v2().bucket(&bucket.name).prefix(prefix).max_keys(1);
+                let request = request.set_request_payer(bucket.shared.settings.payer.clone());
+                Ok(bucket.send("list", bucket.shared.silence_limit(), request.send()).await?)
+            })
+            .await?;
+        Ok(page.contents().is_empty())
     }
 
     fn wanted(&self, entry: &ListEntry) -> bool {
@@ -123,8 +147,8 @@ impl Listing<'_> {
             .client()
             .list_objects_v2()
             .bucket(&bucket.name)
-            .prefix(names::to_server(&self.options.prefix, folds)?)
-            .set_start_after(after.map(|after| names::to_server(after, folds)).transpose()?)
+            .prefix(names::to_server(&self.options.prefix, folds))
+            .set_start_after(after.map(str::to_string))
             .set_delimiter(self.options.delimiter.then(|| "/".into()))
             .set_continuation_token(self.token.clone())
             .max_keys(most as i32)
@@ -132,14 +156,16 @@ impl Listing<'_> {
         Ok(bucket.send("list", bucket.shared.silence_limit(), request.send()).await?)
     }
 
-    /// The rows of a page that are ours to show: what is not a [`Key`] was not written through this crate.
-    fn entries(&self, page: ListObjectsV2Output) -> Vec<ListEntry> {
+    /// The rows of a page that are ours to show, with the server's names for them. What is not a [`Key`] was not written through
+    /// this crate.
+    fn rows(&self, page: ListObjectsV2Output) -> Vec<(String, ListEntry)> {
         let folds = self.bucket.found.folds_backslash;
         let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            let key = Key::new(names::from_server(object.key?, folds)).ok()?;
+            let name = object.key?;
+            let key = Key::new(names::from_server(&name, folds)).ok()?;
             let size = object.size.unwrap_or(0).max(0) as u64;
             let class = object.storage_class.as_ref().map(|class| class.as_str().into());
-            Some(ListEntry::Object(ObjectMeta {
+            let meta = ObjectMeta {
                 tier: Some(tier::of(class.as_ref())),
                 ..ObjectMeta::new(
                     key,
@@ -147,12 +173,14 @@ impl Listing<'_> {
                     version(object.e_tag.as_deref()),
                     time(object.last_modified.as_ref()),
                 )
-            }))
+            };
+            Some((name, ListEntry::Object(meta)))
         });
         let prefixes = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|common| {
-            let name = names::from_server(common.prefix?, folds);
-            Key::new(name.strip_suffix('/')?).ok()?;
-            Some(ListEntry::Prefix(name))
+            let name = common.prefix?;
+            let prefix = names::from_server(&name, folds);
+            Key::new(prefix.strip_suffix('/')?).ok()?;
+            Some((name, ListEntry::Prefix(prefix)))
         });
         objects.chain(prefixes).collect()
     }

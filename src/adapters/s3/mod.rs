@@ -24,7 +24,7 @@ mod uploads;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 
 use self::{
     bucket::{Bucket, about, fail},
@@ -73,7 +73,8 @@ impl S3Adapter {
                 format!("no bucket can be named {bucket:?}; write s3://bucket"),
             ));
         }
-        let shared = client::shared(config).await?;
+        // Boxed: the SDK's futures are nested so deep that the compiler would give up on those who await this one.
+        let shared = client::shared(config).boxed().await?;
         let mut bucket = Bucket {
             name: bucket.into(),
             shared: shared.clone(),
@@ -86,7 +87,7 @@ impl S3Adapter {
             bucket.found = match known.get(&bucket.name) {
                 Some(found) => *found,
                 None => {
-                    let found = probe::probe(&bucket, prefix.trim_matches('/')).await?;
+                    let found = probe::probe(&bucket, prefix.trim_matches('/')).boxed().await?;
                     known.insert(bucket.name.clone(), found);
                     found
                 }
@@ -104,7 +105,7 @@ impl S3Adapter {
     /// # Errors
     /// What the service fails with.
     pub async fn list_uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
-        self.bucket.uploads(prefix).await
+        self.bucket.uploads(prefix).boxed().await
     }
 
     /// Removes such an upload with its parts. If a writer is still at it, its save fails and leaves what was there before.
@@ -112,7 +113,7 @@ impl S3Adapter {
     /// # Errors
     /// What the service fails with; an upload that is gone is no error.
     pub async fn abort_upload(&self, upload: &Upload) -> Result<()> {
-        self.bucket.abort(&upload.name, &upload.id).await
+        self.bucket.abort(&upload.name, &upload.id).boxed().await
     }
 }
 

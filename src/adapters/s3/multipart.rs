@@ -54,7 +54,7 @@ struct Upload {
 
 impl Upload {
     async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
-        let (name, begun) = (bucket.key(key)?, std::time::SystemTime::now());
+        let (name, begun) = (bucket.key(key), std::time::SystemTime::now());
         let (output, lost) = bucket
             .retrying(|failed| {
                 let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
@@ -141,7 +141,7 @@ impl Upload {
         attributes: &Attributes,
     ) -> Result<Stored> {
         let bucket = &self.bucket;
-        let name = bucket.key(&self.key)?;
+        let name = bucket.key(&self.key);
         let (if_none_match, if_match) = match mode {
             PutMode::Overwrite => (None, None),
             PutMode::Create => (Some("*".to_string()), None),
@@ -263,7 +263,7 @@ async fn send_part(
     number: i32,
     bytes: Bytes,
 ) -> Result<CompletedPart> {
-    let name = bucket.key(&key)?;
+    let name = bucket.key(&key);
     let limit = bucket.shared.attempt_limit(bytes.len() as u64);
     let output = bucket
         .retrying(|_| async {

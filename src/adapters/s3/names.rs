@@ -1,53 +1,50 @@
 //! Names on servers that do not keep them as they are.
 //!
 //! SeaweedFS takes `\` for `/`, so that two different keys would be one object. There (and only there: the probe finds it out)
-//! `\` is stored as `[` and U+10FFFF, a character that no text uses. This pair keeps the promises of listings: it sorts where
-//! `\` sorts, behind everything that starts with `[` and before `]`, and a prefix of a name stays one.
+//! `\` is stored as `[` and U+007F, a control character, which no [`Key`](crate::Key) can have.
 
-use super::bucket::fail;
-use crate::{ErrorKind, Result};
+const STAND_IN: &str = "[\u{7f}";
 
-const STAND_IN: &str = "[\u{10FFFF}";
-
-/// The server's name for a key, or for a prefix of one.
-pub(super) fn to_server(name: &str, folds_backslash: bool) -> Result<String> {
-    if !folds_backslash {
-        return Ok(name.to_string());
-    }
-    if name.contains(STAND_IN) {
-        return Err(fail(
-            ErrorKind::Unsupported,
-            "this server cannot store a key with `[` and U+10FFFF together; use another name",
-        ));
-    }
-    Ok(name.replace('\\', STAND_IN))
+/// The server's name for a key, or for a prefix of one. What starts with a prefix starts with the server's name for it; the reverse
+/// holds but for a prefix that ends with `[`.
+pub(super) fn to_server(name: &str, folds_backslash: bool) -> String {
+    if folds_backslash { name.replace('\\', STAND_IN) } else { name.into() }
 }
 
 /// The key, or the prefix of one, behind a server's name.
-pub(super) fn from_server(name: String, folds_backslash: bool) -> String {
-    if folds_backslash { name.replace(STAND_IN, "\\") } else { name }
+pub(super) fn from_server(name: &str, folds_backslash: bool) -> String {
+    if folds_backslash { name.replace(STAND_IN, "\\") } else { name.into() }
+}
+
+/// A text that no key sorts before whose server's name is `name` or sorts behind it.
+pub(super) fn lower_bound(name: &str, folds_backslash: bool) -> String {
+    match name.find(STAND_IN).filter(|_| folds_backslash) {
+        // `[é` is still to come behind the stand-in of `\`, which sorts behind it.
+        Some(at) => name[..=at].into(),
+        None => name.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{from_server, to_server};
+    use super::{from_server, lower_bound, to_server};
 
     proptest! {
         #[test]
-        fn the_stand_in_keeps_order_and_prefixes(a in r"[\[\\\]aZ/\u{10FFFE}é]{0,6}", b in r"[\[\\\]aZ/\u{10FFFE}é]{0,6}") {
-            let (x, y) = (to_server(&a, true).unwrap(), to_server(&b, true).unwrap());
-            prop_assert_eq!(a.cmp(&b), x.cmp(&y));
-            prop_assert!(x.starts_with(&y) || !a.starts_with(&b));
+        fn names_come_back_and_bounds_hold(a in r"[\[\]\\aZ/é🦀]{0,6}", b in r"[\[\]\\aZ/é🦀]{0,6}") {
+            let (x, y) = (to_server(&a, true), to_server(&b, true));
             prop_assert!(!x.contains('\\'));
-            prop_assert_eq!(from_server(x, true), a);
+            prop_assert_eq!(&from_server(&x, true), &a);
+            prop_assert!(x.starts_with(&y) || !a.starts_with(&b));
+            prop_assert!(x < y || a >= lower_bound(&y, true), "{:?} {:?}", a, b);
         }
     }
 
     #[test]
     fn other_servers_get_names_as_they_are() {
-        assert_eq!(to_server("a\\[\u{10FFFF}", false).unwrap(), "a\\[\u{10FFFF}");
-        assert_eq!(to_server("a[\u{10FFFF}", true).unwrap_err().kind(), crate::ErrorKind::Unsupported);
+        assert_eq!(to_server("a\\b", false), "a\\b");
+        assert_eq!(from_server("a[\u{7f}b", false), "a[\u{7f}b");
     }
 }

@@ -119,7 +119,7 @@ async fn examine(bucket: &Bucket, folder: &Key, [plain, nested, folded]: &[Key; 
     Ok(Found {
         amazon: false,
         capabilities,
-        ordered: !names.is_empty() && names.is_sorted(),
+        ordered: names.len() == 3 && names.is_sorted(),
         folds_backslash: names.contains(&nested.as_str()) && !names.contains(&folded.as_str()),
     })
 }

@@ -165,7 +165,7 @@ impl Bucket {
     ) -> Result<Stored> {
         let (size, answered) = (bytes.len() as u64, Answered::default());
         let request =
-            self.client().put_object().bucket(&self.name).key(self.key(key)?).body(ByteStream::from(bytes));
+            self.client().put_object().bucket(&self.name).key(self.key(key)).body(ByteStream::from(bytes));
         let mut request = with_attributes!(request, attributes, self.shared.settings);
         match mode {
             PutMode::Overwrite => {}

@@ -34,7 +34,7 @@ impl Bucket {
         if !self.found.capabilities.tiers {
             return Err(fail(ErrorKind::Unsupported, "this server was found not to have storage classes"));
         }
-        let name = self.key(key)?;
+        let name = self.key(key);
         self.retrying(|_| async {
             let head = self.head_output(key).await?;
             if of(head.storage_class()) == tier {
@@ -57,7 +57,14 @@ impl Bucket {
                 .copy_source(copy_source(&self.name, &name))
                 // Both ends: neither an older version comes back, nor is a newer one overwritten.
                 .copy_source_if_match(etag(&seen)?)
-                .metadata_directive(MetadataDirective::Copy)
+                // Not every server lets an object be copied onto itself with its metadata left alone, so they are written again.
+                .metadata_directive(MetadataDirective::Replace)
+                .set_metadata(head.metadata().cloned())
+                .set_content_type(head.content_type().map(str::to_string))
+                .set_content_encoding(head.content_encoding().map(str::to_string))
+                .set_content_disposition(head.content_disposition().map(str::to_string))
+                .set_content_language(head.content_language().map(str::to_string))
+                .set_cache_control(head.cache_control().map(str::to_string))
                 .tagging_directive(TaggingDirective::Copy)
                 .storage_class(class(tier))
                 .set_server_side_encryption(encryption.as_ref().map(|e| e.algorithm()))

@@ -25,7 +25,7 @@ impl Bucket {
     /// All unfinished uploads of objects whose name starts with `prefix`.
     pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
         let folds = self.found.folds_backslash;
-        let prefix = names::to_server(prefix, folds)?;
+        let prefix = names::to_server(prefix, folds);
         let (mut found, mut after) = (Vec::new(), None::<(String, String)>);
         loop {
             let page = self
@@ -44,7 +44,7 @@ impl Bucket {
                 .await?;
             found.extend(page.uploads().iter().filter_map(|upload| {
                 Some(Upload {
-                    name: names::from_server(upload.key()?.to_string(), folds),
+                    name: names::from_server(upload.key()?, folds),
                     id: upload.upload_id()?.to_string(),
                     begun: time(upload.initiated()),
                 })
@@ -68,7 +68,7 @@ impl Bucket {
     }
 
     pub(super) async fn has_parts(&self, key: &Key, id: &str) -> Result<bool> {
-        let name = self.key(key)?;
+        let name = self.key(key);
         let output = self
             .retrying(|_| async {
                 let request = self
@@ -90,7 +90,7 @@ impl Bucket {
         if id.is_empty() {
             return Err(fail(ErrorKind::InvalidInput, "an upload has an id; `list_uploads` gives it"));
         }
-        let name = names::to_server(name, self.found.folds_backslash)?;
+        let name = names::to_server(name, self.found.folds_backslash);
         self.retrying(|_| async {
             let request = self
                 .client()

@@ -71,7 +71,10 @@ pub(crate) async fn keys_of_full_length_work(suite: &Suite) -> Outcome {
     // The last letter keeps these apart from the folders below.
     let mut names: Vec<String> = ["x", "%", ":", "é", "🦀", "\\", " "]
         .iter()
-        .map(|unit| unit.repeat((segment - 1) / unit.len()) + "z")
+        .map(|unit| {
+            let stored = if suite.wide_backslash && *unit == "\\" { 2 } else { unit.len() };
+            unit.repeat((segment - 1) / stored) + "z"
+        })
         .collect();
     // As long as a key may be, in segments as long as they may be, plain and of what must be escaped.
     let room = suite.longest_key.checked_sub(suite.prefix.len() + 1);

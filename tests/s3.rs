@@ -1,0 +1,15 @@
+//! The S3 adapter against every bullet of the contract, on real servers.
+#![cfg(all(feature = "s3", feature = "testing"))]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use persist::testing::{Suite, conformance};
+use support::s3::{LARGE, running};
+
+conformance!(seaweedfs, || async { suite("SEAWEEDFS").await.wide_backslash() });
+conformance!(moto, || async { suite("MOTO").await });
+
+async fn suite(name: &str) -> Suite {
+    Suite::new(running(name).open().await).large(LARGE).content_versions()
+}
