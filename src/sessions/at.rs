@@ -112,13 +112,15 @@ impl Store {
         let mut last = None;
         // Between the listing and the read, a newer commit and a prune may have removed the row's object.
         for _ in 0..4 {
-            let Some(Row { seq, .. }) = self.newest(place).await? else { return Ok(None) };
-            match self.slot(place, seq).await {
-                Ok(Slot::Commit(bytes)) => {
+            let Some(Row { seq, meta }) = self.newest(place).await? else { return Ok(None) };
+            match self.versioned_slot(place, seq).await {
+                // Pruned, and created again by a writer that slept: not what was listed.
+                Ok((_, version)) if version != meta.version => {}
+                Ok((Slot::Commit(bytes), _)) => {
                     let found = Found { place: place.clone(), seq, bytes };
                     return Ok(Some(Newest { found, origin: false }));
                 }
-                Ok(Slot::Origin(origin)) => {
+                Ok((Slot::Origin(origin), _)) => {
                     let found = self.find_target(&origin.source, origin.target).await?;
                     return Ok(Some(Newest { found, origin: true }));
                 }
@@ -133,9 +135,12 @@ impl Store {
     pub(super) async fn find_seq(&self, place: &Place, seq: u64) -> Result<Found> {
         let mut place = place.clone();
         for _ in 0..MAX_FORKS {
-            let (line, slot) = tokio::join!(self.line(&place), self.slot(&place, seq));
+            // In this order: what a sleeping writer created again was removed from the line before.
+            let slot = self.slot(&place, seq).await;
             let origin = match slot {
-                Ok(Slot::Commit(bytes)) if line?.0.has(seq) => return Ok(Found { place, seq, bytes }),
+                Ok(Slot::Commit(bytes)) if self.line(&place).await?.0.has(seq) => {
+                    return Ok(Found { place, seq, bytes });
+                }
                 Ok(Slot::Origin(origin)) => origin,
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 // Perhaps it is older than the fork that this session is.

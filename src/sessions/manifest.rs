@@ -72,11 +72,6 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// The number of the base of this delta.
-    pub(super) fn base_seq(&self) -> Option<u64> {
-        base_of(self.number).map(|base| self.seq - self.number + base)
-    }
-
     /// The commits that this one's state is made of, itself first, the keyframe last.
     pub(super) fn chain(&self) -> Vec<u64> {
         let keyframe = self.seq - self.number;

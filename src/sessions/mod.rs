@@ -27,11 +27,13 @@
 //! - [`store`]: the adapter as sessions use it
 //!
 //! and a load: [`at`] finds the commit, [`restore`] fetches and checks its chain, [`load`] falls back, [`log`] is the history.
+//! [`tag`] and [`fork`](mod@fork) keep commits, [`prune`] removes those that nothing keeps.
 
 mod at;
 mod clock;
 mod commit;
 pub(crate) mod delta;
+mod fork;
 mod head;
 mod id;
 mod line;
@@ -41,10 +43,12 @@ mod manifest;
 mod names;
 mod object;
 mod pack;
+mod prune;
 mod refs;
 mod restore;
 mod session;
 mod store;
+mod tag;
 mod wire;
 mod writer;
 
@@ -53,4 +57,6 @@ pub use clock::{Clock, SystemClock};
 pub use commit::{Commit, CommitOptions};
 pub use id::CommitId;
 pub use load::{Restored, Skipped};
+pub use prune::{Pruned, Retention};
 pub use session::{Session, Sessions};
+pub use tag::Tag;

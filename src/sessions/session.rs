@@ -264,11 +264,16 @@ impl Session {
     }
 
     /// The ids, where the keys do not give them back.
-    fn ids(&self) -> Option<(String, String)> {
+    pub(super) fn ids(&self) -> Option<(String, String)> {
         let Inner { agent, session, place, .. } = &*self.inner;
         let back = |segment: &str, id: &str| names::unsegment(segment).is_some_and(|back| back == id);
         let kept = back(&place.agent, agent) && back(&place.session, session);
         (!kept).then(|| (agent.clone(), session.clone()))
+    }
+
+    /// A handle of another session of the same agent.
+    pub(super) fn sibling(&self, name: &str) -> Result<Session> {
+        Sessions { store: self.inner.store.clone() }.session(self.agent(), name)
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -66,12 +66,16 @@ impl Store {
 
     /// The object under the key of a commit. `Origin` is possible for commit 1 only.
     pub(super) async fn slot(&self, place: &Place, seq: u64) -> Result<Slot> {
+        Ok(self.versioned_slot(place, seq).await?.0)
+    }
+
+    pub(super) async fn versioned_slot(&self, place: &Place, seq: u64) -> Result<(Slot, Version)> {
         let key = place.commit(seq)?;
-        let (bytes, _) = self.read(&key).await?;
+        let (bytes, meta) = self.read(&key).await?;
         if seq == 1 && refs::is_small(&bytes) {
-            return object::at(Origin::decode(&bytes), &key).map(Slot::Origin);
+            return Ok((Slot::Origin(object::at(Origin::decode(&bytes), &key)?), meta.version));
         }
-        Ok(Slot::Commit(bytes))
+        Ok((Slot::Commit(bytes), meta.version))
     }
 
     /// The manifest of a listed commit, from the end of its object; `Err` of an origin for the slot that is one.

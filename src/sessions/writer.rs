@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::{
     Commit, CommitId,
     clock::Moment,
-    commit::CommitOptions,
+    commit::{CommitOptions, notes_of},
     head::{Base, Head},
+    log::shown,
     manifest::{BodyRef, Line, Manifest},
     names::{MAX_SEQ, Place},
     object,
@@ -65,8 +66,8 @@ pub(super) enum Payload {
 /// The answer to a create.
 enum Outcome {
     Mine(Option<Version>),
-    /// An earlier commit of this handle, which was thought to be lost.
-    Earlier(CommitId, Option<Base>),
+    /// An earlier commit of this handle, whose answer was lost.
+    Earlier(Box<Commit>, Option<Base>),
     Rival(Box<Commit>),
     Gone,
 }
@@ -110,10 +111,17 @@ impl Writer {
                     self.adopt(Head { seq, id: Some(id), epoch, observed: Some(sent), base });
                     return Ok(Commit::new(manifest, place, stored));
                 }
-                Outcome::Earlier(id, base) => {
+                Outcome::Earlier(commit, base) => {
                     let Some(head) = &mut self.head else { continue };
-                    (head.seq, head.id, head.base) = (seq, Some(id), base);
+                    (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
                     self.pending.clear();
+                    // The caller tries again what was saved after all.
+                    if (commit.digest, &commit.values) == (manifest.digest, &manifest.values)
+                        && notes_of(&commit) == manifest.notes
+                    {
+                        self.confirm(store, place, seq, None).await?;
+                        return Ok(*commit);
+                    }
                     if matches!(draft.content, Payload::Stored { .. }) {
                         return Err(conflict("an earlier save of this handle arrived late; save again"));
                     }
@@ -209,11 +217,10 @@ impl Writer {
             return Ok(Outcome::Mine(None));
         }
         if let Some(at) = self.pending.iter().position(|(of, _)| *of == manifest.id) {
-            let (id, base) = self.pending.swap_remove(at);
-            return Ok(Outcome::Earlier(id, base));
+            let (_, base) = self.pending.swap_remove(at);
+            return Ok(Outcome::Earlier(Box::new(shown(manifest, place, total)), base));
         }
-        let stored = total + manifest.body.map_or(0, |body| body.stored);
-        Ok(Outcome::Rival(Box::new(Commit::new(manifest, place, stored))))
+        Ok(Outcome::Rival(Box::new(shown(manifest, place, total))))
     }
 
     /// A writer that last looked long ago may have created a commit that others made and pruned since: then it is not on the line.
@@ -255,7 +262,7 @@ impl Writer {
 }
 
 /// How long after its start a body may get its commit.
-fn body_time(store: &Store) -> Duration {
+pub(super) fn body_time(store: &Store) -> Duration {
     store.fence_window * BODY_WINDOWS / 2
 }
 

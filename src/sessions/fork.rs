@@ -1,0 +1,89 @@
+//! Forks: a session that goes on from a commit of another one, without copying it.
+
+use super::{
+    At, Session,
+    clock::Moment,
+    names::Place,
+    refs::{ForkRef, Origin},
+    store::{Slot, Store},
+    writer::body_time,
+};
+use crate::{Error, ErrorKind, PutOptions, Result};
+
+impl Session {
+    /// Starts the session `name` of the same agent from a commit of this one. The first commit there gets the next number; its history goes on
+    /// here. No data is copied; this session keeps the commit for as long as the fork needs it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is such a session, `NotFound` if there is no such commit, also if a prune removes it at this moment.
+    pub async fn fork(&self, name: impl AsRef<str> + Send, at: impl Into<At> + Send) -> Result<Session> {
+        let fork = self.sibling(name.as_ref())?;
+        self.fork_to(&fork, at).await?;
+        Ok(fork)
+    }
+
+    /// [`fork`](Session::fork) into a session of any agent in the same storage.
+    ///
+    /// # Errors
+    /// As [`fork`](Session::fork).
+    pub async fn fork_to(&self, fork: &Session, at: impl Into<At> + Send) -> Result<()> {
+        let store = self.store();
+        let found = store.find(self.place(), &at.into()).await?;
+        let target = found.target()?;
+        let source = found.place;
+        let looked = Moment::now(&*store.clock);
+        if store.newest(fork.place()).await?.is_some() {
+            return Err(exists(fork.place()));
+        }
+        let id = store.new_id(None);
+        let reference = source.fork(id)?;
+        let bytes = ForkRef { target, fork: fork.place().clone() }.encode();
+        store.put(&reference, bytes.into(), PutOptions::new().create()).await?;
+        if let Err(error) = store.pinned(&source, target).await {
+            let _ = store.delete(&reference).await;
+            return Err(error);
+        }
+        let origin = Origin { id, target, source, ids: fork.ids() };
+        match store.create_origin(fork.place(), &origin, looked).await {
+            // Nobody will ever look for it.
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => {
+                let _ = store.delete(&reference).await;
+                Err(error)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Store {
+    /// The same care as for a first commit, whose key the origin takes.
+    async fn create_origin(&self, place: &Place, origin: &Origin, looked: Moment) -> Result<()> {
+        let key = place.commit(1)?;
+        let created = self.create(&key, origin.encode().into(), "application/octet-stream").await;
+        let version = match created {
+            Ok(meta) => Some(meta.version),
+            Err(error) => match self.slot(place, 1).await {
+                Ok(Slot::Origin(found)) if found.id == origin.id => None,
+                Ok(_) => return Err(exists(place).with_source(error)),
+                Err(_) => return Err(error),
+            },
+        };
+        let age = looked.elapsed(&*self.clock);
+        if age <= self.fence_window / 2 {
+            return Ok(());
+        }
+        if age <= body_time(self) && self.line(place).await?.0.has(1) {
+            return Ok(());
+        }
+        if let Some(version) = version {
+            self.delete_version(&key, &version).await?;
+        }
+        let message = "the fork took so long that it may have been pruned meanwhile; fork again";
+        Err(Error::new(ErrorKind::Conflict, message).with_operation("fork"))
+    }
+}
+
+fn exists(place: &Place) -> Error {
+    let message = format!("the session {place} exists already; fork to another name");
+    Error::new(ErrorKind::AlreadyExists, message).with_operation("fork")
+}

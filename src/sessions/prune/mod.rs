@@ -1,0 +1,166 @@
+//! Removing history that nothing needs, beside writers, forks and restores: announce, look, decide, delete.
+//!
+//! `docs/adr/0010-fence-window.md` and `0011-prune-marks.md` argue why nothing that is needed is ever removed.
+
+mod plan;
+mod policy;
+
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+pub use policy::Retention;
+
+use super::{Session, at::no_commit, line::LineRecord, names::Place, store::PARALLEL};
+use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
+use plan::Plan;
+
+/// How often a prune starts again after a tag or a fork cancelled it.
+const ATTEMPTS: usize = 5;
+/// An announcement that is older belongs to a prune that died.
+const ALIVE: Duration = Duration::from_secs(600);
+
+/// What a prune removed, or would.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// Commits that are left.
+    pub kept: u64,
+    /// The numbers of the commits that went, newest first.
+    pub removed: Vec<u64>,
+    /// Bytes of all objects that went.
+    pub bytes: u64,
+    /// Objects that belonged to no commit, such as bodies of writers that died.
+    pub garbage: u64,
+    /// Nothing was removed, this only tells what would be.
+    pub dry_run: bool,
+}
+
+/// An announcement that stands.
+struct Announced {
+    line: LineRecord,
+    version: Version,
+    /// The storage's clock.
+    now: SystemTime,
+}
+
+impl Session {
+    /// Removes the commits that no rule keeps. Always kept: the newest, what is tagged or forked, what is younger than the
+    /// fence window, and what any kept commit is made of. Safe beside writers, forks and loads.
+    ///
+    /// # Errors
+    /// `Unsupported` on a storage without conditional replace; `Conflict` if another prune is at work; `Corrupt` that names a damaged
+    /// tag or fork, before anything was removed. A prune that broke off is finished by the next one.
+    pub async fn prune(&self, retention: Retention) -> Result<Pruned> {
+        retention.check()?;
+        if !self.store().adapter.capabilities().replace {
+            let message =
+                "prune needs a storage that replaces an object only if it is unchanged; this one cannot";
+            return Err(Error::new(ErrorKind::Unsupported, message).with_operation("prune"));
+        }
+        if self.store().newest(self.place()).await?.is_none() {
+            return Err(no_commit(self.place()));
+        }
+        for _ in 0..ATTEMPTS {
+            let announced = self.announce().await?;
+            let plan = match self.plan(&retention, &announced.line, announced.now).await {
+                Ok(plan) => plan,
+                Err(error) => {
+                    let old = LineRecord { announced: None, ..announced.line };
+                    let _ = self.settle(old, announced.version).await;
+                    return Err(error.with_operation("prune"));
+                }
+            };
+            match self.settle(plan.line.clone(), announced.version).await {
+                Ok(()) => return self.carry_out(plan).await.map_err(|error| error.with_operation("prune")),
+                // A tag or a fork was faster than the decision.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error.with_operation("prune")),
+            }
+        }
+        let message = "tags and forks keep coming; prune again later";
+        Err(Error::new(ErrorKind::Conflict, message).with_operation("prune").with_retryable(true))
+    }
+
+    /// What [`prune`](Session::prune) would remove now.
+    ///
+    /// # Errors
+    /// As [`prune`](Session::prune).
+    pub async fn prune_dry_run(&self, retention: Retention) -> Result<Pruned> {
+        retention.check()?;
+        let (line, _) = self.store().line(self.place()).await?;
+        let plan = self.plan(&retention, &line, self.store().clock.now()).await?;
+        Ok(Pruned { dry_run: true, ..plan.report() })
+    }
+
+    /// Says in `line` that a prune is about to look. Gives what the line was before.
+    async fn announce(&self) -> Result<Announced> {
+        let (store, key) = (self.store(), self.place().line()?);
+        let old = match store.read(&key).await {
+            Ok((bytes, meta)) => Some((super::object::at(LineRecord::decode(&bytes), &key)?, meta)),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let now = store.clock.now();
+        if let Some((LineRecord { announced: Some(other), .. }, meta)) = &old
+            && now.duration_since(meta.modified).unwrap_or_default() < ALIVE
+        {
+            let minutes = ALIVE.as_secs() / 60;
+            let message =
+                format!("another prune ({other}) is at work; if it died, prune again in {minutes} minutes");
+            return Err(Error::new(ErrorKind::Conflict, message).with_operation("prune"));
+        }
+        let (line, mode) = match old {
+            Some((line, meta)) => (line, PutOptions::new().replace(meta.version)),
+            None => (LineRecord::default(), PutOptions::new().create()),
+        };
+        let id = store.new_id(None);
+        let bytes = LineRecord { announced: Some(id), ..line.clone() }.encode();
+        let (version, now) = match store.put(&key, bytes.into(), mode).await {
+            Ok(meta) => (meta.version, meta.modified),
+            Err(error) => match store.read(&key).await {
+                Ok((bytes, meta))
+                    if LineRecord::decode(&bytes).is_ok_and(|line| line.announced == Some(id)) =>
+                {
+                    (meta.version, meta.modified)
+                }
+                _ if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) => {
+                    let message = "another prune, a tag or a fork was faster; prune again";
+                    return Err(Error::new(ErrorKind::Conflict, message).with_retryable(true));
+                }
+                _ => return Err(error),
+            },
+        };
+        Ok(Announced { line: LineRecord { announced: None, ..line }, version, now })
+    }
+
+    /// Replaces exactly this announcement.
+    async fn settle(&self, line: LineRecord, announcement: Version) -> Result<()> {
+        let options = PutOptions::new().replace(announcement);
+        self.store().put(&self.place().line()?, line.encode().into(), options).await.map(|_| ())
+    }
+
+    /// Deletes what the line has given up. Newest first, so that no commit is ever left without its base.
+    async fn carry_out(&self, plan: Plan) -> Result<Pruned> {
+        let store = self.store();
+        let delete = |key: Key| async move { store.delete(&key).await };
+        for keys in plan.commits.chunks(PARALLEL) {
+            let deletes = keys.iter().map(|row| delete(row.meta.key.clone()));
+            stream::iter(deletes).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        }
+        let rest = plan.others.iter().map(|meta| delete(meta.key.clone()));
+        stream::iter(rest).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        if let Some(reference) = &plan.released {
+            store.delete(reference).await?;
+        }
+        Ok(plan.report())
+    }
+}
+
+/// The body's owner, from its key.
+fn body_of(place: &Place, key: &Key) -> Option<(u64, super::CommitId)> {
+    let name = key.as_str().strip_prefix(&place.prefix("b/"))?;
+    let (seq, id) = name.split_once('-')?;
+    Some((seq.parse().ok()?, id.parse().ok()?))
+}

@@ -1,0 +1,127 @@
+//! Which commits a prune keeps by age and number.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use crate::{Error, ErrorKind, Result};
+
+/// What to keep. A commit that any rule keeps stays; so do the newest, tagged and forked ones, those younger than the fence window, and what any of
+/// them is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// The newest commits, so many.
+    pub last: u64,
+    /// All that are not older, by the storage's clock.
+    pub within: Option<Duration>,
+    /// The newest of each hour, for so many hours in which there are commits (UTC).
+    pub hourly: u64,
+    /// The newest of each day, likewise.
+    pub daily: u64,
+    /// The newest of each week from Monday on, likewise.
+    pub weekly: u64,
+}
+
+impl Retention {
+    /// Keeps nothing by itself: set a rule.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The newest commits, so many.
+    pub fn last(mut self, commits: u64) -> Self {
+        self.last = commits;
+        self
+    }
+
+    /// All that are not older.
+    pub fn within(mut self, age: Duration) -> Self {
+        self.within = Some(age);
+        self
+    }
+
+    /// The newest of each of so many hours.
+    pub fn hourly(mut self, hours: u64) -> Self {
+        self.hourly = hours;
+        self
+    }
+
+    /// The newest of each of so many days.
+    pub fn daily(mut self, days: u64) -> Self {
+        self.daily = days;
+        self
+    }
+
+    /// The newest of each of so many weeks.
+    pub fn weekly(mut self, weeks: u64) -> Self {
+        self.weekly = weeks;
+        self
+    }
+
+    /// # Errors
+    /// `InvalidInput` if there is no rule: that would remove all but the newest, and is more likely a mistake.
+    pub(super) fn check(&self) -> Result<()> {
+        if *self == Retention::default() {
+            let message =
+                "no rule says what to keep; set one, for example the last 1 to keep only the newest";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
+    /// The numbers that the rules keep of these commits, newest first.
+    pub(super) fn keep(&self, commits: &[(u64, SystemTime)], now: SystemTime) -> BTreeSet<u64> {
+        const HOUR: u64 = 3600;
+        let mut kept: BTreeSet<u64> = commits.iter().take(self.last as usize).map(|(seq, _)| *seq).collect();
+        if let Some(age) = self.within {
+            let young = |time: SystemTime| now.duration_since(time).is_ok_and(|old| old > age);
+            kept.extend(commits.iter().filter(|(_, time)| !young(*time)).map(|(seq, _)| *seq));
+        }
+        // The first of January 1970 was a Thursday.
+        for (count, length, shift) in
+            [(self.hourly, HOUR, 0), (self.daily, 24 * HOUR, 0), (self.weekly, 168 * HOUR, 72 * HOUR)]
+        {
+            let (mut seen, mut last) = (0, None);
+            for (seq, time) in commits {
+                let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                let slot = (seconds + shift) / length;
+                if last == Some(slot) {
+                    continue;
+                }
+                if seen == count {
+                    break;
+                }
+                (seen, last) = (seen + 1, Some(slot));
+                kept.insert(*seq);
+            }
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600)
+    }
+
+    #[test]
+    fn each_rule_keeps_its_own() {
+        // A commit every six hours, from Monday 1970-01-05 on, for four weeks.
+        let commits: Vec<(u64, SystemTime)> = (0..112).rev().map(|n| (n + 1, at(96 + n * 6))).collect();
+        let now = at(96 + 112 * 6);
+        let kept = |policy: Retention| policy.keep(&commits, now).into_iter().rev().collect::<Vec<_>>();
+        assert_eq!(kept(Retention::new().last(3)), [112, 111, 110]);
+        assert_eq!(kept(Retention::new().last(1000)).len(), 112);
+        assert_eq!(kept(Retention::new().within(Duration::from_secs(13 * 3600))), [112, 111]);
+        assert_eq!(kept(Retention::new().hourly(2)), [112, 111]);
+        assert_eq!(kept(Retention::new().daily(3)), [112, 108, 104]);
+        assert_eq!(kept(Retention::new().weekly(9)), [112, 84, 56, 28]);
+        assert_eq!(kept(Retention::new().last(1).daily(2).weekly(2)), [112, 108, 84]);
+        assert!(Retention::new().check().is_err() && Retention::new().last(1).check().is_ok());
+    }
+}

@@ -1,0 +1,167 @@
+//! Tags: names for commits, which keep them.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use serde::Serialize;
+
+use super::{
+    At, CommitId, Session,
+    at::Found,
+    line::LineRecord,
+    names::Place,
+    object,
+    refs::{ForkRef, TagRef, Target},
+    store::{PARALLEL, Store, not_on_line},
+};
+use crate::{Error, ErrorKind, Key, ListOptions, PutOptions, Result};
+
+/// How often an announcement is cancelled before a tag or a fork gives up.
+const ATTEMPTS: usize = 8;
+
+/// A name for a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Tag {
+    /// The name.
+    pub name: String,
+    /// The commit's number.
+    pub seq: u64,
+    /// The commit's id.
+    pub id: CommitId,
+}
+
+impl Session {
+    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). A tag of that name moves.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such commit, also if a prune removes it at this moment; `InvalidInput` for a commit of the session that
+    /// this one was forked from: tag it there.
+    pub async fn tag(&self, name: impl AsRef<str> + Send, at: impl Into<At> + Send) -> Result<Tag> {
+        let name = name.as_ref().to_owned();
+        let key = self.place().tag(&name)?;
+        let found = self.store().find(self.place(), &at.into()).await?;
+        if found.place != *self.place() {
+            let message = format!(
+                "commit {} lies in {}, which this session was forked from; tag it there",
+                found.seq, found.place
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let target = found.target()?;
+        let bytes: Bytes = TagRef { target, name: name.clone() }.encode().into();
+        match self.store().put(&key, bytes.clone(), PutOptions::new().create()).await {
+            Ok(_) => {
+                if let Err(error) = self.store().pinned(self.place(), target).await {
+                    // A tag that names nothing must not stay.
+                    let _ = self.store().delete(&key).await;
+                    return Err(error);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.move_tag(&key, bytes, target).await?
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Tag { name, seq: target.seq, id: target.id })
+    }
+
+    /// The old tag stays until the new commit is safe: a reference of its own keeps that meanwhile.
+    async fn move_tag(&self, key: &Key, bytes: Bytes, target: Target) -> Result<()> {
+        let store = self.store();
+        let guard = self.place().fork(store.new_id(None))?;
+        let reference = ForkRef { target, fork: self.place().clone() }.encode();
+        store.put(&guard, reference.into(), PutOptions::new().create()).await?;
+        let moved = match store.pinned(self.place(), target).await {
+            Ok(()) => store.put(key, bytes, PutOptions::new()).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        // If this fails, the next prunes find that no fork belongs to it.
+        let _ = store.delete(&guard).await;
+        moved
+    }
+
+    /// Removes a tag. One that is not there is `Ok`.
+    ///
+    /// # Errors
+    /// What the adapter fails with.
+    pub async fn untag(&self, name: impl AsRef<str> + Send) -> Result<()> {
+        let key = self.place().tag(name.as_ref())?;
+        self.store().delete(&key).await
+    }
+
+    /// All tags, in the order of their names' keys.
+    ///
+    /// # Errors
+    /// `Corrupt` that names a damaged tag, and what the adapter fails with.
+    pub async fn tags(&self) -> Result<Vec<Tag>> {
+        let refs = self.store().refs(self.place(), "t/", TagRef::decode).await?;
+        Ok(refs
+            .into_iter()
+            .map(|(_, TagRef { target, name })| Tag { name, seq: target.seq, id: target.id })
+            .collect())
+    }
+}
+
+impl Found {
+    /// Number and id.
+    pub(super) fn target(&self) -> Result<Target> {
+        let key = self.place.commit(self.seq)?;
+        let manifest = object::at(object::manifest(&self.bytes, self.bytes.len() as u64, self.seq), &key)?;
+        let manifest = manifest.ok_or_else(|| super::wire::corrupt("it ends early").with_key(&key))?;
+        Ok(Target { seq: self.seq, id: manifest.id })
+    }
+}
+
+impl Store {
+    /// Makes sure, after a reference to `target` was written, that every later prune sees it: one that has announced itself before is
+    /// cancelled, and one that has decided before did not remove the commit. `docs/adr/0011-prune-marks.md` has the argument.
+    pub(super) async fn pinned(&self, place: &Place, target: Target) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let (line, version) = self.line(place).await?;
+            if let (Some(_), Some(version)) = (line.announced, version) {
+                let bytes = LineRecord { announced: None, ..line }.encode();
+                match self.put(&place.line()?, bytes.into(), PutOptions::new().replace(version)).await {
+                    Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                    // Look again, also after success: only what was read without an announcement counts.
+                    _ => continue,
+                }
+            }
+            let there = match self.slot(place, target.seq).await {
+                Ok(super::store::Slot::Commit(bytes)) => {
+                    Found { place: place.clone(), seq: target.seq, bytes }.target()? == target
+                }
+                Ok(super::store::Slot::Origin(_)) => false,
+                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+            return if there && line.has(target.seq) { Ok(()) } else { Err(not_on_line(target.seq)) };
+        }
+        Err(Error::new(ErrorKind::Conflict, "prunes keep announcing themselves; try again")
+            .with_retryable(true))
+    }
+
+    /// All small objects of one kind.
+    pub(super) async fn refs<T: Send>(
+        &self,
+        place: &Place,
+        folder: &str,
+        decode: impl Fn(&[u8]) -> Result<T> + Sync,
+    ) -> Result<Vec<(crate::ObjectMeta, T)>> {
+        let listing = self.adapter.list(ListOptions::new().prefix(place.prefix(folder)));
+        let read = |key: Key| async move {
+            match self.read(&key).await {
+                Ok(found) => Ok(Some(found)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let keys = listing.try_filter_map(|entry| async { Ok(entry.into_object().map(|meta| meta.key)) });
+        let found: Vec<_> =
+            keys.map(|key| async { read(key?).await }).buffered(PARALLEL).try_collect().await?;
+        let decoded = found.into_iter().flatten().map(|(bytes, meta)| {
+            let value = object::at(decode(&bytes), &meta.key)?;
+            Ok((meta, value))
+        });
+        decoded.collect()
+    }
+}
