@@ -103,7 +103,13 @@ impl Store {
                 self.find_target(place, target).await
             }
             At::Time(time) => self.search(place, *time, |_| true).await?.ok_or_else(none),
-            At::Id(id) => self.search(place, id.time(), |found| found == *id).await?.ok_or_else(none),
+            At::Id(id) => self
+                .search(place, id.time(), {
+                    let id = *id;
+                    move |found| found == id
+                })
+                .await?
+                .ok_or_else(none),
         }
     }
 
@@ -186,11 +192,9 @@ impl Store {
         let (mut place, mut upto) = (place.clone(), u64::MAX);
         for _ in 0..MAX_FORKS {
             let (line, _) = self.line(&place).await?;
-            let rows = self.commits(&place, ListOptions::new());
-            let rows: Vec<Row> = rows
-                .try_filter(|row| std::future::ready(row.seq <= upto && line.has(row.seq)))
-                .try_collect()
-                .await?;
+            let rows: Vec<Row> = self.commits(&place, ListOptions::new()).try_collect().await?;
+            let rows: Vec<Row> =
+                rows.into_iter().filter(|row| row.seq <= upto && line.has(row.seq)).collect();
             let (mut from, mut to) = (0, rows.len());
             while from < to {
                 let middle = (from + to) / 2;

@@ -16,8 +16,8 @@ impl Session {
     ///
     /// # Errors
     /// `AlreadyExists` if there is such a session, `NotFound` if there is no such commit, also if a prune removes it at this moment.
-    pub async fn fork(&self, name: impl AsRef<str> + Send, at: impl Into<At> + Send) -> Result<Session> {
-        let fork = self.sibling(name.as_ref())?;
+    pub async fn fork(&self, name: &str, at: impl Into<At> + Send) -> Result<Session> {
+        let fork = self.sibling(name)?;
         self.fork_to(&fork, at).await?;
         Ok(fork)
     }

@@ -1,7 +1,6 @@
 //! From the objects of a commit's chain to its state: fetched side by side, checked link by link.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     delta,
@@ -9,7 +8,7 @@ use super::{
     manifest::Manifest,
     names::Place,
     object::{self, Content, Object},
-    store::{PARALLEL, Slot, Store},
+    store::{Slot, Store, all},
     wire::corrupt,
 };
 use crate::{Body, Digest, Error, ErrorKind, GetOptions, Key, Limits, Result, codec, threads};
@@ -51,7 +50,7 @@ impl Store {
             let place = manifest.place_of(seq, place);
             async move { self.with_body(place.clone(), seq, place.commit(seq)?, None).await }
         });
-        let fetches = stream::iter(others).buffered(PARALLEL).try_collect::<Vec<_>>();
+        let fetches = all(others.collect());
         let (first, others) = tokio::try_join!(first, fetches).map_err(|error| missing(error, &key))?;
         let size = total as usize + others.iter().map(|one| one.bytes.len()).sum::<usize>();
         let (limits, home) = (self.limits, place.clone());

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 
 use super::{
     Clock, CommitId,
@@ -108,6 +111,12 @@ impl Store {
         }
     }
 
+    /// All objects whose keys start so.
+    pub(super) async fn objects(&self, prefix: String) -> Result<Vec<ObjectMeta>> {
+        let rows: Vec<_> = self.adapter.list(ListOptions::new().prefix(prefix)).try_collect().await?;
+        Ok(rows.into_iter().filter_map(crate::ListEntry::into_object).collect())
+    }
+
     /// The newest commit, from one listing of one row.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
         self.commits(place, ListOptions::new().limit(1)).try_next().await
@@ -142,6 +151,12 @@ impl Store {
             other => other,
         }
     }
+}
+
+/// The results of all work, a bounded number of pieces at a time. Takes futures and no closure that makes them: so a caller's own
+/// future stays `Send` for any lifetime.
+pub(super) async fn all<T>(work: Vec<impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
+    stream::iter(work).buffered(PARALLEL).try_collect().await
 }
 
 /// What the end of an object under the key of a commit says.

@@ -1,7 +1,6 @@
 //! Tags: names for commits, which keep them.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::{
@@ -11,9 +10,9 @@ use super::{
     names::Place,
     object,
     refs::{ForkRef, TagRef, Target},
-    store::{PARALLEL, Store, not_on_line},
+    store::{Store, all, not_on_line},
 };
-use crate::{Error, ErrorKind, Key, ListOptions, PutOptions, Result};
+use crate::{Error, ErrorKind, Key, PutOptions, Result};
 
 /// How often an announcement is cancelled before a tag or a fork gives up.
 const ATTEMPTS: usize = 8;
@@ -36,9 +35,8 @@ impl Session {
     /// # Errors
     /// `NotFound` if there is no such commit, also if a prune removes it at this moment; `InvalidInput` for a commit of the session that
     /// this one was forked from: tag it there.
-    pub async fn tag(&self, name: impl AsRef<str> + Send, at: impl Into<At> + Send) -> Result<Tag> {
-        let name = name.as_ref().to_owned();
-        let key = self.place().tag(&name)?;
+    pub async fn tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
+        let key = self.place().tag(name)?;
         let found = self.store().find(self.place(), &at.into()).await?;
         if found.place != *self.place() {
             let message = format!(
@@ -48,7 +46,7 @@ impl Session {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let target = found.target()?;
-        let bytes: Bytes = TagRef { target, name: name.clone() }.encode().into();
+        let bytes: Bytes = TagRef { target, name: name.to_owned() }.encode().into();
         match self.store().put(&key, bytes.clone(), PutOptions::new().create()).await {
             Ok(_) => {
                 if let Err(error) = self.store().pinned(self.place(), target).await {
@@ -62,7 +60,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         }
-        Ok(Tag { name, seq: target.seq, id: target.id })
+        Ok(Tag { name: name.to_owned(), seq: target.seq, id: target.id })
     }
 
     /// The old tag stays until the new commit is safe: a reference of its own keeps that meanwhile.
@@ -84,8 +82,8 @@ impl Session {
     ///
     /// # Errors
     /// What the adapter fails with.
-    pub async fn untag(&self, name: impl AsRef<str> + Send) -> Result<()> {
-        let key = self.place().tag(name.as_ref())?;
+    pub async fn untag(&self, name: &str) -> Result<()> {
+        let key = self.place().tag(name)?;
         self.store().delete(&key).await
     }
 
@@ -145,23 +143,21 @@ impl Store {
         &self,
         place: &Place,
         folder: &str,
-        decode: impl Fn(&[u8]) -> Result<T> + Sync,
+        decode: fn(&[u8]) -> Result<T>,
     ) -> Result<Vec<(crate::ObjectMeta, T)>> {
-        let listing = self.adapter.list(ListOptions::new().prefix(place.prefix(folder)));
-        let read = |key: Key| async move {
-            match self.read(&key).await {
-                Ok(found) => Ok(Some(found)),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
-        let keys = listing.try_filter_map(|entry| async { Ok(entry.into_object().map(|meta| meta.key)) });
-        let found: Vec<_> =
-            keys.map(|key| async { read(key?).await }).buffered(PARALLEL).try_collect().await?;
+        let objects = self.objects(place.prefix(folder)).await?;
+        let found = all(objects.into_iter().map(|meta| self.read_if_there(meta.key)).collect()).await?;
         let decoded = found.into_iter().flatten().map(|(bytes, meta)| {
             let value = object::at(decode(&bytes), &meta.key)?;
             Ok((meta, value))
         });
         decoded.collect()
+    }
+    async fn read_if_there(&self, key: Key) -> Result<Option<(Bytes, crate::ObjectMeta)>> {
+        match self.read(&key).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

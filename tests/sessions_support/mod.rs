@@ -1,6 +1,8 @@
 //! What the tests of sessions share: a clock that they move, an adapter that counts, and seeded states.
 #![allow(dead_code)]
 
+pub mod sim;
+
 use std::{
     ops::Sub,
     sync::{

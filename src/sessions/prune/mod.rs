@@ -7,12 +7,17 @@ mod policy;
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 pub use policy::Retention;
 
-use super::{Session, at::no_commit, line::LineRecord, names::Place, store::PARALLEL};
+use super::{
+    Session,
+    at::no_commit,
+    line::LineRecord,
+    names::Place,
+    store::{PARALLEL, all},
+};
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
 use plan::Plan;
 
@@ -144,13 +149,14 @@ impl Session {
     /// Deletes what the line has given up. Newest first, so that no commit is ever left without its base.
     async fn carry_out(&self, plan: Plan) -> Result<Pruned> {
         let store = self.store();
-        let delete = |key: Key| async move { store.delete(&key).await };
-        for keys in plan.commits.chunks(PARALLEL) {
-            let deletes = keys.iter().map(|row| delete(row.meta.key.clone()));
-            stream::iter(deletes).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        let delete = |key: &Key| {
+            let key = key.clone();
+            async move { store.delete(&key).await }
+        };
+        for rows in plan.commits.chunks(PARALLEL) {
+            all(rows.iter().map(|row| delete(&row.meta.key)).collect()).await?;
         }
-        let rest = plan.others.iter().map(|meta| delete(meta.key.clone()));
-        stream::iter(rest).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        all(plan.others.iter().map(|meta| delete(&meta.key)).collect()).await?;
         if let Some(reference) = &plan.released {
             store.delete(reference).await?;
         }

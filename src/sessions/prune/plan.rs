@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::SystemTime};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 
 use super::{Pruned, Retention, body_of};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         line::LineRecord,
         manifest::Manifest,
         refs::{ForkRef, Origin, TagRef},
-        store::{Described, PARALLEL, Row, Slot},
+        store::{Described, PARALLEL, Row, Slot, all},
         writer::BODY_WINDOWS,
     },
 };
@@ -93,7 +93,7 @@ impl Session {
         left.extend(origin.iter().map(|_| 1));
         let line = LineRecord::keep(upto, left);
         let mut garbage = others.len() as u64;
-        for meta in self.bodies().await? {
+        for meta in store.objects(self.place().prefix("b/")).await? {
             let Some((seq, id)) = body_of(self.place(), &meta.key) else { continue };
             if !line.has(seq) {
                 others.push(meta);
@@ -109,17 +109,17 @@ impl Session {
     /// Adds what the kept commits are made of. Tells whether any is made of commits of another session.
     async fn close(&self, kept: &mut BTreeSet<u64>) -> Result<bool> {
         let (place, mut needs_source) = (self.place(), false);
-        let all: Vec<u64> = kept.iter().rev().copied().collect();
+        let asked: Vec<u64> = kept.iter().rev().copied().collect();
         // A chunk after the other: what one's chain has needs no look any more.
         let mut covered = BTreeSet::new();
-        let mut queue = all.into_iter();
+        let mut queue = asked.into_iter();
         loop {
             let next: Vec<u64> = queue.by_ref().filter(|seq| !covered.contains(seq)).take(PARALLEL).collect();
             if next.is_empty() {
                 return Ok(needs_source);
             }
-            let manifests = stream::iter(next).map(|seq| self.manifest_of(seq)).buffered(PARALLEL);
-            for manifest in manifests.try_collect::<Vec<_>>().await?.into_iter().flatten() {
+            let manifests = all(next.into_iter().map(|seq| self.manifest_of(seq)).collect()).await?;
+            for manifest in manifests.into_iter().flatten() {
                 for seq in manifest.chain() {
                     let own = manifest.place_of(seq, place) == *place;
                     needs_source |= !own;
@@ -154,11 +154,6 @@ impl Session {
                 _ => Err(error),
             },
         }
-    }
-
-    async fn bodies(&self) -> Result<Vec<ObjectMeta>> {
-        let listing = self.store().adapter.list(ListOptions::new().prefix(self.place().prefix("b/")));
-        listing.try_filter_map(|entry| async { Ok(entry.into_object()) }).try_collect().await
     }
 
     /// Whether the commit `seq` has this body.
