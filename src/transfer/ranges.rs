@@ -2,9 +2,10 @@
 
 use std::{future::Future, ops::Range};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::{Body, Result};
+use crate::{Body, Error, Result};
 
 /// The bytes `range` of one version of an object, in order, fetched as pieces of `piece` bytes of which at most `parallel` are under
 /// way or waiting to be read: memory is bounded by `piece * parallel`.
@@ -22,11 +23,20 @@ where
         let size = want.end - want.start;
         let body = fetch(want);
         // A task of its own: the pieces behind the one that is being read go on while the reader is busy.
-        let task = AbortOnDrop(tokio::spawn(async move { body.await?.collect(size).await }));
+        let task = AbortOnDrop(tokio::spawn(async move { chunks(body.await?.with_len(size)).await }));
         async move { task.join().await }
     });
-    Body::from_stream(pieces.buffered(parallel.max(1)).map_err(|error| error.with_operation("get")))
-        .with_len(len)
+    let chunks = pieces.buffered(parallel.max(1)).map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)));
+    Body::from_stream(chunks.try_flatten().map_err(|error: Error| error.with_operation("get"))).with_len(len)
+}
+
+/// All chunks of a body, as they came: contiguous pieces would cost a copy, and an allocator with arenas keeps large ones.
+async fn chunks(mut body: Body) -> Result<Vec<Bytes>> {
+    let mut chunks = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        chunks.push(chunk);
+    }
+    Ok(chunks)
 }
 
 /// A reader that goes away ends the requests that were made for it.
