@@ -1,6 +1,9 @@
 //! One way to build a client.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -36,18 +39,26 @@ pub(crate) fn client(connect_timeout: Duration, proxy: bool) -> Result<reqwest::
     })
 }
 
-/// TLS as every client here speaks it. The provider is handed over: a library must not install one for the whole process.
+/// TLS as every client here speaks it. The certificates of the system are read once for each process.
 pub(crate) fn tls() -> Result<ClientConfig> {
+    static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let config = new_tls()?;
+    Ok(CONFIG.get_or_init(|| config).clone())
+}
+
+/// The provider is handed over: a library must not install one for the whole process.
+fn new_tls() -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         // Slim containers have no certificates of their own.
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(ErrorKind::Internal, "tls cannot be set up").with_source(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+        .map_err(|error| Error::new(ErrorKind::Internal, "tls cannot be set up").with_source(error))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

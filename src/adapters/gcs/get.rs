@@ -113,11 +113,12 @@ impl Store {
         };
         let first = self.client.body(answer);
         let settings = &self.client.settings;
-        let body = if range.end - range.start <= settings.chunk {
+        let piece = settings.piece();
+        let body = if range.end - range.start <= piece {
             source.resumed(range.clone(), Some(first))
         } else {
             let (start, first) = (range.start, Mutex::new(Some(first)));
-            in_parallel(range.clone(), settings.chunk, settings.parallel, move |piece| {
+            in_parallel(range.clone(), piece, settings.parallel, move |piece| {
                 let open = match piece.start == start {
                     true => first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take(),
                     false => None,
@@ -133,7 +134,7 @@ impl Store {
 
     /// The range of the first request for media; `None` where it depends on the object's size.
     fn first_range(&self, options: &GetOptions) -> Result<Option<ByteRange>> {
-        let most = self.client.settings.chunk;
+        let most = self.client.settings.piece();
         match options.range {
             None => Ok(Some(ByteRange::Bounded { start: 0, length: most })),
             Some(ByteRange::From(start)) => Ok(Some(ByteRange::Bounded { start, length: most })),
@@ -149,7 +150,7 @@ impl Store {
     }
 
     fn piece(&self, range: &Range<u64>) -> Range<u64> {
-        range.start..range.end.min(range.start.saturating_add(self.client.settings.chunk))
+        range.start..range.end.min(range.start.saturating_add(self.client.settings.piece()))
     }
 
     /// Servers that do not know the conditions of reads answer all the same.

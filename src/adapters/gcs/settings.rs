@@ -27,12 +27,17 @@ pub(super) struct Settings {
     /// Longest silence within one attempt.
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
-    /// Bytes of one request of an upload, and of one range of a download.
+    /// Bytes of one request of an upload.
     pub(super) chunk: u64,
     pub(super) parallel: usize,
 }
 
 impl Settings {
+    /// Bytes of one range of a download. Several wait in memory at once, so it does not grow with the chunks of uploads.
+    pub(super) fn piece(&self) -> u64 {
+        self.chunk.min(2 * MIB)
+    }
+
     /// Checks `config` and adds what the environment says.
     ///
     /// # Errors

@@ -1,0 +1,147 @@
+//! Memory of a save and a load, of the whole process, at its highest. Alone in its program, since others would be counted as well.
+//! The server in it keeps nothing: it checks what arrives, and makes up what it sends.
+#![cfg(all(feature = "gcs", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Request, Response,
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use persist::{Body, GcsConfig, Key, PutOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter};
+use serde_json::json;
+
+const MIB: u64 = 1024 * 1024;
+
+/// `PERSIST_TEST_MIB=2048` makes it the full size.
+fn size() -> u64 {
+    std::env::var("PERSIST_TEST_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(256) * MIB
+}
+
+/// 64 KiB of the object, at any place that is a multiple of that.
+fn block() -> Bytes {
+    Bytes::from((0..65_536u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>())
+}
+
+/// The most memory that this process ever had, in MiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+type Sent = UnsyncBoxBody<Bytes, Infallible>;
+
+fn sent(bytes: impl Into<Bytes>) -> Sent {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// What of the upload has arrived.
+#[derive(Default)]
+struct Upload {
+    size: u64,
+    crc32c: String,
+    put_id: String,
+}
+
+async fn serve(
+    upload: Arc<Mutex<Upload>>,
+    url: String,
+    request: Request<Incoming>,
+) -> Result<Response<Sent>, Infallible> {
+    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let hash = header("x-goog-hash");
+    let (query, range, content_range) =
+        (request.uri().query().unwrap_or_default().to_owned(), header("range"), header("content-range"));
+    let describe = |upload: &Upload| {
+        let (crc32c, size) = (&upload.crc32c, upload.size.to_string());
+        json!({ "name": "k", "size": size, "generation": "7", "crc32c": crc32c, "timeCreated": "2026-01-01T00:00:00Z",
+            "metadata": { "persist-put-id": upload.put_id } })
+        .to_string()
+    };
+    let method = request.method().clone();
+    let answer = Response::builder();
+    let response = match (method.as_str(), query.contains("upload_id"), query.contains("alt=media")) {
+        ("POST", ..) => {
+            *upload.lock().unwrap() = Upload::default();
+            answer.header("location", format!("{url}/upload?upload_id=1")).body(sent(""))
+        }
+        ("PUT", true, _) => {
+            let mut body = request.into_body();
+            while let Some(frame) = body.frame().await {
+                let data = frame.unwrap().into_data().unwrap();
+                upload.lock().unwrap().size += data.len() as u64;
+            }
+            let mut upload = upload.lock().unwrap();
+            // Taken on trust: checksums are other tests' business, and slow without optimization.
+            upload.crc32c = hash.unwrap_or_default().trim_start_matches("crc32c=").into();
+            match content_range.unwrap().ends_with("/*") {
+                true => {
+                    answer.status(308).header("range", format!("bytes=0-{}", upload.size - 1)).body(sent(""))
+                }
+                false => answer.body(sent(describe(&upload))),
+            }
+        }
+        ("GET", _, true) => {
+            let range = range.unwrap();
+            let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
+            let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+            let (mut left, block) = (last - first + 1, block());
+            let frames = std::iter::from_fn(move || {
+                let frame = block.slice(..left.min(block.len() as u64) as usize);
+                left -= frame.len() as u64;
+                (!frame.is_empty()).then_some(Ok(Frame::data(frame)))
+            });
+            answer
+                .status(206)
+                .header("x-goog-generation", "7")
+                .header("content-range", format!("bytes {first}-{last}/{}", upload.lock().unwrap().size))
+                .body(StreamBody::new(stream::iter(frames)).boxed_unsync())
+        }
+        _ => answer.body(sent(describe(&upload.lock().unwrap()))),
+    };
+    Ok(response.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_and_a_load_of_any_size_stay_below_64_mib() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (upload, address) = (Arc::new(Mutex::new(Upload::default())), url.clone());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (upload, url) = (upload.clone(), address.clone());
+            tokio::spawn(async move {
+                let service = service_fn(move |request| serve(upload.clone(), url.clone(), request));
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    let config = GcsConfig { endpoint_url: Some(url), ..GcsConfig::default() };
+    let store = GcsAdapter::open("bucket", &config, &RetryConfig::default()).await.unwrap();
+    let (key, block, size) = (Key::new("k").unwrap(), block(), size());
+    let source = block.clone();
+    let body = stream::iter((0..size / block.len() as u64).map(move |_| Ok(source.clone())));
+    let put = store.put(&key, Body::from_stream(body), PutOptions::new()).await.unwrap();
+    assert_eq!(put.size, size);
+    let saved = peak();
+    let mut object = store.get(&key, Default::default()).await.unwrap();
+    let mut loaded = 0;
+    while let Some(chunk) = object.body.chunk().await.unwrap() {
+        loaded += chunk.len() as u64;
+    }
+    assert_eq!(loaded, size);
+    let all = peak();
+    println!("{} MiB: at most {saved} MiB to save, {all} MiB in all", size / MIB);
+    assert!(all <= 64, "{all} MiB for {} MiB ({saved} to save)", size / MIB);
+}
