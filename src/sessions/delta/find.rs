@@ -8,8 +8,9 @@ use super::copies::{Copies, Run};
 
 /// The bytes of a block that are hashed.
 const BLOCK: usize = 16;
-/// The shortest run that is worth its three numbers; shorter repeats are left to deflate.
-const MIN_RUN: usize = 32;
+/// The shortest run that is worth a copy: shorter repeats are left to deflate, which stores them in fewer bytes and gives them
+/// back faster.
+const MIN_RUN: usize = 64;
 /// The most blocks of a base in the table, which then fits the processor's cache. Bases beyond 1 MiB are sampled more sparsely.
 const MAX_BLOCKS: usize = 1 << 16;
 
@@ -49,7 +50,9 @@ fn search(base: &[u8], new: &[u8], start: usize, found: &mut Copies) {
                 at = done;
                 shift = run.from as isize - run.to as isize;
             }
-            _ => at += 1,
+            // What is too short here is too short at its next bytes.
+            Some(run) => at = (at + 1).max(run.to + run.len - BLOCK + 1),
+            None => at += 1,
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flate2::Decompress;
 
-use super::Delta;
+use super::{Copies, Delta};
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// Pieces that are on average shorter than this are not worth keeping apart: they would take more memory than the state.
@@ -23,9 +23,6 @@ pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], limits: &Limits) -> 
     for delta in chain {
         stored += delta.stored_len() as u64;
         limits.check(stored, delta.copies().new_len as u64)?;
-        if state.shatters(delta) {
-            state = Pieces::whole(state.concat());
-        }
         state = state.apply(delta, &mut inflate)?;
     }
     Ok(state.concat())
@@ -34,13 +31,18 @@ pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], limits: &Limits) -> 
 /// A state: pieces of `sources` one behind the other.
 struct Pieces {
     sources: Vec<Bytes>,
+    list: List,
+}
+
+#[derive(Default)]
+struct List {
     pieces: Vec<Piece>,
     len: usize,
 }
 
+/// `len` bytes at `from` of a source, which stand at `to` of the state.
 #[derive(Clone, Copy)]
 struct Piece {
-    /// Where the piece stands in the state.
     to: usize,
     len: usize,
     source: usize,
@@ -49,11 +51,56 @@ struct Piece {
 
 impl Pieces {
     fn whole(state: Bytes) -> Self {
-        let mut whole = Pieces { len: 0, pieces: Vec::new(), sources: vec![state] };
-        whole.push(0, 0, whole.sources[0].len());
-        whole
+        let mut list = List::default();
+        list.push(0, 0, state.len());
+        Pieces { sources: vec![state], list }
     }
 
+    /// The state after `delta`.
+    fn apply(mut self, delta: &Delta, inflate: &mut Decompress) -> Result<Pieces> {
+        let copies = delta.copies();
+        if copies.base_len != self.list.len {
+            let (want, have) = (copies.base_len, self.list.len);
+            let message = format!("the delta is for a base of {want} bytes, this one has {have}");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let inserted = delta.inserted(&self.dictionary(delta), inflate)?;
+        let list = match self.list.cut(copies, self.sources.len(), FEW_PIECES.max(copies.new_len / MIN_PIECE))
+        {
+            Some(list) => list,
+            None => {
+                self = Pieces::whole(self.concat());
+                self.list.cut(copies, 1, usize::MAX).unwrap_or_default()
+            }
+        };
+        self.sources.push(inserted);
+        Ok(Pieces { sources: self.sources, list })
+    }
+
+    /// The bytes that `delta`'s deflate stream expects in front of it.
+    fn dictionary(&self, delta: &Delta) -> Vec<u8> {
+        let (mut out, mut near) = (Vec::new(), 0);
+        for run in delta.dictionary() {
+            self.list.range(run.from, run.len, &mut near, |piece| out.extend_from_slice(self.bytes(piece)));
+        }
+        out
+    }
+
+    fn bytes(&self, piece: Piece) -> &[u8] {
+        &self.sources[piece.source][piece.from..piece.from + piece.len]
+    }
+
+    fn concat(self) -> Bytes {
+        if let [only] = self.list.pieces[..] {
+            return self.sources[only.source].slice(only.from..only.from + only.len);
+        }
+        let mut out = Vec::with_capacity(self.list.len);
+        self.list.pieces.iter().for_each(|&piece| out.extend_from_slice(self.bytes(piece)));
+        out.into()
+    }
+}
+
+impl List {
     fn push(&mut self, source: usize, from: usize, len: usize) {
         match self.pieces.last_mut() {
             _ if len == 0 => {}
@@ -63,11 +110,35 @@ impl Pieces {
         self.len += len;
     }
 
-    /// Calls `each` with the pieces of the state's bytes `from..from + len`.
-    fn range(&self, from: usize, len: usize, mut each: impl FnMut(Piece)) {
+    /// The pieces of the next state, of which `source` holds the inserted bytes. `None` for many more than `most`: a delta
+    /// may copy the same pieces again and again, and the state is then better put together first.
+    fn cut(&self, copies: &Copies, source: usize, most: usize) -> Option<List> {
+        let mut next = List { pieces: Vec::with_capacity(self.pieces.len()), len: 0 };
+        let (mut used, mut near) = (0, 0);
+        for run in copies.runs() {
+            let gap = run.to - next.len;
+            next.push(source, used, gap);
+            used += gap;
+            self.range(run.from, run.len, &mut near, |piece| next.push(piece.source, piece.from, piece.len));
+            if next.pieces.len() > most {
+                return None;
+            }
+        }
+        next.push(source, used, copies.new_len - next.len);
+        Some(next)
+    }
+
+    /// Calls `each` with the pieces of the state's bytes `from..from + len`. `near` is where the last such range ended: the
+    /// next one mostly begins there or a few pieces on.
+    fn range(&self, from: usize, len: usize, near: &mut usize, mut each: impl FnMut(Piece)) {
+        let ends_before = |piece: &Piece| piece.to + piece.len <= from;
+        let ahead = self.pieces[*near..].iter().take(8).take_while(|piece| ends_before(piece)).count();
+        let mut at = *near + ahead;
+        if ahead == 8 || self.pieces.get(at).is_some_and(|piece| piece.to > from) {
+            at = self.pieces.partition_point(ends_before);
+        }
         let end = from + len;
-        let first = self.pieces.partition_point(|piece| piece.to + piece.len <= from);
-        for piece in self.pieces[first..].iter().take_while(|piece| piece.to < end) {
+        while let Some(piece) = self.pieces.get(at).filter(|piece| piece.to < end) {
             let (start, stop) = (piece.to.max(from), (piece.to + piece.len).min(end));
             each(Piece {
                 to: start,
@@ -75,60 +146,9 @@ impl Pieces {
                 source: piece.source,
                 from: piece.from + (start - piece.to),
             });
+            at += 1;
         }
-    }
-
-    fn bytes(&self, piece: Piece) -> &[u8] {
-        &self.sources[piece.source][piece.from..piece.from + piece.len]
-    }
-
-    /// The bytes that `delta`'s deflate stream expects in front of it.
-    fn dictionary(&self, delta: &Delta) -> Vec<u8> {
-        let mut out = Vec::new();
-        for run in delta.dictionary() {
-            self.range(run.from, run.len, |piece| out.extend_from_slice(self.bytes(piece)));
-        }
-        out
-    }
-
-    /// Whether `delta`, which may copy the same pieces many times, makes so many of them that the state is better put together first.
-    fn shatters(&self, delta: &Delta) -> bool {
-        let index = |at: usize| self.pieces.partition_point(|piece| piece.to + piece.len <= at);
-        let runs = delta.copies().runs();
-        let count = runs.iter().fold(runs.len(), |count, run| {
-            count.saturating_add(index(run.from + run.len - 1) - index(run.from) + 1)
-        });
-        count > FEW_PIECES && delta.copies().new_len / count < MIN_PIECE
-    }
-
-    fn apply(mut self, delta: &Delta, inflate: &mut Decompress) -> Result<Pieces> {
-        let copies = delta.copies();
-        if copies.base_len != self.len {
-            let (want, have) = (copies.base_len, self.len);
-            let message = format!("the delta is for a base of {want} bytes, this one has {have}");
-            return Err(Error::new(ErrorKind::Corrupt, message));
-        }
-        let inserted = delta.inserted(&self.dictionary(delta), inflate)?;
-        let mut next = Pieces { sources: std::mem::take(&mut self.sources), pieces: Vec::new(), len: 0 };
-        let source = next.sources.len();
-        next.sources.push(inserted);
-        let mut used = 0;
-        for run in copies.runs() {
-            let gap = run.to - next.len;
-            next.push(source, used, gap);
-            used += gap;
-            self.range(run.from, run.len, |piece| next.push(piece.source, piece.from, piece.len));
-        }
-        next.push(source, used, copies.new_len - next.len);
-        Ok(next)
-    }
-
-    fn concat(self) -> Bytes {
-        if let [only] = self.pieces[..] {
-            return self.sources[only.source].slice(only.from..only.from + only.len);
-        }
-        let mut out = Vec::with_capacity(self.len);
-        self.pieces.iter().for_each(|&piece| out.extend_from_slice(self.bytes(piece)));
-        out.into()
+        // The piece in which this range ends may go on.
+        *near = at.saturating_sub(1);
     }
 }
