@@ -50,7 +50,7 @@ pub(crate) fn encode(copies: &Copies, new: &[u8], level: u8) -> Vec<u8> {
     out
 }
 
-/// Parses a delta and checks every byte of it by its CRC. Allocates no more than the delta itself has bytes, times 8.
+/// Parses a delta and checks every byte of it by its CRC. Allocates at most 16 times what the delta itself has in bytes.
 ///
 /// # Errors
 /// `Corrupt` for bytes that no encoder wrote; `InvalidInput` for a state or inserted bytes beyond `limits`.
@@ -74,7 +74,7 @@ pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
     };
     let (base_len, new_len, count) = (input.length()?, input.length()?, input.length()?);
     // The copies may name any length, so only the whole is limited here; what is inserted must be paid for in bytes.
-    Limits { max_ratio: u64::MAX, ..*limits }.check(0, new_len as u64)?;
+    limits.check(u64::MAX, new_len as u64)?;
     let copies = input.copies(base_len, new_len, count)?;
     let inserted = body.slice(input.at..);
     limits.check(bytes.len() as u64, copies.inserted() as u64)?;

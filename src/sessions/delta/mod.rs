@@ -24,4 +24,6 @@ pub(crate) fn encode(base: &[u8], new: &[u8], level: u8) -> Vec<u8> {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-use super::{MAX_CHAIN, base_of, chain_of};
+use super::{MAX_CHAIN, base_of};
 
 /// `base_of` for every number up to the end, the depth of each, and how many steps' changes all deltas up to it hold.
 fn all() -> Vec<(u64, usize, u64)> {
@@ -20,7 +20,6 @@ fn chains_stay_short_for_20_000_steps() {
     // Short histories have short chains.
     assert!(all[..=200].iter().all(|&(_, depth, _)| depth <= 16));
     assert_eq!(base_of(all.len() as u64), None);
-    assert_eq!((chain_of(0), chain_of(38), chain_of(u64::MAX)), (Some(vec![]), Some(vec![36, 37, 38]), None));
     assert_eq!((base_of(0), base_of(1), base_of(u64::MAX)), (None, Some(0), None));
 }
 
@@ -34,7 +33,6 @@ fn every_base_is_a_step_that_the_state_before_passes_through() {
         assert_eq!(chain.last(), Some(&base), "{number}");
         chain.push(number);
     }
-    assert_eq!(chain_of(19_999).unwrap(), chain[1..]);
 }
 
 #[test]
