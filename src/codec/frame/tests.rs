@@ -133,6 +133,22 @@ proptest! {
         prop_assert_eq!(decode(&file, Limits::default()).unwrap().raw, raw);
     }
 
+    /// A damaged index with a right check, as only somebody with intent makes it: an error, or the state of the index that it now is.
+    #[test]
+    fn no_index_panics(at in 0usize..120, bytes in prop::collection::vec(any::<u8>(), 1..9), level in 1u8..=9) {
+        let mut file = encode(&state(300), level, &[(*b"ab", b"value")]).unwrap();
+        let tail = file.len() + 8 - closing_len(&file, file.len() as u64).unwrap();
+        let end = file.len() - 14;
+        let at = tail + at % (end - tail);
+        let most = bytes.len().min(end - at);
+        file[at..at + most].copy_from_slice(&bytes[..most]);
+        let check = crc32c::crc32c_append(crc32c::crc32c(&HEAD), &file[tail..end]);
+        file[end..end + 4].copy_from_slice(&check.to_le_bytes());
+        if let Ok(frame) = decode(&file, Limits::default()) {
+            prop_assert!(frame.raw == state(300));
+        }
+    }
+
     #[test]
     fn no_tail_panics(tail: Vec<u8>, total in 0u64..1000) {
         let _ = closing_len(&tail, total);
