@@ -1,0 +1,432 @@
+//! What the local adapter promises when things go wrong for real: processes killed at any point, rivals in other processes, a full
+//! disk, a disk and directories that cannot be written.
+//!
+//! Each test that needs another process starts this binary again with a role in `PERSIST_TEST_ROLE`; the test then plays that role.
+//! `PERSIST_CRASH_SAVES` (default 3000) says how many saves the killed processes make in all.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, File, FileTimes},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::TryStreamExt;
+use persist::{
+    Body, Codec, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SaveOptions, SnapshotAdapter,
+    SnapshotAdapterExt, adapters::local::LocalAdapter,
+};
+
+const ROLE: &str = "PERSIST_TEST_ROLE";
+
+/// The role and directory that this process was started for.
+fn role() -> Option<(String, PathBuf)> {
+    Some((env::var(ROLE).ok()?, env::var_os("PERSIST_TEST_DIRECTORY")?.into()))
+}
+
+/// This binary again, to run `test` in a role.
+fn again(command: &mut Command, test: &str, role: &str, directory: &Path) -> Child {
+    let command = command.env(ROLE, role).env("PERSIST_TEST_DIRECTORY", directory);
+    command.arg(env::current_exe().unwrap()).args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// The same without anything around it. `env` is a program that starts another, like those that the other tests put around it.
+fn plainly(test: &str, role: &str, directory: &Path) -> Child {
+    again(&mut Command::new("env"), test, role, directory)
+}
+
+/// The lines that the role printed; the test harness prints some of its own.
+fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let output = BufReader::new(child.stdout.take().unwrap());
+    output.lines().map_while(Result::ok).filter_map(|line| Some(line.split_once("ROLE ")?.1.to_owned()))
+}
+
+/// A line in one write: one that is torn by a kill has no end and is not read.
+fn say(line: String) {
+    std::io::stdout().write_all(format!("ROLE {line}\n").as_bytes()).unwrap();
+}
+
+/// A directory in memory where there is one: killing a process tells nothing about disks, and there are thousands of saves.
+fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        // splitmix64: https://prng.di.unimi.it/splitmix64.c
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// A state of which every line depends on its number. Those of even keys are small, those of odd keys some pieces of the adapter's own size long.
+fn state(key: u64, number: u64) -> Vec<u8> {
+    let mut random = Random(key << 32 | number);
+    let len = random.below(if key.is_multiple_of(2) { 3000 } else { 3 << 20 }) as usize;
+    let line = format!("{:016x} of state {number}\n", random.below(u64::MAX));
+    format!("{number}\n{}", line.repeat(len / line.len())).into_bytes()
+}
+
+/// Saves as an agent does, with metadata, which lies in a second file; or streams bytes straight into the adapter.
+async fn save(store: &LocalAdapter, key: u64, number: u64) {
+    let state = state(key, number);
+    if key.is_multiple_of(2) {
+        let options = SaveOptions::new().put(PutOptions::new().metadata("number", number.to_string()));
+        store.save_with(state, key_name(key), options).await.unwrap();
+    } else {
+        let chunks: Vec<_> = state.chunks(64 << 10).map(|chunk| Ok(chunk.to_vec().into())).collect();
+        let body = Body::from_stream(futures_util::stream::iter(chunks));
+        store.put(&Key::new(key_name(key)).unwrap(), body, PutOptions::new()).await.unwrap();
+    }
+}
+
+fn number_of(state: &[u8]) -> Option<u64> {
+    let end = state.iter().position(|byte| *byte == b'\n')?;
+    std::str::from_utf8(&state[..end]).ok()?.parse().ok()
+}
+
+const KEYS: u64 = 6;
+
+fn key_name(key: u64) -> String {
+    format!("agents/{}/state {key}.gz", key % 2)
+}
+
+/// Saves state after state under each of the keys, and says which it begins and which it has done.
+async fn save_until_killed(root: &Path) {
+    let store = LocalAdapter::open(root).unwrap();
+    let tasks: Vec<_> = (0..KEYS)
+        .map(|key| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut number = match store.load(key_name(key)).await {
+                    Ok(state) => number_of(&state).unwrap(),
+                    Err(error) if error.kind() == ErrorKind::NotFound => 0,
+                    Err(error) => panic!("{error}"),
+                };
+                loop {
+                    number += 1;
+                    say(format!("begins {key} {number}"));
+                    save(&store, key, number).await;
+                    say(format!("saved {key} {number}"));
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_point_every_key_holds_a_whole_state() {
+    if let Some((_, root)) = role() {
+        return save_until_killed(&root).await;
+    }
+    let wanted: u64 = env::var("PERSIST_CRASH_SAVES").map_or(3000, |count| count.parse().unwrap());
+    let directory = directory();
+    let root = directory.path().to_owned();
+    let mut random = Random(20_260_731);
+    let (mut saves, mut kills) = (0, 0);
+    // What each key holds: at least what was reported as saved, at most what was begun.
+    let mut saved: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut begun = saved.clone();
+    while saves < wanted {
+        let mut child = plainly("killed_at_any_point_every_key_holds_a_whole_state", "saver", &root);
+        let output = lines(&mut child);
+        let (tell, started) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let parsed = output.map(|line| {
+                tell.send(()).ok();
+                let words: Vec<&str> = line.split(' ').collect();
+                (words[0] == "saved", words[1].parse::<u64>().unwrap(), words[2].parse::<u64>().unwrap())
+            });
+            parsed.collect::<Vec<_>>()
+        });
+        started.recv().unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(150_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        for (done, key, number) in reader.join().unwrap() {
+            let newest = if done { &mut saved } else { &mut begun };
+            newest.insert(key, number);
+            saves += u64::from(done);
+        }
+        check(&root, &saved, &begun).await;
+    }
+    let unfinished =
+        all_files(&root).iter().filter(|path| path.to_str().unwrap().contains(".persist-tmp-")).count();
+    assert!(unfinished > 0, "none of {kills} kills hit a save under way: this proves nothing");
+    swept_up(&root).await;
+    println!("{saves} saves, {kills} kills, {unfinished} unfinished files, all swept up");
+}
+
+/// Every key holds a whole state, neither older than what was reported nor newer than what was begun.
+async fn check(root: &Path, saved: &BTreeMap<u64, u64>, begun: &BTreeMap<u64, u64>) {
+    let store = LocalAdapter::open(root).unwrap();
+    for key in 0..KEYS {
+        let (saved, begun) = (saved.get(&key).copied().unwrap_or(0), begun.get(&key).copied().unwrap_or(0));
+        let found = match store.load(key_name(key)).await {
+            Ok(bytes) => {
+                let number = number_of(&bytes).unwrap();
+                assert!(bytes == state(key, number), "state {number} of key {key} is not what was saved");
+                let meta = store.head(&Key::new(key_name(key)).unwrap()).await.unwrap();
+                let expected = (key % 2 == 0).then(|| number.to_string());
+                assert_eq!(meta.metadata.get("number"), expected.as_ref(), "metadata of another version");
+                number
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => panic!("key {key}: {error}"),
+        };
+        assert!(
+            (saved..=begun).contains(&found),
+            "key {key} holds {found}, of {saved} saved and {begun} begun"
+        );
+    }
+    let listed: Vec<_> = store.list(ListOptions::new()).try_collect().await.unwrap();
+    let names: Vec<&str> = listed.iter().map(|entry| entry.name()).collect();
+    let keys: Vec<String> = (0..KEYS).map(key_name).collect();
+    assert!(names.iter().all(|name| keys.iter().any(|key| key == name)), "the listing shows {names:?}");
+}
+
+/// An hour later the next one who opens the store cleans up, and takes nothing that is needed.
+async fn swept_up(root: &Path) {
+    let before = SystemTime::now() - Duration::from_secs(2 * 3600);
+    let store = LocalAdapter::open(root).unwrap();
+    for path in all_files(root) {
+        if path.file_name().unwrap().to_str().unwrap().starts_with(".persist-") {
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_times(FileTimes::new().set_modified(before))
+                .unwrap();
+        }
+    }
+    LocalAdapter::open(root).unwrap();
+    let with_metadata = (0..KEYS).step_by(2).map(key_name);
+    let mut left = 0;
+    for name in with_metadata {
+        if let Ok(meta) = store.head(&Key::new(name).unwrap()).await {
+            assert!(meta.metadata.contains_key("number"), "sweeping took metadata that was needed");
+            left += 1;
+        }
+    }
+    let kept = all_files(root).iter().filter(|path| path.to_str().unwrap().contains(".persist-")).count();
+    assert_eq!(kept, left, "leftovers stayed: {:?}", all_files(root));
+}
+
+fn all_files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(all_files(&path)),
+            false => found.push(path),
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_rival_processes_exactly_one_creates() {
+    const ROUNDS: usize = 150;
+    if let Some((name, root)) = role() {
+        let store = LocalAdapter::open(root).unwrap();
+        for round in 0..ROUNDS {
+            let key = Key::new(format!("round {round}/state")).unwrap();
+            match store.put(&key, Body::from(name.clone()), PutOptions::new().create()).await {
+                Ok(_) => say(round.to_string()),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}"),
+            }
+        }
+        return;
+    }
+    let directory = directory();
+    let mut children: Vec<_> = (0..3)
+        .map(|n| plainly("of_rival_processes_exactly_one_creates", &n.to_string(), directory.path()))
+        .collect();
+    let mut winners: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (n, child) in children.iter_mut().enumerate() {
+        for line in lines(child) {
+            winners.entry(line.parse().unwrap()).or_default().push(n);
+        }
+        assert!(child.wait().unwrap().success());
+    }
+    let store = LocalAdapter::open(directory.path()).unwrap();
+    for round in 0..ROUNDS {
+        let [winner] = winners[&round][..] else { panic!("round {round} was won by {:?}", winners[&round]) };
+        let key = Key::new(format!("round {round}/state")).unwrap();
+        let object = store.get(&key, GetOptions::new()).await.unwrap();
+        assert_eq!(object.body.collect(9).await.unwrap(), winner.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rival_processes_lose_no_update() {
+    const EACH: u64 = 60;
+    let key = Key::new("counter").unwrap();
+    let read = async |store: &LocalAdapter| {
+        let object = store.get(&key, GetOptions::new()).await.unwrap();
+        let count: u64 =
+            std::str::from_utf8(&object.body.collect(20).await.unwrap()).unwrap().parse().unwrap();
+        (count, object.meta.version)
+    };
+    if let Some((_, root)) = role() {
+        let store = LocalAdapter::open(root).unwrap();
+        let mut conflicts = 0;
+        for _ in 0..EACH {
+            loop {
+                let (count, version) = read(&store).await;
+                let options = PutOptions::new().replace(version);
+                match store.put(&key, Body::from((count + 1).to_string()), options).await {
+                    Ok(_) => break,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
+                }
+                conflicts += 1;
+            }
+        }
+        return say(conflicts.to_string());
+    }
+    let directory = directory();
+    let store = LocalAdapter::open(directory.path()).unwrap();
+    store.put(&key, Body::from("0"), PutOptions::new()).await.unwrap();
+    let mut children: Vec<_> =
+        (0..3).map(|_| plainly("rival_processes_lose_no_update", "rival", directory.path())).collect();
+    let mut conflicts = 0;
+    for child in &mut children {
+        conflicts += lines(child).map(|line| line.parse::<u64>().unwrap()).sum::<u64>();
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(read(&store).await.0, 3 * EACH);
+    assert!(conflicts > 0, "the processes never met: this proves nothing");
+}
+
+/// Runs `test` in the role `inside` with a small file system in memory mounted on its directory.
+fn inside_small_file_system(test: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c"]);
+    command.args(["mount -t tmpfs -o size=4m persist-test \"$PERSIST_TEST_DIRECTORY\" && exec \"$@\"", "sh"]);
+    let mut child = again(&mut command, test, "inside", directory.path());
+    let said: Vec<String> = lines(&mut child).collect();
+    let status = child.wait().unwrap();
+    assert!(
+        status.success() && said == ["done"],
+        "the part inside of a small file system failed, or could not be started: this test needs `unshare` and a kernel that lets \
+         it mount a tmpfs in a user namespace (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or root"
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_the_old_state_and_no_litter() {
+    let Some((_, root)) = role() else {
+        return inside_small_file_system("a_full_disk_leaves_the_old_state_and_no_litter");
+    };
+    let store = LocalAdapter::open(&root).unwrap();
+    let old: Vec<u8> = state(1, 1).into_iter().cycle().take(1 << 20).collect();
+    let plain = || SaveOptions::new().codec(Codec::None);
+    store.save_with(old.clone(), "state", plain()).await.unwrap();
+    let before = all_files(&root);
+    let large: Vec<u8> = vec![7; 8 << 20];
+    for round in 0..3 {
+        let error = match round {
+            0 => store.save_with(large.clone(), "state", plain()).await.unwrap_err(),
+            1 => store.save_with(large.clone(), "another/state", plain()).await.unwrap_err(),
+            _ => {
+                let chunks = (0..128).map(|_| Ok(vec![7; 64 << 10].into()));
+                let body = Body::from_stream(futures_util::stream::iter(chunks.collect::<Vec<_>>()));
+                store.put(&Key::new("state").unwrap(), body, PutOptions::new()).await.unwrap_err()
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("the disk is full; free some space"), "{error}");
+        assert_eq!(store.load("state").await.unwrap(), old);
+        assert_eq!(all_files(&root), before, "round {round} left something behind");
+    }
+    // The space is free again: two more of 1 MiB fit beside the old one.
+    store.save_with(old.clone(), "second", plain()).await.unwrap();
+    store.save_with(old.clone(), "state", plain()).await.unwrap();
+    say("done".into());
+}
+
+#[tokio::test]
+async fn a_read_only_file_system_is_said_to_be_one() {
+    let Some((_, root)) = role() else {
+        return inside_small_file_system("a_read_only_file_system_is_said_to_be_one");
+    };
+    let store = LocalAdapter::open(&root).unwrap();
+    store.save("state", "folder/state").await.unwrap();
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&root).status().unwrap();
+    assert!(remounted.success(), "cannot remount");
+    let store = LocalAdapter::open(&root).expect("reading needs no writing");
+    for key in ["folder/state", "folder/new", "new/state"] {
+        let error = store.save("new", key).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+        assert!(error.to_string().contains("the file system is read-only; mount it writable"), "{error}");
+    }
+    let error = store.delete(&Key::new("folder/state").unwrap(), Default::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+    assert_eq!(store.load("folder/state").await.unwrap(), "state");
+    assert_eq!(store.list(ListOptions::new()).try_collect::<Vec<_>>().await.unwrap().len(), 1);
+    say("done".into());
+}
+
+#[tokio::test]
+async fn a_directory_without_permission_is_said_to_be_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let test = "a_directory_without_permission_is_said_to_be_one";
+    let Some((_, root)) = role() else {
+        let directory = tempfile::tempdir().unwrap();
+        // Root may do everything; without these two capabilities it is a user like any other.
+        let mut command = Command::new("env");
+        if fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0 {
+            command = Command::new("setpriv");
+            command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+        }
+        let mut child = again(&mut command, test, "inside", directory.path());
+        let said: Vec<String> = lines(&mut child).collect();
+        assert!(
+            child.wait().unwrap().success() && said == ["done"],
+            "failed inside, or needs `setpriv` to run as root"
+        );
+        return;
+    };
+    let store = LocalAdapter::open(&root).unwrap();
+    store.save("state", "folder/state").await.unwrap();
+    let folder = root.join("folder");
+    let set = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o500);
+    for error in [
+        store.save("new", "folder/state").await.unwrap_err(),
+        store.save("new", "folder/new/state").await.unwrap_err(),
+        store.delete(&Key::new("folder/state").unwrap(), Default::default()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+        assert!(error.to_string().contains("must belong to the user"), "{error}");
+    }
+    assert_eq!(store.load("folder/state").await.unwrap(), "state");
+    set(0);
+    assert_eq!(store.load("folder/state").await.unwrap_err().kind(), ErrorKind::AccessDenied);
+    let listing = store.list(ListOptions::new()).try_collect::<Vec<_>>().await;
+    assert_eq!(
+        listing.unwrap_err().kind(),
+        ErrorKind::AccessDenied,
+        "a listing that misses objects must fail"
+    );
+    set(0o700);
+    assert_eq!(store.load("folder/state").await.unwrap(), "state");
+    say("done".into());
+}

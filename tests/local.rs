@@ -1,0 +1,329 @@
+//! What the local adapter puts on disk, and how it meets what others put there.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs::{self, File, FileTimes},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt, TryStreamExt};
+use persist::{
+    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SnapshotAdapter, SnapshotAdapterExt,
+    adapters::local::LocalAdapter,
+};
+use tempfile::TempDir;
+
+fn store() -> (TempDir, LocalAdapter) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalAdapter::open(directory.path().join("new/root")).unwrap();
+    (directory, store)
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name).unwrap()
+}
+
+async fn put(store: &LocalAdapter, name: &str, bytes: &str) -> persist::Result<persist::ObjectMeta> {
+    store.put(&key(name), Body::from(bytes.to_owned()), PutOptions::new()).await
+}
+
+async fn listed(store: &LocalAdapter) -> Vec<String> {
+    store.list(ListOptions::new()).map_ok(|entry| entry.name().to_owned()).try_collect().await.unwrap()
+}
+
+/// Every file below a directory, relative to it.
+fn files(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true => open.push(entry.path()),
+                false => found.push(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Makes a file as old as what is swept up.
+fn age(path: &Path) {
+    let time = SystemTime::now() - Duration::from_secs(2 * 3600);
+    File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+}
+
+#[tokio::test]
+async fn a_snapshot_is_one_plain_file_for_its_user_alone() {
+    let (directory, store) = store();
+    store.save("state", "agents/outer:1|inner:2/state.json.gz").await.unwrap();
+    let root = directory.path().join("new/root");
+    assert_eq!(files(&root), ["agents/outer%3A1%7Cinner%3A2/state.json.gz"]);
+    let mode = |path: &str| root.join(path).metadata().unwrap().mode() & 0o777;
+    assert_eq!(mode("agents/outer%3A1%7Cinner%3A2/state.json.gz"), 0o600);
+    assert_eq!([mode(""), mode("agents"), mode("agents/outer%3A1%7Cinner%3A2")], [0o700; 3]);
+    let bytes = fs::read(root.join("agents/outer%3A1%7Cinner%3A2/state.json.gz")).unwrap();
+    assert_eq!(bytes[..2], [0x1f, 0x8b], "not a gzip file");
+    assert_eq!(store.to_string(), format!("file://{}", root.display()));
+}
+
+#[tokio::test]
+async fn metadata_lies_beside_the_file_and_goes_with_it() {
+    let (_directory, store) = store();
+    let options = || PutOptions::new().metadata("step", "7").tag("team", "a/b").content_type("text/plain");
+    for _ in 0..3 {
+        store.put(&key("a/state"), Body::from("state"), options()).await.unwrap();
+    }
+    let on_disk = files(store.root());
+    assert_eq!(on_disk.len(), 2, "an overwrite left the old metadata: {on_disk:?}");
+    assert_eq!(fs::read(store.root().join("a/state")).unwrap(), b"state");
+    let reopened = LocalAdapter::open(store.root()).unwrap();
+    let meta = reopened.head(&key("a/state")).await.unwrap();
+    assert_eq!((meta.metadata, meta.tags), (options().metadata, options().tags));
+    assert_eq!(listed(&store).await, ["a/state"]);
+    // Without anything to keep there is no second file.
+    put(&store, "a/state", "state").await.unwrap();
+    assert_eq!(files(store.root()), ["a/state"]);
+    store.put(&key("a/state"), Body::from("state"), options()).await.unwrap();
+    store.delete(&key("a/state"), Default::default()).await.unwrap();
+    assert_eq!(fs::read_dir(store.root()).unwrap().count(), 0, "a delete left something behind");
+}
+
+#[tokio::test]
+async fn the_content_type_of_a_plain_file_is_what_it_shows() {
+    let (_directory, store) = store();
+    let type_of = async |name: &str| store.head(&key(name)).await.unwrap().content_type.unwrap();
+    store.save("state", "gzip").await.unwrap();
+    put(&store, "text", "text").await.unwrap();
+    fs::write(store.root().join("zstd"), [0x28, 0xb5, 0x2f, 0xfd, 0]).unwrap();
+    assert_eq!(type_of("gzip").await, "application/gzip");
+    assert_eq!(type_of("text").await, "application/octet-stream");
+    assert_eq!(type_of("zstd").await, "application/zstd");
+    assert_eq!(files(store.root()), ["gzip", "text", "zstd"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_never_see_metadata_of_another_version() {
+    let (_directory, store) = store();
+    let save = async |n: u32| {
+        let options = PutOptions::new().metadata("n", n.to_string());
+        store.put(&key("state"), Body::from(n.to_string()), options).await.unwrap();
+    };
+    save(0).await;
+    let reader = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..400 {
+                let object = store.get(&key("state"), GetOptions::new()).await.unwrap();
+                let content = object.body.collect(100).await.unwrap();
+                assert_eq!(object.meta.metadata["n"].as_bytes(), content);
+            }
+        })
+    };
+    let mut n = 0;
+    while !reader.is_finished() {
+        n += 1;
+        save(n).await;
+    }
+    reader.await.unwrap();
+    assert!(n > 0);
+}
+
+#[tokio::test]
+async fn a_key_cannot_be_a_file_and_a_folder() {
+    let (_directory, store) = store();
+    put(&store, "a/b", "state").await.unwrap();
+    for name in ["a/b/c", "a/b/c/d", "a"] {
+        let error = put(&store, name, "new").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}: {error}");
+        assert!(error.to_string().contains(if name == "a" {
+            "directory \"a\""
+        } else {
+            "\"a/b\" is a snapshot"
+        }));
+    }
+    assert_eq!(
+        store.get(&key("a/b"), GetOptions::new()).await.unwrap().body.collect(9).await.unwrap(),
+        "state"
+    );
+    assert_eq!(files(store.root()), ["a/b"], "a refused save left something behind");
+    // An empty folder is in nobody's way.
+    fs::create_dir_all(store.root().join("empty")).unwrap();
+    put(&store, "empty", "state").await.unwrap();
+    assert_eq!(listed(&store).await, ["a/b", "empty"]);
+}
+
+#[tokio::test]
+async fn no_key_leads_out_of_the_root() {
+    let (directory, store) = store();
+    let outside = directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "secret").unwrap();
+    symlink(&outside, store.root().join("folder")).unwrap();
+    symlink(outside.join("secret"), store.root().join("file")).unwrap();
+    symlink(outside.join("nothing"), store.root().join("dangling")).unwrap();
+    for name in ["folder/secret", "folder/new", "folder/new/deeper", "file", "dangling", "file/x"] {
+        let refused = put(&store, name, "new").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{name}: {refused}");
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        let get = store.get(&key(name), GetOptions::new()).await.unwrap_err();
+        assert_eq!(get.kind(), ErrorKind::InvalidInput, "{name}: {get}");
+        let delete = store.delete(&key(name), Default::default()).await.unwrap_err();
+        assert_eq!(delete.kind(), ErrorKind::InvalidInput, "{name}: {delete}");
+    }
+    assert!(listed(&store).await.is_empty());
+    let below = store.list(ListOptions::new().prefix("folder/")).try_collect::<Vec<_>>().await;
+    assert!(!matches!(below, Ok(rows) if !rows.is_empty()), "a listing followed a link");
+    assert_eq!(files(&outside), ["secret"]);
+    assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
+    // The root itself may be a link: the user chose it.
+    let link = directory.path().join("link");
+    symlink(store.root(), &link).unwrap();
+    put(&LocalAdapter::open(&link).unwrap(), "state", "state").await.unwrap();
+    assert_eq!(listed(&store).await, ["state"]);
+}
+
+#[tokio::test]
+async fn special_files_are_refused_and_never_waited_for() {
+    let (_directory, store) = store();
+    let made = std::process::Command::new("mkfifo").arg(store.root().join("pipe")).status().unwrap();
+    assert!(made.success());
+    let error = store.get(&key("pipe"), GetOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert_eq!(put(&store, "pipe", "new").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert!(listed(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn files_of_other_programs_are_objects_where_their_names_are_keys() {
+    let (_directory, store) = store();
+    fs::create_dir_all(store.root().join("copied/in")).unwrap();
+    for name in ["copied/in/state.gz", "a:b", "%41", "a%", "bad\nname", ".persist-tmp-01", "notes.txt"] {
+        fs::write(store.root().join(name), "foreign").unwrap();
+    }
+    assert_eq!(listed(&store).await, ["copied/in/state.gz", "notes.txt"]);
+    let before = store.head(&key("notes.txt")).await.unwrap();
+    // Written in place by somebody else: another version.
+    fs::write(store.root().join("notes.txt"), "changed").unwrap();
+    let error =
+        store.put(&key("notes.txt"), Body::from("x"), PutOptions::new().replace(before.version)).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_into_while_it_is_read_is_a_conflict() {
+    let (_directory, store) = store();
+    fs::write(store.root().join("state"), vec![1; 3 << 20]).unwrap();
+    for change in ["shorter", "longer", "other bytes"] {
+        let mut body = store.get(&key("state"), GetOptions::new()).await.unwrap().body;
+        body.chunk().await.unwrap().unwrap();
+        match change {
+            "shorter" => File::options()
+                .write(true)
+                .open(store.root().join("state"))
+                .unwrap()
+                .set_len(1 << 20)
+                .unwrap(),
+            "longer" => fs::write(store.root().join("state"), vec![2; 4 << 20]).unwrap(),
+            _ => fs::write(store.root().join("state"), vec![3; 4 << 20]).unwrap(),
+        }
+        assert_eq!(body.collect(u64::MAX).await.unwrap_err().kind(), ErrorKind::Conflict, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn leftovers_are_swept_up_when_they_are_old() {
+    let (_directory, store) = store();
+    store.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await.unwrap();
+    let sidecar = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-")).unwrap();
+    let orphan = sidecar.replace(".persist-meta-", ".persist-meta-0");
+    fs::copy(store.root().join(&sidecar), store.root().join(&orphan)).unwrap();
+    // Its file is there, but in another version.
+    let json = fs::read_to_string(store.root().join(&orphan)).unwrap().replace("\"mtime\":1", "\"mtime\":2");
+    fs::write(store.root().join(&orphan), json).unwrap();
+    let torn = "a/.persist-meta-torn";
+    let leftovers = ["a/.persist-tmp-dead", ".persist-tmp-dead", torn, orphan.as_str()];
+    for name in leftovers {
+        if !store.root().join(name).exists() {
+            fs::write(store.root().join(name), "{").unwrap();
+        }
+        age(&store.root().join(name));
+    }
+    age(&store.root().join(&sidecar));
+    for young in ["a/.persist-tmp-young", ".persist-meta-young"] {
+        fs::write(store.root().join(young), "").unwrap();
+    }
+    // Held by a process that lives, however long ago it last wrote.
+    let held = File::create(store.root().join("a/.persist-tmp-held")).unwrap();
+    held.try_lock().unwrap();
+    age(&store.root().join("a/.persist-tmp-held"));
+    assert_eq!(listed(&store).await, ["a/state"]);
+
+    LocalAdapter::open(store.root()).unwrap();
+    let mut expected =
+        [".persist-meta-young", "a/.persist-tmp-held", "a/.persist-tmp-young", "a/state", &sidecar]
+            .map(str::to_owned);
+    expected.sort();
+    assert_eq!(files(store.root()), expected);
+    assert_eq!(store.head(&key("a/state")).await.unwrap().metadata["a"], "1");
+}
+
+#[tokio::test]
+async fn the_first_save_into_a_directory_sweeps_it() {
+    let (_directory, store) = store();
+    fs::create_dir(store.root().join("a")).unwrap();
+    fs::write(store.root().join("a/.persist-tmp-dead"), "").unwrap();
+    age(&store.root().join("a/.persist-tmp-dead"));
+    put(&store, "a/state", "state").await.unwrap();
+    assert_eq!(files(store.root()), ["a/state"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn saves_and_deletes_race_for_the_same_folders() {
+    let (_directory, store) = store();
+    let tasks = (0..8).map(|task| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 0..30 {
+                // Deletes prune the folder that others are about to save into.
+                let key = key(&format!("shared/folder/{}/state {task}", round % 2));
+                store.put(&key, Body::from("state"), PutOptions::new()).await.unwrap();
+                store.delete(&key, Default::default()).await.unwrap();
+            }
+        })
+    });
+    let done: Vec<_> = tasks.collect::<futures_util::stream::FuturesUnordered<_>>().collect().await;
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    assert_eq!(fs::read_dir(store.root()).unwrap().count(), 0, "empty folders stayed");
+}
+
+#[tokio::test]
+async fn roots_that_cannot_be_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    for (path, says) in [
+        (Path::new("").to_path_buf(), "is empty"),
+        (directory.path().join("file"), "is no directory"),
+        (directory.path().join("file/below"), "while making the root"),
+    ] {
+        let error = LocalAdapter::open(&path).unwrap_err();
+        assert!(error.to_string().contains(says), "{path:?}: {error}");
+        assert_eq!((error.backend(), error.operation()), (Some("local"), Some("open")));
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_was_removed_is_made_anew() {
+    let (_directory, store) = store();
+    fs::remove_dir(store.root()).unwrap();
+    assert!(listed(&store).await.is_empty());
+    assert_eq!(store.head(&key("a")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    store.delete(&key("a"), Default::default()).await.unwrap();
+    put(&store, "a", "state").await.unwrap();
+    assert_eq!(listed(&store).await, ["a"]);
+}
