@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Layers, StorageBackend, StorageConfig, bad, folders};
 use futures_util::FutureExt;
 
-use crate::{Codec, Error, ErrorKind, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers};
+use super::{Layers, StorageBackend, StorageConfig, bad, folders, url};
+use crate::{Codec, Error, ErrorKind, Key, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers};
 
 impl StorageConfig {
     /// From the variables of this process and the configuration file: that which `PERSIST_CONFIG` names, else `persist/persist.toml` in the
@@ -59,16 +59,11 @@ impl StorageConfig {
                 "bucket {bucket:?} is named, but the backend is {name}; set it to s3 or gcs"
             )));
         }
+        let below = self.below()?;
         // Boxed: the futures of cloud clients nest so deep that a caller's compiler would give up on them.
         let mut adapter = self.adapter().boxed().await?;
-        for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
-            let Some(path) =
-                path.as_deref().map(|path| path.trim_matches('/')).filter(|path| !path.is_empty())
-            else {
-                continue;
-            };
-            let layer = layers::Namespace::new(adapter, path);
-            adapter = Arc::new(layer.map_err(|error| bad(format!("{setting}: {}", error.message())))?);
+        if let Some(prefix) = below {
+            adapter = Arc::new(layers::Namespace::new(adapter, prefix)?);
         }
         if let Some(codec) = self.codec {
             adapter = Arc::new(layers::DefaultCodec::new(adapter, codec));
@@ -114,6 +109,24 @@ impl StorageConfig {
                 Err(Error::new(ErrorKind::Unsupported, message))
             }
         }
+    }
+
+    /// Prefix and namespace, checked before anything is opened or made.
+    fn below(&self) -> Result<Option<Key>> {
+        let mut below: Option<Key> = None;
+        for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
+            let path = path.as_deref().unwrap_or_default();
+            let path = path.strip_suffix('/').unwrap_or(path);
+            if path.is_empty() {
+                continue;
+            }
+            let joined = match &below {
+                Some(prefix) => prefix.join(path),
+                None => Key::new(path),
+            };
+            below = Some(joined.map_err(|error| bad(url::unusable(setting, &error)))?);
+        }
+        Ok(below)
     }
 
     /// The bucket, which has no default: a default bucket is one that somebody else can own.

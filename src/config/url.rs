@@ -115,7 +115,7 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
             let prefix = decoded(url.path.strip_prefix('/').unwrap_or(url.path))?;
             let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
             if !prefix.is_empty() {
-                let key = Key::new(prefix).map_err(|error| in_prefix(&error))?;
+                let key = Key::new(prefix).map_err(|error| unusable("prefix", &error))?;
                 set("prefix", key.as_str().into());
             }
         }
@@ -137,10 +137,10 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
     Ok(values)
 }
 
-/// `key "a/../b": the segment …` as the end of a sentence about the prefix.
-pub(super) fn in_prefix(error: &Error) -> String {
+/// `key "a/../b": the segment …` as the end of a sentence about a setting.
+pub(super) fn unusable(setting: &str, error: &Error) -> String {
     let message = error.message();
-    format!("the prefix cannot be used: {}", message.strip_prefix("key ").unwrap_or(message))
+    format!("the {setting} cannot be used: {}", message.strip_prefix("key ").unwrap_or(message))
 }
 
 /// Adds what stands behind the `?`. A parameter without a value is one that is not set.

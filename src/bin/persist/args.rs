@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand};
+use persist::Codec;
 
 /// Save and restore the state of agents.
 #[derive(Debug, Parser)]
@@ -52,27 +53,54 @@ pub(crate) enum Command {
     #[command(verbatim_doc_comment)]
     Load(Load),
     /// List keys in byte order
+    ///
+    /// PREFIX is the beginning of a name and need not end at a `/`; a URL names the storage too.
+    ///
+    /// Examples:
+    ///   persist ls agents/42/ --long
+    ///   persist ls s3://bucket/agents/ --folders
+    ///   persist ls --json | jq -r 'select(.stored_size > 1000000) | .key'
+    #[command(verbatim_doc_comment)]
     Ls(Ls),
     /// Show what is known about a snapshot: sizes, version, time, codec, digest, metadata
+    ///
+    /// Reads its first and last bytes only. The version is what `persist save --if-match` takes.
     Stat {
         /// The snapshot
         key: String,
     },
     /// Remove snapshots
+    ///
+    /// A snapshot that is not there is no error, unless --must-exist says so.
     Rm(Rm),
     /// Copy a snapshot as it is, also between storages
+    ///
+    /// The stored bytes are copied, with their metadata; nothing is compressed anew.
     ///
     /// Example: persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz
     #[command(verbatim_doc_comment)]
     Cp(Cp),
     /// Read every byte of a snapshot, or of all, and say whether all is well
+    ///
+    /// What cannot be loaded is named on standard output, and the exit code is not 0.
     Verify(Verify),
     /// Check configuration, credentials, reachability, permissions, conditional writes and clock
     ///
     /// Writes and removes a small probe object. Says what to fix.
     Doctor,
-    /// Show every setting: its variable, meaning, default and effective value; secrets are hidden
+    /// Show every setting: its variables, meaning, default and effective value; secrets are hidden
     Env,
+}
+
+impl Command {
+    /// Whether it may leave something half-written behind when it is stopped by force.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Command::Load(args) => args.output.is_some(),
+            Command::Ls(_) | Command::Stat { .. } | Command::Verify(_) | Command::Env => false,
+            Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor => true,
+        }
+    }
 }
 
 #[derive(Debug, Group)]
@@ -88,10 +116,10 @@ pub(crate) struct Save {
     #[arg(long, value_name = "VERSION")]
     pub(crate) if_match: Option<String>,
     /// gzip, zstd or none [default: the configured one, else gzip]
-    #[arg(long)]
-    pub(crate) codec: Option<String>,
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) codec: Option<Codec>,
     /// 1 (fast) to 9 (small), for zstd to 19
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub(crate) level: Option<u8>,
     /// Metadata to keep with the snapshot; may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
@@ -150,7 +178,7 @@ pub(crate) struct Cp {
 #[derive(Debug, Group)]
 pub(crate) struct Verify {
     /// The snapshot
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Every snapshot of the storage
     #[arg(long)]

@@ -4,43 +4,45 @@
 //! - `storage`: which storage is meant
 //! - `output`: text, JSON, errors, exit codes
 //! - `progress`: a bar for long work on a terminal
+//! - `signals`: how a command that writes is interrupted
 
 mod args;
 mod cmd;
 mod output;
 mod progress;
+mod signals;
 mod storage;
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal, stderr},
+    process::ExitCode,
+};
 
 use clap::Parser;
+use tracing_subscriber::{filter::Targets, prelude::*};
 
 use crate::{args::Args, output::Output, storage::Storage};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let output = Output::new(args.json);
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return output::usage(&error),
+    };
     log(args.verbose);
+    let output = Output::new(args.json);
     // One thread carries the requests; compression and files have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output.failure(&anyhow::Error::new(error).context("the runtime cannot start")),
     };
     let code = runtime.block_on(async {
-        let command = async {
-            let storage = Storage::new(args.storage, args.config)?;
-            cmd::run(args.command, &storage, &output).await
-        };
-        tokio::select! {
-            result = command => match result {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => output.failure(&error),
-            },
-            _ = tokio::signal::ctrl_c() => {
-                // The command's future is gone, and with it what it had begun; services get a moment to hear of it.
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                ExitCode::from(130)
-            }
+        let storage = Storage::new(args.storage, args.config);
+        let cleans_up = args.command.writes();
+        let command = cmd::run(args.command, &storage, &output);
+        match if cleans_up { signals::interruptible(command).await } else { Ok(command.await) } {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => output.failure(&error),
+            Err(signals::Interrupted(code)) => ExitCode::from(code),
         }
     });
     // A thread that waits for standard input must not hold the process.
@@ -48,22 +50,19 @@ fn main() -> ExitCode {
     code
 }
 
-/// Messages go to standard error. Only persist's own are ever shown below `warn`: libraries beneath it may log tokens.
+/// Messages go to standard error. Only persist's own, at any level: libraries beneath it log tokens.
 fn log(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
-    let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("off,persist={level}"));
-    let filter = EnvFilter::builder().parse_lossy(asked);
-    let filter = [
-        "yup_oauth2=off",
-        "hyper=off",
-        "hyper_util=off",
-        "h2=off",
-        "aws_smithy_runtime=off",
-        "aws_sigv4=off",
-    ]
-    .iter()
-    .filter_map(|directive| directive.parse().ok())
-    .fold(filter, EnvFilter::add_directive);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let level = match verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(Targets::new().with_target("persist", level)))
+        .init();
 }

@@ -1,6 +1,8 @@
 //! What commands print: data on standard output as text or JSON, the rest on standard error.
 
 use std::{
+    fmt,
+    fs::File,
     io::{self, IsTerminal, Write},
     process::ExitCode,
     time::SystemTime,
@@ -26,52 +28,98 @@ impl Output {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", json())?
-        } else {
-            writeln!(out, "{}", text())?
-        }
-        Ok(())
+        let line = if self.json { json().to_string() } else { text() };
+        written(writeln!(io::stdout(), "{line}"))
     }
 
     /// What a person at a terminal wants to know and a script does not.
     pub(crate) fn note(&self, text: impl FnOnce() -> String) {
-        if self.terminal && !self.json {
-            eprintln!("{}", text());
+        if self.interactive() {
+            complain(&text());
         }
     }
 
-    /// Whether a bar may be drawn.
+    /// Whether somebody watches.
     pub(crate) fn interactive(&self) -> bool {
         self.terminal && !self.json
     }
 
     /// Prints an error with its causes and gives the exit code.
     pub(crate) fn failure(&self, error: &anyhow::Error) -> ExitCode {
-        let ours = error.chain().find_map(|cause| cause.downcast_ref::<persist::Error>());
-        let pipe = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-        if pipe.into_iter().any(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        if error.is::<ClosedPipe>() {
             return ExitCode::from(141); // as if by SIGPIPE: who closed the pipe knows
         }
-        let causes: Vec<String> = chain(error);
+        let ours = error.chain().find_map(|cause| cause.downcast_ref::<persist::Error>());
+        let code = ours.map_or(1, |error| exit_code(error.kind()));
+        let messages = chain(error);
+        let (message, causes) = messages.split_first().map_or(("failed", &[][..]), |(m, c)| (m.as_str(), c));
         if self.json {
-            let kind = ours.map_or("io", |error| error.kind().as_str());
-            let key = ours.and_then(|error| error.key()).map(|key| key.as_str());
-            let retryable = ours.is_some_and(persist::Error::retryable);
-            let (message, causes) = (causes.first(), causes.get(1..).unwrap_or_default());
-            eprintln!(
-                "{}",
-                json!({"error": {"kind": kind, "message": message, "causes": causes, "key": key, "retryable": retryable}})
-            );
+            let row = json!({
+                "kind": ours.map_or(ErrorKind::Io, persist::Error::kind).as_str(),
+                "message": message,
+                "causes": causes,
+                "backend": ours.and_then(persist::Error::backend),
+                "operation": ours.and_then(persist::Error::operation),
+                "key": ours.and_then(persist::Error::key),
+                "request_id": ours.and_then(persist::Error::request_id),
+                "retryable": ours.is_some_and(persist::Error::retryable),
+                "exit_code": code,
+            });
+            complain(&json!({ "error": row }).to_string());
         } else {
-            eprintln!("persist: {}", causes.first().map_or("failed", String::as_str));
-            for cause in causes.iter().skip(1) {
-                eprintln!("  because: {cause}");
-            }
+            complain(&format!("persist: {message}"));
+            causes.iter().for_each(|cause| complain(&format!("  because: {cause}")));
         }
-        ExitCode::from(ours.map_or(1, |error| exit_code(error.kind())))
+        ExitCode::from(code)
     }
+}
+
+/// Help, the version, or what is wrong with the command's arguments.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        complain(&json!({"error": {"kind": "usage", "message": message, "exit_code": 2}}).to_string());
+    } else {
+        // Nobody is left to tell if this fails.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// A line on standard error; where that is closed, nobody wants to know.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Who read the output wants no more of it.
+#[derive(Debug)]
+struct ClosedPipe;
+
+impl fmt::Display for ClosedPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the output was closed")
+    }
+}
+
+impl std::error::Error for ClosedPipe {}
+
+/// What came of writing to standard output.
+pub(crate) fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => ClosedPipe.into(),
+        _ => anyhow::Error::new(error).context("the output cannot be written"),
+    })
+}
+
+/// Standard output for bulk data: the descriptor itself, because `Stdout` looks for line ends.
+pub(crate) fn bulk() -> io::Result<File> {
+    #[cfg(unix)]
+    let handle = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let handle = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
+    Ok(File::from(handle))
 }
 
 /// The messages of an error and its causes, without those that only repeat the one before.
@@ -85,6 +133,7 @@ fn chain(error: &anyhow::Error) -> Vec<String> {
     messages
 }
 
+/// The exit codes are part of the interface (docs/errors.md).
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::InvalidInput => 2,

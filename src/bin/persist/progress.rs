@@ -1,51 +1,51 @@
 //! A bar for long work on a terminal; nothing elsewhere.
 
-use futures_util::TryStreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
-use persist::Body;
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{TryStreamExt, stream::BoxStream};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use persist::{
+    Body, Capabilities, DeleteOptions, GetOptions, Key, ListEntry, ListOptions, Object, ObjectMeta,
+    PutOptions, SnapshotAdapter, Tier,
+};
 
 use crate::output::Output;
 
-/// Draws itself while bytes pass, from the second second on.
+/// Short work is over before a bar helps anyone.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Counts bytes as they pass, and draws itself once the work has proved long.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// `total` bytes, if that is known.
-    pub(crate) fn new(output: &Output, total: Option<u64>) -> Self {
-        Progress(output.interactive().then(|| {
-            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            let form = match total {
-                Some(_) => {
-                    "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}"
-                }
-                None => "{spinner} {decimal_bytes}, {decimal_bytes_per_sec}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(form) {
-                bar.set_style(style);
-            }
-            bar
-        }))
+    pub(crate) fn new(output: &Output) -> Self {
+        Progress(
+            output.interactive().then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())),
+        )
     }
 
-    pub(crate) fn add(&self, bytes: usize) {
+    /// So many bytes are to come, if that is known.
+    pub(crate) fn expect(&self, bytes: Option<u64>) {
         if let Some(bar) = &self.0 {
-            // Short work is over before a bar helps anyone.
-            if bar.elapsed().as_secs() >= 1 {
-                bar.inc(bytes as u64)
-            } else {
-                bar.set_position(bar.position() + bytes as u64)
-            }
+            expect(bar, bytes);
         }
     }
 
-    /// The body, counted; as it is where there is no bar, so that nothing is lost on the way.
+    /// `body`, counted.
     pub(crate) fn watch(&self, body: Body) -> Body {
-        let Some(bar) = self.0.clone() else { return body };
-        let len = body.len();
-        let counted = Body::from_stream(body.inspect_ok(move |chunk| bar.inc(chunk.len() as u64)));
-        match len {
-            Some(len) => counted.with_len(len),
-            None => counted,
+        match &self.0 {
+            Some(bar) => counted(body, bar.clone()),
+            // As it is, so that nothing is lost on the way.
+            None => body,
+        }
+    }
+
+    /// `store`, with what is read from it counted: the bytes that are stored, whoever decodes them.
+    pub(crate) fn over(&self, store: Arc<dyn SnapshotAdapter>) -> Arc<dyn SnapshotAdapter> {
+        match &self.0 {
+            Some(bar) => Arc::new(Watched { store, bar: bar.clone() }),
+            None => store,
         }
     }
 }
@@ -55,5 +55,82 @@ impl Drop for Progress {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Adds to what is still to come, where that is known.
+fn expect(bar: &ProgressBar, bytes: Option<u64>) {
+    let Some(bytes) = bytes else { return };
+    bar.set_length(bar.length().unwrap_or_default() + bytes);
+}
+
+fn counted(body: Body, bar: ProgressBar) -> Body {
+    let len = body.len();
+    let counted = Body::from_stream(body.inspect_ok(move |chunk| {
+        bar.inc(chunk.len() as u64);
+        if bar.is_hidden() && bar.elapsed() > LONG {
+            let form = match bar.length() {
+                Some(_) => {
+                    "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta}"
+                }
+                None => "{spinner} {decimal_bytes}, {decimal_bytes_per_sec}",
+            };
+            bar.set_style(ProgressStyle::with_template(form).unwrap_or(ProgressStyle::default_bar()));
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }));
+    match len {
+        Some(len) => counted.with_len(len),
+        None => counted,
+    }
+}
+
+/// A storage of which every read is counted.
+#[derive(Debug)]
+struct Watched {
+    store: Arc<dyn SnapshotAdapter>,
+    bar: ProgressBar,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl SnapshotAdapter for Watched {
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> persist::Result<ObjectMeta> {
+        self.store.put(key, body, options).await
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> persist::Result<Object> {
+        let whole = options.range.is_none();
+        let mut object = self.store.get(key, options).await?;
+        // Ranges are parts of an object whose size was added when it was opened.
+        expect(&self.bar, whole.then_some(object.meta.size));
+        object.body = counted(object.body, self.bar.clone());
+        Ok(object)
+    }
+
+    async fn head(&self, key: &Key) -> persist::Result<ObjectMeta> {
+        self.store.head(key).await
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> persist::Result<()> {
+        self.store.delete(key, options).await
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, persist::Result<ListEntry>> {
+        self.store.list(options)
+    }
+
+    async fn set_tier(&self, key: &Key, tier: Tier) -> persist::Result<()> {
+        self.store.set_tier(key, tier).await
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
     }
 }

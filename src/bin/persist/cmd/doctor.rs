@@ -1,13 +1,13 @@
 //! `persist doctor`
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use persist::{
-    Body, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutMode, PutOptions,
-    SnapshotAdapter, Version,
+    Body, ByteRange, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutMode,
+    PutOptions, SnapshotAdapter, Version,
 };
 use serde_json::json;
 
@@ -19,78 +19,98 @@ const MOST_SKEW: u64 = 300;
 /// How one check went, with what to do about it.
 type Checked = persist::Result<String>;
 
+/// Prints checks as they are made, and remembers the first that failed.
+struct Report<'a> {
+    output: &'a Output,
+    failed: Option<ErrorKind>,
+}
+
 pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
-    let config = storage.layers()?.resolve()?;
-    report(output, "configuration", &Ok(format!("backend {}", config.backend.as_str())))?;
-    let store = match config.open().await {
-        Ok(store) => store,
-        Err(error) => {
-            report(output, "open", &Err(error))?;
-            return failed();
-        }
-    };
-    report(output, "open", &Ok(store.to_string()))?;
-
-    let probe = Key::new(format!(".persist-probe/{}", ulid::Ulid::generate()))?;
-    let results = checks(&store, &probe).await;
-    for (name, result) in &results {
-        report(output, name, result)?;
+    let mut report = Report { output, failed: None };
+    examine(storage, &mut report).await?;
+    match report.failed {
+        None => Ok(()),
+        Some(kind) => Err(Error::new(kind, "not all is well; the lines above say what to fix").into()),
     }
-    if results.iter().any(|(_, result)| result.is_err()) { failed() } else { Ok(()) }
 }
 
-fn failed() -> Result<()> {
-    Err(anyhow::anyhow!("not all is well; the lines above say what to fix"))
-}
-
-fn report(output: &Output, name: &str, result: &Checked) -> Result<()> {
-    let (ok, text) = match result {
-        Ok(text) => (true, text.clone()),
-        Err(error) => {
-            let cause =
-                std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
-            (false, format!("{error}{cause}"))
-        }
+async fn examine(storage: &Storage, report: &mut Report<'_>) -> Result<()> {
+    let config = storage.layers().and_then(|layers| layers.resolve());
+    let backend = config.as_ref().map(|config| format!("backend {}", config.backend.as_str()));
+    if !report.row("configuration", backend.map_err(copy))? {
+        return Ok(());
+    }
+    let store = match config?.open().await {
+        Ok(store) => store,
+        Err(error) => return report.row("open", Err(error)).map(drop),
     };
-    output.row(
-        || json!({"check": name, "ok": ok, "detail": text}),
-        || format!("{} {name}: {text}", if ok { "ok  " } else { "FAIL" }),
-    )
+    report.row("open", Ok(store.to_string()))?;
+    let probe = Key::new(format!(".persist-probe/{}", ulid::Ulid::generate()))?;
+    let checked = probes(store.as_ref(), &probe, report).await;
+    // Also when a check failed: nothing is left behind.
+    let removed = store.delete(&probe, DeleteOptions::new()).await;
+    if checked? {
+        report.row("remove", removed.map(|()| "permitted; the probe is gone".into()))?;
+    }
+    Ok(())
 }
 
-async fn checks(store: &Arc<dyn SnapshotAdapter>, probe: &Key) -> Vec<(&'static str, Checked)> {
+/// What can be found out with one object; false if it could not even be written.
+async fn probes(store: &dyn SnapshotAdapter, probe: &Key, report: &mut Report<'_>) -> Result<bool> {
     let state = Bytes::from_static(b"persist doctor");
     let can = store.capabilities();
-    let mut results = Vec::new();
     let mode = if can.create { PutMode::Create } else { PutMode::Overwrite };
-    let written = store.put(probe, Body::from(state.clone()), PutOptions::new().mode(mode)).await;
-    let meta = match written {
+    let meta = match store.put(probe, Body::from(state.clone()), PutOptions::new().mode(mode)).await {
         Ok(meta) => meta,
-        Err(error) => return vec![("write", Err(error))],
+        Err(error) => return report.row("write", Err(error)).map(|_| false),
     };
-    results.push(("write", Ok("permitted".into())));
-    results.push(("clock", clock(&meta)));
-    results.push(("read", read(store.as_ref(), probe, &state).await));
-    results.push(("list", list(store.as_ref(), probe).await));
-    results.push((
-        "create once",
-        refused(store.as_ref(), probe, can.create, PutMode::Create, ErrorKind::AlreadyExists).await,
-    ));
+    report.row("write", Ok("permitted".into()))?;
+    report.row("clock", clock(&meta))?;
+    report.row("read", read(store, probe, &state, &meta).await)?;
+    report.row("list", list(store, probe).await)?;
+    let create = refused(store, probe, can.create, PutMode::Create, ErrorKind::AlreadyExists).await;
+    report.row("create once", create)?;
     let stale = PutMode::Replace(Version::new(format!("{}0", meta.version)));
-    results.push(("replace", refused(store.as_ref(), probe, can.replace, stale, ErrorKind::Conflict).await));
-    let removed = store.delete(probe, DeleteOptions::new()).await;
-    results.push(("remove", removed.map(|()| "permitted; the probe is gone".into())));
-    results
+    let replace = match refused(store, probe, can.replace, stale, ErrorKind::Conflict).await {
+        Ok(_) if can.replace => replaced(store, probe, meta.version).await,
+        other => other,
+    };
+    report.row("replace", replace)?;
+    Ok(true)
+}
+
+impl Report<'_> {
+    /// Whether it went well.
+    fn row(&mut self, name: &str, result: Checked) -> Result<bool> {
+        let (ok, text) = match &result {
+            Ok(text) => (true, text.clone()),
+            Err(error) => {
+                let cause = std::error::Error::source(error);
+                let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+                (false, format!("{error}{cause}"))
+            }
+        };
+        if let Err(error) = &result {
+            self.failed.get_or_insert(error.kind());
+        }
+        let kind = result.as_ref().err().map(|error| error.kind().as_str());
+        self.output.row(
+            || json!({"check": name, "ok": ok, "detail": text, "kind": kind}),
+            || format!("{} {name}: {text}", if ok { "ok  " } else { "FAIL" }),
+        )?;
+        Ok(ok)
+    }
+}
+
+/// The same in a second error, for the report.
+fn copy(error: &Error) -> Error {
+    Error::new(error.kind(), error.message())
 }
 
 /// The service's clock, as the time of its write shows it.
 fn clock(meta: &ObjectMeta) -> Checked {
     let now = SystemTime::now();
-    let skew = now
-        .duration_since(meta.modified)
-        .or_else(|_| meta.modified.duration_since(now))
-        .unwrap_or_default()
-        .as_secs();
+    let skew = now.duration_since(meta.modified).unwrap_or_else(|ahead| ahead.duration()).as_secs();
     if skew > MOST_SKEW {
         let message =
             format!("this machine and the storage differ by {skew} s; set this machine's clock (NTP)");
@@ -99,9 +119,13 @@ fn clock(meta: &ObjectMeta) -> Checked {
     Ok(format!("within {} s of the storage's", skew + 1))
 }
 
-async fn read(store: &dyn SnapshotAdapter, probe: &Key, state: &Bytes) -> Checked {
-    let found = store.get(probe, GetOptions::new()).await?.body.collect(1 << 20).await?;
-    if found != *state {
+/// Metadata, the whole, and a part.
+async fn read(store: &dyn SnapshotAdapter, probe: &Key, state: &Bytes, meta: &ObjectMeta) -> Checked {
+    let head = store.head(probe).await?;
+    let whole = store.get(probe, GetOptions::new()).await?.body.collect(1 << 20).await?;
+    let range = GetOptions::new().range(ByteRange::Bounded { start: 8, length: 3 });
+    let part = store.get(probe, range).await?.body.collect(1 << 20).await?;
+    if whole != *state || part != state[8..11] || head.version != meta.version {
         return Err(Error::new(
             ErrorKind::Corrupt,
             "what was read is not what was written; do not use this storage",
@@ -140,4 +164,14 @@ async fn refused(
             "the storage ignored the condition and overwrote; do not share it between writers",
         )),
     }
+}
+
+/// A write that must not be refused.
+async fn replaced(store: &dyn SnapshotAdapter, probe: &Key, version: Version) -> Checked {
+    let meta = store.put(probe, Body::from("replaced"), PutOptions::new().replace(version.clone())).await?;
+    if meta.version == version {
+        let message = "a write did not change the version; conflicts would go unnoticed on this storage";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok("honoured".into())
 }

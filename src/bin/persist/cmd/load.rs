@@ -1,12 +1,8 @@
 //! `persist load`
 
-use std::{
-    fs::File,
-    io::{Write, stdout},
-    os::fd::AsFd,
-};
+use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use persist::SnapshotAdapterExt;
 
 use crate::{
@@ -18,8 +14,11 @@ use crate::{
 
 pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Result<()> {
     let (store, key) = storage.locate(&args.key).await?;
+    let progress = Progress::new(output);
+    let store = progress.over(store);
     if let Some(path) = args.output {
         let meta = store.download(key, &path).await?;
+        drop(progress);
         if output.json {
             return output.row(|| output::object(&meta), String::new);
         }
@@ -27,13 +26,10 @@ pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Resul
         return Ok(());
     }
     let mut reader = store.load_stream(key).await?;
-    let progress = Progress::new(output, None);
-    // Written from this thread: it has nothing else to do, and the segments behind are decoded meanwhile. The descriptor itself,
-    // because `Stdout` looks for line ends.
-    let mut out = File::from(stdout().as_fd().try_clone_to_owned()?);
+    let mut out = output::bulk().context("standard output cannot be used")?;
+    // Written from this thread: it has nothing else to do, and the segments behind are decoded meanwhile.
     while let Some(chunk) = reader.chunk().await? {
-        progress.add(chunk.len());
-        out.write_all(&chunk)?;
+        output::written(out.write_all(&chunk))?;
     }
     Ok(())
 }

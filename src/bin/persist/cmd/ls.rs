@@ -12,8 +12,8 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<()> {
-    let store = storage.open().await?;
-    let mut options = ListOptions::new().prefix(args.prefix);
+    let (store, prefix) = storage.locate_prefix(args.prefix).await?;
+    let mut options = ListOptions::new().prefix(prefix);
     options.limit = args.limit;
     options.delimiter = args.folders;
     let mut rows = store.list(options);

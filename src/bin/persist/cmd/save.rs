@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal, stdin},
+    io::{self, IsTerminal, stdin},
     path::Path,
 };
 
-use anyhow::{Context, Result};
-use persist::{Body, Codec, PutMode, PutOptions, SaveOptions, SnapshotAdapterExt, Version};
+use anyhow::Result;
+use persist::{Body, Error, ErrorKind, PutMode, PutOptions, SaveOptions, SnapshotAdapterExt, Version};
 use serde_json::json;
 
 use crate::{
@@ -18,21 +18,20 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Result<()> {
+    // Opened before the storage, so that a wrong name of a file makes nothing.
+    let (body, length) = source(args.file.as_deref(), output)?;
     let (store, key) = storage.locate(&args.key).await?;
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);
-    let mut codec = match &args.codec {
-        Some(name) => name.parse()?,
-        None => store.capabilities().codec,
-    };
+    let mut codec = args.codec.unwrap_or_else(|| store.capabilities().codec);
     if let Some(level) = args.level {
-        codec = Codec::with_level(codec, level)?;
+        codec = codec.with_level(level)?;
     }
-    let (body, total) = source(args.file.as_deref(), output)?;
-    let progress = Progress::new(output, total);
-    let saved =
-        store.save_body_with(progress.watch(body), key, SaveOptions::new().codec(codec).put(put)).await?;
+    let progress = Progress::new(output);
+    progress.expect(length);
+    let options = SaveOptions::new().codec(codec).put(put);
+    let saved = store.save_body_with(progress.watch(body), key, options).await?;
     drop(progress);
     if output.json {
         let mut row = output::object(&saved.meta);
@@ -55,25 +54,23 @@ fn mode(args: &Save) -> PutMode {
     }
 }
 
-/// The bytes to save and, of a file, how many.
-fn source(file: Option<&Path>, output: &Output) -> Result<(Body, Option<u64>)> {
-    match file.filter(|path| *path != Path::new("-")) {
-        Some(path) => {
-            let open = || format!("the file {} cannot be read", path.display());
-            let file = File::open(path).with_context(open)?;
-            let meta = file.metadata().with_context(open)?;
-            anyhow::ensure!(
-                !meta.is_dir(),
-                "{} is a folder; name a file, or pipe an archive of it",
-                path.display()
-            );
-            Ok((Body::from_blocking(file), meta.is_file().then_some(meta.len())))
+/// The bytes to save and, of a file, how many. That is for the bar alone: a file that grows is saved as far as it goes.
+fn source(file: Option<&Path>, output: &Output) -> persist::Result<(Body, Option<u64>)> {
+    let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+        if stdin().is_terminal() {
+            output.note(|| "reading standard input; end with Ctrl-D".into());
         }
-        None => {
-            if stdin().is_terminal() {
-                output.note(|| "reading standard input; end with Ctrl-D".into());
-            }
-            Ok((Body::from_blocking(stdin()), None))
-        }
+        return Ok((Body::from_blocking(stdin()), None));
+    };
+    let unreadable = |error: io::Error| {
+        let message = format!("the file {} cannot be read", path.display());
+        Error::new(ErrorKind::InvalidInput, message).with_source(error)
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let meta = file.metadata().map_err(unreadable)?;
+    if meta.is_dir() {
+        let message = format!("{} is a folder; name a file, or pipe an archive of it", path.display());
+        return Err(Error::new(ErrorKind::InvalidInput, message));
     }
+    Ok((Body::from_blocking(file), meta.is_file().then_some(meta.len())))
 }

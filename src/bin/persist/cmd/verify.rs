@@ -13,17 +13,18 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Result<()> {
+    let progress = Progress::new(output);
     if let Some(text) = args.key {
         let (store, key) = storage.locate(&text).await?;
-        let size = read_all(store.as_ref(), &key, output).await?;
+        let size = read_all(progress.over(store).as_ref(), &key).await?;
         return good(&key, size, output);
     }
-    let store = storage.open().await?;
+    let store = progress.over(storage.open().await?);
     let mut rows = store.list(ListOptions::new());
-    let (mut sound, mut failed) = (0_u64, 0_u64);
+    let (mut sound, mut failed, mut worst) = (0_u64, 0_u64, None);
     while let Some(entry) = rows.try_next().await? {
         let Some(meta) = entry.into_object() else { continue };
-        match read_all(store.as_ref(), &meta.key, output).await {
+        match read_all(store.as_ref(), &meta.key).await {
             Ok(size) => {
                 good(&meta.key, size, output)?;
                 sound += 1;
@@ -33,27 +34,29 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             Err(error) => {
                 bad(&meta.key, &error, output)?;
                 failed += 1;
+                // Damage is the worst that can be said; else the first failure tells what is wrong.
+                if worst.is_none() || error.kind() == ErrorKind::Corrupt {
+                    worst = Some(error.kind());
+                }
             }
         }
     }
-    if failed > 0 {
+    drop(progress);
+    if let Some(kind) = worst {
         let total = sound + failed;
         let message =
             format!("{failed} of {total} snapshots cannot be loaded; docs/runbook.md says what to do");
-        return Err(Error::new(ErrorKind::Corrupt, message).into());
+        return Err(Error::new(kind, message).into());
     }
     output.note(|| format!("all {sound} snapshots are sound"));
     Ok(())
 }
 
 /// Reads a snapshot to its verified end; its size.
-async fn read_all(store: &dyn SnapshotAdapter, key: &Key, output: &Output) -> persist::Result<u64> {
-    let mut options = LoadOptions::new();
-    options.verify_digest = true;
+async fn read_all(store: &dyn SnapshotAdapter, key: &Key) -> persist::Result<u64> {
+    let options = LoadOptions::new().verify_digest();
     let (mut reader, mut size) = (store.load_stream_with(key, options).await?, 0);
-    let progress = Progress::new(output, None);
     while let Some(chunk) = reader.chunk().await? {
-        progress.add(chunk.len());
         size += chunk.len() as u64;
     }
     Ok(size)
