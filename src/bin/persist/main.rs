@@ -19,7 +19,10 @@ use std::{
 };
 
 use clap::Parser;
-use tracing_subscriber::{filter::Targets, prelude::*};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    prelude::*,
+};
 
 use crate::{args::Args, output::Output, storage::Storage};
 
@@ -52,17 +55,18 @@ fn main() -> ExitCode {
 
 /// Messages go to standard error. Only persist's own, at any level: libraries beneath it log tokens.
 fn log(verbose: u8) {
-    let level = match verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::DEBUG,
+    // Operations that failed are logged by the layer that observes them, and told by the command anyway.
+    let (level, operations) = match verbose {
+        0 => (LevelFilter::WARN, LevelFilter::OFF),
+        1 => (LevelFilter::INFO, LevelFilter::INFO),
+        _ => (LevelFilter::DEBUG, LevelFilter::DEBUG),
     };
+    let shown =
+        Targets::new().with_target("persist", level).with_target("persist::layers::observe", operations);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .with_target(false)
         .log_internal_errors(false);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(Targets::new().with_target("persist", level)))
-        .init();
+    tracing_subscriber::registry().with(lines.with_filter(shown)).init();
 }

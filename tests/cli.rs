@@ -1,0 +1,15 @@
+//! The command line, end to end on local disk: what it prints, where, and with which exit code.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "cli/commands.rs"]
+mod commands;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/output.rs"]
+mod output;
+#[path = "cli/settings.rs"]
+mod settings;
+#[cfg(unix)]
+#[path = "cli/stopped.rs"]
+mod stopped;

@@ -1,0 +1,197 @@
+//! What each command does.
+
+use std::{fs, io::Read};
+
+use super::harness::{Home, files, noise};
+
+#[test]
+fn a_state_comes_back_from_pipes_and_files() {
+    let (home, state) = (Home::new(), noise(3_000_000));
+    home.save("agents/42/state.gz", state.clone());
+    assert!(home.run(&["load", "agents/42/state.gz"]).bytes() == state);
+    let file = home.write("state.bin", &state);
+    home.run(&["save", "from file|é 😀.gz", file.to_str().unwrap()]).text();
+    home.run(&["load", "from file|é 😀.gz", "-o", "copy.bin"]).text();
+    assert!(fs::read(home.path("copy.bin")).unwrap() == state);
+    assert_eq!(home.keys(), ["agents/42/state.gz", "from file|é 😀.gz"]);
+    // The file is an ordinary .gz.
+    let mut plain = Vec::new();
+    let stored = fs::File::open(home.store().join("agents/42/state.gz")).unwrap();
+    flate2::read::MultiGzDecoder::new(stored).read_to_end(&mut plain).unwrap();
+    assert!(plain == state);
+}
+
+#[test]
+fn nothing_is_a_state_too() {
+    let home = Home::new();
+    home.save("empty", "");
+    assert!(home.run(&["load", "empty"]).bytes().is_empty());
+    assert_eq!(home.run(&["stat", "empty", "--json"]).rows()[0]["size"], 0);
+}
+
+#[test]
+fn conditions_of_a_save() {
+    let home = Home::new();
+    let save = |options: &[&str], state: &str| {
+        let arguments = [&["save", "key", "--json"], options].concat();
+        home.command(&arguments).write_stdin(state).output().unwrap()
+    };
+    let first = super::harness::Run::from(save(&["--if-absent"], "one"));
+    let version = first.rows()[0]["version"].as_str().unwrap().to_string();
+    let taken = super::harness::Run::from(save(&["--if-absent"], "two"));
+    assert_eq!((taken.code, taken.error()["kind"].as_str()), (4, Some("already_exists")));
+    assert!(save(&["--if-match", &version], "three").status.success());
+    let stale = super::harness::Run::from(save(&["--if-match", &version], "four"));
+    assert_eq!((stale.code, stale.error()["kind"].as_str()), (4, Some("conflict")));
+    assert_eq!(home.run(&["load", "key"]).text(), "three");
+}
+
+#[test]
+fn codecs_and_levels() {
+    let (home, state) = (Home::new(), "state ".repeat(20_000));
+    let stored = |key: &str, options: &[&str]| {
+        let run = home.command(&[&["save", key], options].concat()).write_stdin(state.clone()).output();
+        assert!(run.unwrap().status.success());
+        assert_eq!(home.run(&["load", key]).text(), state);
+        fs::read(home.store().join(key)).unwrap()
+    };
+    assert_eq!(stored("plain", &["--codec", "none"]), state.as_bytes());
+    assert_eq!(stored("gzip", &[])[..2], [0x1f, 0x8b]);
+    // A text that repeats itself does not; this one shows that the level arrives.
+    let words: String =
+        (0..40_000_u32).map(|i| format!("{} ", i.wrapping_mul(2_654_435_761) % 997)).collect();
+    let size = |level: &str| {
+        let run =
+            home.command(&["save", "w", "--json", "--level", level]).write_stdin(words.clone()).output();
+        super::harness::Run::from(run.unwrap()).rows()[0]["stored_size"].as_u64().unwrap()
+    };
+    assert!(size("1") > size("9"));
+    let run = home.command(&["save", "z", "--codec", "zstd"]).write_stdin("state").output().unwrap();
+    if cfg!(feature = "zstd") {
+        assert!(run.status.success() && home.run(&["load", "z"]).text() == "state");
+    } else {
+        assert!(String::from_utf8(run.stderr).unwrap().contains("--features zstd"));
+    }
+}
+
+#[test]
+fn lists_in_order_by_prefix_and_with_a_limit() {
+    let home = Home::new();
+    for key in ["b/2", "a", "b/1", "b/c/3", "ü"] {
+        home.save(key, "state");
+    }
+    assert_eq!(home.keys(), ["a", "b/1", "b/2", "b/c/3", "ü"]);
+    assert_eq!(home.run(&["ls", "b/"]).text(), "b/1\nb/2\nb/c/3\n");
+    assert_eq!(home.run(&["ls", "b/", "--folders"]).text(), "b/1\nb/2\nb/c/\n");
+    assert_eq!(home.run(&["ls", "--limit", "2"]).text(), "a\nb/1\n");
+    assert_eq!(home.run(&["ls", "nothing"]).text(), "");
+    let long = home.run(&["ls", "--long", "a"]).text();
+    assert!(long.contains(" B  20") && long.ends_with("Z  a\n"), "{long}");
+    let url = format!("file://{}/", home.store().join("b").display());
+    assert_eq!(home.run(&["ls", &url]).text(), "1\n2\nc/3\n");
+}
+
+#[test]
+fn removes_and_does_not_mind_what_is_gone() {
+    let home = Home::new();
+    home.save("a", "state");
+    home.save("b", "state");
+    home.run(&["rm", "a", "missing"]).text();
+    assert_eq!(home.keys(), ["b"]);
+    let run = home.run(&["rm", "--must-exist", "missing"]);
+    assert_eq!((run.code, run.err.contains("missing")), (3, true));
+    // One wrong name, and nothing is removed.
+    assert_eq!(home.run(&["rm", "b", "../b"]).code, 2);
+    assert_eq!(home.keys(), ["b"]);
+}
+
+#[test]
+fn copies_bytes_and_metadata_between_storages() {
+    let (home, state) = (Home::new(), noise(300_000));
+    let run = home
+        .command(&["save", "a", "--metadata", "run=7", "--tag", "team=x"])
+        .write_stdin(state.clone())
+        .output();
+    assert!(run.unwrap().status.success());
+    home.run(&["cp", "a", "b"]).text();
+    let url = format!("file://{}", home.path("elsewhere/c.gz").display());
+    home.run(&["cp", "b", &url]).text();
+    assert!(fs::read(home.store().join("a")).unwrap() == fs::read(home.path("elsewhere/c.gz")).unwrap());
+    assert!(home.run(&["load", &url]).bytes() == state);
+    let [one, other] = ["a", &url].map(|key| home.run(&["stat", key, "--json"]).rows().remove(0));
+    for name in ["metadata", "tags", "digest", "size", "stored_size", "codec", "content_type"] {
+        assert_eq!(one[name], other[name], "{name}");
+    }
+    assert_eq!((&one["metadata"]["run"], &one["tags"]["team"]), (&"7".into(), &"x".into()));
+    assert_eq!(home.run(&["cp", "a", "b", "--if-absent"]).code, 4);
+    assert_eq!(home.run(&["cp", "missing", "c"]).code, 3);
+    assert_eq!(home.keys(), ["a", "b"]);
+}
+
+#[test]
+fn verify_finds_the_damaged_one() {
+    let home = Home::new();
+    for key in ["a", "b", "c"] {
+        home.save(key, noise(100_000));
+    }
+    home.run(&["verify", "--all"]).text();
+    home.run(&["verify", "b"]).text();
+    let damaged = home.store().join("b");
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[50_000] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let run = home.run(&["verify", "--all"]);
+    assert_eq!(run.code, 5);
+    assert!(String::from_utf8(run.out).unwrap().starts_with("corrupt  b: "));
+    assert!(run.err.contains("1 of 3 snapshots cannot be loaded"), "{}", run.err);
+    assert_eq!(home.run(&["verify", "b"]).code, 5);
+    let rows = home.run(&["verify", "--all", "--json"]).rows();
+    let found: Vec<_> = rows.iter().map(|row| (row["key"].as_str().unwrap(), row["ok"] == true)).collect();
+    assert_eq!(found, [("a", true), ("b", false), ("c", true)]);
+    assert_eq!(rows[1]["kind"], "corrupt");
+}
+
+#[test]
+fn a_failed_load_leaves_the_file_as_it_was() {
+    let home = Home::new();
+    home.save("state", noise(3_000_000));
+    let stored = home.store().join("state");
+    let bytes = fs::read(&stored).unwrap();
+    fs::write(&stored, &bytes[..bytes.len() - 100_000]).unwrap();
+    let file = home.write("out/state.bin", "old");
+    let run = home.run(&["load", "state", "-o", file.to_str().unwrap()]);
+    assert_eq!(run.code, 5);
+    assert_eq!(files(&home.path("out")), [file.clone()]);
+    assert_eq!(fs::read(&file).unwrap(), b"old");
+    assert_eq!(home.run(&["load", "missing", "-o", file.to_str().unwrap()]).code, 3);
+    assert_eq!(fs::read(&file).unwrap(), b"old");
+}
+
+#[test]
+fn doctor_finds_all_well_and_leaves_nothing_behind() {
+    let home = Home::new();
+    home.save("a", "state");
+    let before = files(&home.store());
+    let text = home.run(&["doctor"]).text();
+    assert!(text.lines().count() >= 9 && text.lines().all(|line| line.starts_with("ok   ")), "{text}");
+    for check in
+        ["configuration", "open", "write", "clock", "read", "list", "create once", "replace", "remove"]
+    {
+        assert!(text.contains(&format!(" {check}: ")), "{check}");
+    }
+    assert_eq!(files(&home.store()), before);
+}
+
+#[test]
+fn doctor_says_what_to_fix() {
+    let home = Home::new();
+    let file = home.write("file", "not a folder");
+    let run = home.run(&["--storage", file.to_str().unwrap(), "doctor"]);
+    assert_eq!(run.code, 8);
+    let text = String::from_utf8(run.out).unwrap();
+    assert!(text.contains("ok   configuration") && text.contains("FAIL open: "), "{text}");
+    let run = home.command(&["doctor", "--json"]).env("PERSIST_BUKCET", "b").output().unwrap();
+    let row = super::harness::Run::from(run).rows().remove(0);
+    assert_eq!((&row["ok"], &row["kind"]), (&false.into(), &"invalid_config".into()));
+    assert!(row["detail"].as_str().unwrap().contains("did you mean `PERSIST_BUCKET`?"));
+}

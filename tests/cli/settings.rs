@@ -1,0 +1,95 @@
+//! Where the command line looks for its storage.
+
+use super::harness::{Home, Run};
+
+#[test]
+fn command_line_before_variable_before_file() {
+    let home = Home::new();
+    let path = |name: &str| home.path(name).display().to_string();
+    home.write("named.toml", format!("[storage]\nlocal_path = {:?}\n", path("by-file")));
+    home.write("config/persist/persist.toml", format!("[storage]\nlocal_path = {:?}\n", path("by-home")));
+    let save = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = home.command(&[arguments, &["save", "key"]].concat());
+        command.envs(variables.iter().copied()).write_stdin("state");
+        Run::from(command.output().unwrap()).text();
+    };
+    let by_env = path("by-env");
+    let url = format!("file://{}", path("by-url"));
+    save(&[], &[]);
+    save(&["--config", "named.toml"], &[]);
+    save(&["--config", "named.toml"], &[("PERSIST_LOCAL_PATH", &by_env)]);
+    save(
+        &["--storage", &url, "--config", "named.toml"],
+        &[("PERSIST_LOCAL_PATH", &by_env), ("PERSIST_PREFIX", "p")],
+    );
+    let key = format!("file://{}/key", path("by-key"));
+    let run = home
+        .command(&["cp", "key", &key])
+        .env("PERSIST_CONFIG", "named.toml")
+        .env("PERSIST_NAMESPACE", "")
+        .output();
+    assert!(run.unwrap().status.success());
+    for name in ["by-home", "by-file", "by-env", "by-url", "by-key"] {
+        assert!(home.path(name).join("key").is_file(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_in_the_current_folder_is_not_obeyed_but_mentioned() {
+    let home = Home::new();
+    home.write("persist.toml", "[storage]\nlocal_path = \"elsewhere\"\n");
+    let run: Run = home.command(&["save", "key"]).write_stdin("state").output().unwrap().into();
+    assert_eq!(run.code, 0);
+    assert!(run.err.contains("./persist.toml is not read unless it is named"), "{}", run.err);
+    assert!(home.store().join("key").is_file() && !home.path("elsewhere").exists());
+}
+
+#[test]
+fn memory_is_warned_of() {
+    let home = Home::new();
+    let run: Run = home
+        .command(&["--storage", "memory://", "save", "key"])
+        .write_stdin("state")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(run.code, 0);
+    assert!(run.err.contains("memory:// is gone when this command ends"), "{}", run.err);
+}
+
+#[test]
+fn env_shows_values_and_where_they_come_from_but_no_secret() {
+    let home = Home::new();
+    home.write("named.toml", "[storage]\nnamespace = \"team\"\n[storage.s3]\nsession_token = \"hunter2\"\n");
+    let mut command = home.command(&["env", "--config", "named.toml"]);
+    command
+        .env("PERSIST_STORAGE_URL", "s3://bucket/p?region=eu-west-1")
+        .env("PERSIST_S3_SECRET_ACCESS_KEY", "hunter2")
+        .env("AWS_SECRET_ACCESS_KEY", "hunter2");
+    let text = Run::from(command.output().unwrap()).text();
+    for expected in [
+        "PERSIST_BUCKET, STORAGE_BUCKET\n    The bucket of S3 or GCS.\n    bucket   (variable PERSIST_STORAGE_URL)",
+        "eu-west-1   (parameter region of variable PERSIST_STORAGE_URL)",
+        "team   (key namespace of named.toml)",
+        "(set, hidden)   (variable PERSIST_S3_SECRET_ACCESS_KEY)",
+        "PERSIST_RETRY_ATTEMPTS",
+        "not set; default: 8",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("hunter2"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new();
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    let run: Run = home.command(&["ls"]).env("PERSIST_PREFIX", odd).output().unwrap().into();
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (8, "persist: variable PERSIST_PREFIX: its value is not UTF-8\n")
+    );
+    assert_eq!(Run::from(home.command(&["ls"]).env("OTHER", odd).output().unwrap()).code, 0);
+}

@@ -1,0 +1,106 @@
+//! Stopped in the middle: by a reader that leaves, by a signal, by force.
+
+use std::{
+    io::{Read, Write},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::harness::{Home, files, noise};
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let home = Home::new();
+    home.save("large", noise(4_000_000));
+    for index in 0..40 {
+        home.save(&format!("some/{}/{index}", "x".repeat(200)), "state");
+    }
+    for arguments in [&["load", "large"][..], &["ls", "--json"], &["env"]] {
+        let mut child =
+            home.process().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 10]).unwrap();
+        drop(out);
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let code = child.wait().unwrap().code();
+        // What fits into the pipe was written before its end was closed.
+        assert!(matches!(code, Some(141 | 0)) && err.is_empty(), "{arguments:?}: {code:?} {err}");
+        assert!(arguments[0] != "load" || code == Some(141));
+    }
+}
+
+/// A save that waits for the rest of its input, with a part of it on the disk already.
+fn waiting_save(home: &Home) -> Child {
+    let mut child = home
+        .process()
+        .args(["save", "key"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&noise(6 << 20)).unwrap();
+    child.stdin = Some(stdin);
+    let begun =
+        || files(&home.store()).iter().any(|file| file.metadata().is_ok_and(|meta| meta.len() > 1 << 20));
+    let started = Instant::now();
+    while !begun() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap().success());
+}
+
+#[test]
+fn a_signal_undoes_what_was_begun() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let home = Home::new();
+        let mut child = waiting_save(&home);
+        send(signal, &child);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(files(&home.store()), Vec::<std::path::PathBuf>::new(), "{signal}");
+    }
+}
+
+#[test]
+fn killed_by_force_the_old_state_stays() {
+    let home = Home::new();
+    home.save("key", "old");
+    let mut child = waiting_save(&home);
+    send("-KILL", &child);
+    child.wait().unwrap();
+    assert_eq!(home.keys(), ["key"]);
+    assert_eq!(home.run(&["load", "key"]).text(), "old");
+    home.run(&["verify", "--all"]).text();
+    home.save("key", "new");
+    assert_eq!(home.run(&["load", "key"]).text(), "new");
+}
+
+#[test]
+fn an_input_that_ends_early_saves_what_it_gave() {
+    let home = Home::new();
+    let mut child = waiting_save(&home);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(home.run(&["load", "key"]).bytes() == noise(6 << 20));
+}
+
+/// A command that only reads is ended by the signal itself, also while its output waits for a reader.
+#[test]
+fn a_load_that_nobody_reads_can_be_stopped() {
+    let home = Home::new();
+    home.save("large", noise(4_000_000));
+    let mut child = home.process().args(["load", "large"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0; 10]).unwrap();
+    send("-TERM", &child);
+    let status = child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    drop(out);
+}
