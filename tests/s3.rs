@@ -5,10 +5,18 @@
 mod support;
 
 use persist::testing::{Suite, conformance};
-use support::s3::{LARGE, running};
+use support::{
+    s3::{LARGE, running},
+    s3_server::StrictServer,
+};
 
 conformance!(seaweedfs, || async { suite("SEAWEEDFS").await.wide_backslash() });
 conformance!(moto, || async { suite("MOTO").await });
+
+conformance!(strict, || async {
+    let strict = StrictServer::start().await;
+    Suite::new(strict.server.open().await).large(LARGE).content_versions().keep(strict)
+});
 
 async fn suite(name: &str) -> Suite {
     Suite::new(running(name).open().await).large(LARGE).content_versions()

@@ -5,6 +5,10 @@ pub mod http1;
 pub mod proxy;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "s3")]
+pub mod s3_server;
+#[cfg(feature = "s3")]
+pub mod s3_store;
 
 /// The environment variable `name`, which `scripts/services up` prints.
 ///
