@@ -50,7 +50,7 @@ impl MetadataServer {
 
     fn nothing_found(&self, error: Error) -> Error {
         unauthenticated(format!(
-            "no Google credentials: set PERSIST_GCS_CREDENTIALS or GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or run \
+            "no Google credentials: set PERSIST_GCS_CREDENTIALS_PATH or GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or run \
              `gcloud auth application-default login` (there is no metadata server at {} either)",
             self.host
         ))
