@@ -121,10 +121,9 @@ impl State {
         if !is_ours(&request.path) {
             return Some(Answer::refusal(404, "notFound", "The specified bucket does not exist."));
         }
-        if let Some(raw) = request.raw_object() {
-            if let Some(odd) = raw.bytes().find(|b| !(b.is_ascii_alphanumeric() || b"-_.~%".contains(b))) {
-                return Some(self.violation(format!("raw {:?} in the path {raw}", odd as char)));
-            }
+        let raw = request.raw_object().unwrap_or_default();
+        if let Some(odd) = raw.bytes().find(|b| !(b.is_ascii_alphanumeric() || b"-_.~%".contains(b))) {
+            return Some(self.violation(format!("raw {:?} in the path {raw}", odd as char)));
         }
         if let Some(coded) = request.header("content-encoding") {
             return Some(self.violation(format!("Content-Encoding: {coded}")));

@@ -93,7 +93,7 @@ pub fn keep(state: &mut State, request: &Req, most: usize) -> Answer {
             Some(_) | None => progress(persisted),
         };
     };
-    if total.is_none() && length % QUANTUM != 0 {
+    if total.is_none() && !length.is_multiple_of(QUANTUM) {
         return state.violation(format!(
             "a chunk of {length} bytes that is not the last: GCS would end the upload here"
         ));
@@ -162,9 +162,8 @@ fn content_range(request: &Req) -> Option<(Option<u64>, Option<u64>)> {
     if range == "*" {
         return Some((None, total));
     }
-    let (first, last): (u64, u64) = match range.split_once('-')? {
-        (first, last) => (first.parse().ok()?, last.parse().ok()?),
-    };
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
     let fits = last + 1 == first + request.body.len() as u64 && total.is_none_or(|total| total == last + 1);
     fits.then_some((Some(first), total))
 }
