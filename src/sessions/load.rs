@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::{
     At, Commit, Session,
-    at::{Found, no_commit},
+    at::{Found, Newest, no_commit},
     clock::Moment,
     head::Head,
+    names::Place,
     restore,
     writer::{forked, head_of},
 };
@@ -26,6 +27,13 @@ pub struct Restored {
     pub commit: Commit,
     /// Newer commits that were passed over because they are damaged; only with [`Session::load_good`].
     pub skipped: Vec<Skipped>,
+}
+
+/// The newest commit, where it lies, and whether this session is a fork that has none of its own yet.
+pub(super) struct Latest {
+    pub(super) restored: restore::Restored,
+    pub(super) place: Place,
+    pub(super) origin: bool,
 }
 
 /// A damaged commit.
@@ -90,22 +98,14 @@ impl Session {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
         let latest = at == At::Latest;
-        let (found, origin) = if latest {
-            let newest = self.store().find_latest(self.place()).await?;
-            let newest = newest.ok_or_else(|| no_commit(self.place()))?;
-            (newest.found, newest.origin)
+        let Latest { restored, place, origin } = if latest {
+            self.latest().await?.ok_or_else(|| no_commit(self.place()))?
         } else {
-            (self.store().find(self.place(), &at).await?, false)
+            let found = self.store().find(self.place(), &at).await?;
+            let place = found.place.clone();
+            Latest { restored: self.restore(found).await?, place, origin: false }
         };
-        let (place, seq) = (found.place.clone(), found.seq);
-        let restored = match self.restore(found).await {
-            // Pruned while it was read: then there is a newer one.
-            Err(error) if latest && error.kind() == ErrorKind::NotFound => {
-                let newest = self.store().find_latest(self.place()).await?;
-                self.restore(newest.ok_or_else(|| no_commit(self.place()))?.found).await?
-            }
-            other => other?,
-        };
+        let seq = restored.manifest.seq;
         let own = place == *self.place();
         let mut writer = self.writer().await;
         if writer.head.is_none() && (own || origin) {
@@ -114,6 +114,23 @@ impl Session {
             writer.adopt(head_of(&restored.manifest, latest.then_some(looked), Some(base)));
         }
         Ok(self.shown(restored, &place, Vec::new()))
+    }
+
+    /// The newest commit, read whole.
+    pub(super) async fn latest(&self) -> Result<Option<Latest>> {
+        let mut attempts = 0;
+        loop {
+            let Some(Newest { found, origin }) = self.store().find_latest(self.place()).await? else {
+                return Ok(None);
+            };
+            let place = found.place.clone();
+            match self.restore(found).await {
+                Ok(restored) => return Ok(Some(Latest { restored, place, origin })),
+                // Pruned while it was read: then there is a newer one.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempts < 4 => attempts += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Loads a commit's state, or where that is damaged, that of the newest good commit before it.
@@ -196,7 +213,7 @@ impl Session {
     pub(super) fn shown(
         &self,
         restored: restore::Restored,
-        place: &super::names::Place,
+        place: &Place,
         skipped: Vec<Skipped>,
     ) -> Restored {
         let commit = Commit::new(restored.manifest, place, restored.stored);

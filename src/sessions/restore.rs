@@ -8,7 +8,7 @@ use super::{
     manifest::Manifest,
     names::Place,
     object::{self, Content, Object},
-    store::{Slot, Store, all},
+    store::{Slot, Store, all, not_on_line},
     wire::corrupt,
 };
 use crate::{Body, Digest, Error, ErrorKind, GetOptions, Key, Limits, Result, codec, threads};
@@ -51,7 +51,12 @@ impl Store {
             async move { self.with_body(place.clone(), seq, place.commit(seq)?, None).await }
         });
         let fetches = all(others.collect());
-        let (first, others) = tokio::try_join!(first, fetches).map_err(|error| missing(error, &key))?;
+        let (first, others) = match tokio::try_join!(first, fetches) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(self.missing(place, seq, error).await);
+            }
+            fetched => fetched?,
+        };
         let size = total as usize + others.iter().map(|one| one.bytes.len()).sum::<usize>();
         let (limits, home) = (self.limits, place.clone());
         let work = move || assemble(std::iter::once(first).chain(others), &limits, &home);
@@ -84,6 +89,23 @@ impl Store {
 }
 
 impl Store {
+    /// An object of the chain is gone: either the commit was pruned meanwhile, or somebody deleted what it needs.
+    async fn missing(&self, place: &Place, seq: u64, error: Error) -> Error {
+        match self.line(place).await {
+            Ok((line, _)) if line.has(seq) => {
+                let message =
+                    "an object that a commit needs is missing; load with fallback, or restore a copy";
+                let corrupt = Error::new(ErrorKind::Corrupt, message);
+                match error.key().cloned() {
+                    Some(key) => corrupt.with_key(&key).with_source(error),
+                    None => corrupt.with_source(error),
+                }
+            }
+            Ok(_) => not_on_line(seq).with_source(error),
+            Err(error) => error,
+        }
+    }
+
     /// The state of a keyframe whose body is an object of its own, as a stream.
     pub(super) async fn open_body(&self, key: &Key, manifest: &Manifest) -> Result<Body> {
         object::at(self.limits.check(manifest.body.map_or(0, |body| body.stored), manifest.size), key)?;
@@ -93,18 +115,6 @@ impl Store {
         }
         // A damaged head may turn it into another kind of file; then its digest is wrong.
         object::at(codec::decode(&*self.adapter, key, object, self.limits, false).await, key)
-    }
-}
-
-/// An object of the chain is gone: either the whole commit was pruned meanwhile, or somebody deleted what it needs.
-fn missing(error: Error, commit: &Key) -> Error {
-    match (error.kind(), error.key()) {
-        (ErrorKind::NotFound, Some(key)) if key != commit => {
-            let key = key.clone();
-            let message = "an object that a commit needs is missing; if the commit was not pruned meanwhile, load with fallback";
-            Error::new(ErrorKind::Corrupt, message).with_key(&key).with_source(error)
-        }
-        _ => error,
     }
 }
 

@@ -9,7 +9,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{
     Clock, Commit, CommitOptions, Restored, SystemClock,
     clock::Moment,
-    commit, names,
+    commit,
+    load::Latest,
+    names,
     names::Place,
     store::Store,
     writer::{Draft, Payload, Writer, forked, head_of},
@@ -217,14 +219,12 @@ impl Session {
     /// The newest commit becomes the head; `None` if there is none.
     pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
         let looked = Moment::now(&*self.store().clock);
-        let Some(newest) = self.store().find_latest(self.place()).await? else {
+        let Some(Latest { restored, place, origin }) = self.latest().await? else {
             writer.adopt(super::head::Head::none(looked));
             return Ok(None);
         };
-        let (place, seq) = (newest.found.place.clone(), newest.found.seq);
-        let restored = self.restore(newest.found).await?;
-        let base = match newest.origin {
-            true => forked(restored.base.clone(), seq, place.clone()),
+        let base = match origin {
+            true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
             false => restored.base.clone(),
         };
         writer.adopt(head_of(&restored.manifest, Some(looked), Some(base)));
