@@ -124,9 +124,8 @@ async fn save_until_killed(root: &Path) {
             })
         })
         .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
+    // Each ends by a panic or not at all.
+    futures_util::future::select_all(tasks).await.0.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, FileTimes},
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, symlink},
     path::Path,
     time::{Duration, SystemTime},
 };

@@ -24,3 +24,6 @@ pub use namespace::Namespace;
 pub use observe::Observe;
 pub use read_only::ReadOnly;
 pub use timeout::Timeout;
+
+#[cfg(test)]
+mod tests;
