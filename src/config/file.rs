@@ -75,7 +75,7 @@ fn settings(root: Value) -> Parsed<Settings> {
     for (name, value) in table("the file", root)? {
         if name != "storage" {
             let hint = suggest::hint(&name, ["storage"]);
-            return Err(format!("there is no table or key `{name}`{hint}; everything stands in [storage]"));
+            return Err(format!("there is no table or key `{name}`; everything stands in [storage]{hint}"));
         }
         for (name, value) in table("`storage`", value)? {
             if ["s3", "gcs", "retry"].contains(&name.as_str()) {

@@ -58,7 +58,9 @@ impl Layer {
             match targets.get(target) {
                 Some(other) if !same(other, value) => {
                     let (one, two) = (other.shown(), value.shown());
-                    return Err(bad(format!("{one} and {two} disagree; remove one of them")));
+                    return Err(bad(format!(
+                        "{one} and {two} disagree about `{target}`; remove one of them"
+                    )));
                 }
                 _ => drop(targets.insert(target, value)),
             }
@@ -70,10 +72,9 @@ impl Layer {
 impl Value {
     /// Where it was found, with the value unless that is secret.
     pub(super) fn shown(&self) -> String {
-        match (self.setting.secret, self.setting.name) {
-            (true, _) => self.from.clone(),
-            (_, "storage_url") => format!("{} ({:?})", self.from, url::without_secrets(&self.text)),
-            _ => format!("{} ({:?})", self.from, self.text),
+        match self.setting.secret {
+            true => self.from.clone(),
+            false => format!("{} ({:?})", self.from, url::without_secrets(&self.text)),
         }
     }
 

@@ -162,10 +162,9 @@ impl Layers {
         let winners = self.winners()?;
         let row = |setting: &'static Setting| {
             let value = winners.get(setting.name);
-            let shown = |value: &Value| match setting.name {
-                _ if setting.secret => "(set, hidden)".into(),
-                "storage_url" => url::without_secrets(&value.text),
-                _ => value.text.clone(),
+            let shown = |value: &Value| match setting.secret {
+                true => "(set, hidden)".into(),
+                false => url::without_secrets(&value.text),
             };
             Effective {
                 setting,

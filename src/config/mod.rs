@@ -104,7 +104,7 @@ impl FromStr for StorageBackend {
             _ => {
                 let names = ["local", "memory", "s3", "gcs", "azure", "sqlite", "postgres", "mysql"];
                 let hint = suggest::hint(name, names);
-                return Err(bad(format!("there is no such backend{hint}; use local, memory, s3 or gcs")));
+                return Err(bad(format!("there is no such backend; use local, memory, s3 or gcs{hint}")));
             }
         })
     }

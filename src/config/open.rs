@@ -124,7 +124,9 @@ impl StorageConfig {
                 Some(prefix) => prefix.join(path),
                 None => Key::new(path),
             };
-            below = Some(joined.map_err(|error| bad(url::unusable(setting, &error)))?);
+            below = Some(
+                joined.map_err(|error| bad(format!("{setting} {path:?}: {}", url::broken_rule(&error))))?,
+            );
         }
         Ok(below)
     }

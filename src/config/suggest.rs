@@ -15,11 +15,14 @@ fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<
     let wrong = wrong.to_lowercase();
     let right: Vec<&str> = right.into_iter().collect();
     let close = right.iter().map(|name| (distance(&wrong, &name.to_lowercase()), *name)).min();
-    let most = (length / 3).max(2).min(length.saturating_sub(1));
-    match close {
-        Some((distance, name)) if distance <= most => Some(name),
-        _ => right.into_iter().find(|name| name.to_lowercase().split(['.', '_']).any(|part| part == wrong)),
-    }
+    let within = |most: usize| close.filter(|(distance, _)| *distance <= most).map(|(_, name)| name);
+    let part = |name: &&&str| {
+        let name = name.to_lowercase();
+        name.starts_with(&format!("{wrong}_")) || name.split(['.', '_']).any(|part| part == wrong)
+    };
+    within(2.min(length.saturating_sub(1)))
+        .or_else(|| right.iter().find(part).copied())
+        .or_else(|| within(length / 3))
 }
 
 /// Levenshtein distance: insertions, removals and replacements of single characters.
@@ -49,6 +52,8 @@ mod tests {
         assert_eq!(nearest("XYZ", names), None);
         assert_eq!(nearest("url", ["backend", "storage_url"]), Some("storage_url"));
         assert_eq!(nearest("region", ["s3.region"]), Some("s3.region"));
+        let secrets = ["PERSIST_S3_BUCKET", "PERSIST_S3_SECRET_ACCESS_KEY"];
+        assert_eq!(nearest("PERSIST_S3_SECRET", secrets), Some(secrets[1]));
         assert_eq!(nearest("x", ["s3", "gs"]), None);
         assert_eq!(nearest(&"PERSIST_BUCKET".repeat(1 << 16), names), None);
     }

@@ -4,7 +4,8 @@
 use super::{
     StorageBackend, StorageConfig,
     values::{
-        boolean, chunk, duration, hidden, http, level, number, one_of, path, server, set, size, some, text,
+        below, boolean, chunk, duration, hidden, http, level, number, one_of, path, server, set, size, some,
+        text,
     },
 };
 
@@ -140,15 +141,15 @@ pub static SETTINGS: &[Setting] = &[
     location("gcs_bucket", &["PERSIST_GCS_BUCKET", "GCS_BUCKET"], &[],
         "The bucket, when the backend is GCS.", "unset", |c, v| some(&mut c.bucket, text(v))),
     location("prefix", &["PERSIST_PREFIX"], &["STORAGE_PREFIX"],
-        "A path inside the bucket or folder below which all keys lie.", "none", |c, v| some(&mut c.prefix, text(v))),
+        "A path inside the bucket or folder below which all keys lie.", "none", |c, v| some(&mut c.prefix, below(v))),
     location("s3_prefix", &["PERSIST_S3_PREFIX"], &[],
-        "The prefix, when the backend is S3.", "unset", |c, v| some(&mut c.prefix, text(v))),
+        "The prefix, when the backend is S3.", "unset", |c, v| some(&mut c.prefix, below(v))),
     location("gcs_prefix", &["PERSIST_GCS_PREFIX"], &[],
-        "The prefix, when the backend is GCS.", "unset", |c, v| some(&mut c.prefix, text(v))),
+        "The prefix, when the backend is GCS.", "unset", |c, v| some(&mut c.prefix, below(v))),
     location("local_path", &["PERSIST_LOCAL_PATH"], &["STORAGE_BASE_PATH"],
         "The folder of the local backend.", "`persist` in the platform's data directory", |c, v| some(&mut c.local_base_path, path(v))),
     plain("namespace", &["PERSIST_NAMESPACE"],
-        "A path below the prefix, for one of several tenants.", "none", |c, v| some(&mut c.namespace, text(v))),
+        "A path below the prefix, for one of several tenants.", "none", |c, v| some(&mut c.namespace, below(v))),
     plain("compression", &["PERSIST_COMPRESSION"],
         "How snapshots are saved: `gzip`, `zstd` (feature `zstd`) or `none`, with a level as `gzip:9`.", "`gzip:6`", |c, v| some(&mut c.codec, v.parse())),
     plain("compression_level", &["PERSIST_COMPRESSION_LEVEL"],

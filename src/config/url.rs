@@ -46,7 +46,7 @@ impl<'a> Parts<'a> {
             None if scheme.len() < 2 || !rest.starts_with("//") || scheme.contains('/') => return Ok(None),
             None => {
                 let hint = suggest::hint(&lower, SCHEMES.iter().map(|(name, _)| *name));
-                return Err(format!("no backend has the scheme `{lower}`{hint}; use file, memory, s3 or gs"));
+                return Err(format!("no backend has the scheme `{lower}`; use file, memory, s3 or gs{hint}"));
             }
         };
         if rest.contains('#') {
@@ -115,7 +115,8 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
             let prefix = decoded(url.path.strip_prefix('/').unwrap_or(url.path))?;
             let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
             if !prefix.is_empty() {
-                let key = Key::new(prefix).map_err(|error| unusable("prefix", &error))?;
+                let key = Key::new(prefix)
+                    .map_err(|error| format!("its path cannot be a prefix: {}", broken_rule(&error)))?;
                 set("prefix", key.as_str().into());
             }
         }
@@ -137,10 +138,11 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
     Ok(values)
 }
 
-/// `key "a/../b": the segment …` as the end of a sentence about a setting.
-pub(super) fn unusable(setting: &str, error: &Error) -> String {
+/// `key "a/../b": the segment …` as the end of a sentence about the setting that has it.
+pub(super) fn broken_rule(error: &Error) -> &str {
     let message = error.message();
-    format!("the {setting} cannot be used: {}", message.strip_prefix("key ").unwrap_or(message))
+    let behind_name = message.rsplit_once("\": ").or_else(|| message.rsplit_once("…: "));
+    behind_name.map_or(message, |(_, rule)| rule)
 }
 
 /// Adds what stands behind the `?`. A parameter without a value is one that is not set.
@@ -191,12 +193,19 @@ fn decoded(text: &str) -> Parsed<String> {
     }
 }
 
-/// A URL without what may be secret, for `persist env`: users, passwords, and of unknown databases everything.
+/// A value for messages and `persist env`. Where it has the form of a URL, even in a place where none belongs, users and passwords are left out,
+/// and of databases everything.
 pub(super) fn without_secrets(text: &str) -> String {
-    match Parts::of(text) {
-        Ok(Some(url)) if matches!(url.authority.rsplit_once('@'), Some(_)) => format!("{}://…", url.scheme),
-        Ok(Some(url)) if !url.backend.is_written() => format!("{}:…", url.scheme),
-        _ => text.into(),
+    if let Ok(Some(url)) = Parts::of(text)
+        && !url.backend.is_written()
+    {
+        return format!("{}:…", url.scheme);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://…{}", &rest[at..]),
+        None => text.into(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::StorageConfig;
-use crate::{Error, Secret};
+use super::{StorageConfig, url};
+use crate::{Error, Key, Secret};
 
 /// What an error says, as the end of a sentence.
 pub(super) trait Reason {
@@ -50,6 +50,12 @@ pub(super) fn path(value: &str) -> Result<PathBuf, String> {
         }
         path => Ok(path.into()),
     }
+}
+
+/// A prefix, by the rules of keys.
+pub(super) fn below(value: &str) -> Result<String, String> {
+    let path = value.strip_suffix('/').unwrap_or(value);
+    Key::new(path).map(String::from).map_err(|error| url::broken_rule(&error).into())
 }
 
 /// The rule of [`text`] without its value in the message; line breaks are allowed, since JSON has them.
@@ -117,7 +123,7 @@ pub(super) fn chunk(value: &str) -> Result<u64, String> {
 
 /// The URL of a server.
 pub(super) fn http(value: &str) -> Result<String, String> {
-    match url::Url::parse(value) {
+    match ::url::Url::parse(value) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => server(value),
         _ => Err("use a URL such as `https://s3.example.com`".into()),
     }

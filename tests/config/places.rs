@@ -59,7 +59,7 @@ fn contradictions_in_one_place_name_both() {
     let both = [("PERSIST_STORAGE_URL", "s3://one"), ("PERSIST_BUCKET", "two")];
     assert_eq!(
         message(from_vars(&both)),
-        "variable PERSIST_STORAGE_URL (\"one\") and variable PERSIST_BUCKET (\"two\") disagree; remove one of them"
+        "variable PERSIST_STORAGE_URL (\"one\") and variable PERSIST_BUCKET (\"two\") disagree about `bucket`; remove one of them"
     );
     for pair in [
         [("PERSIST_STORAGE_URL", "s3://b"), ("PERSIST_BACKEND", "gcs")],

@@ -1,0 +1,490 @@
+//! URLs, variables, files, and settings in code.
+
+use persist::{
+    StorageBackend, StorageConfig,
+    config::{Layers, split_key},
+};
+
+use super::{answer, compare, is_empty};
+
+/// What comes of a configuration that must not open.
+fn refused(config: persist::Result<StorageConfig>) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match config.and_then(|config| runtime.block_on(config.open())) {
+        Ok(store) => format!("opened {store}"),
+        Err(error) => answer(&error),
+    }
+}
+
+#[test]
+fn urls() {
+    compare(
+        &[
+            ("", "invalid_config: the storage URL: it is empty; give a URL or a path"),
+            (
+                "ftp://host/x",
+                "invalid_config: the storage URL: no backend has the scheme `ftp`; use file, memory, s3 or gs",
+            ),
+            (
+                "s4://bucket",
+                "invalid_config: the storage URL: no backend has the scheme `s4`; use file, memory, s3 or gs; did you mean `s3`?",
+            ),
+            (
+                "https://bucket.s3.amazonaws.com/",
+                "invalid_config: the storage URL: no backend has the scheme `https`; use file, memory, s3 or gs",
+            ),
+            ("s3:/bucket", "invalid_config: the storage URL: write s3://BUCKET/prefix, with `//`"),
+            ("s3://", "invalid_config: the storage URL: it names no bucket; write s3://BUCKET/prefix"),
+            ("s3:///prefix", "invalid_config: the storage URL: it names no bucket; write s3://BUCKET/prefix"),
+            (
+                "s3://buc ket",
+                "invalid_config: the storage URL: bucket \"buc ket\": buckets have letters, digits and `-_.` in their names",
+            ),
+            (
+                "s3://b/a//c",
+                "invalid_config: the storage URL: its path cannot be a prefix: it has an empty segment (`//`); remove one `/`",
+            ),
+            (
+                "s3://b/a/../c",
+                "invalid_config: the storage URL: its path cannot be a prefix: the segment `..` is not allowed; write the key without it",
+            ),
+            ("s3://b/%00", "invalid_config: the storage URL: it contains a control character"),
+            (
+                "s3://b/100%",
+                "invalid_config: the storage URL: it has a `%` that is not followed by two hexadecimal digits of UTF-8; write a percent sign as %25",
+            ),
+            (
+                "s3://b/%ff",
+                "invalid_config: the storage URL: it has a `%` that is not followed by two hexadecimal digits of UTF-8; write a percent sign as %25",
+            ),
+            (
+                "s3://b/a#b",
+                "invalid_config: the storage URL: a `#` would start a fragment, which storage URLs do not have; write it as %23",
+            ),
+            (
+                "s3://b\n/x",
+                "invalid_config: the storage URL: it contains a control character, perhaps a line break",
+            ),
+            (
+                "s3://host:9000/b",
+                "invalid_config: the storage URL: a bucket has no port; another server is the parameter `endpoint_url`",
+            ),
+            (
+                "s3://id:hunter2@b/x",
+                "invalid_config: the storage URL: it contains credentials; give them by variables, `persist env` lists them",
+            ),
+            (
+                "s3://b?regoin=x",
+                "invalid_config: the storage URL: s3 has no parameter `regoin`; did you mean `region`?",
+            ),
+            ("s3://b?project=x", "invalid_config: the storage URL: s3 has no parameter `project`"),
+            ("gs://b?region=x", "invalid_config: the storage URL: gcs has no parameter `region`"),
+            (
+                "s3://b?region",
+                "invalid_config: the storage URL: the parameter `region` has no value; write NAME=VALUE",
+            ),
+            (
+                "s3://b?region=x&region=y",
+                "invalid_config: the storage URL: the parameter `region` is there twice",
+            ),
+            (
+                "s3://b?secret_access_key=hunter2",
+                "invalid_config: the storage URL: the parameter `secret_access_key` is a secret; URLs end up in logs, use its variable instead",
+            ),
+            (
+                "s3://b?endpoint_url=localhost",
+                "invalid_config: parameter endpoint_url of the storage URL (\"localhost\"): use a URL such as `https://s3.example.com`",
+            ),
+            (
+                "s3://b?endpoint_url=http://u:hunter2@host",
+                "invalid_config: parameter endpoint_url of the storage URL (\"http://…@host\"): leave user name and password out of the address; credentials have settings of their own",
+            ),
+            (
+                "s3://b?part_size=1MiB",
+                "invalid_config: parameter part_size of the storage URL (\"1MiB\"): use bytes, or `8MiB`; 5120 KiB to 5120 MiB",
+            ),
+            (
+                "gs://b?chunk_size=300000",
+                "invalid_config: parameter chunk_size of the storage URL (\"300000\"): use a multiple of 256KiB",
+            ),
+            (
+                "gs://b?timeout=soon",
+                "invalid_config: parameter timeout of the storage URL (\"soon\"): use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h",
+            ),
+            (
+                "memory://?retry.attempts=0",
+                "invalid_config: parameter retry.attempts of the storage URL (\"0\"): use a whole number from 1 to 100",
+            ),
+            ("memory://name", "invalid_config: the storage URL: memory has no name or path; write memory://"),
+            ("file://", "invalid_config: the storage URL: it names no folder; write file:///path"),
+            (
+                "file://host/path",
+                "invalid_config: the storage URL: a file URL has three slashes: file:///path",
+            ),
+            (
+                "~/states",
+                "invalid_config: the storage URL (\"~/states\"): only a shell knows what `~` is; write the whole path",
+            ),
+            (
+                "az://container?account=x",
+                "unsupported: the backend azure is planned but not written yet; use local, memory, s3 or gcs",
+            ),
+            (
+                "sqlite:/tmp/x.db",
+                "unsupported: the backend sqlite is planned but not written yet; use local, memory, s3 or gcs",
+            ),
+            (
+                "postgres://user:hunter2@host/db",
+                "unsupported: the backend postgres is planned but not written yet; use local, memory, s3 or gcs",
+            ),
+            (
+                "mysql://user:hunter2@host/db",
+                "unsupported: the backend mysql is planned but not written yet; use local, memory, s3 or gcs",
+            ),
+        ],
+        |url| refused(StorageConfig::from_url(url)),
+    );
+}
+
+#[cfg(not(any(feature = "s3", feature = "gcs", feature = "zstd")))]
+#[test]
+fn backends_that_are_not_in_this_build() {
+    compare(
+        &[
+            (
+                "s3://bucket",
+                "unsupported: the backend s3 is not compiled in; enable the feature `s3` (cargo install agent-persist --features s3)",
+            ),
+            (
+                "gs://bucket",
+                "unsupported: the backend gcs is not compiled in; enable the feature `gcs` (cargo install agent-persist --features gcs)",
+            ),
+            (
+                "memory://?compression=zstd",
+                "unsupported: the codec zstd is not compiled in; enable the feature `zstd` (cargo install agent-persist --features zstd)",
+            ),
+        ],
+        |url| refused(StorageConfig::from_url(url)),
+    );
+}
+
+#[test]
+fn urls_of_snapshots() {
+    compare(
+        &[
+            (
+                "s3://bucket",
+                "invalid_input: the URL of the snapshot: it names a storage but no snapshot in it; add the key to its path",
+            ),
+            (
+                "s3://bucket/",
+                "invalid_input: the URL of the snapshot: it names a storage but no snapshot in it; add the key to its path",
+            ),
+            (
+                "s3://bucket/a//b",
+                "invalid_input: key \"a//b\": it has an empty segment (`//`); remove one `/`",
+            ),
+            (
+                "ftp://host/a",
+                "invalid_input: the URL of the snapshot: no backend has the scheme `ftp`; use file, memory, s3 or gs",
+            ),
+            (
+                "file:///folder/",
+                "invalid_input: the URL of the snapshot: it names a storage but no snapshot in it; add the key to its path",
+            ),
+            (
+                "file://host/a",
+                "invalid_input: the URL of the snapshot: a file URL has three slashes: file:///path",
+            ),
+            (
+                "gs://bucket/%zz",
+                "invalid_input: the URL of the snapshot: it has a `%` that is not followed by two hexadecimal digits of UTF-8; write a percent sign as %25",
+            ),
+        ],
+        |url| answer(&split_key(url).unwrap_err()),
+    );
+}
+
+#[test]
+fn variables() {
+    compare(
+        &[
+            (
+                "PERSIST_BUKCET=b",
+                "invalid_config: there is no variable PERSIST_BUKCET; did you mean `PERSIST_BUCKET`? (`persist env` lists all)",
+            ),
+            (
+                "PERSIST_STORAGE=s3://b",
+                "invalid_config: there is no variable PERSIST_STORAGE; did you mean `PERSIST_STORAGE_URL`? (`persist env` lists all)",
+            ),
+            ("PERSIST_XYZ=1", "invalid_config: there is no variable PERSIST_XYZ (`persist env` lists all)"),
+            (
+                "PERSIST_S3_SECRET=hunter2",
+                "invalid_config: there is no variable PERSIST_S3_SECRET; did you mean `PERSIST_S3_SECRET_ACCESS_KEY`? (`persist env` lists all)",
+            ),
+            (
+                "PERSIST_BACKEND=redis",
+                "invalid_config: variable PERSIST_BACKEND (\"redis\"): there is no such backend; use local, memory, s3 or gcs",
+            ),
+            (
+                "PERSIST_BACKEND=S3",
+                "invalid_config: variable PERSIST_BACKEND (\"S3\"): there is no such backend; use local, memory, s3 or gcs; did you mean `s3`?",
+            ),
+            (
+                "PERSIST_BUCKET=b",
+                "invalid_config: variable PERSIST_BUCKET (\"b\") names a bucket, but nothing names the backend; set PERSIST_BACKEND, or use a URL such as s3://bucket",
+            ),
+            (
+                "PERSIST_BACKEND=local PERSIST_BUCKET=b",
+                "invalid_config: variable PERSIST_BUCKET (\"b\") names a bucket, and variable PERSIST_BACKEND (\"local\") a backend without; remove one of them",
+            ),
+            (
+                "PERSIST_GCS_BUCKET=b",
+                "invalid_config: variable PERSIST_GCS_BUCKET (\"b\") is for one backend, but nothing names the backend; set PERSIST_BACKEND, or use a URL",
+            ),
+            (
+                "PERSIST_STORAGE_URL=s3://one PERSIST_BUCKET=two",
+                "invalid_config: variable PERSIST_STORAGE_URL (\"one\") and variable PERSIST_BUCKET (\"two\") disagree about `bucket`; remove one of them",
+            ),
+            (
+                "PERSIST_STORAGE_URL=s3://one PERSIST_BACKEND=gcs",
+                "invalid_config: variable PERSIST_STORAGE_URL (\"s3\") and variable PERSIST_BACKEND (\"gcs\") disagree about `backend`; remove one of them",
+            ),
+            (
+                "PERSIST_COMPRESSION=lz4",
+                "invalid_config: variable PERSIST_COMPRESSION (\"lz4\"): no codec \"lz4\"; use gzip, zstd or none",
+            ),
+            (
+                "PERSIST_COMPRESSION=gzip:10",
+                "invalid_config: variable PERSIST_COMPRESSION (\"gzip:10\"): level 10 for the codec gzip: use 1 (fast) to 9 (small)",
+            ),
+            (
+                "PERSIST_COMPRESSION=gzip:x",
+                "invalid_config: variable PERSIST_COMPRESSION (\"gzip:x\"): the level in \"gzip:x\" is not a number",
+            ),
+            (
+                "PERSIST_COMPRESSION_LEVEL=99",
+                "invalid_config: variable PERSIST_COMPRESSION_LEVEL (\"99\"): level 99 for the codec gzip: use 1 (fast) to 9 (small)",
+            ),
+            (
+                "PERSIST_COMPRESSION=none PERSIST_COMPRESSION_LEVEL=3",
+                "invalid_config: variable PERSIST_COMPRESSION_LEVEL (\"3\"): level 3 for the codec none: it has no levels, leave it out",
+            ),
+            (
+                "PERSIST_RETRY_ATTEMPTS=-1",
+                "invalid_config: variable PERSIST_RETRY_ATTEMPTS (\"-1\"): use a whole number from 1 to 100",
+            ),
+            (
+                "PERSIST_RETRY_DEADLINE=forever",
+                "invalid_config: variable PERSIST_RETRY_DEADLINE (\"forever\"): use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h",
+            ),
+            (
+                "PERSIST_GCS_TIMEOUT=0",
+                "invalid_config: variable PERSIST_GCS_TIMEOUT (\"0\"): use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h",
+            ),
+            (
+                "PERSIST_GCS_ENCRYPTION_KEY=\u{20}",
+                "invalid_config: variable PERSIST_GCS_ENCRYPTION_KEY: it is empty; give a value or leave it out",
+            ),
+            (
+                "PERSIST_S3_ANONYMOUS=perhaps",
+                "invalid_config: variable PERSIST_S3_ANONYMOUS (\"perhaps\"): use `true` or `false`",
+            ),
+            (
+                "PERSIST_S3_PARALLEL=1000",
+                "invalid_config: variable PERSIST_S3_PARALLEL (\"1000\"): use a whole number from 1 to 64",
+            ),
+            (
+                "PERSIST_S3_ENCRYPTION=rot13",
+                "invalid_config: variable PERSIST_S3_ENCRYPTION (\"rot13\"): use `AES256` or `aws:kms`",
+            ),
+            (
+                "PERSIST_S3_CHECKSUMS=always",
+                "invalid_config: variable PERSIST_S3_CHECKSUMS (\"always\"): use `when_supported` or `when_required`",
+            ),
+            (
+                "PERSIST_LOCAL_PATH=~/states",
+                "invalid_config: variable PERSIST_LOCAL_PATH (\"~/states\"): only a shell knows what `~` is; write the whole path",
+            ),
+            (
+                "PERSIST_NAMESPACE=../other",
+                "invalid_config: variable PERSIST_NAMESPACE (\"../other\"): the segment `..` is not allowed; write the key without it",
+            ),
+            (
+                "PERSIST_PREFIX=/absolute",
+                "invalid_config: variable PERSIST_PREFIX (\"/absolute\"): it starts with `/`; keys are relative to the storage, remove the `/`",
+            ),
+            (
+                "PERSIST_BACKEND=postgres://u:hunter2@host/db",
+                "invalid_config: variable PERSIST_BACKEND (\"postgres:…\"): there is no such backend; use local, memory, s3 or gcs",
+            ),
+            (
+                "PERSIST_PREFIX=s3://u:hunter2@bucket",
+                "invalid_config: variable PERSIST_PREFIX (\"s3://…@bucket\"): it has an empty segment (`//`); remove one `/`",
+            ),
+            (
+                "STORAGE_BACKEND=redis",
+                "invalid_config: variable STORAGE_BACKEND (\"redis\"): there is no such backend; use local, memory, s3 or gcs",
+            ),
+        ],
+        |text| {
+            let pairs = text.split(" PERSIST_").enumerate().map(|(index, pair)| {
+                let (name, value) = pair.split_once('=').unwrap();
+                let name = if index == 0 { name.to_string() } else { format!("PERSIST_{name}") };
+                (name, value.to_string())
+            });
+            let layers = Layers::new().environment(pairs.collect::<Vec<_>>());
+            // Where nothing is wrong with the location, it must not be the developer's own.
+            let memory = |config: StorageConfig| match config {
+                config if config.backend == StorageBackend::Local => {
+                    config.with_backend(StorageBackend::Memory)
+                }
+                config => config,
+            };
+            refused(layers.and_then(|layers| layers.resolve()).map(memory))
+        },
+    );
+}
+
+#[test]
+fn files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (below, path) = (folder.path().join("below"), folder.path().join("persist.toml"));
+    std::fs::create_dir(&below).unwrap();
+    compare(
+        &[
+            (
+                "[storage\nbackend = 1",
+                "invalid_config: FILE: it is not TOML: line 1: unclosed table, expected `]`",
+            ),
+            (
+                "[storage.s3]\nsecret_access_key = hunter2",
+                "invalid_config: FILE: it is not TOML: line 2: string values must be quoted, expected literal string",
+            ),
+            (
+                "[storage]\nbucket = \"hunter2",
+                "invalid_config: FILE: it is not TOML: line 2: invalid basic string, expected `\"`",
+            ),
+            (
+                "[storage]\nbucket = \"a\"\nbucket = \"b\"",
+                "invalid_config: FILE: it is not TOML: line 3: duplicate key",
+            ),
+            (
+                "bucket = \"b\"",
+                "invalid_config: FILE: there is no table or key `bucket`; everything stands in [storage]",
+            ),
+            (
+                "[stroage]\nbucket = \"b\"",
+                "invalid_config: FILE: there is no table or key `stroage`; everything stands in [storage]; did you mean `storage`?",
+            ),
+            ("storage = 1", "invalid_config: FILE: `storage` must be a table of settings"),
+            (
+                "[storage]\nbukcet = \"b\"",
+                "invalid_config: FILE: there is no key `bukcet` in [storage]; did you mean `bucket`?",
+            ),
+            (
+                "[storage]\nurl = \"s3://b\"",
+                "invalid_config: FILE: there is no key `url` in [storage]; did you mean `storage_url`?",
+            ),
+            (
+                "[storage]\nregion = \"x\"",
+                "invalid_config: FILE: there is no key `region` in [storage]; did you mean `s3.region`?",
+            ),
+            (
+                "[storage.s3]\nendpoint = \"x\"",
+                "invalid_config: FILE: there is no key `s3.endpoint` in [storage]; did you mean `s3.endpoint_url`?",
+            ),
+            (
+                "[storage.azure]\naccount = \"x\"",
+                "invalid_config: FILE: there is no key `azure` in [storage]",
+            ),
+            (
+                "[storage]\nbackend = [\"s3\"]",
+                "invalid_config: FILE: the key `backend` takes a text, a number or true/false",
+            ),
+            (
+                "[storage]\nprefix = 1979-05-27",
+                "invalid_config: FILE: the key `prefix` takes a text, a number or true/false",
+            ),
+            ("[storage]\ns3 = \"x\"", "invalid_config: FILE: `storage.s3` must be a table of settings"),
+            (
+                "[storage.retry]\nattempts = 1.5",
+                "invalid_config: key retry.attempts of FILE (\"1.5\"): use a whole number from 1 to 100",
+            ),
+            (
+                "[storage]\nstorage_url = \"s3://a\"\nbucket = \"b\"",
+                "invalid_config: key bucket of FILE (\"b\") and key storage_url of FILE (\"a\") disagree about `bucket`; remove one of them",
+            ),
+            (
+                "[storage]\nconfig = \"other.toml\"",
+                "invalid_config: FILE: there is no key `config` in [storage]",
+            ),
+            ("\u{0}\u{1}", "invalid_config: FILE: it is not TOML: line 1: key with no value, expected `=`"),
+        ],
+        |text| {
+            std::fs::write(&path, text).unwrap();
+            refused(StorageConfig::from_file(&path)).replace(&format!("{}", path.display()), "FILE")
+        },
+    );
+    std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    let large = refused(StorageConfig::from_file(&path)).replace(&format!("{}", path.display()), "FILE");
+    assert_eq!(large, "invalid_config: FILE: it has more than 1 MiB; is it the configuration?");
+    std::fs::write(&path, b"[storage]\nbucket = \"\xff\"").unwrap();
+    let binary = refused(StorageConfig::from_file(&path)).replace(&format!("{}", path.display()), "FILE");
+    assert_eq!(
+        binary,
+        "invalid_config: the configuration file FILE cannot be read: stream did not contain valid UTF-8 <- stream did not contain valid UTF-8"
+    );
+    let yaml = folder.path().join("persist.yaml");
+    std::fs::write(&yaml, "storage:\n  bucket: [hunter2\n").unwrap();
+    let answer = refused(StorageConfig::from_file(&yaml)).replace(&format!("{}", yaml.display()), "FILE");
+    let expected = match cfg!(feature = "yaml") {
+        true => "invalid_config: FILE: it is not YAML: look at line 3 and before",
+        false => {
+            "invalid_config: FILE: this build reads TOML only; write persist.toml, or enable the feature `yaml`"
+        }
+    };
+    assert_eq!(answer, expected);
+    assert!(is_empty(&below));
+}
+
+#[test]
+fn settings_in_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let local = || StorageConfig::local(&store);
+    let config = |what: &str| match what {
+        "prefix" => local().with_prefix("a/../b"),
+        "namespace" => local().with_namespace("a\nb"),
+        "bucket for local" => local().with_bucket("b"),
+        "not written" => local().with_backend(StorageBackend::Azure),
+        "empty path" => StorageConfig::local(""),
+        _ => unreachable!(),
+    };
+    compare(
+        &[
+            (
+                "prefix",
+                "invalid_config: prefix \"a/../b\": the segment `..` is not allowed; write the key without it",
+            ),
+            (
+                "namespace",
+                "invalid_config: namespace \"a\\nb\": it has the control character U+000A; remove it",
+            ),
+            (
+                "bucket for local",
+                "invalid_config: bucket \"b\" is named, but the backend is local; set it to s3 or gcs",
+            ),
+            (
+                "not written",
+                "unsupported: the backend azure is planned but not written yet; use local, memory, s3 or gcs",
+            ),
+            (
+                "empty path",
+                "invalid_config: the path of the storage is empty; name a directory, such as `./snapshots`",
+            ),
+        ],
+        |what| refused(Ok(config(what))),
+    );
+    assert!(is_empty(folder.path()));
+}
