@@ -222,7 +222,7 @@ impl Session {
 }
 
 /// An error and its causes in one line.
-fn told(error: &Error) -> String {
+pub(super) fn told(error: &Error) -> String {
     let mut told = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

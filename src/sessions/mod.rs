@@ -28,15 +28,20 @@
 //!
 //! and a load: [`at`] finds the commit, [`restore`] fetches and checks its chain, [`load`] falls back, [`log`] is the history.
 //! [`tag`] and [`fork`](mod@fork) keep commits, [`prune`] removes those that nothing keeps.
+//! [`stream`], [`background`], [`checkpoint`], [`diff`](mod@diff), [`verify`] and [`list`] stand on these.
 
 mod at;
+mod background;
+mod checkpoint;
 mod clock;
 mod commit;
 pub(crate) mod delta;
+mod diff;
 mod fork;
 mod head;
 mod id;
 mod line;
+mod list;
 mod load;
 mod log;
 mod manifest;
@@ -48,15 +53,22 @@ mod refs;
 mod restore;
 mod session;
 mod store;
+mod stream;
 mod tag;
+mod verify;
 mod wire;
 mod writer;
 
 pub use at::At;
+pub use background::Background;
+pub use checkpoint::Checkpoints;
 pub use clock::{Clock, SystemClock};
 pub use commit::{Commit, CommitOptions};
+pub use diff::{Change, diff};
 pub use id::CommitId;
+pub use list::SessionName;
 pub use load::{Restored, Skipped};
 pub use prune::{Pruned, Retention};
 pub use session::{Session, Sessions};
 pub use tag::Tag;
+pub use verify::{Damaged, Verified};

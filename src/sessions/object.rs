@@ -35,6 +35,11 @@ pub(super) enum Content {
     Elsewhere,
 }
 
+/// Whether these bytes begin as those of a commit do, damaged or not.
+pub(super) fn is_commit(bytes: &[u8]) -> bool {
+    bytes.starts_with(MARK) || bytes.starts_with(frame::MARK)
+}
+
 /// The object of a keyframe that carries its state.
 pub(super) fn keyframe(manifest: &Manifest, state: &[u8], level: u8) -> Result<Vec<u8>> {
     frame::encode(state, level, &[(FIELD, &manifest.encode())])
@@ -97,7 +102,9 @@ pub(super) fn manifest(tail: &[u8], total: u64, seq: u64) -> Result<Option<Manif
     if END + manifest_len(tail)? > tail.len() {
         return if (tail.len() as u64) < total { Ok(None) } else { Err(corrupt("it ends early")) };
     }
-    end(tail, &[MARK, &[VERSION]].concat(), seq).map(Some)
+    // The head is not there to read where only the end is.
+    let usual = [MARK, &[VERSION]].concat();
+    end(tail, if tail.len() as u64 == total { &tail[..4] } else { &usual }, seq).map(Some)
 }
 
 /// The manifest in front of the end, checked together with the head.

@@ -1,5 +1,7 @@
 //! From the objects of a commit's chain to its state: fetched side by side, checked link by link.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use super::{
@@ -25,8 +27,12 @@ pub(super) struct Restored {
     pub(super) base: Base,
 }
 
+/// Objects of the chain that was read last.
+#[derive(Debug, Default)]
+pub(super) struct Cache(HashMap<(Place, u64), Fetched>);
+
 /// One object as it was fetched, and its body where that is an object of its own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Fetched {
     seq: u64,
     key: Key,
@@ -37,6 +43,17 @@ struct Fetched {
 impl Store {
     /// The commit `seq` in `place`, whose object was fetched already.
     pub(super) async fn restore(&self, place: &Place, seq: u64, bytes: Bytes) -> Result<Restored> {
+        self.restore_cached(place, seq, bytes, &mut Cache::default()).await
+    }
+
+    /// The same for one commit after the other, in ascending order: `cache` keeps the objects of the last one's chain.
+    pub(super) async fn restore_cached(
+        &self,
+        place: &Place,
+        seq: u64,
+        bytes: Bytes,
+        cache: &mut Cache,
+    ) -> Result<Restored> {
         let key = place.commit(seq)?;
         let total = bytes.len() as u64;
         let manifest = object::at(object::manifest(&bytes, total, seq), &key)?;
@@ -48,7 +65,13 @@ impl Store {
         let first = self.with_body(place.clone(), seq, key.clone(), Some(bytes));
         let others = chain[1..].iter().map(|&seq| {
             let place = manifest.place_of(seq, place);
-            async move { self.with_body(place.clone(), seq, place.commit(seq)?, None).await }
+            let kept = cache.0.get(&(place.clone(), seq)).cloned();
+            async move {
+                match kept {
+                    Some(kept) => Ok(kept),
+                    None => self.with_body(place.clone(), seq, place.commit(seq)?, None).await,
+                }
+            }
         });
         let fetches = all(others.collect());
         let (first, others) = match tokio::try_join!(first, fetches) {
@@ -57,6 +80,10 @@ impl Store {
             }
             fetched => fetched?,
         };
+        cache.0 = std::iter::once(&first)
+            .chain(&others)
+            .map(|one| ((manifest.place_of(one.seq, place), one.seq), one.clone()))
+            .collect();
         let size = total as usize + others.iter().map(|one| one.bytes.len()).sum::<usize>();
         let (limits, home) = (self.limits, place.clone());
         let work = move || assemble(std::iter::once(first).chain(others), &limits, &home);

@@ -15,6 +15,7 @@ use super::{
     names::Place,
     object,
     refs::{self, Origin},
+    wire::corrupt,
 };
 use crate::{
     Body, ByteRange, DeleteOptions, Error, ErrorKind, GetOptions, Key, Limits, ListOptions, ObjectMeta,
@@ -77,6 +78,10 @@ impl Store {
         let (bytes, meta) = self.read(&key).await?;
         if seq == 1 && refs::is_small(&bytes) {
             return Ok((Slot::Origin(object::at(Origin::decode(&bytes), &key)?), meta.version));
+        }
+        // An origin whose first bytes are damaged must not pass for a commit: history would seem to begin here.
+        if seq == 1 && !object::is_commit(&bytes) {
+            return Err(corrupt("it is neither a commit nor a fork's origin").with_key(&key));
         }
         Ok((Slot::Commit(bytes), meta.version))
     }

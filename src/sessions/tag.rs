@@ -12,7 +12,7 @@ use super::{
     refs::{ForkRef, TagRef, Target},
     store::{Store, all, not_on_line},
 };
-use crate::{Error, ErrorKind, Key, PutOptions, Result};
+use crate::{DeleteOptions, Error, ErrorKind, Key, PutOptions, Result};
 
 /// How often an announcement is cancelled before a tag or a fork gives up.
 const ATTEMPTS: usize = 8;
@@ -48,10 +48,10 @@ impl Session {
         let target = found.target()?;
         let bytes: Bytes = TagRef { target, name: name.to_owned() }.encode().into();
         match self.store().put(&key, bytes.clone(), PutOptions::new().create()).await {
-            Ok(_) => {
+            Ok(meta) => {
                 if let Err(error) = self.store().pinned(self.place(), target).await {
                     // A tag that names nothing must not stay.
-                    let _ = self.store().delete(&key).await;
+                    let _ = self.store().delete_version(&key, &meta.version).await;
                     return Err(error);
                 }
             }
@@ -66,11 +66,16 @@ impl Session {
     /// The old tag stays until the new commit is safe: a reference of its own keeps that meanwhile.
     async fn move_tag(&self, key: &Key, bytes: Bytes, target: Target) -> Result<()> {
         let store = self.store();
+        // Exactly the tag that is there now, so that a request that was lost cannot arrive late and undo a newer one.
+        let options = match store.adapter.capabilities().replace {
+            true => PutOptions::new().replace(store.adapter.head(key).await?.version),
+            false => PutOptions::new(),
+        };
         let guard = self.place().fork(store.new_id(None))?;
         let reference = ForkRef { target, fork: self.place().clone() }.encode();
         store.put(&guard, reference.into(), PutOptions::new().create()).await?;
         let moved = match store.pinned(self.place(), target).await {
-            Ok(()) => store.put(key, bytes, PutOptions::new()).await.map(|_| ()),
+            Ok(()) => store.put(key, bytes, options).await.map(|_| ()),
             Err(error) => Err(error),
         };
         // If this fails, the next prunes find that no fork belongs to it.
@@ -81,10 +86,17 @@ impl Session {
     /// Removes a tag. One that is not there is `Ok`.
     ///
     /// # Errors
-    /// What the adapter fails with.
+    /// `Conflict` if it is moved at this moment, and what the adapter fails with.
     pub async fn untag(&self, name: &str) -> Result<()> {
-        let key = self.place().tag(name)?;
-        self.store().delete(&key).await
+        let (store, key) = (self.store(), self.place().tag(name)?);
+        if !store.adapter.capabilities().conditional_delete {
+            return store.delete(&key).await;
+        }
+        match store.adapter.head(&key).await {
+            Ok(meta) => store.adapter.delete(&key, DeleteOptions::new().if_version(meta.version)).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// All tags, in the order of their names' keys.

@@ -91,7 +91,7 @@ impl Writer {
                 return Err(conflict(why.clone()));
             }
             let Some(head) = &self.head else { return Err(conflict("the session was not read yet")) };
-            self.may_write(head, &draft)?;
+            self.may_write(head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             let Packed { manifest, object, body: _, base } = packed;
             let (seq, id) = (manifest.seq, manifest.id);
@@ -140,9 +140,10 @@ impl Writer {
         }
     }
 
-    fn may_write(&self, head: &Head, draft: &Draft) -> Result<()> {
-        if draft.options.expect.is_some_and(|expected| expected != head.seq) {
-            let (expected, seq) = (draft.options.expect.unwrap_or(0), head.seq);
+    /// Fails where the head is not one that may be continued.
+    pub(super) fn may_write(&self, head: &Head, options: &CommitOptions) -> Result<()> {
+        if options.expect.is_some_and(|expected| expected != head.seq) {
+            let (expected, seq) = (options.expect.unwrap_or(0), head.seq);
             return Err(conflict(format!(
                 "commit {expected} was expected to be the newest, it is {seq}; load it, then save"
             )));

@@ -4,6 +4,7 @@
 pub mod sim;
 
 use std::{
+    collections::BTreeMap,
     ops::Sub,
     sync::{
         Arc, Mutex,
@@ -105,11 +106,13 @@ impl Sub for Counts {
 pub struct Counting {
     inner: MemoryAdapter,
     counts: Arc<Mutex<Counts>>,
+    /// When objects were written, by [`Aged`].
+    times: Arc<Mutex<BTreeMap<Key, SystemTime>>>,
 }
 
 impl Counting {
     pub fn memory() -> Self {
-        Counting { inner: MemoryAdapter::new(), counts: Arc::default() }
+        Counting { inner: MemoryAdapter::new(), counts: Arc::default(), times: Arc::default() }
     }
 
     pub fn counts(&self) -> Counts {
@@ -209,6 +212,60 @@ impl SnapshotAdapter for Unconditional {
     }
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         self.0.set_tier(key, tier).await
+    }
+}
+
+/// An adapter whose objects bear the test's time.
+#[derive(Debug)]
+pub struct Aged {
+    pub inner: Counting,
+    pub clock: Arc<TestClock>,
+}
+
+impl Aged {
+    /// The time at which the version was written, which this keeps beside the inner adapter's own.
+    fn aged(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        meta.modified = self.inner.times.lock().unwrap().get(&meta.key).copied().unwrap_or(meta.modified);
+        meta
+    }
+}
+
+impl std::fmt::Display for Aged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl SnapshotAdapter for Aged {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        let meta = self.inner.put(key, body, options).await?;
+        self.inner.times.lock().unwrap().insert(key.clone(), self.clock.time());
+        Ok(self.aged(meta))
+    }
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        let object = self.inner.get(key, options).await?;
+        Ok(Object { meta: self.aged(object.meta), ..object })
+    }
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        Ok(self.aged(self.inner.head(key).await?))
+    }
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.inner.delete(key, options).await
+    }
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        let rows = self.inner.list(options);
+        let aged = |entry| match entry {
+            ListEntry::Object(meta) => ListEntry::Object(self.aged(meta)),
+            prefix => prefix,
+        };
+        Box::pin(rows.map_ok(aged))
+    }
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.inner.set_tier(key, tier).await
     }
 }
 

@@ -1,0 +1,107 @@
+//! The loop of a runtime: resume, and save every so many steps or seconds.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Commit, CommitOptions, Restored, Session, clock::Moment};
+use crate::Result;
+
+/// Saves at intervals and resumes the latest.
+///
+/// ```
+/// # async fn example() -> persist::Result<()> {
+/// # use std::{sync::Arc, time::Duration};
+/// # use persist::{adapters::memory::MemoryAdapter, sessions::{Checkpoints, Sessions}};
+/// # let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("agent", "session")?;
+/// let mut checkpoints = Checkpoints::new(session).every_steps(10).every(Duration::from_secs(30));
+/// let mut count: u64 = match checkpoints.resume().await? {
+///     Some(restored) => restored.json()?,
+///     None => 0,
+/// };
+/// while count < 25 {
+///     count += 1;
+///     checkpoints.step(count, || count.to_string()).await?;
+/// }
+/// checkpoints.finish(count, count.to_string()).await?;
+/// # assert_eq!(checkpoints.session().load(3).await?.commit.step, Some(25));
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Checkpoints {
+    session: Session,
+    steps: u64,
+    time: Option<Duration>,
+    /// The step and time of the last save.
+    last: Option<(u64, Moment)>,
+}
+
+impl Checkpoints {
+    /// Saves after every step, until a rule says otherwise.
+    pub fn new(session: Session) -> Self {
+        Checkpoints { session, steps: 1, time: None, last: None }
+    }
+
+    /// Saves when so many steps have passed since the last save.
+    pub fn every_steps(mut self, steps: u64) -> Self {
+        self.steps = steps.max(1);
+        self
+    }
+
+    /// Saves also when so much time has passed since the last save.
+    pub fn every(mut self, time: Duration) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// The session that is saved.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The newest state, to go on from; `None` at the very start. Steps are counted from its [`Commit::step`].
+    ///
+    /// # Errors
+    /// As [`Session::rebase`].
+    pub async fn resume(&mut self) -> Result<Option<Restored>> {
+        let restored = self.session.rebase().await?;
+        let step = restored.as_ref().and_then(|restored| restored.commit.step).unwrap_or(0);
+        self.last = Some((step, Moment::now(&*self.session.store().clock)));
+        Ok(restored)
+    }
+
+    /// Tells that a step is done. `state` is called only if a save is due.
+    ///
+    /// # Errors
+    /// As [`Session::save`]; the next step tries again.
+    pub async fn step<S: Into<Bytes>>(
+        &mut self,
+        step: u64,
+        state: impl FnOnce() -> S,
+    ) -> Result<Option<Commit>> {
+        if !self.due(step) {
+            return Ok(None);
+        }
+        let state: Bytes = state().into();
+        self.finish(step, state).await.map(Some)
+    }
+
+    /// Saves now.
+    ///
+    /// # Errors
+    /// As [`Session::save`].
+    pub async fn finish(&mut self, step: u64, state: impl Into<Bytes> + Send) -> Result<Commit> {
+        let now = Moment::now(&*self.session.store().clock);
+        let commit = self.session.save_with(state, CommitOptions::new().step(step)).await?;
+        self.last = Some((step, now));
+        Ok(commit)
+    }
+
+    fn due(&self, step: u64) -> bool {
+        let Some((last, at)) = self.last else { return true };
+        let passed = |time| at.elapsed(&*self.session.store().clock) >= time;
+        step.saturating_sub(last) >= self.steps || self.time.is_some_and(passed)
+    }
+}

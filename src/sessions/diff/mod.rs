@@ -1,0 +1,69 @@
+//! What changed between two commits, in terms of their JSON.
+
+mod json;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{At, Restored, Session};
+use crate::{Digest, Result};
+
+/// One difference. Paths are JSON pointers (RFC 6901) into the newer state, for what was removed into the older one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Change {
+    /// Only the newer state has it.
+    Add {
+        /// Where.
+        path: String,
+        /// What.
+        value: Value,
+    },
+    /// Only the older state had it.
+    Remove {
+        /// Where.
+        path: String,
+        /// What.
+        old: Value,
+    },
+    /// Both have something there.
+    Replace {
+        /// Where.
+        path: String,
+        /// What was there.
+        old: Value,
+        /// What is there.
+        value: Value,
+    },
+}
+
+impl Session {
+    /// What changed from one commit to another. Elements of lists are matched where they are equal, so that an inserted message is one
+    /// addition. Of several named values, each is under its name; one that is no JSON is compared as a whole.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a state without names is no JSON, else as [`load`](Session::load).
+    pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
+        let (from, to) = (self.load(from.into()).await?, self.load(to.into()).await?);
+        let work = move || Ok(diff(&json(&from)?, &json(&to)?));
+        crate::threads::run(work).await
+    }
+}
+
+/// What changed from `old` to `new`.
+pub fn diff(old: &Value, new: &Value) -> Vec<Change> {
+    let mut changes = Vec::new();
+    json::compare(&mut String::new(), old, new, &mut changes);
+    changes
+}
+
+fn json(restored: &Restored) -> Result<Value> {
+    if restored.commit.values.is_empty() {
+        return restored.json();
+    }
+    let value = |bytes: &[u8]| match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(_) => Value::String(format!("{} bytes, sha256:{}", bytes.len(), Digest::of(bytes))),
+    };
+    Ok(Value::Object(restored.values().map(|(name, bytes)| (name.to_owned(), value(&bytes))).collect()))
+}

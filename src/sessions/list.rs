@@ -1,0 +1,66 @@
+//! Which sessions there are.
+
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use serde::Serialize;
+
+use super::{
+    Sessions,
+    names::{Place, ROOT, unsegment},
+    store::{Described, Store},
+};
+use crate::{ErrorKind, ListEntry, ListOptions, Result};
+
+/// A session's two ids.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct SessionName {
+    /// Whose session it is.
+    pub agent: String,
+    /// Its name.
+    pub session: String,
+}
+
+impl Sessions {
+    /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one for every thousand.
+    pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
+        let store = self.store();
+        let agents = match agent.map(|agent| super::names::segment(agent, "agent")) {
+            Some(segment) => futures_util::stream::once(async { Ok(format!("{ROOT}{}/", segment?)) }).boxed(),
+            None => store.folders(ROOT.into()),
+        };
+        let sessions = agents.map_ok(move |agent| store.folders(agent)).try_flatten();
+        sessions.and_then(move |folder| store.name_of(folder)).boxed()
+    }
+}
+
+impl Store {
+    fn folders(&self, prefix: String) -> BoxStream<'_, Result<String>> {
+        let listing = self.adapter.list(ListOptions::new().prefix(prefix).delimiter());
+        let folder = |entry| match entry {
+            ListEntry::Prefix(folder) => Some(folder),
+            ListEntry::Object(_) => None,
+        };
+        listing.try_filter_map(move |entry| std::future::ready(Ok(folder(entry)))).boxed()
+    }
+
+    /// The ids of a session's folder; where they are too long for it, its newest commit has them.
+    async fn name_of(&self, folder: String) -> Result<SessionName> {
+        let mut segments = folder.trim_start_matches(ROOT).split('/');
+        let mut next = || segments.next().unwrap_or_default().to_owned();
+        let place = Place::from_segments(next(), next());
+        if let (Some(agent), Some(session)) = (unsegment(&place.agent), unsegment(&place.session)) {
+            return Ok(SessionName { agent, session });
+        }
+        let ids = match self.newest(&place).await? {
+            None => None,
+            Some(row) => match self.manifest(&place, row.seq).await {
+                Ok((Described::Commit(manifest), _)) => manifest.ids,
+                Ok((Described::Origin(origin), _)) => origin.ids,
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let (agent, session) = ids.unwrap_or((place.agent.to_string(), place.session.to_string()));
+        Ok(SessionName { agent, session })
+    }
+}

@@ -1,0 +1,143 @@
+//! States that do not fit into memory: saved and loaded as streams.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncRead;
+
+use super::{
+    At, Commit, CommitOptions, Session,
+    clock::Moment,
+    log::shown,
+    manifest::Manifest,
+    object,
+    wire::corrupt,
+    writer::{Payload, conflict},
+};
+use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, codec};
+
+impl Session {
+    /// Saves what `reader` gives, of any length. Up to 64 MiB ([`Sessions::sizes`](super::Sessions::sizes)) this is
+    /// [`save`](Session::save); a longer state passes through in bounded memory, is a keyframe, and so is the commit behind it:
+    /// deltas need the state before in memory.
+    ///
+    /// # Errors
+    /// As [`save`](Session::save), and what the reader fails with: then nothing was saved.
+    pub async fn save_stream<R: AsyncRead + Send + 'static>(
+        &self,
+        reader: R,
+        options: CommitOptions,
+    ) -> Result<Commit> {
+        self.save_body(Body::from_reader(reader), options).await
+    }
+
+    /// [`save_stream`](Session::save_stream) of a [`Body`].
+    ///
+    /// # Errors
+    /// As [`save_stream`](Session::save_stream).
+    pub async fn save_body(&self, mut body: Body, options: CommitOptions) -> Result<Commit> {
+        if let Some(state) = body.in_memory() {
+            return self.save_with(state.clone(), options).await;
+        }
+        let mut start = BytesMut::new();
+        while let Some(chunk) = body.chunk().await? {
+            start.extend_from_slice(&chunk);
+            if start.len() > self.store().buffered {
+                return self.save_long(start.freeze(), body, options).await;
+            }
+        }
+        self.save_with(start.freeze(), options).await
+    }
+
+    async fn save_long(&self, start: Bytes, rest: Body, options: CommitOptions) -> Result<Commit> {
+        let store = self.store();
+        let mut writer = self.writer().await;
+        if writer.head.is_none() {
+            self.look(&mut writer).await?;
+        }
+        // Before a long upload, not behind it.
+        writer.ready(&options)?;
+        let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
+        let id = store.new_id(None);
+        let whole = Body::from_stream(stream::once(async { Ok(start) }).chain(rest));
+        let codec = Codec::Gzip { level: store.level };
+        let encoded = codec::encode(whole, codec).await?;
+        let summary = encoded.summary();
+        let began = Moment::now(&*store.clock);
+        let put = PutOptions::new().content_type(codec.content_type());
+        let meta = store.adapter.put(&self.place().body(seq, id)?, encoded.body, put).await?;
+        let codec::Summary { raw_size: size, digest } = summary()?;
+        let content = Payload::Stored { seq, id, digest, size, stored: meta.size, began };
+        self.write_as(&mut writer, content, Vec::new(), options).await
+    }
+
+    /// Opens a commit's state as a stream, and tells which commit it is. **Only a clean end of the stream says that the state is good.** A state
+    /// that was saved as a long stream passes in bounded memory; any other one is in memory and checked already.
+    ///
+    /// # Errors
+    /// As [`load`](Session::load), here or in place of the end.
+    pub async fn load_stream(&self, at: impl Into<At> + Send) -> Result<(Commit, Body)> {
+        let at = at.into();
+        let found = self.store().find(self.place(), &at).await?;
+        let key = found.place.commit(found.seq)?;
+        let total = found.bytes.len() as u64;
+        let manifest = object::at(object::manifest(&found.bytes, total, found.seq), &key)?;
+        match manifest {
+            Some(manifest) if manifest.number == 0 && manifest.body.is_some() => {
+                let body = manifest.body.map_or(manifest.id, |body| body.id);
+                let key = found.place.body(found.seq, body)?;
+                // Every check of the small object.
+                object::at(object::decode(found.bytes, found.seq, &self.store().limits), &key)?;
+                let state = self.store().open_body(&key, &manifest).await?;
+                let state = checked(state, &manifest, key);
+                Ok((shown(manifest, &found.place, total), state))
+            }
+            _ => {
+                let restored = self.load(at).await?;
+                Ok((restored.commit, Body::from(restored.state)))
+            }
+        }
+    }
+}
+
+/// `body`, and at its end an error if it is not the state of this commit.
+fn checked(body: Body, manifest: &Manifest, key: Key) -> Body {
+    struct Check {
+        body: Body,
+        hasher: Sha256,
+        size: u64,
+        wanted: (Digest, u64),
+        key: Key,
+    }
+    let start = Check { body, hasher: Sha256::new(), size: 0, wanted: (manifest.digest, manifest.size), key };
+    let stream = stream::try_unfold(start, |mut check| async move {
+        match check.body.chunk().await.map_err(|error| error.with_key(&check.key))? {
+            Some(chunk) => {
+                check.hasher.update(&chunk);
+                check.size += chunk.len() as u64;
+                Ok(Some((chunk, check)))
+            }
+            None => {
+                let digest = Digest::from(<[u8; 32]>::from(check.hasher.finalize()));
+                if (digest, check.size) == check.wanted {
+                    return Ok(None);
+                }
+                Err(corrupt("the state's digest is wrong").with_key(&check.key))
+            }
+        }
+    });
+    Body::from_stream(stream)
+}
+
+impl super::writer::Writer {
+    /// Fails where a save with these options would.
+    fn ready(&self, options: &CommitOptions) -> Result<()> {
+        if let Some(why) = &self.stale {
+            return Err(conflict(why.clone()));
+        }
+        match &self.head {
+            Some(head) => self.may_write(head, options),
+            None => Err(Error::new(ErrorKind::Internal, "the session was not read")),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Damage of any byte of any object of a session is found and named; the bytes are those that the golden files pin.
+#![allow(clippy::unwrap_used)]
+
+mod sessions_support;
+
+use std::path::PathBuf;
+
+use persist::{ErrorKind, Key, sessions::*};
+use sessions_support::*;
+
+/// A session that has one of everything, and a fork of it.
+async fn everything(adapter: &Counting) -> Sessions {
+    let clock = TestClock::new(11);
+    let sessions = sessions(adapter, &clock).writer("host/1").sizes(2000, 6000).level(6).unwrap();
+    let session = sessions.session("agent", "main").unwrap();
+    let states = growing(11, 12);
+    for (step, state) in states.iter().enumerate() {
+        clock.pass(1000);
+        let options = CommitOptions::new().label("é").step(step as u64).pair("k", "v");
+        session.save_with(state.clone(), options).await.unwrap();
+    }
+    // A delta and a keyframe whose bodies are objects of their own.
+    let noise = |seed, len: usize| {
+        let mut random = Random(seed);
+        (0..len).map(|_| random.next() as u8).collect::<Vec<u8>>()
+    };
+    session.save(noise(1, 5000)).await.unwrap();
+    session.save([noise(1, 5000), noise(2, 2100)].concat()).await.unwrap();
+    session.save_stream(std::io::Cursor::new(noise(3, 7000)), CommitOptions::new()).await.unwrap();
+    let values = [("state", "{}".into()), ("image", noise(4, 300).into())];
+    session.save_values(&values, CommitOptions::new()).await.unwrap();
+    session.tag("good", 5).await.unwrap();
+    let fork = session.fork("branch", 10).await.unwrap();
+    fork.save(states[11].clone()).await.unwrap();
+    fork.take_over().await.unwrap();
+    let long = sessions.session("a".repeat(400), "s").unwrap();
+    long.save("x").await.unwrap();
+    // Only so that there is a line.
+    let pruned = session.prune(Retention::new().last(100)).await.unwrap();
+    assert!(pruned.removed.is_empty());
+    sessions
+}
+
+/// Loads everything that the session has, by the ways that read each kind of object.
+async fn read_all(sessions: &Sessions) -> Vec<persist::Error> {
+    let mut errors = Vec::new();
+    for (agent, name) in [("agent", "main"), ("agent", "branch"), (&"a".repeat(400), "s")] {
+        let session = sessions.session(agent, name).unwrap();
+        let mut ats: Vec<At> = (1..=16).map(At::Seq).collect();
+        ats.truncate(match name {
+            "main" => 16,
+            "branch" => 12,
+            _ => 1,
+        });
+        ats.extend((name == "main").then(|| At::Tag("good".into())));
+        for at in ats.into_iter().chain([At::Latest]) {
+            if let Err(error) = session.load(at.clone()).await {
+                errors.push(error);
+            }
+            if let Err(error) = async { session.load_stream(at).await?.1.collect(u64::MAX).await }.await {
+                errors.push(error);
+            }
+        }
+    }
+    errors
+}
+
+#[tokio::test]
+async fn every_flipped_byte_of_every_object_is_found() {
+    let adapter = Counting::memory();
+    let sessions = everything(&adapter).await;
+    assert!(read_all(&sessions).await.is_empty());
+    let (main, branch) =
+        (sessions.session("agent", "main").unwrap(), sessions.session("agent", "branch").unwrap());
+    for session in [&main, &branch] {
+        let verified = session.verify().await.unwrap();
+        assert!(verified.is_good() && verified.garbage == 0, "{verified:?}");
+    }
+    assert_eq!(main.verify().await.unwrap().good, 16);
+    let keys = adapter.keys().await;
+    for kind in ["/c/", "/b/", "/t/", "/f/", "line"] {
+        assert!(keys.iter().any(|key| key.as_str().contains(kind)), "{kind} in {keys:?}");
+    }
+    for key in &keys {
+        let whole = adapter.raw(key).await;
+        // All of the small objects; every place of the larger ones is of a kind that these have too, a third is enough.
+        let step = if whole.len() < 600 || std::env::var("PERSIST_ALL_BYTES").is_ok() { 1 } else { 29 };
+        for at in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
+            let mut bad = whole.clone();
+            bad[at] ^= 1 << (at % 8);
+            adapter.set(key, bad).await;
+            let found = noticed(&main, &branch, &sessions, key).await;
+            assert!(found, "byte {at} of {key}");
+        }
+        adapter.set(key, whole).await;
+    }
+    assert!(read_all(&sessions).await.is_empty());
+}
+
+/// Whether a load that needs the object refuses, and names an object.
+async fn noticed(main: &Session, branch: &Session, sessions: &Sessions, key: &Key) -> bool {
+    let text = key.as_str();
+    let seq = || text.rsplit('-').next().unwrap().parse().unwrap();
+    let result = if text.contains("/main/c/") {
+        main.load(At::Seq(seq())).await
+    } else if text.contains("/main/b/") {
+        main.load(At::Seq(text.rsplit('/').next().unwrap().split('-').next().unwrap().parse().unwrap())).await
+    } else if text.contains("/branch/c/") {
+        // Commit 1 is the origin: older commits are found through it.
+        branch.load(At::Seq(if seq() == 1 { 3 } else { seq() })).await
+    } else if text.contains("/t/") {
+        main.load(At::Tag("good".into())).await
+    } else if text.ends_with("/line") {
+        main.load(At::Seq(1)).await
+    } else if text.contains("/f/") {
+        let verified = main.verify().await.unwrap();
+        return verified.damaged.iter().any(|damaged| damaged.key.as_deref() == Some(text));
+    } else {
+        sessions.session("a".repeat(400), "s").unwrap().load(At::Latest).await
+    };
+    match result {
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            error.key().is_some()
+        }
+        Ok(_) => false,
+    }
+}
+
+fn golden(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "sessions", name].iter().collect()
+}
+
+/// A file a stored object: what older versions wrote must load for ever, and what is written must not change unnoticed.
+/// `PERSIST_WRITE_GOLDEN=1` writes them anew.
+#[tokio::test]
+async fn the_bytes_are_those_of_the_golden_files() {
+    let adapter = Counting::memory();
+    everything(&adapter).await;
+    let keys = adapter.keys().await;
+    let index = keys.iter().map(|key| format!("{key}\n")).collect::<String>();
+    if std::env::var("PERSIST_WRITE_GOLDEN").is_ok() {
+        let _ = std::fs::remove_dir_all(golden(""));
+        std::fs::create_dir_all(golden("")).unwrap();
+        std::fs::write(golden("index.txt"), &index).unwrap();
+        for (number, key) in keys.iter().enumerate() {
+            std::fs::write(golden(&format!("{number:02}.bin")), adapter.raw(key).await).unwrap();
+        }
+    }
+    assert_eq!(std::fs::read_to_string(golden("index.txt")).unwrap(), index);
+    let old = Counting::memory();
+    for (number, key) in keys.iter().enumerate() {
+        let bytes = std::fs::read(golden(&format!("{number:02}.bin"))).unwrap();
+        assert!(bytes == adapter.raw(key).await, "{key} is written with other bytes than before");
+        old.set(key, bytes).await;
+    }
+    let sessions = Sessions::new(std::sync::Arc::new(old)).unwrap();
+    assert!(read_all(&sessions).await.is_empty());
+    let session = sessions.session("agent", "main").unwrap();
+    assert_eq!(session.load(12).await.unwrap().state, growing(11, 12)[11]);
+    let commit = session.load(At::Tag("good".into())).await.unwrap().commit;
+    assert_eq!((commit.seq, commit.label.as_deref(), commit.step), (5, Some("é"), Some(4)));
+}
+
+#[tokio::test]
+async fn a_newer_version_is_refused_by_name() {
+    let adapter = Counting::memory();
+    let sessions = everything(&adapter).await;
+    let session = sessions.session("agent", "main").unwrap();
+    let reseal = |mut bytes: Vec<u8>, head: usize, from: usize| {
+        let end = bytes.len() - 4;
+        let check = crc32c::crc32c_append(crc32c::crc32c(&bytes[..head]), &bytes[from..end]);
+        bytes[end..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    };
+    let key = adapter.keys().await.into_iter().find(|key| key.as_str().contains("main/t/")).unwrap();
+    let mut tag = adapter.raw(&key).await;
+    tag[3] = 9;
+    adapter.set(&key, reseal(tag, 0, 0)).await;
+    let error = session.load(At::Tag("good".into())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("version 9"), "{error}");
+    // A delta: its check covers the head, and the manifest with its length at the end.
+    let keys = adapter.keys().await;
+    let mut deltas = Vec::new();
+    for key in keys.iter().filter(|key| key.as_str().contains("main/c/")) {
+        let bytes = adapter.raw(key).await;
+        if bytes.starts_with(b"PSC") {
+            deltas.push((key, bytes));
+        }
+    }
+    let (key, delta) = deltas.pop().unwrap();
+    let seq: u64 = key.as_str().rsplit('-').next().unwrap().parse().unwrap();
+    let len = u32::from_le_bytes(delta[delta.len() - 8..delta.len() - 4].try_into().unwrap()) as usize;
+    let manifest = delta.len() - 8 - len;
+    for (at, what) in
+        [(3, "version 7 of commits"), (manifest, "version 7 of commits"), (manifest + 2, "flag 0x")]
+    {
+        let mut newer = delta.clone();
+        newer[at] = 7;
+        if what.starts_with("flag") {
+            // The second byte of the flags: bits that no version before has.
+            newer[at] |= 0x70;
+        }
+        adapter.set(key, reseal(newer, 4, manifest)).await;
+        let error = session.load(seq).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains(what), "{error}");
+    }
+}
