@@ -64,7 +64,7 @@ async fn a_fork_copies_nothing_and_goes_on_by_itself() {
     let third = other.fork("third", 50).await.unwrap();
     assert_eq!(third.save("x").await.unwrap().seq, 51);
     assert_eq!(seqs(&third).await, (1..=51).rev().collect::<Vec<_>>());
-    assert_eq!(third.diff(49, 50).await.unwrap().is_empty(), false);
+    assert!(!third.diff(49, 50).await.unwrap().is_empty());
     for session in [&main, &other, &third] {
         assert!(session.verify().await.unwrap().is_good());
     }

@@ -60,9 +60,9 @@ pub enum Injection {
 /// let store = Fault::new(Arc::new(MemoryAdapter::new()));
 /// store.inject(Operation::Put, Injection::After(ErrorKind::Unavailable));
 /// assert!(store.save("state", "key").await.is_err()); // the answer is lost ...
-/// assert_eq!(store.load("key").await?, "state");      // ... the state is not
+/// assert_eq!(store.load("key").await?, b"state"[..]);      // ... the state is not
 /// assert_eq!(store.calls(Operation::Put), 1);
-/// # persist::Result::Ok(())
+/// # Ok::<(), persist::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -64,7 +64,7 @@ impl LineRecord {
         let (mut from, mut runs) = (upto, Vec::new());
         for _ in 0..input.count()? {
             let top = from.checked_sub(input.number()?);
-            let bottom = top.zip(top.and_then(|top| Some(top.checked_sub(input.number().ok()?)?)));
+            let bottom = top.zip(top.and_then(|top| top.checked_sub(input.number().ok()?)));
             let (top, bottom) = bottom.ok_or_else(|| corrupt("a run of its line is below 0"))?;
             runs.push(bottom..=top);
             from = bottom;

@@ -3,9 +3,7 @@
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
-use persist::{
-    Body, Key, Limits, LoadOptions, PutOptions, SnapshotAdapter, SnapshotAdapterExt, StorageConfig,
-};
+use persist::{Body, Key, Limits, LoadOptions, PutOptions, SnapshotAdapterExt, StorageConfig};
 
 use super::{answer, compare};
 

@@ -1,9 +1,6 @@
 //! Keys, metadata, tags and ranges.
 
-use persist::{
-    Body, ByteRange, GetOptions, Key, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt,
-    StorageConfig,
-};
+use persist::{Body, ByteRange, GetOptions, Key, PutOptions, SaveOptions, SnapshotAdapterExt, StorageConfig};
 
 use super::{answer, compare, is_empty};
 

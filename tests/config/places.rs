@@ -163,10 +163,11 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
     std::fs::write(&named, "[storage]\nnamespace = \"named\"\n").unwrap();
     let variables =
         [("XDG_CONFIG_HOME", folder.path().to_str().unwrap()), ("PERSIST_CONFIG", named.to_str().unwrap())];
-    let resolve = |variables: &[(&str, &str)], path: Option<&std::path::Path>| -> persist::Result<Option<String>> {
-        let layers = Layers::new().environment(vars(variables)).unwrap().configuration_file(path)?;
-        Ok(layers.resolve()?.namespace)
-    };
+    let resolve =
+        |variables: &[(&str, &str)], path: Option<&std::path::Path>| -> persist::Result<Option<String>> {
+            let layers = Layers::new().environment(vars(variables)).unwrap().configuration_file(path)?;
+            Ok(layers.resolve()?.namespace)
+        };
     if !cfg!(any(windows, target_os = "macos")) {
         assert_eq!(resolve(&variables[..1], None).unwrap().as_deref(), Some("home"));
     }

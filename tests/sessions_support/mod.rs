@@ -1,7 +1,7 @@
 //! What the tests of sessions share: a clock that they move, an adapter that counts, and seeded states.
 #![allow(dead_code)]
 
-pub mod sim;
+pub(crate) mod sim;
 
 use std::{
     collections::BTreeMap,
@@ -23,10 +23,10 @@ use persist::{
 
 /// A small generator of numbers (splitmix64).
 #[derive(Debug, Clone)]
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,33 +34,33 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 }
 
 /// Time and chance that a test decides.
 #[derive(Debug)]
-pub struct TestClock {
+pub(crate) struct TestClock {
     ms: AtomicU64,
     random: Mutex<Random>,
 }
 
 impl TestClock {
-    pub fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
         let ms = 1_700_000_000_000.into();
         Arc::new(TestClock { ms, random: Mutex::new(Random(seed)) })
     }
 
-    pub fn pass(&self, ms: u64) {
+    pub(crate) fn pass(&self, ms: u64) {
         self.ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    pub fn ms(&self) -> u64 {
+    pub(crate) fn ms(&self) -> u64 {
         self.ms.load(Ordering::SeqCst)
     }
 
-    pub fn time(&self) -> SystemTime {
+    pub(crate) fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.ms())
     }
 }
@@ -82,11 +82,11 @@ impl Clock for TestClock {
 
 /// Requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub put: u64,
-    pub get: u64,
-    pub list: u64,
-    pub delete: u64,
+pub(crate) struct Counts {
+    pub(crate) put: u64,
+    pub(crate) get: u64,
+    pub(crate) list: u64,
+    pub(crate) delete: u64,
 }
 
 impl Sub for Counts {
@@ -103,7 +103,7 @@ impl Sub for Counts {
 
 /// Counts what goes through.
 #[derive(Debug, Clone)]
-pub struct Counting {
+pub(crate) struct Counting {
     inner: MemoryAdapter,
     counts: Arc<Mutex<Counts>>,
     /// When objects were written, by [`Aged`].
@@ -111,11 +111,11 @@ pub struct Counting {
 }
 
 impl Counting {
-    pub fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         Counting { inner: MemoryAdapter::new(), counts: Arc::default(), times: Arc::default() }
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         *self.counts.lock().unwrap()
     }
 
@@ -123,21 +123,21 @@ impl Counting {
         change(&mut self.counts.lock().unwrap());
     }
 
-    pub async fn keys(&self) -> Vec<Key> {
+    pub(crate) async fn keys(&self) -> Vec<Key> {
         let rows = self.inner.list(ListOptions::new()).try_collect::<Vec<_>>().await.unwrap();
         rows.into_iter().filter_map(ListEntry::into_object).map(|meta| meta.key).collect()
     }
 
-    pub async fn raw(&self, key: &Key) -> Vec<u8> {
+    pub(crate) async fn raw(&self, key: &Key) -> Vec<u8> {
         let object = self.inner.get(key, GetOptions::new()).await.unwrap();
         object.body.collect(u64::MAX).await.unwrap().to_vec()
     }
 
-    pub async fn set(&self, key: &Key, bytes: Vec<u8>) {
+    pub(crate) async fn set(&self, key: &Key, bytes: Vec<u8>) {
         self.inner.put(key, Body::from(bytes), PutOptions::new()).await.unwrap();
     }
 
-    pub async fn flip(&self, key: &Key, at: usize) {
+    pub(crate) async fn flip(&self, key: &Key, at: usize) {
         let mut bytes = self.raw(key).await;
         bytes[at] ^= 0x10;
         self.set(key, bytes).await;
@@ -182,7 +182,7 @@ impl SnapshotAdapter for Counting {
 
 /// An adapter that has no conditions.
 #[derive(Debug)]
-pub struct Unconditional(pub Counting);
+pub(crate) struct Unconditional(pub Counting);
 
 impl std::fmt::Display for Unconditional {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -217,9 +217,9 @@ impl SnapshotAdapter for Unconditional {
 
 /// An adapter whose objects bear the test's time.
 #[derive(Debug)]
-pub struct Aged {
-    pub inner: Counting,
-    pub clock: Arc<TestClock>,
+pub(crate) struct Aged {
+    pub(crate) inner: Counting,
+    pub(crate) clock: Arc<TestClock>,
 }
 
 impl Aged {
@@ -269,12 +269,12 @@ impl SnapshotAdapter for Aged {
     }
 }
 
-pub fn sessions(adapter: &Counting, clock: &Arc<TestClock>) -> Sessions {
+pub(crate) fn sessions(adapter: &Counting, clock: &Arc<TestClock>) -> Sessions {
     Sessions::new(Arc::new(adapter.clone())).unwrap().clock(clock.clone())
 }
 
 /// States of a run that grows by a message a step, with a counter at the front that changes each time.
-pub fn growing(seed: u64, steps: usize) -> Vec<Vec<u8>> {
+pub(crate) fn growing(seed: u64, steps: usize) -> Vec<Vec<u8>> {
     let (mut random, mut messages) = (Random(seed), String::new());
     (0..steps)
         .map(|step| {

@@ -21,10 +21,10 @@ const START: Duration = Duration::from_secs(1_700_000_000);
 
 /// One life of a key.
 #[derive(Debug, Clone)]
-pub struct Life {
-    pub bytes: bytes::Bytes,
-    pub from: SystemTime,
-    pub to: Option<SystemTime>,
+pub(crate) struct Life {
+    pub(crate) bytes: bytes::Bytes,
+    pub(crate) from: SystemTime,
+    pub(crate) to: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ struct State {
 }
 
 #[derive(Debug, Clone)]
-pub struct Sim {
+pub(crate) struct Sim {
     state: Arc<Mutex<State>>,
     started: Instant,
 }
@@ -53,7 +53,7 @@ struct Fate {
 }
 
 impl Sim {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -65,19 +65,19 @@ impl Sim {
     }
 
     /// No more faults and delays.
-    pub fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.state.lock().unwrap().calm = true;
     }
 
-    pub fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + START + self.started.elapsed()
     }
 
-    pub fn lives(&self, key: &str) -> Vec<Life> {
+    pub(crate) fn lives(&self, key: &str) -> Vec<Life> {
         self.state.lock().unwrap().lives.get(key).cloned().unwrap_or_default()
     }
 
-    pub fn keys(&self) -> Vec<Key> {
+    pub(crate) fn keys(&self) -> Vec<Key> {
         self.state.lock().unwrap().objects.keys().cloned().collect()
     }
 
@@ -222,11 +222,11 @@ impl fmt::Display for Sim {
 
 /// The simulation's time, as one machine sees it.
 #[derive(Debug)]
-pub struct SimClock {
-    pub sim: Sim,
-    pub ahead: Duration,
-    pub behind: Duration,
-    pub random: Mutex<Random>,
+pub(crate) struct SimClock {
+    pub(crate) sim: Sim,
+    pub(crate) ahead: Duration,
+    pub(crate) behind: Duration,
+    pub(crate) random: Mutex<Random>,
 }
 
 impl Clock for SimClock {

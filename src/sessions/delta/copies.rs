@@ -24,6 +24,7 @@ impl Copies {
     }
 
     /// A state of `len` bytes and itself.
+    #[cfg(test)]
     pub(crate) fn all(len: usize) -> Self {
         let mut copies = Copies::none(len, len);
         copies.push(Run { from: 0, to: 0, len });

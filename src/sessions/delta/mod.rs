@@ -19,6 +19,7 @@ pub(crate) use pieces::materialize;
 pub(crate) use steps::base_of;
 
 /// The bytes of the delta that turns `base` into `new`. `level` is deflate's, 1 to 9.
+#[cfg(test)]
 pub(crate) fn encode(base: &[u8], new: &[u8], level: u8) -> Vec<u8> {
     format::encode(&Copies::find(base, new), new, level)
 }
