@@ -1,4 +1,48 @@
-//! persist: save and restore the state of agents. (Front page to be written with the README.)
+//! persist saves and restores the state of agents: atomic, verified snapshots on local disk, S3, GCS or in memory, and
+//! the fenced, deduplicated history of an agent's session on top of them.
+//!
+//! - **Nothing is lost or silently forked.** A save is all or nothing and durable; of two writers one wins and the other is told.
+//! - **Cost follows the change.** [`sessions`] store a growing state in the bytes that changed.
+//! - **Constant memory.** States of any size stream through save and load.
+//! - **Verified.** Every load is checked; damage is an error with a name, never a wrong state.
+//! - **Plain bytes.** What `save` writes is an ordinary `.gz`.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use persist::{SnapshotAdapterExt, StorageConfig};
+//!
+//! let store = StorageConfig::from_url("memory://")?.open().await?; // or from_env(): one variable moves to another cloud
+//! store.save("{\"step\": 7}", "agents/42/state.json.gz").await?;
+//! let state = store.load("agents/42/state.json.gz").await?;
+//! assert_eq!(state, "{\"step\": 7}");
+//! # Ok::<(), persist::Error>(()) }).unwrap();
+//! ```
+//!
+//! # How the data flows
+//! ```text
+//! save: state -> SHA-256 -> gzip segments in parallel -> Body -> layers -> adapter.put -> parts -> retry -> service
+//! load: adapter.get -> resumed on a broken line -> segments in parallel, each checked -> state
+//! ```
+//!
+//! # Layout
+//! In the order of dependency; nothing looks down the list.
+//!
+//! | module | job |
+//! |---|---|
+//! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
+//! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
+//! | `retry` | [`RetryConfig`] and the one retry loop |
+//! | [`transfer`] | replayable parts, resumed and parallel ranges |
+//! | [`adapters`] | the backends |
+//! | `codec` | gzip, zstd, none; digests; limits |
+//! | `ext` | [`SnapshotAdapterExt`]: `save`, `load` and their kin |
+//! | [`layers`] | adapters around adapters: namespace, observation, faults |
+//! | [`sessions`] | the history of an agent's session |
+//! | [`config`] | [`StorageConfig`]: builders, variables, URLs, files, `open` |
+//! | `testing` | the conformance suite, for any adapter (feature `testing`) |
+//!
+//! # Features
+//! `cli` (default: the command line), `s3`, `gcs`, `zstd`, `yaml`, `metrics`, `testing`, `full`.
 
 mod adapter;
 pub mod adapters;

@@ -19,16 +19,16 @@
 //!
 //! # Layout
 //! In the order in which a save goes:
-//! - [`session`]: the handles that callers hold
-//! - [`writer`]: creates the next commit, and knows for certain what became of it
-//! - [`head`], [`pack`], [`delta`]: from a state to the bytes of its commit
-//! - [`manifest`], [`object`], [`refs`], [`line`], [`wire`]: those bytes
-//! - [`names`]: the keys
-//! - [`store`]: the adapter as sessions use it
+//! - `session`: the handles that callers hold
+//! - `writer`: creates the next commit, and knows for certain what became of it
+//! - `head`, `pack`, `delta`: from a state to the bytes of its commit
+//! - `manifest`, `object`, `refs`, `line`, `wire`: those bytes
+//! - `names`: the keys
+//! - `store`: the adapter as sessions use it
 //!
-//! and a load: [`at`] finds the commit, [`restore`] fetches and checks its chain, [`load`] falls back, [`log`] is the history.
-//! [`tag`] and [`fork`](mod@fork) keep commits, [`prune`] removes those that nothing keeps.
-//! [`stream`], [`background`], [`checkpoint`], [`diff`](mod@diff), [`verify`] and [`list`] stand on these.
+//! and a load: `at` finds the commit, `restore` fetches and checks its chain, `load` falls back, `log` is the history.
+//! `tag` and `fork` keep commits, `prune` removes those that nothing keeps.
+//! `stream`, `background`, `checkpoint`, `diff`, `verify` and `list` stand on these.
 
 mod at;
 mod background;

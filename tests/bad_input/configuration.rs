@@ -439,7 +439,7 @@ fn files() {
     std::fs::write(&yaml, "storage:\n  bucket: [hunter2\n").unwrap();
     let answer = refused(StorageConfig::from_file(&yaml)).replace(&format!("{}", yaml.display()), "FILE");
     let expected = match cfg!(feature = "yaml") {
-        true => "invalid_config: FILE: it is not YAML: look at line 3 and before",
+        true => "invalid_config: FILE: it is not YAML: look at line 2 and before",
         false => {
             "invalid_config: FILE: this build reads TOML only; write persist.toml, or enable the feature `yaml`"
         }

@@ -161,7 +161,7 @@ fn a_failed_load_leaves_the_file_as_it_was() {
     let file = home.write("out/state.bin", "old");
     let run = home.run(&["load", "state", "-o", file.to_str().unwrap()]);
     assert_eq!(run.code, 5);
-    assert_eq!(files(&home.path("out")), [file.clone()]);
+    assert_eq!(files(&home.path("out")), std::slice::from_ref(&file));
     assert_eq!(fs::read(&file).unwrap(), b"old");
     assert_eq!(home.run(&["load", "missing", "-o", file.to_str().unwrap()]).code, 3);
     assert_eq!(fs::read(&file).unwrap(), b"old");
