@@ -8,6 +8,8 @@ mod commands;
 mod harness;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/pages.rs"]
+mod pages;
 #[path = "cli/settings.rs"]
 mod settings;
 #[cfg(unix)]

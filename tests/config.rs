@@ -7,6 +7,8 @@ mod doors;
 mod page;
 #[path = "config/places.rs"]
 mod places;
+#[path = "config/random.rs"]
+mod random;
 
 use std::path::PathBuf;
 

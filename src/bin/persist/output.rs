@@ -180,3 +180,7 @@ pub(crate) fn human(bytes: u64) -> String {
         _ => format!("{value:.1} {}", ["B", "kB", "MB", "GB", "TB", "PB"][unit]),
     }
 }
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

@@ -1,0 +1,45 @@
+//! A program that is deployed by its environment: nothing in it names a storage.
+//!
+//! ```sh
+//! cargo run --example env_deploy                                             # the platform's data directory
+//! PERSIST_STORAGE_URL=/tmp/states cargo run --example env_deploy
+//! PERSIST_STORAGE_URL='s3://bucket/agents?region=eu-west-1' PERSIST_NAMESPACE=team-a \
+//!     cargo run --features s3 --example env_deploy
+//! PERSIST_BUKCET=x cargo run --example env_deploy                            # says what is wrong, and what was meant
+//! ```
+
+use std::{error::Error, process::ExitCode};
+
+use persist::{ErrorKind, SnapshotAdapterExt, StorageConfig};
+
+const KEY: &str = "env-deploy/counter.json.gz";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> persist::Result<()> {
+    // Variables and the user's file; what is wrong with either is said here, before anything is touched.
+    let config = StorageConfig::from_env()?;
+    let store = config.open().await?;
+    let runs = match store.load_json::<u64, _>(KEY).await {
+        Ok(runs) => runs + 1,
+        Err(error) if error.kind() == ErrorKind::NotFound => 1,
+        Err(error) => return Err(error),
+    };
+    store.save_json(&runs, KEY).await?;
+    println!("run {runs}, counted in {store}");
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The commands in the documentation run as they are written.
+
+use std::{env, fs, path::Path, process::Command};
+
+use super::harness::Home;
+
+/// The fenced blocks of one language in a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_page_of_the_command_line() {
+    let home = Home::new();
+    home.write("state.json", "{\"step\": 1}");
+    let script = blocks("cli.md", "sh").concat();
+    assert!(script.lines().count() > 15);
+    let folder = Path::new(env!("CARGO_BIN_EXE_persist")).parent().unwrap();
+    let path = env::join_paths([folder, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+    let shell: Command = {
+        let mut shell = home.process();
+        shell.env("PATH", path);
+        let mut command = Command::new("sh");
+        command.env_clear().envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(home.path("")).args(["-eu", "-c", &script]);
+        command
+    };
+    let run = { shell }.output().unwrap();
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && errors.is_empty(), "{errors}");
+    assert_eq!(fs::read_to_string(home.path("copy.json")).unwrap(), "{\"step\": 1}");
+    assert_eq!(home.keys(), ["agents/42/state.json.gz", "notes.txt"]);
+    assert!(home.path("backup/once.gz").is_file());
+}
+
+#[test]
+fn the_example_of_an_error() {
+    let home = Home::new();
+    let example: serde_json::Value = serde_json::from_str(&blocks("errors.md", "json")[0]).unwrap();
+    assert_eq!(home.run(&["load", "a", "--json"]).error(), example["error"]);
+}
