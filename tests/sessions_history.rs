@@ -354,3 +354,70 @@ async fn everything_can_be_spawned() {
     });
     assert_eq!(spawned.await.unwrap(), (5, 2));
 }
+
+#[tokio::test]
+async fn an_archive_moves_a_session_with_its_history() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(51));
+    let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
+    let sessions = Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone()).sizes(3000, 60_000);
+    let main = sessions.session("a", "main").unwrap();
+    let mut states = growing(51, 60);
+    let mut random = Random(9);
+    states.push((0..9000).map(|_| random.next() as u8).collect());
+    saved(&main, &states).await;
+    let long: Vec<u8> = (0..100_000).map(|_| random.next() as u8).collect();
+    main.save_stream(std::io::Cursor::new(long.clone()), CommitOptions::new()).await.unwrap();
+    states.push(long);
+    main.tag("mine", 40).await.unwrap();
+    let fork = main.fork("branch", 50).await.unwrap();
+    for state in &states[50..61] {
+        clock.pass(60_000);
+        fork.save(state.clone()).await.unwrap();
+    }
+    let pruned = sessions.session("a", "pruned").unwrap();
+    saved(&pruned, &states).await;
+    pruned.tag("old", 10).await.unwrap();
+    clock.pass(5 * 3_600_000);
+    pruned.prune(Retention::new().last(3)).await.unwrap();
+    assert!(pruned.log().try_collect::<Vec<_>>().await.unwrap().len() < 40);
+
+    for session in [&main, &fork, &pruned] {
+        let mut archive = Vec::new();
+        let moved = session.export(&mut archive).await.unwrap();
+        let target = Counting::memory();
+        let elsewhere = Sessions::new(Arc::new(target.clone())).unwrap().clock(clock.clone());
+        let copy = elsewhere.session("other agent", "copy").unwrap();
+        assert_eq!(copy.import(&mut &archive[..]).await.unwrap(), moved);
+        let verified = copy.verify().await.unwrap();
+        assert!(verified.is_good() && verified.good == moved.commits, "{verified:?}");
+        let log: Vec<Commit> = copy.log().try_collect().await.unwrap();
+        let original: Vec<Commit> = session.log().try_collect().await.unwrap();
+        let original = original.into_iter().filter(|commit| commit.session == session.name());
+        for (copied, original) in log.iter().zip(original) {
+            assert_eq!((copied.seq, copied.id, copied.digest), (original.seq, original.id, original.digest));
+            assert!(
+                copy.load(copied.seq).await.unwrap().state == session.load(copied.seq).await.unwrap().state
+            );
+        }
+        assert_eq!(copy.tags().await.unwrap(), session.tags().await.unwrap());
+        // Once more is nothing new, and the line goes on.
+        assert_eq!(copy.import(&mut &archive[..]).await.unwrap().commits, moved.commits);
+        assert_eq!(copy.save("next").await.unwrap().seq, log[0].seq + 1);
+        // An import that broke off is finished; of a cut archive nothing unchecked comes.
+        let half = elsewhere.session("other agent", "half").unwrap();
+        let error = half.import(&mut &archive[..archive.len() / 2]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        half.import(&mut &archive[..]).await.unwrap();
+        assert!(half.verify().await.unwrap().is_good());
+        // Another session of the name stays as it is.
+        let taken = elsewhere.session("other agent", "taken").unwrap();
+        taken.save("mine").await.unwrap();
+        assert_eq!(taken.import(&mut &archive[..]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(taken.load(At::Latest).await.unwrap().state, "mine");
+        assert_eq!(taken.log().try_collect::<Vec<_>>().await.unwrap().len(), 1);
+    }
+    let empty = sessions.session("a", "none").unwrap().export(&mut Vec::new()).await;
+    assert_eq!(empty.unwrap_err().kind(), ErrorKind::NotFound);
+    let error = sessions.session("a", "none").unwrap().import(&mut &b"text"[..]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}

@@ -126,6 +126,8 @@ impl Store {
                     let found = Found { place: place.clone(), seq, bytes };
                     return Ok(Some(Newest { found, origin: false }));
                 }
+                // An import that has only begun.
+                Ok((Slot::Origin(origin), _)) if origin.target.seq == 0 => return Ok(None),
                 Ok((Slot::Origin(origin), _)) => {
                     let found = self.find_target(&origin.source, origin.target).await?;
                     return Ok(Some(Newest { found, origin: true }));

@@ -26,10 +26,17 @@
 //! - `names`: the keys
 //! - `store`: the adapter as sessions use it
 //!
+<<<<<<< HEAD
 //! and a load: `at` finds the commit, `restore` fetches and checks its chain, `load` falls back, `log` is the history.
 //! `tag` and `fork` keep commits, `prune` removes those that nothing keeps.
 //! `stream`, `background`, `checkpoint`, `diff`, `verify` and `list` stand on these.
+=======
+//! and a load: [`at`] finds the commit, [`restore`] fetches and checks its chain, [`load`] falls back, [`log`] is the history.
+//! [`tag`] and [`fork`](mod@fork) keep commits, [`prune`] removes those that nothing keeps.
+//! [`stream`], [`background`], [`checkpoint`], [`diff`](mod@diff), [`verify`], [`archive`] and [`list`] stand on these.
+>>>>>>> 5dec673 (Sessions: export and import, one tar archive of the objects)
 
+mod archive;
 mod at;
 mod background;
 mod checkpoint;
@@ -59,6 +66,7 @@ mod verify;
 mod wire;
 mod writer;
 
+pub use archive::Moved;
 pub use at::At;
 pub use background::Background;
 pub use checkpoint::Checkpoints;

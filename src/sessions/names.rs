@@ -99,6 +99,14 @@ impl Place {
     }
 }
 
+/// Number and id of the body under this key.
+pub(super) fn unbody(place: &Place, key: &Key) -> Option<(u64, CommitId)> {
+    let name = key.as_str().strip_prefix(&place.prefix("b/"))?;
+    let (seq, id) = name.split_once('-')?;
+    let (seq, id) = (seq.parse().ok()?, id.parse().ok()?);
+    (place.body(seq, id).ok()? == *key).then_some((seq, id))
+}
+
 /// As ids where the segments give them back.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -201,6 +201,9 @@ impl Writer {
         };
         let bytes = match found {
             Slot::Commit(bytes) => bytes,
+            Slot::Origin(origin) if origin.target.seq == 0 => {
+                return Err(self.lost("the session is being imported; rebase to go on".into()));
+            }
             Slot::Origin(origin) => {
                 let message = format!(
                     "the session was created meanwhile, as a fork of {}; rebase to go on",

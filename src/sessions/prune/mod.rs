@@ -15,7 +15,6 @@ use super::{
     Session,
     at::no_commit,
     line::LineRecord,
-    names::Place,
     store::{PARALLEL, all},
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
@@ -166,11 +165,4 @@ impl Session {
         }
         Ok(plan.report())
     }
-}
-
-/// The body's owner, from its key.
-fn body_of(place: &Place, key: &Key) -> Option<(u64, super::CommitId)> {
-    let name = key.as_str().strip_prefix(&place.prefix("b/"))?;
-    let (seq, id) = name.split_once('-')?;
-    Some((seq.parse().ok()?, id.parse().ok()?))
 }

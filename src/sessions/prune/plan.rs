@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, time::SystemTime};
 
 use futures_util::TryStreamExt;
 
-use super::{Pruned, Retention, body_of};
+use super::{Pruned, Retention};
 use crate::{
     ErrorKind, Key, ListOptions, ObjectMeta, Result,
     sessions::{
         Session,
         line::LineRecord,
         manifest::Manifest,
+        names::unbody,
         refs::{ForkRef, Origin, TagRef},
         store::{Described, PARALLEL, Row, Slot, all},
         writer::BODY_WINDOWS,
@@ -94,7 +95,7 @@ impl Session {
         let line = LineRecord::keep(upto, left);
         let mut garbage = others.len() as u64;
         for meta in store.objects(self.place().prefix("b/")).await? {
-            let Some((seq, id)) = body_of(self.place(), &meta.key) else { continue };
+            let Some((seq, id)) = unbody(self.place(), &meta.key) else { continue };
             if !line.has(seq) {
                 others.push(meta);
             } else if old(meta.modified, BODY_WINDOWS) && !self.has_body(seq, id).await? {

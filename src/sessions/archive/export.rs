@@ -1,0 +1,134 @@
+//! Out of a storage.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{HEADER, Header, LINE, Moved, tar};
+use crate::{
+    Error, ErrorKind, GetOptions, ListOptions, Result,
+    sessions::{
+        Session,
+        at::no_commit,
+        clock::Moment,
+        head::Head,
+        line::LineRecord,
+        names::Place,
+        object,
+        pack::{Form, Packed, pack},
+        restore::Cache,
+        store::{Slot, not_on_line},
+    },
+    threads,
+};
+
+impl Session {
+    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first, in bounded memory. The history that
+    /// a fork shares with the session that it comes from is not part of it; what its commits need from there is.
+    ///
+    /// # Errors
+    /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written.
+    pub async fn export<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
+        let (store, place) = (self.store(), self.place());
+        let (line, _) = store.line(place).await?;
+        let origin = store.origin(place).await?;
+        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
+        let mut seqs: Vec<u64> = rows.iter().map(|row| row.seq).filter(|seq| line.has(*seq)).collect();
+        if origin.is_some() {
+            seqs.retain(|seq| *seq > 1);
+        }
+        let newest = *seqs.first().ok_or_else(|| no_commit(place))?;
+        let header = Header { format: 1, agent: self.agent().to_owned(), session: self.name().to_owned() };
+        let header = serde_json::to_vec(&header).unwrap_or_default();
+        tar::write(out, HEADER, &header).await?;
+        tar::write(out, LINE, &LineRecord::keep(newest, seqs.clone()).encode()).await?;
+        seqs.reverse();
+        let mut moved = Moved { commits: seqs.len() as u64, ..Moved::default() };
+        let whole = |error: Error| match error.kind() {
+            ErrorKind::NotFound => {
+                let message = "a prune removed a commit while it was exported; export again";
+                Error::new(ErrorKind::Conflict, message).with_operation("export").with_source(error)
+            }
+            _ => error.with_operation("export"),
+        };
+        moved.bytes = match origin.is_some_and(|origin| origin.target.seq > 0) {
+            true => self.export_packed(&seqs, out).await.map_err(whole)?,
+            false => self.export_as_is(&seqs, out).await.map_err(whole)?,
+        };
+        let tags = store.objects(place.prefix("t/")).await?;
+        for (number, meta) in (1..).zip(&tags) {
+            let (bytes, _) = store.read(&meta.key).await?;
+            tar::write(out, &format!("t/{number}"), &bytes).await?;
+            moved.tags += 1;
+            moved.bytes += bytes.len() as u64;
+        }
+        tar::finish(out).await?;
+        Ok(moved)
+    }
+
+    /// Object by object.
+    async fn export_as_is<W: AsyncWrite + Unpin + Send>(&self, seqs: &[u64], out: &mut W) -> Result<u64> {
+        let (store, place, mut total) = (self.store(), self.place(), 0);
+        for seq in seqs {
+            let bytes = commit_bytes(self, place, *seq).await?;
+            let key = place.commit(*seq)?;
+            let manifest = object::at(object::manifest(&bytes, bytes.len() as u64, *seq), &key)?;
+            if let Some(body) = manifest.and_then(|manifest| manifest.body) {
+                let key = place.body(*seq, body.id)?;
+                let mut object = store.adapter.get(&key, GetOptions::new()).await?;
+                let size = object.meta.size;
+                out.write_all(&tar::header(&inside(place, key.as_str()), size)).await?;
+                while let Some(chunk) = object.body.chunk().await? {
+                    out.write_all(&chunk).await?;
+                }
+                out.write_all(&[0; 512][..tar::padding(size)]).await?;
+                total += size;
+            }
+            tar::write(out, &inside(place, key.as_str()), &bytes).await?;
+            total += bytes.len() as u64;
+        }
+        Ok(total)
+    }
+
+    /// A fork: its deltas start from commits that are not in the archive, so every commit is packed anew, with its own id and notes.
+    async fn export_packed<W: AsyncWrite + Unpin + Send>(&self, seqs: &[u64], out: &mut W) -> Result<u64> {
+        let (store, place, mut total) = (self.store(), self.place(), 0);
+        let mut cache = Cache::default();
+        let mut head = Head::none(Moment::now(&*store.clock));
+        for seq in seqs {
+            let bytes = commit_bytes(self, place, *seq).await?;
+            let restored = store.restore_cached(place, *seq, bytes, &mut cache).await?;
+            let mut draft = restored.manifest;
+            (draft.body, draft.lines) = (None, Vec::new());
+            // Behind a gap there is no state that a delta could start from by the rule of the format.
+            if head.seq + 1 != *seq {
+                head.base = None;
+            }
+            let (form, before) = (Form { level: store.level, inline: store.inline }, head.clone());
+            let state = restored.base.state;
+            let packed = threads::run(move || pack(draft, &before, state, form)).await?;
+            let Packed { manifest, object, body, base } = packed;
+            if let Some(body) = body {
+                let key = place.body(*seq, manifest.id)?;
+                tar::write(out, &inside(place, key.as_str()), &body).await?;
+                total += body.len() as u64;
+            }
+            tar::write(out, &inside(place, place.commit(*seq)?.as_str()), &object).await?;
+            total += object.len() as u64;
+            (head.seq, head.id, head.base) = (*seq, Some(manifest.id), Some(base));
+        }
+        Ok(total)
+    }
+}
+
+async fn commit_bytes(session: &Session, place: &Place, seq: u64) -> Result<Bytes> {
+    match session.store().slot(place, seq).await? {
+        Slot::Commit(bytes) => Ok(bytes),
+        Slot::Origin(_) => Err(not_on_line(seq)),
+    }
+}
+
+/// The key without the session's folder.
+fn inside(place: &Place, key: &str) -> String {
+    key.trim_start_matches(&place.prefix("")).to_owned()
+}

@@ -1,0 +1,207 @@
+//! Into a storage.
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::{HEADER, Header, LINE, Moved, tar};
+use crate::{
+    Body, Error, ErrorKind, Key, PutOptions, Result,
+    sessions::{
+        CommitId, Session,
+        line::LineRecord,
+        names::unbody,
+        object,
+        refs::{Origin, TagRef, Target},
+        store::Slot,
+        wire::newer,
+    },
+};
+
+/// The longest entry that is read into memory. Bodies are not.
+const MAX_ENTRY: u64 = 256 << 20;
+
+/// An import under way.
+struct Import<'a> {
+    session: &'a Session,
+    line: Option<LineRecord>,
+    /// The first commit's key is this import's.
+    claimed: bool,
+    moved: Moved,
+}
+
+impl Session {
+    /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under any name, in any storage. Every object is
+    /// checked before it is stored. An import that broke off is finished by another one.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is another session of this name, `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
+    /// newer version.
+    pub async fn import<R: AsyncRead + Unpin + Send>(&self, input: &mut R) -> Result<Moved> {
+        let mut import = Import { session: self, line: None, claimed: false, moved: Moved::default() };
+        import.run(input).await.map_err(|error| error.with_operation("import"))?;
+        Ok(import.moved)
+    }
+}
+
+impl Import<'_> {
+    async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
+        match tar::next(input).await? {
+            Some((name, size)) if name == HEADER => {
+                let header = entry(input, size).await?;
+                let header: Header = serde_json::from_slice(&header)
+                    .map_err(|e| tar::bad("its first entry").with_source(e))?;
+                if header.format != 1 {
+                    return Err(newer(format_args!("format {} of session archives", header.format)));
+                }
+            }
+            _ => return Err(tar::bad("it is not an archive of a session")),
+        }
+        while let Some((name, size)) = tar::next(input).await? {
+            let place = self.session.place();
+            match name.split_once('/') {
+                None if name == LINE => self.line = Some(LineRecord::decode(&entry(input, size).await?)?),
+                Some(("c", _)) => {
+                    let key = Key::new(place.prefix(&name))?;
+                    let seq = place.seq_of(&key)?;
+                    let bytes = entry(input, size).await?;
+                    object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
+                    self.commit(seq, &key, bytes).await?;
+                }
+                Some(("b", _)) => {
+                    let key = Key::new(place.prefix(&name))?;
+                    let Some((seq, _)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
+                    self.claim(seq).await?;
+                    self.body(&key, input, size).await?;
+                }
+                Some(("t", _)) => {
+                    let tag = TagRef::decode(&entry(input, size).await?)?;
+                    self.session.tag(&tag.name, tag.target.seq).await?;
+                    self.moved.tags += 1;
+                }
+                _ => return Err(tar::bad(format_args!("it has the unknown entry {name:?}"))),
+            }
+            if name.contains("/") {
+                self.moved.bytes += size;
+            }
+        }
+        if self.moved.commits == 0 { Err(tar::bad("it has no commit")) } else { Ok(()) }
+    }
+
+    async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
+        let store = self.session.store();
+        if seq > 1 {
+            self.claim(seq).await?;
+        }
+        match store.create(key, bytes.clone(), "application/octet-stream").await {
+            Ok(_) => {}
+            Err(error) => match store.read(key).await {
+                Ok((there, _)) if there == bytes => {}
+                Ok(_) => return Err(self.exists().with_source(error)),
+                Err(_) => return Err(error),
+            },
+        }
+        if seq == 1 {
+            self.claimed = true;
+            self.put_line().await?;
+        }
+        self.moved.commits += 1;
+        Ok(())
+    }
+
+    /// Makes sure that nobody else begins this session: by the key of its first commit, as everybody does.
+    async fn claim(&mut self, first: u64) -> Result<()> {
+        if self.claimed || first == 1 {
+            return Ok(());
+        }
+        let (store, place) = (self.session.store(), self.session.place());
+        let nothing = Target { seq: 0, id: CommitId::from_bytes([0; 16]) };
+        let id = store.new_id(None);
+        let origin = Origin { id, target: nothing, source: place.clone(), ids: self.session.ids() };
+        let key = place.commit(1)?;
+        if let Err(error) = store.create(&key, origin.encode().into(), "application/octet-stream").await {
+            match store.slot(place, 1).await {
+                Ok(Slot::Origin(origin)) if origin.target.seq == 0 => {}
+                Ok(_) => return Err(self.exists().with_source(error)),
+                Err(_) => return Err(error),
+            }
+        }
+        self.claimed = true;
+        self.put_line().await
+    }
+
+    /// Which commits were on the line, where some were pruned.
+    async fn put_line(&mut self) -> Result<()> {
+        let Some(mut line) = self.line.take() else { return Ok(()) };
+        let (store, place) = (self.session.store(), self.session.place());
+        if line.runs == [1..=line.upto] {
+            return Ok(());
+        }
+        // The origin of an import is on the line like that of a fork.
+        if !line.has(1) {
+            line.runs.push(1..=1);
+        }
+        line.announced = None;
+        let key = place.line()?;
+        match store.create(&key, line.encode().into(), "application/octet-stream").await {
+            // A prune has been here since a first attempt.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Bodies pass through; what they must be, the commit behind them says.
+    async fn body<R: AsyncRead + Unpin + Send>(&self, key: &Key, input: &mut R, size: u64) -> Result<()> {
+        // Bounded: a writer that waits for the storage, and a reader of the archive that waits for it.
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes>>(4);
+        let chunks = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|chunk| (chunk, receiver))
+        });
+        let body = Body::from_stream(chunks).with_len(size);
+        let put = self.session.store().adapter.put(key, body, PutOptions::new());
+        let read = async {
+            let mut left = size;
+            while left > 0 {
+                let mut chunk = vec![0; left.min(256 << 10) as usize];
+                let chunk = match input.read_exact(&mut chunk).await {
+                    Ok(_) => Ok(Bytes::from(chunk)),
+                    Err(error) => Err(tar::bad("it ends early").with_source(error)),
+                };
+                let broken = chunk.is_err();
+                left = left.saturating_sub(chunk.as_ref().map_or(0, Bytes::len) as u64);
+                // The other side has stopped, and says why.
+                if sender.send(chunk).await.is_err() || broken {
+                    break;
+                }
+            }
+            drop(sender);
+        };
+        let (put, ()) = tokio::join!(put, read);
+        put?;
+        skip(input, tar::padding(size)).await
+    }
+
+    fn exists(&self) -> Error {
+        let message =
+            format!("the session {} exists already; import under another name", self.session.place());
+        Error::new(ErrorKind::AlreadyExists, message)
+    }
+}
+
+async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64) -> Result<Bytes> {
+    if size > MAX_ENTRY {
+        return Err(tar::bad(format_args!("an entry has {size} bytes, the limit is {MAX_ENTRY}")));
+    }
+    let mut bytes = Vec::new();
+    input.take(size).read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 != size {
+        return Err(tar::bad("it ends early"));
+    }
+    skip(input, tar::padding(size)).await?;
+    Ok(bytes.into())
+}
+
+async fn skip<R: AsyncRead + Unpin + Send>(input: &mut R, padding: usize) -> Result<()> {
+    let mut rest = [0; 512];
+    input.read_exact(&mut rest[..padding]).await.map_err(|e| tar::bad("it ends early").with_source(e))?;
+    Ok(())
+}
