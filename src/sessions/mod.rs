@@ -26,15 +26,9 @@
 //! - `names`: the keys
 //! - `store`: the adapter as sessions use it
 //!
-<<<<<<< HEAD
 //! and a load: `at` finds the commit, `restore` fetches and checks its chain, `load` falls back, `log` is the history.
 //! `tag` and `fork` keep commits, `prune` removes those that nothing keeps.
-//! `stream`, `background`, `checkpoint`, `diff`, `verify` and `list` stand on these.
-=======
-//! and a load: [`at`] finds the commit, [`restore`] fetches and checks its chain, [`load`] falls back, [`log`] is the history.
-//! [`tag`] and [`fork`](mod@fork) keep commits, [`prune`] removes those that nothing keeps.
-//! [`stream`], [`background`], [`checkpoint`], [`diff`](mod@diff), [`verify`], [`archive`] and [`list`] stand on these.
->>>>>>> 5dec673 (Sessions: export and import, one tar archive of the objects)
+//! `stream`, `background`, `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
 
 mod archive;
 mod at;
