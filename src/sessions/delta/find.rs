@@ -8,9 +8,11 @@ use super::copies::{Copies, Run};
 
 /// The bytes of a block that are hashed.
 const BLOCK: usize = 16;
+/// Blocks are so far apart at least: two of them fit well into the shortest run.
+const MIN_STRIDE: usize = 32;
 /// The shortest run that is worth a copy: shorter repeats are left to deflate, which stores them in fewer bytes and gives them
 /// back faster.
-const MIN_RUN: usize = 64;
+const MIN_RUN: usize = 128;
 /// The most blocks of a base in the table, which then fits the processor's cache. Bases beyond 1 MiB are sampled more sparsely.
 const MAX_BLOCKS: usize = 1 << 16;
 
@@ -74,7 +76,7 @@ struct Table {
 
 impl Table {
     fn of(base: &[u8]) -> Self {
-        let stride = base.len().div_ceil(MAX_BLOCKS).next_power_of_two().max(BLOCK);
+        let stride = base.len().div_ceil(MAX_BLOCKS).next_power_of_two().max(MIN_STRIDE);
         let blocks = base.len() / stride + 1;
         let bits = (blocks * 2).next_power_of_two().trailing_zeros();
         let mut table = Table { stride, shift: u64::BITS - bits, slots: vec![0; 1 << bits] };

@@ -58,8 +58,8 @@ impl Edit {
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..300),
-        "[a-d ]{0,400}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..1500),
+        "[a-d ]{0,1500}".prop_map(String::into_bytes),
         (any::<u8>(), 0usize..5000).prop_map(|(byte, len)| vec![byte; len]),
     ]
 }
@@ -165,6 +165,9 @@ fn every_flipped_byte_is_found() {
 fn a_stored_delta_has_exactly_these_bytes() {
     let base: Vec<u8> = (0..160).collect();
     let new = [&base[80..], b"new", &base[..80]].concat();
+    let mut copies = Copies::none(160, 163);
+    copies.push(Run { from: 80, to: 0, len: 80 });
+    copies.push(Run { from: 0, to: 83, len: 80 });
     let mut bytes = vec![0x10];
     // Lengths of the base and of the state, two copies.
     bytes.extend([0xa0, 1, 0xa3, 1, 2]);
@@ -172,7 +175,7 @@ fn a_stored_delta_has_exactly_these_bytes() {
     bytes.extend([0, 80, 0xa0, 1, 3, 80, 0xbf, 2]);
     bytes.extend(b"new");
     bytes.extend([19, 12, 28, 47]);
-    assert_eq!(encode(&base, &new, 6), bytes);
+    assert_eq!(format::encode(&copies, &new, 6), bytes);
     assert_eq!(restore(&base, &[bytes]), new);
 }
 

@@ -1,0 +1,164 @@
+//! What a session costs: bytes on a local disk and CPU for each save and load, against plain snapshots of the same states.
+//!
+//! `cargo bench --bench sessions`. `PERSIST_BENCH_DATA` is a folder of real states, one file a save, in the order of their names; without it
+//! they are generated. `PERSIST_BENCH_STEPS` is how far the growth is followed (default: 2,000 steps; 20,000 take minutes).
+#![allow(missing_docs, unreachable_pub, dead_code)]
+
+#[path = "../src/sessions/delta/samples.rs"]
+mod samples;
+
+use std::{fs, future::Future, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use persist::{
+    SnapshotAdapter, SnapshotAdapterExt, StorageConfig,
+    adapters::memory::MemoryAdapter,
+    sessions::{At, Session, Sessions},
+};
+use tokio::runtime::Runtime;
+
+/// Rounds of loads: a tick of the kernel's CPU clock is 10 ms.
+const LOADS: usize = 200;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match std::env::var("PERSIST_BENCH_DATA") {
+        Ok(folder) => compare(&runtime, &format!("real states from {folder}"), read(Path::new(&folder))),
+        Err(_) => {
+            let states = samples::growing(1).skip(50).step_by(10).take(150).collect();
+            compare(&runtime, "generated states (set PERSIST_BENCH_DATA to a folder of real ones)", states);
+        }
+    }
+    let most = std::env::var("PERSIST_BENCH_STEPS")
+        .map_or(2000, |steps| steps.parse().expect("PERSIST_BENCH_STEPS is a number"));
+    println!(
+        "\n| steps, bytes of all commits a step | {} | {} | {most} | ten times the steps |\n|---|---|---|---|---|",
+        most / 100,
+        most / 10
+    );
+    growth(&runtime, "growing: 100 bytes more at each step", samples::window(1, usize::MAX, 100), most);
+    growth(&runtime, "growing: 1 KB more at each step", samples::growing(1), most);
+    growth(
+        &runtime,
+        "bounded: the last 100 KB, 1 KB new at each step",
+        samples::window(1, 100_000, 1000),
+        most,
+    );
+}
+
+fn read(folder: &Path) -> Vec<Bytes> {
+    let entries = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("PERSIST_BENCH_DATA {}: {error}", folder.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder's entry").path()).collect();
+    files.sort();
+    files.iter().map(|file| fs::read(file).expect("a state").into()).collect()
+}
+
+fn compare(runtime: &Runtime, what: &str, states: Vec<Bytes>) {
+    // Beside the target folder, hence on a real disk: /tmp may be memory.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let open = |name: &str| {
+        runtime.block_on(StorageConfig::local(folder.path().join(name)).open()).expect("a store")
+    };
+    let (plain, deltas) = (open("plain"), open("session"));
+    let session = handle(deltas.clone());
+    let saves = states.len() as f64;
+    let (mut plain_cpu, mut session_cpu) = (0.0, 0.0);
+    // Interleaved in blocks that are long enough for the clock's ticks.
+    for (block, some) in states.chunks(states.len().div_ceil(8)).enumerate() {
+        plain_cpu += cpu(runtime, async {
+            for (at, state) in some.iter().enumerate() {
+                plain.save(state.clone(), format!("state-{block}-{at}")).await.expect("saved");
+            }
+        });
+        session_cpu += cpu(runtime, async {
+            for state in some {
+                session.save(state.clone()).await.expect("saved");
+            }
+        });
+    }
+    let raw: u64 = states.iter().map(|state| state.len() as u64).sum();
+    let (plain_bytes, session_bytes) =
+        (size(&folder.path().join("plain")), size(&folder.path().join("session")));
+    println!("{what}: {saves} states, {raw} bytes\n");
+    println!("| | plain snapshots | session | ratio |\n|---|---|---|---|");
+    println!(
+        "| bytes on disk | {plain_bytes} | {session_bytes} | {:.3} |",
+        session_bytes as f64 / plain_bytes as f64
+    );
+    println!(
+        "| raw bytes a byte on disk | {:.1} | {:.1} | |",
+        raw as f64 / plain_bytes as f64,
+        raw as f64 / session_bytes as f64
+    );
+    row("CPU a save, ms", plain_cpu / saves, session_cpu / saves);
+    for (name, at) in [("latest", states.len()), ("middle", states.len() / 2)] {
+        runtime.block_on(plain.save(states[at - 1].clone(), "one")).expect("saved");
+        let reader = handle(deltas.clone());
+        let (mut plain_cpu, mut session_cpu) = (0.0, 0.0);
+        for _ in 0..8 {
+            plain_cpu += cpu(runtime, async {
+                for _ in 0..LOADS / 8 {
+                    assert!(plain.load("one").await.expect("loaded") == states[at - 1]);
+                }
+            });
+            session_cpu += cpu(runtime, async {
+                for _ in 0..LOADS / 8 {
+                    let seq = if name == "latest" { At::Latest } else { At::Seq(at as u64) };
+                    assert!(reader.load(seq).await.expect("loaded").state == states[at - 1]);
+                }
+            });
+        }
+        row(&format!("CPU a load of the {name}, ms"), plain_cpu / LOADS as f64, session_cpu / LOADS as f64);
+    }
+}
+
+fn row(name: &str, plain: f64, session: f64) {
+    println!("| {name} | {:.3} | {:.3} | {:.2} |", plain * 1e3, session * 1e3, session / plain);
+}
+
+/// Bytes of all commits a step, and how far the last is from ten times the one before.
+fn growth(runtime: &Runtime, what: &str, states: impl Iterator<Item = Bytes>, most: usize) {
+    let store: Arc<dyn SnapshotAdapter> = Arc::new(MemoryAdapter::new());
+    let session = handle(store);
+    let (mut stored, mut marks) = (0, Vec::new());
+    for (step, state) in (1..=most).zip(states) {
+        stored += runtime.block_on(session.save(state)).expect("saved").stored;
+        if [most / 100, most / 10, most].contains(&step) {
+            marks.push(stored as f64 / step as f64);
+        }
+    }
+    let [first, second, last] = marks[..] else { panic!("PERSIST_BENCH_STEPS is at least 100") };
+    println!(
+        "| {what} | {first:.0} | {second:.0} | {last:.0} | × {:.2}, × {:.2} |",
+        10.0 * second / first,
+        10.0 * last / second
+    );
+}
+
+fn handle(store: Arc<dyn SnapshotAdapter>) -> Session {
+    Sessions::new(store).expect("conditional create").session("agent", "session").expect("an id")
+}
+
+/// As `du --apparent-size` counts, folders included.
+fn size(path: &Path) -> u64 {
+    let meta = fs::symlink_metadata(path).expect("a file");
+    let inside = meta.is_dir().then(|| fs::read_dir(path).expect("a folder"));
+    meta.len() + inside.into_iter().flatten().map(|entry| size(&entry.expect("an entry").path())).sum::<u64>()
+}
+
+/// CPU seconds of the whole process, all threads.
+fn cpu(runtime: &Runtime, work: impl Future) -> f64 {
+    let now = || {
+        let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        fields[11..13].iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    };
+    let start = now();
+    runtime.block_on(work);
+    now() - start
+}
