@@ -55,7 +55,7 @@ fn every_kind_of_commit_comes_back_whole_and_by_its_end() {
         assert!(matches!(object.content, Content::State(state) if state == b"state"[..]));
         assert_eq!(super::manifest(&file, file.len() as u64, 300).unwrap(), Some(manifest));
 
-        let delta = delta::format_encode(&delta::Copies::find(b"stat", b"state"), b"state", 6);
+        let delta = delta::encode(&delta::Copies::find(b"stat", b"state"), b"state", 6);
         let manifest = sample(full, 7);
         let file = other(&manifest, &delta);
         let object = decode(file.clone().into(), 300, &limits()).unwrap();

@@ -42,7 +42,7 @@ pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -
     if let Some(base) = &head.base
         && let Some(step) = base.step(&state)
     {
-        let delta = delta::format_encode(&step.copies, &state, form.level);
+        let delta = delta::encode(&step.copies, &state, form.level);
         let size = state.len() as u64;
         let too_much = |whole: u64| {
             let chain = base.stored(step.passed) + delta.len() as u64;

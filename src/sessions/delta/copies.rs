@@ -23,14 +23,6 @@ impl Copies {
         Copies { base_len, new_len, runs: Vec::new() }
     }
 
-    /// A state of `len` bytes and itself.
-    #[cfg(test)]
-    pub(crate) fn all(len: usize) -> Self {
-        let mut copies = Copies::none(len, len);
-        copies.push(Run { from: 0, to: 0, len });
-        copies
-    }
-
     /// The runs.
     pub(crate) fn runs(&self) -> &[Run] {
         &self.runs

@@ -14,15 +14,9 @@ mod pieces;
 mod steps;
 
 pub(crate) use copies::Copies;
-pub(crate) use format::{Delta, decode, encode as format_encode};
+pub(crate) use format::{Delta, decode, encode};
 pub(crate) use pieces::materialize;
 pub(crate) use steps::base_of;
-
-/// The bytes of the delta that turns `base` into `new`. `level` is deflate's, 1 to 9.
-#[cfg(test)]
-pub(crate) fn encode(base: &[u8], new: &[u8], level: u8) -> Vec<u8> {
-    format::encode(&Copies::find(base, new), new, level)
-}
 
 #[cfg(test)]
 pub(crate) mod samples;
