@@ -34,9 +34,15 @@ pub(super) async fn decode<A: SnapshotAdapter + ?Sized>(
     limits.check(meta.size, index.raw_size)?;
     let (raw_size, digest) = (index.raw_size, verify.then_some(index.digest));
     let data = Pieces::new(first.slice(frame::HEAD.len()..), body);
-    let pool = Pool::new((1 << index.segment_bits) + segment::SLACK);
+    let pool = pool(&index);
     let raw = Decoder { data, segments: index.into_segments(), pool, end: Some(end), digest };
     Ok(Body::from_stream(raw.stream()).with_len(raw_size))
+}
+
+/// Buffers for raw segments, no larger than the state.
+fn pool(index: &Index) -> Arc<Pool> {
+    let most = index.raw_size.min(1 << index.segment_bits);
+    Pool::new(most as usize + segment::SLACK)
 }
 
 /// The index, trailer and tail, and the file again. A small file is read whole for it; of a large one the end is fetched.
@@ -79,7 +85,7 @@ pub(super) async fn decode_range<A: SnapshotAdapter + ?Sized>(
         let range = ByteRange::Bounded { start: stored.start, length: stored.end - stored.start };
         Pieces::new(Bytes::new(), get_range(adapter, key, meta, range).await?)
     };
-    let pool = Pool::new((1 << index.segment_bits) + segment::SLACK);
+    let pool = pool(index);
     let decoder = Decoder { data, segments: segments.into_iter(), pool, end: None, digest: None };
     let skip = raw.start - from.raw.start;
     Ok(cut(decoder.stream(), skip..skip + (raw.end - raw.start)))
