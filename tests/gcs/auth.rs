@@ -8,13 +8,9 @@ use persist::{
 use serde_json::{Value, json};
 
 use crate::{
-    strict::{BUCKET, Fault, Kind, Logged, Rules, Server},
-    support::{config, data, key, retry, streamed},
+    strict::{BUCKET, Fault, Kind, Logged, Server},
+    support::{config, data, guarded, key, retry, streamed},
 };
-
-pub async fn guarded() -> Server {
-    Server::with(Rules { tokens: true, ..Rules::default() }).await
-}
 
 async fn open(server: &Server, credentials: Value) -> GcsAdapter {
     let config = GcsConfig { credentials_json: Some(credentials.to_string().into()), ..config(server) };

@@ -5,9 +5,8 @@ use std::process::{Command, Output};
 use persist::{GcsConfig, RetryConfig, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
 
 use crate::{
-    auth::guarded,
     strict::{BUCKET, Kind, Server},
-    support::retry,
+    support::{guarded, retry},
 };
 
 /// What the other process does; the parent's tests are its assertions. In the parent it has nothing to do.

@@ -12,7 +12,6 @@ mod environment;
 mod errors;
 mod listing;
 mod names;
-mod secrets;
 mod strict;
 mod support;
 mod upload;

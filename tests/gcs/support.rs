@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use persist::{Body, GcsConfig, Key, RetryConfig, adapters::gcs::GcsAdapter};
 
-use crate::strict::{BUCKET, Server};
+use crate::strict::{BUCKET, Rules, Server};
 
 /// Retries without the waiting.
 pub fn retry() -> RetryConfig {
@@ -34,6 +34,11 @@ pub async fn open(server: &Server) -> GcsAdapter {
 
 pub async fn open_with(config: GcsConfig) -> GcsAdapter {
     GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap()
+}
+
+/// A server that wants a token.
+pub async fn guarded() -> Server {
+    Server::with(Rules { tokens: true, ..Rules::default() }).await
 }
 
 pub fn key(name: &str) -> Key {

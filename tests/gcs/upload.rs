@@ -211,7 +211,7 @@ async fn a_lost_session_begins_anew_from_memory() {
     for status in [404, 410] {
         let (server, store) = setup().await;
         let bytes = data(3 * CHUNK, 11);
-        server.script(Kind::Data, [Fault::Pass, Fault::Forget(status)]);
+        server.script(Kind::Data, [Fault::Persist(CHUNK, Some(503)), Fault::Forget(status)]);
         store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
         assert_eq!(server.count(Kind::Start), 2);
         assert_eq!(server.bytes("k").unwrap(), bytes);
@@ -267,6 +267,27 @@ async fn attempts_count_from_the_last_progress() {
     server.script(Kind::Data, (0..9).map(|_| Fault::Persist(0, None)));
     let error = store.put(&key("l"), streamed(&bytes), PutOptions::new()).await.unwrap_err();
     assert_eq!((error.kind(), server.count(Kind::Data)), (ErrorKind::Unavailable, 3));
+}
+
+#[tokio::test]
+async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
+    let server = Server::start().await;
+    let few = RetryConfig { max_attempts: 3, ..retry() };
+    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
+    let bytes = data(10 * CHUNK + 5, 24);
+    store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+    assert_eq!(ranges(&server), ["bytes 0-2621444/2621445"]);
+    // Eight breaks, where a stretch without progress has three attempts.
+    server.forget_log();
+    server.script(Kind::Data, (0..8).map(|_| Fault::Persist(CHUNK, Some(0))));
+    store.put(&key("l"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+    let sent = ranges(&server);
+    assert_eq!(
+        (sent.len(), sent[2].as_str(), sent[16].as_str()),
+        (17, "bytes 262144-2621444/2621445", "bytes 2097152-2621444/2621445")
+    );
+    assert_eq!(server.bytes("l").unwrap(), bytes);
+    server.clean();
 }
 
 #[tokio::test]
@@ -335,8 +356,10 @@ async fn a_dropped_save_cancels_the_upload() {
         }
     }
     drop(put);
-    while server.count(Kind::Cancel) < 1 {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    for _ in 0..5000 {
+        if server.count(Kind::Cancel) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
     assert!(server.state().sessions.is_empty());
     assert_eq!(server.bytes("k"), None);

@@ -34,14 +34,19 @@ impl Store {
             .and_then(|()| names::check_key(key))
             .map_err(named)?;
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
+        let chunk = self.client.settings.chunk as usize;
         let whole = body.in_memory().cloned();
         let mut parts = Parts::new(body);
-        // An error of the body itself comes back as it is.
-        let (first, last) = parts.next(self.client.settings.chunk as usize).await?;
-        let stored = if last {
-            self.put_at_once(key, first, &options, &doubt).await.map_err(named)?
-        } else {
-            self.put_in_chunks(key, first, parts, whole, &options, &doubt).await?
+        let stored = match whole.filter(|whole| whole.len() > chunk) {
+            // What is in memory anyway goes in one request, of which only what did not arrive is sent again.
+            Some(whole) => {
+                self.put_in_chunks(key, (whole, true), Parts::new(Body::empty()), &options, &doubt).await?
+            }
+            None => match parts.next(chunk).await? {
+                // An error of the body itself comes back as it is.
+                (data, true) => self.put_at_once(key, data, &options, &doubt).await.map_err(named)?,
+                first => self.put_in_chunks(key, first, parts, &options, &doubt).await?,
+            },
         };
         self.known.saw(key, &stored);
         Ok(stored.meta(key.clone()))

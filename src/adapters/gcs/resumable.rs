@@ -16,7 +16,7 @@ use super::{
     session::{Progress, Session},
     settings::QUANTUM,
 };
-use crate::{Body, Error, ErrorKind, Key, PutOptions, Result, retry::retry, transfer::Parts};
+use crate::{Error, ErrorKind, Key, PutOptions, Result, retry::retry, transfer::Parts};
 
 /// So many times an upload whose session was lost begins anew, where it can.
 const RESTARTS: u32 = 3;
@@ -69,30 +69,19 @@ struct Upload {
     ahead: Option<Part>,
 }
 
-impl Upload {
-    /// From the first byte of a body that is in memory.
-    async fn again(whole: &Bytes, size: usize) -> Result<Self> {
-        let mut parts = Parts::new(Body::from(whole.clone()));
-        let (data, last) = parts.next(size).await?;
-        let chunk = Chunk { start: 0, crc32c: crc32c::crc32c(&data), data, last };
-        Ok(Upload { chunk, parts, ahead: None })
-    }
-}
-
 impl Store {
-    /// An object of more than one chunk. `whole` is the body, if it is in memory: only then can a lost session begin anew.
+    /// An object through an upload session, which begins anew if it is lost while the first chunk is still at hand.
     pub(super) async fn put_in_chunks(
         &self,
         key: &Key,
-        first: Bytes,
+        (data, last): Part,
         parts: Parts,
-        whole: Option<Bytes>,
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Resource> {
         let named = |error| self.named("put", key, error);
         self.check_early(key, options).await.map_err(named)?;
-        let chunk = Chunk { start: 0, crc32c: crc32c::crc32c(&first), data: first, last: false };
+        let chunk = Chunk { start: 0, crc32c: crc32c::crc32c(&data), data, last };
         let mut upload = Upload { chunk, parts, ahead: None };
         let mut restarts = 0;
         let stored = loop {
@@ -121,10 +110,7 @@ impl Store {
                         return Err(named(failure.error));
                     }
                     if upload.chunk.start > 0 {
-                        let Some(whole) = &whole else {
-                            return Err(named(unrepeatable(upload.chunk.start, failure)));
-                        };
-                        upload = Upload::again(whole, self.client.settings.chunk as usize).await?;
+                        return Err(named(unrepeatable(upload.chunk.start, failure)));
                     }
                 }
             }
@@ -326,8 +312,7 @@ fn strayed(stored: u64, chunk: &Chunk) -> Error {
 
 fn unrepeatable(sent: u64, failure: Failure) -> Error {
     let message = format!(
-        "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again, from a file or from memory to \
-         have that done by itself"
+        "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again"
     );
     Error::new(ErrorKind::Unavailable, message).with_source(failure.error)
 }

@@ -19,7 +19,6 @@ mod uploads;
 pub use faults::Fault;
 pub use request::{Kind, Logged};
 pub use state::{Rules, checksum};
-pub use tokens::TEST_KEY;
 
 use std::{
     convert::Infallible,
