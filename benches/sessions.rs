@@ -7,7 +7,12 @@
 #[path = "../src/sessions/delta/samples.rs"]
 mod samples;
 
-use std::{fs, future::Future, path::Path, sync::Arc};
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use persist::{
@@ -26,11 +31,29 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
+    // For `scripts/bench-sessions`: the generated states as files, and a store that it looks at afterwards.
+    if let Ok(folder) = std::env::var("PERSIST_BENCH_WRITE") {
+        for (at, state) in generated().iter().enumerate() {
+            fs::write(Path::new(&folder).join(format!("{at:05}.json")), state)
+                .expect("PERSIST_BENCH_WRITE can be written");
+        }
+        return;
+    }
+    if let (Ok(data), Ok(folder)) =
+        (std::env::var("PERSIST_BENCH_DATA"), std::env::var("PERSIST_BENCH_STORE"))
+    {
+        let states = read(Path::new(&data));
+        let (plain, session) = save(&runtime, &states, Path::new(&folder));
+        return println!("{} {}", plain / states.len() as f64, session / states.len() as f64);
+    }
     match std::env::var("PERSIST_BENCH_DATA") {
         Ok(folder) => compare(&runtime, &format!("real states from {folder}"), read(Path::new(&folder))),
         Err(_) => {
-            let states = samples::growing(1).skip(50).step_by(10).take(150).collect();
-            compare(&runtime, "generated states (set PERSIST_BENCH_DATA to a folder of real ones)", states);
+            compare(
+                &runtime,
+                "generated states (set PERSIST_BENCH_DATA to a folder of real ones)",
+                generated(),
+            );
         }
     }
     let most = std::env::var("PERSIST_BENCH_STEPS")
@@ -58,15 +81,18 @@ fn read(folder: &Path) -> Vec<Bytes> {
     files.iter().map(|file| fs::read(file).expect("a state").into()).collect()
 }
 
-fn compare(runtime: &Runtime, what: &str, states: Vec<Bytes>) {
-    // Beside the target folder, hence on a real disk: /tmp may be memory.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let open = |name: &str| {
-        runtime.block_on(StorageConfig::local(folder.path().join(name)).open()).expect("a store")
-    };
-    let (plain, deltas) = (open("plain"), open("session"));
-    let session = handle(deltas.clone());
-    let saves = states.len() as f64;
+fn generated() -> Vec<Bytes> {
+    samples::growing(1).skip(50).step_by(10).take(150).collect()
+}
+
+fn open(runtime: &Runtime, folder: PathBuf) -> Arc<dyn SnapshotAdapter> {
+    runtime.block_on(StorageConfig::local(folder).open()).expect("a store")
+}
+
+/// Saves all states in `folder`, as snapshots under `plain` and as commits under `session`. CPU seconds of both.
+fn save(runtime: &Runtime, states: &[Bytes], folder: &Path) -> (f64, f64) {
+    let plain = open(runtime, folder.join("plain"));
+    let session = handle(open(runtime, folder.join("session")));
     let (mut plain_cpu, mut session_cpu) = (0.0, 0.0);
     // Interleaved in blocks that are long enough for the clock's ticks.
     for (block, some) in states.chunks(states.len().div_ceil(8)).enumerate() {
@@ -81,6 +107,16 @@ fn compare(runtime: &Runtime, what: &str, states: Vec<Bytes>) {
             }
         });
     }
+    (plain_cpu, session_cpu)
+}
+
+fn compare(runtime: &Runtime, what: &str, states: Vec<Bytes>) {
+    // Beside the target folder, hence on a real disk: /tmp may be memory.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let (plain_cpu, session_cpu) = save(runtime, &states, folder.path());
+    let saves = states.len() as f64;
+    let (plain, deltas) =
+        (open(runtime, folder.path().join("plain")), open(runtime, folder.path().join("session")));
     let raw: u64 = states.iter().map(|state| state.len() as u64).sum();
     let (plain_bytes, session_bytes) =
         (size(&folder.path().join("plain")), size(&folder.path().join("session")));

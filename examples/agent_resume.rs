@@ -37,7 +37,8 @@ impl State {
     fn turn(&mut self) {
         self.step += 1;
         let mut seed = self.step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let words = ["flight", "refund", "agent", "policy", "cabin", "user", "booking", "tool", "because", "date"];
+        let words =
+            ["flight", "refund", "agent", "policy", "cabin", "user", "booking", "tool", "because", "date"];
         let content: Vec<String> = (0..60)
             .map(|_| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -52,7 +53,9 @@ impl State {
 
 async fn open(folder: &Path, session: &str) -> Result<Session, Failure> {
     let storage = Arc::new(LocalAdapter::open(folder)?);
-    Ok(Sessions::new(storage)?.writer(format!("process {}", std::process::id())).session("demo-agent", session)?)
+    Ok(Sessions::new(storage)?
+        .writer(format!("process {}", std::process::id()))
+        .session("demo-agent", session)?)
 }
 
 /// The agent: resume, then a turn and a save, over and over.

@@ -7,6 +7,8 @@
 mod archives;
 #[path = "bad_input/configuration.rs"]
 mod configuration;
+#[path = "bad_input/files.rs"]
+mod files;
 #[path = "bad_input/names.rs"]
 mod names;
 

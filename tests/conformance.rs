@@ -3,14 +3,21 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use persist::{
-    Codec, Key, SnapshotAdapter,
+    Body, Capabilities, Codec, DeleteOptions, GetOptions, Key, ListEntry, ListOptions, Object, ObjectMeta,
+    PutOptions, Result, SnapshotAdapter, Tier,
     adapters::memory::MemoryAdapter,
-    layers::{DefaultCodec, Fault, Namespace, Observe, Timeout},
+    layers::{DefaultCodec, Fault, Namespace, Observe, ReadOnly, Timeout},
     testing::Suite,
 };
+
+#[path = "../examples/custom_adapter.rs"]
+#[allow(dead_code)]
+mod custom_adapter;
 
 persist::testing::conformance!(memory, || async { Suite::new(MemoryAdapter::new()) });
 #[cfg(unix)]
@@ -18,6 +25,7 @@ persist::testing::conformance!(local, || async {
     let directory = tempfile::tempdir().unwrap();
     Suite::new(persist::adapters::local::LocalAdapter::open(directory.path()).unwrap()).keep(directory)
 });
+persist::testing::conformance!(example, || async { Suite::new(custom_adapter::Shelf::default()) });
 persist::testing::conformance!(namespace, || async {
     Suite::new(Namespace::new(memory(), "team/é").unwrap()).longest_key(Key::MAX_BYTES - "team/é/".len())
 });
@@ -29,6 +37,55 @@ persist::testing::conformance!(timeout, || async {
 });
 persist::testing::conformance!(observe, || async { Suite::new(Observe::new(memory(), "memory")) });
 persist::testing::conformance!(fault, || async { Suite::new(Fault::new(memory())) });
+
+persist::testing::conformance!(read_only, || async {
+    let memory = memory();
+    Suite::new(Split { reads: ReadOnly::new(memory.clone()), writes: memory })
+});
+
+/// Reads through the layer that cannot write, and writes past it.
+#[derive(Debug)]
+struct Split {
+    reads: ReadOnly,
+    writes: Arc<dyn SnapshotAdapter>,
+}
+
+#[async_trait]
+impl SnapshotAdapter for Split {
+    fn capabilities(&self) -> Capabilities {
+        self.reads.capabilities()
+    }
+
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        self.writes.put(key, body, options).await
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        self.reads.get(key, options).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        self.reads.head(key).await
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.writes.delete(key, options).await
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        self.reads.list(options)
+    }
+
+    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.writes.set_tier(key, tier).await
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.reads, f)
+    }
+}
 
 fn memory() -> Arc<dyn SnapshotAdapter> {
     Arc::new(MemoryAdapter::new())

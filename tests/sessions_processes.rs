@@ -155,7 +155,8 @@ async fn nothing_acknowledged_is_lost_and_no_session_forks() {
     }
     let mut told: BTreeMap<(String, u64), Told> = BTreeMap::new();
     for seed in 1..=seeds {
-        let ledger = std::fs::read_to_string(folder.path().join(format!("ledger-{seed}"))).unwrap_or_default();
+        let ledger =
+            std::fs::read_to_string(folder.path().join(format!("ledger-{seed}"))).unwrap_or_default();
         for line in ledger.split_inclusive('\n').filter_map(Told::parse) {
             let before = told.insert((line.session.clone(), line.seq), line.clone());
             assert_eq!(before, None, "two writers were told that they made {} {}", line.session, line.seq);

@@ -181,3 +181,8 @@ impl fmt::Display for Observe {
         fmt::Display::fmt(&self.inner, f)
     }
 }
+
+// `tracing-subscriber` comes with the feature `cli`.
+#[cfg(all(test, feature = "cli"))]
+#[path = "observe_tests.rs"]
+mod tests;

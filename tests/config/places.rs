@@ -187,3 +187,16 @@ fn a_snapshots_own_url_is_complete() {
     assert_eq!((config.namespace, config.prefix, config.s3.region.as_deref()), (None, None, Some("r")));
     assert_eq!(layers("s3://b?namespace=m").namespace.as_deref(), Some("m"));
 }
+
+#[cfg(feature = "yaml")]
+#[test]
+fn a_file_in_yaml_says_the_same() {
+    let toml = "[storage]\nbucket = \"b\"\nbackend = \"s3\"\ncompression_level = 9\n[storage.s3]\nanonymous = true\n";
+    let yaml = "storage:\n  bucket: b\n  backend: s3\n  compression_level: 9\n  prefix:\n  s3:\n    anonymous: true\n  gcs:\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("persist.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let config = StorageConfig::from_file(&path).unwrap();
+    assert_eq!(config, Files::new(toml).with(None, &[]).unwrap());
+    assert!(config.s3.anonymous && config.codec == Some(Codec::Gzip { level: 9 }));
+}

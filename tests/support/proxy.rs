@@ -39,6 +39,8 @@ pub enum Fault {
     Swallow,
     /// The server gets this many bytes of the request's body, then both connections are reset.
     CutRequest(u64),
+    /// One bit of this byte of the request's body is flipped.
+    FlipRequest(u64),
     /// The client gets the head and this many bytes of the answer's body, then a reset.
     CutResponse(u64),
     /// As `CutResponse`, but the connection ends in good order (FIN).
@@ -288,6 +290,11 @@ async fn send<R: AsyncRead + Unpin>(
         let Some(mut piece) = framing.next(from).await? else { return Ok(None) };
         if let Fault::CutRequest(most) = fault {
             piece.raw.truncate((*most - sent) as usize);
+        }
+        if let Fault::FlipRequest(at) = fault
+            && let Some(byte) = at.checked_sub(sent).and_then(|i| piece.raw.get_mut(i as usize))
+        {
+            *byte ^= 1;
         }
         sent += piece.raw.len() as u64;
         to.write_all(&piece.raw).await?;

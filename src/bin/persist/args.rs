@@ -84,6 +84,9 @@ pub(crate) enum Command {
     ///
     /// What cannot be loaded is named on standard output, and the exit code is not 0.
     Verify(Verify),
+    /// History of an agent's session: commits that cannot be lost or forked unnoticed
+    #[command(subcommand)]
+    Session(crate::cmd::session::args::Command),
     /// Check configuration, credentials, reachability, permissions, conditional writes and clock
     ///
     /// Writes and removes a small probe object. Says what to fix.
@@ -98,6 +101,7 @@ impl Command {
         match self {
             Command::Load(args) => args.output.is_some(),
             Command::Ls(_) | Command::Stat { .. } | Command::Verify(_) | Command::Env => false,
+            Command::Session(command) => command.writes(),
             Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor => true,
         }
     }
@@ -185,7 +189,7 @@ pub(crate) struct Verify {
     pub(crate) all: bool,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("write NAME=VALUE".into()),

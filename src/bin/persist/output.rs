@@ -165,7 +165,8 @@ pub(crate) fn object(meta: &ObjectMeta) -> Value {
 /// RFC 3339, UTC, to the millisecond.
 pub(crate) fn time(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or_default();
-    time.round(Unit::Millisecond).unwrap_or(time).to_string()
+    // Always three digits, so that columns line up.
+    format!("{:.3}", time.round(Unit::Millisecond).unwrap_or(time))
 }
 
 /// Bytes for people: 999 B, 1.5 kB, 12.0 MB. 1 kB is 1,000 bytes.

@@ -7,6 +7,7 @@ mod load;
 mod ls;
 mod rm;
 mod save;
+pub(crate) mod session;
 mod stat;
 mod verify;
 
@@ -23,6 +24,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Rm(args) => rm::run(args, storage, output).await,
         Command::Cp(args) => cp::run(args, storage, output).await,
         Command::Verify(args) => verify::run(args, storage, output).await,
+        Command::Session(command) => session::run(command, storage, output).await,
         Command::Doctor => doctor::run(storage, output).await,
         Command::Env => env::run(storage, output),
     }

@@ -55,7 +55,7 @@ fn mode(args: &Save) -> PutMode {
 }
 
 /// The bytes to save and, of a file, how many. That is for the bar alone: a file that grows is saved as far as it goes.
-fn source(file: Option<&Path>, output: &Output) -> persist::Result<(Body, Option<u64>)> {
+pub(super) fn source(file: Option<&Path>, output: &Output) -> persist::Result<(Body, Option<u64>)> {
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
         if stdin().is_terminal() {
             output.note(|| "reading standard input; end with Ctrl-D".into());

@@ -1,0 +1,143 @@
+//! An adapter of one's own, checked against every bullet of the contract.
+//!
+//! `cargo run --example custom_adapter --features testing`
+//!
+//! `docs/backends.md` explains it step by step. This one keeps everything in a map; put your service in its place.
+
+use std::{collections::BTreeMap, fmt, sync::Mutex, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use persist::{
+    Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
+    ObjectMeta, PutMode, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
+    check_metadata,
+    testing::{Suite, run_all},
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Shelf(Mutex<(u64, Objects)>);
+
+type Objects = BTreeMap<Key, (ObjectMeta, Bytes)>;
+
+/// Where it failed and with which key; the message names the fix.
+fn fail<T>(kind: ErrorKind, operation: &'static str, key: &Key, message: &str) -> Result<T> {
+    Err(Error::new(kind, message).with_backend("shelf").with_operation(operation).with_key(key))
+}
+
+#[async_trait]
+impl SnapshotAdapter for Shelf {
+    // No tags and no tiers; everything else.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        check_metadata(&options).map_err(|error| error.with_operation("put").with_key(key))?;
+        if !options.tags.is_empty() || options.tier.is_some() {
+            return fail(ErrorKind::Unsupported, "put", key, "a shelf has no tags and tiers; leave them out");
+        }
+        // All of the body first: one that fails must change nothing.
+        let bytes = body.collect(u64::MAX).await?;
+        let (writes, objects) = &mut *self.0.lock().expect("no writer panics");
+        // The condition and the write are one step, because the lock is held.
+        match (&options.mode, objects.get(key)) {
+            (PutMode::Create, Some(_)) => return fail(ErrorKind::AlreadyExists, "put", key, "taken"),
+            (PutMode::Replace(version), found) if found.map(|(meta, _)| &meta.version) != Some(version) => {
+                return fail(
+                    ErrorKind::Conflict,
+                    "put",
+                    key,
+                    "another writer was faster; load it and try again",
+                );
+            }
+            _ => *writes += 1,
+        }
+        let version = Version::new(writes.to_string());
+        let mut meta = ObjectMeta::new(key.clone(), bytes.len() as u64, version, SystemTime::now());
+        (meta.content_type, meta.metadata) = (options.content_type, options.metadata);
+        objects.insert(key.clone(), (meta.clone(), bytes));
+        Ok(meta)
+    }
+
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        let found = self.0.lock().expect("no writer panics").1.get(key).cloned();
+        let Some((meta, bytes)) = found else {
+            return fail(ErrorKind::NotFound, "get", key, "nothing there");
+        };
+        if options.if_version.is_some_and(|version| version != meta.version) {
+            return fail(ErrorKind::Conflict, "get", key, "replaced meanwhile");
+        }
+        if options.if_not_version.is_some_and(|version| version == meta.version) {
+            return fail(ErrorKind::NotModified, "get", key, "unchanged");
+        }
+        let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
+        let body = Body::from(bytes.slice(range.start as usize..range.end as usize));
+        Ok(Object { meta, range, body })
+    }
+
+    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        match self.0.lock().expect("no writer panics").1.get(key) {
+            Some((meta, _)) => Ok(meta.clone()),
+            None => fail(ErrorKind::NotFound, "head", key, "nothing there"),
+        }
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        let objects = &mut self.0.lock().expect("no writer panics").1;
+        match (options.if_version, objects.get(key)) {
+            (Some(expected), Some((meta, _))) if expected != meta.version => {
+                fail(ErrorKind::Conflict, "delete", key, "another writer replaced it")
+            }
+            // A missing key is Ok.
+            _ => {
+                objects.remove(key);
+                Ok(())
+            }
+        }
+    }
+
+    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        let mut rows = BTreeMap::new();
+        for (key, (meta, _)) in &self.0.lock().expect("no writer panics").1 {
+            let Some(rest) = key.as_str().strip_prefix(&options.prefix) else { continue };
+            match rest.find('/') {
+                Some(end) if options.delimiter => {
+                    let prefix = key.as_str()[..options.prefix.len() + end + 1].to_owned();
+                    rows.insert(prefix.clone(), ListEntry::Prefix(prefix))
+                }
+                _ => rows.insert(key.to_string(), ListEntry::Object(meta.clone())),
+            };
+        }
+        let behind = move |name: &String| options.start_after.as_ref().is_none_or(|after| name > after);
+        let rows = rows.into_iter().filter(move |(name, _)| behind(name)).map(|(_, row)| Ok(row));
+        stream::iter(rows).take(options.limit.unwrap_or(usize::MAX)).boxed()
+    }
+
+    async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
+        fail(ErrorKind::Unsupported, "set tier", key, "a shelf has no tiers")
+    }
+}
+
+/// Where it is, without secrets.
+impl fmt::Display for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("shelf://")
+    }
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shelf = Shelf::default();
+        // Compression, checks and streaming come with the trait `SnapshotAdapterExt`.
+        let saved = shelf.save("a state ".repeat(1000), "agents/42/state.json.gz").await?;
+        println!("{} bytes saved as {}", saved.raw_size, saved.meta.size);
+        println!("{} bytes loaded", shelf.load("agents/42/state.json.gz").await?.len());
+
+        let report = run_all(|| async { Suite::new(Shelf::default()) }).await;
+        println!("{report}");
+        if report.passed() { Ok(()) } else { Err("the adapter breaks the contract".into()) }
+    })
+}

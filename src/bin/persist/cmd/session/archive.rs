@@ -1,0 +1,53 @@
+//! `persist session export` and `import`
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use persist::sessions::{Moved, Session};
+use serde_json::json;
+use tokio::fs::File as Opened;
+
+use super::args::File;
+use crate::output::{Output, human};
+
+pub(super) async fn export(session: Session, args: File, output: &Output) -> Result<()> {
+    let moved = match path(&args) {
+        Some(path) => {
+            let cannot = || format!("the file {} cannot be written", path.display());
+            // Beside its place first: an archive is there whole or not at all.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let temporary =
+                tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(cannot)?;
+            let mut file = Opened::from_std(temporary.reopen().with_context(cannot)?);
+            let moved = session.export(&mut file).await?;
+            file.sync_all().await.with_context(cannot)?;
+            temporary.persist(path).with_context(cannot)?;
+            moved
+        }
+        None => return session.export(&mut tokio::io::stdout()).await.map(|_| ()).map_err(Into::into),
+    };
+    tell(output, "exported", moved)
+}
+
+pub(super) async fn import(session: Session, args: File, output: &Output) -> Result<()> {
+    let moved = match path(&args) {
+        Some(path) => {
+            let cannot = || format!("the file {} cannot be read", path.display());
+            session.import(&mut Opened::open(path).await.with_context(cannot)?).await?
+        }
+        None => session.import(&mut tokio::io::stdin()).await?,
+    };
+    tell(output, "imported", moved)
+}
+
+fn path(args: &File) -> Option<&Path> {
+    args.file.as_deref().filter(|path| *path != Path::new("-"))
+}
+
+fn tell(output: &Output, verb: &str, moved: Moved) -> Result<()> {
+    output.note(|| {
+        let (commits, tags, bytes) = (moved.commits, moved.tags, human(moved.bytes));
+        format!("{verb} {commits} commits and {tags} tags, {bytes}")
+    });
+    if output.json { output.row(|| json!(moved), String::new) } else { Ok(()) }
+}

@@ -1,0 +1,218 @@
+//! What `persist session` can be asked.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as Group, Subcommand};
+use persist::sessions::At;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Save FILE, or standard input, as the next commit
+    ///
+    /// Fails with exit code 4 if another writer was faster, and says who.
+    ///
+    /// Examples:
+    ///   persist session save support-bot user@example.com state.json --label "after tool call"
+    ///   agent dump | persist session save support-bot user@example.com --expect 41
+    #[command(verbatim_doc_comment)]
+    Save(Save),
+    /// Load a commit to standard output, or to a file
+    ///
+    /// Examples:
+    ///   persist session load support-bot user@example.com | jq .step
+    ///   persist session load support-bot user@example.com --at 41 -o state.json
+    #[command(verbatim_doc_comment)]
+    Load(Load),
+    /// List commits, newest first
+    Log(Log),
+    /// Show everything that is known about a commit
+    Show(Pick),
+    /// Start another session from a commit, without a copy
+    Fork(Fork),
+    /// Give a commit a name that keeps it; without NAME list the names
+    Tag(Tag),
+    /// Show what changed from commit A to commit B, in JSON terms
+    Diff(Diff),
+    /// Remove commits that no rule keeps
+    ///
+    /// Always kept: the newest, tagged and forked ones, those of the last hour, and what any of these is made of.
+    ///
+    /// Example: persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
+    #[command(verbatim_doc_comment)]
+    Prune(Prune),
+    /// Restore every commit and read every object, and say whether all is well
+    Verify(Name),
+    /// Write the session as one tar archive to FILE, or to standard output
+    Export(File),
+    /// Read an archive from FILE, or standard input, into a session that does not exist
+    Import(File),
+    /// List sessions, all or those of one agent
+    Ls {
+        /// Only this agent's
+        agent: Option<String>,
+    },
+}
+
+impl Command {
+    /// Whether it may leave something half-written behind when it is stopped by force.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Command::Load(args) => args.output.is_some(),
+            Command::Log(_)
+            | Command::Show(_)
+            | Command::Diff(_)
+            | Command::Verify(_)
+            | Command::Ls { .. } => false,
+            Command::Save(_)
+            | Command::Fork(_)
+            | Command::Tag(_)
+            | Command::Prune(_)
+            | Command::Export(_)
+            | Command::Import(_) => true,
+        }
+    }
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Name {
+    /// Whose session, any text
+    pub(crate) agent: String,
+    /// Which session, any text
+    pub(crate) session: String,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Pick {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// latest, a number, an id, a tag, or a time such as 2026-05-14T09:30:00Z (the newest commit until then)
+    #[arg(long, default_value = "latest")]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Save {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The file to save [default: standard input]
+    pub(crate) file: Option<PathBuf>,
+    /// A word on the commit
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// The runtime's own count of steps
+    #[arg(long, value_name = "N")]
+    pub(crate) step: Option<u64>,
+    /// A key-value pair to keep with the commit; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = crate::args::pair)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Only if the newest commit has this number (0: only if there is none)
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) expect: Option<u64>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    pub(crate) pick: Pick,
+    /// Where the commit is damaged, load the newest good one before it, and say so
+    #[arg(long)]
+    pub(crate) fallback: bool,
+    /// Only the value of this name, of a commit that has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) value: Option<String>,
+    /// Write to FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Log {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Fork {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The new session, of the same agent
+    pub(crate) fork: String,
+    /// Where it starts: latest, a number, an id, a tag or a time
+    #[arg(long, default_value = "latest")]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Tag {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The name; one that is there moves
+    pub(crate) tag: Option<String>,
+    /// Which commit: latest, a number, an id, a tag or a time
+    #[arg(long, default_value = "latest")]
+    pub(crate) at: At,
+    /// Remove the name instead
+    #[arg(long, requires = "tag", conflicts_with = "at")]
+    pub(crate) delete: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The older commit: a number, an id, a tag or a time
+    pub(crate) from: At,
+    /// The newer one
+    #[arg(default_value = "latest")]
+    pub(crate) to: At,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Prune {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Keep the newest N
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_last: Option<u64>,
+    /// Keep all that are not older, such as 36h, 7d, 2w
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) keep_within: Option<Duration>,
+    /// Keep the newest of each hour, for N hours in which there are commits
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_hourly: Option<u64>,
+    /// Keep the newest of each day, for N days
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_daily: Option<u64>,
+    /// Keep the newest of each week, for N weeks
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_weekly: Option<u64>,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct File {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The archive [default: standard input or output]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Minutes, hours, days and weeks.
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and m, h, d or w, such as 36h".to_owned();
+    let (digits, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        "w" => 7 * 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}

@@ -1,0 +1,76 @@
+//! `persist session load`
+
+use std::{io::Write, path::Path};
+
+use anyhow::{Context, Result};
+use persist::{
+    Body,
+    sessions::{Commit, Session},
+};
+
+use super::args::Load;
+use crate::{
+    output::{self, Output},
+    progress::Progress,
+};
+
+pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result<()> {
+    let (commit, body) = match (&args.value, args.fallback) {
+        (None, false) => session.load_stream(&args.pick.at).await?,
+        (value, fallback) => {
+            let restored = match fallback {
+                true => session.load_good(&args.pick.at).await?,
+                false => session.load(&args.pick.at).await?,
+            };
+            for skipped in &restored.skipped {
+                eprintln!(
+                    "persist: commit {} is damaged and was passed over: {}",
+                    skipped.seq, skipped.reason
+                );
+            }
+            let state = match value {
+                None => restored.state.clone(),
+                Some(name) => restored.value(name).with_context(|| missing(name, &restored.commit))?,
+            };
+            (restored.commit, Body::from(state))
+        }
+    };
+    let progress = Progress::new(output);
+    progress.expect(body.len());
+    let body = progress.watch(body);
+    match &args.output {
+        Some(path) => {
+            to_file(body, path).await?;
+            drop(progress);
+            output.note(|| format!("loaded commit {} into {}", commit.seq, path.display()));
+            if output.json { output.row(|| super::row(&commit), String::new) } else { Ok(()) }
+        }
+        None => {
+            let mut out = output::bulk().context("standard output cannot be used")?;
+            copy(body, &mut out).await
+        }
+    }
+}
+
+/// The file is replaced only after every byte was checked.
+async fn to_file(body: Body, path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = || format!("the file {} cannot be written", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    copy(body, file.as_file_mut()).await?;
+    file.as_file().sync_all().with_context(cannot)?;
+    file.persist(path).with_context(cannot)?;
+    Ok(())
+}
+
+async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {
+    while let Some(chunk) = body.chunk().await? {
+        output::written(out.write_all(&chunk))?;
+    }
+    Ok(())
+}
+
+fn missing(name: &str, commit: &Commit) -> String {
+    let names: Vec<&str> = commit.values.iter().map(|(name, _)| name.as_str()).collect();
+    format!("commit {} has no value {name:?}; it has {names:?}", commit.seq)
+}

@@ -1,0 +1,96 @@
+//! `persist session`: history of an agent's session. One file a command, but for those of a few lines.
+
+mod archive;
+pub(crate) mod args;
+mod history;
+mod load;
+mod save;
+
+use anyhow::Result;
+use futures_util::TryStreamExt;
+use persist::sessions::{Commit, Session, Sessions};
+use serde_json::{Value, json};
+
+use crate::{
+    output::{self, Output, human},
+    storage::Storage,
+};
+use args::{Command, Name};
+
+pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
+    let sessions = Sessions::new(storage.open().await?)?.writer(writer());
+    let open = |name: &Name| sessions.session(&name.agent, &name.session);
+    match command {
+        Command::Save(args) => save::run(open(&args.name)?, args, output).await,
+        Command::Load(args) => load::run(open(&args.pick.name)?, args, output).await,
+        Command::Show(args) => history::show(open(&args.name)?, args, output).await,
+        Command::Log(args) => history::log(open(&args.name)?, args, output).await,
+        Command::Diff(args) => history::diff(open(&args.name)?, args, output).await,
+        Command::Tag(args) => history::tag(open(&args.name)?, args, output).await,
+        Command::Fork(args) => {
+            let fork = open(&args.name)?.fork(&args.fork, args.at).await?;
+            let row = json!({"agent": fork.agent(), "session": fork.name()});
+            output.note(|| format!("forked {}/{}", fork.agent(), fork.name()));
+            if output.json { output.row(|| row, String::new) } else { Ok(()) }
+        }
+        Command::Prune(args) => history::prune(open(&args.name)?, args, output).await,
+        Command::Verify(name) => history::verify(open(&name)?, output).await,
+        Command::Export(args) => archive::export(open(&args.name)?, args, output).await,
+        Command::Import(args) => archive::import(open(&args.name)?, args, output).await,
+        Command::Ls { agent } => ls(&sessions, agent.as_deref(), output).await,
+    }
+}
+
+async fn ls(sessions: &Sessions, agent: Option<&str>, output: &Output) -> Result<()> {
+    let mut rows = sessions.list(agent);
+    while let Some(name) = rows.try_next().await? {
+        output.row(|| json!(name), || format!("{}\t{}", name.agent, name.session))?;
+    }
+    Ok(())
+}
+
+/// Who writes, for whoever meets a conflict.
+fn writer() -> String {
+    let file = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = std::env::var("HOSTNAME").ok().or_else(file).unwrap_or_default();
+    let host = if host.trim().is_empty() { "host" } else { host.trim() };
+    format!("{host}/{}", std::process::id())
+}
+
+/// A commit as JSON: the names are part of the interface (docs/cli.md).
+fn row(commit: &Commit) -> Value {
+    let mut row = json!(commit);
+    row["time"] = json!(output::time(commit.time()));
+    row["digest"] = json!(format!("sha256:{}", commit.digest));
+    row["metadata"] = json!(commit.pairs);
+    if let Some(fields) = row.as_object_mut() {
+        fields.remove("pairs");
+        fields.insert("stored_size".into(), json!(commit.stored));
+        fields.remove("stored");
+        let values = commit.values.iter().map(|(name, size)| json!({"name": name, "size": size}));
+        fields.insert("values".into(), values.collect());
+    }
+    row
+}
+
+/// A commit as a line.
+fn line(commit: &Commit) -> String {
+    let step = commit.step.map(|step| format!("step {step}")).unwrap_or_default();
+    let words = [step.as_str(), commit.label.as_deref().unwrap_or_default()];
+    let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ");
+    let (size, stored) = (human(commit.size), human(commit.stored));
+    format!(
+        "{:>8}  {}  {}  {size:>9}  {stored:>9}  {words}",
+        commit.seq,
+        commit.id,
+        output::time(commit.time())
+    )
+    .trim_end()
+    .to_owned()
+}
+
+/// What a person wants to know after a save.
+fn told(session: &Session, commit: &Commit) -> String {
+    let (size, stored) = (human(commit.size), human(commit.stored));
+    format!("{}/{} commit {}: {size}, stored as {stored}", session.agent(), session.name(), commit.seq)
+}

@@ -1,0 +1,83 @@
+//! Memory of a save and a load through S3, of the whole process, at its highest. Alone in its program, since others would be counted
+//! as well; the server is SeaweedFS, a process of its own.
+#![cfg(all(feature = "s3", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use persist::{S3Config, SnapshotAdapter, SnapshotAdapterExt};
+use sha2::{Digest, Sha256};
+use support::{Seeded, s3::running};
+use tokio::io::{AsyncRead, ReadBuf};
+
+const MIB: u64 = 1 << 20;
+
+/// `PERSIST_TEST_MIB=2048` makes it the full size.
+fn size() -> u64 {
+    std::env::var("PERSIST_TEST_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(256) * MIB
+}
+
+/// The most memory that this process ever had, in MiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// A state that nobody has in memory: bytes from a seed, half of each block noise and half text, so that gzip has some work.
+struct Made {
+    left: u64,
+    random: Seeded,
+    hash: Sha256,
+}
+
+impl AsyncRead for Made {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let len = self.left.min(buf.remaining() as u64) as usize;
+        let mut block = self.random.bytes(len / 2).to_vec();
+        block.resize(len, b'x');
+        self.left -= len as u64;
+        self.hash.update(&block);
+        buf.put_slice(&block);
+        if self.left == 0 {
+            HASH.lock().unwrap().replace(self.hash.clone().finalize().to_vec());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What went in, told when it ended.
+static HASH: std::sync::Mutex<Option<Vec<u8>>> = std::sync::Mutex::new(None);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_and_a_load_of_any_size_stay_below_96_mib() {
+    let mut server = running("SEAWEEDFS");
+    // As a user has it: parts of 8 MiB, four at once.
+    let S3Config { part_size, parallel, .. } = S3Config::default();
+    (server.config.part_size, server.config.parallel) = (part_size, parallel);
+    let adapter = server.open().await;
+    let made = Made { left: size(), random: Seeded(1), hash: Sha256::new() };
+    let saved = adapter.save_stream(made, "memory/state.gz").await.unwrap();
+    assert_eq!(saved.raw_size, size());
+    let after_save = peak();
+    let mut reader = adapter.load_stream("memory/state.gz").await.unwrap();
+    let (mut hash, mut read) = (Sha256::new(), 0);
+    while let Some(chunk) = reader.chunk().await.unwrap() {
+        hash.update(&chunk);
+        read += chunk.len() as u64;
+    }
+    assert_eq!(read, size());
+    assert_eq!(Some(hash.finalize().to_vec()), *HASH.lock().unwrap());
+    println!("{} MiB: {after_save} MiB of memory after the save, {} after the load", size() / MIB, peak());
+    assert!(peak() <= 96, "{} MiB of memory", peak());
+    adapter.delete(&persist::Key::new("memory/state.gz").unwrap(), Default::default()).await.unwrap();
+}
