@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use persist::{Codec, SaveOptions, SnapshotAdapterExt, StorageConfig};
+use persist::{Body, Codec, Key, PutOptions, SaveOptions, SnapshotAdapterExt, StorageConfig};
 
 const ROUNDS: usize = 200;
 
@@ -23,21 +23,25 @@ fn main() {
     // Beside the target folder, hence on a real disk: /tmp may be memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let store = runtime.block_on(StorageConfig::local(folder.path().join("store")).open()).expect("a store");
-    println!("| size | floor, ms | save (none), ms | ratio | save (gzip), ms |\n|---|---|---|---|---|");
+    println!("| size | floor, ms | put | save | save, codec none |\n|---|---|---|---|---|");
     for size in [8 << 10, 1 << 20] {
         let state = Bytes::from(text(size));
-        let (mut floor, mut plain, mut gzip) = (Vec::new(), Vec::new(), Vec::new());
+        let mut times = [const { Vec::new() }; 4];
         for round in 0..ROUNDS {
-            floor.push(timed(|| write_durably(folder.path(), &state)));
-            for (codec, times) in [(Codec::None, &mut plain), (Codec::default(), &mut gzip)] {
-                let options = SaveOptions::new().codec(codec);
-                // Overwrites one of a few keys, as an agent does.
-                let save = store.save_with(state.clone(), format!("state-{}", round % 4), options);
-                times.push(timed(|| drop(runtime.block_on(save).expect("saved"))));
-            }
+            // Each replaces one of its own few keys, as an agent does.
+            let key = |of: &str| Key::new(format!("{of}-{}", round % 4)).expect("a key");
+            times[0].push(timed(|| write_durably(folder.path(), &state)));
+            let name = key("put");
+            let put = store.put(&name, Body::from(state.clone()), PutOptions::new());
+            times[1].push(timed(|| drop(runtime.block_on(put).expect("put"))));
+            let save = store.save(state.clone(), key("save"));
+            times[2].push(timed(|| drop(runtime.block_on(save).expect("saved"))));
+            let plain = store.save_with(state.clone(), key("plain"), SaveOptions::new().codec(Codec::None));
+            times[3].push(timed(|| drop(runtime.block_on(plain).expect("saved"))));
         }
-        let (floor, plain, gzip) = (median(floor), median(plain), median(gzip));
-        println!("| {size} | {floor:.3} | {plain:.3} | {:.2} | {gzip:.3} |", plain / floor);
+        let [floor, put, save, plain] = times.map(median);
+        let [put, save, plain] = [put, save, plain].map(|time| format!("{time:.3} ({:.2})", time / floor));
+        println!("| {size} | {floor:.3} | {put} | {save} | {plain} |");
     }
 }
 
