@@ -82,6 +82,37 @@ async fn metadata_and_bytes_are_of_one_version() {
 }
 
 #[tokio::test]
+async fn writers_that_come_again_and_again_are_no_failure_of_a_reader() {
+    let server = Server::start().await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &persist::RetryConfig::none()).await.unwrap();
+    let (versions, long) = (["1", "22", "333", "4444", "55555"], "0".repeat(9));
+    for options in [
+        GetOptions::new(),
+        GetOptions::new().if_not_version(Version::new("17")),
+        GetOptions::new().range(ByteRange::Last(1)),
+        GetOptions::new().range(ByteRange::From(0)),
+    ] {
+        server.forget_log();
+        server.state().plant("k", long.clone());
+        // Whichever answer comes first, there is another version behind it.
+        server.script(Kind::Metadata, versions.map(Fault::Rival));
+        server.script(Kind::Media, [Fault::Rival("a"), Fault::Rival("bb")]);
+        let object = store.get(&key("k"), options).await.unwrap();
+        let (meta, start) = (object.meta, object.range.start as usize);
+        let bytes = object.body.collect(9).await.unwrap();
+        assert_eq!((meta.size as usize, object.range.end), (start + bytes.len(), meta.size));
+        assert!(server.log().len() > 4, "every writer was met: {}", server.log().len());
+        server.state().faults = Default::default();
+    }
+    // One that is removed meanwhile is not there.
+    server.state().plant("k", "1");
+    server.script(Kind::Media, [Fault::Status(404)]);
+    let error = store.get(&key("k"), GetOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    server.clean();
+}
+
+#[tokio::test]
 async fn a_wrong_byte_is_noticed_over_all_pieces() {
     for size in [1000, 3 * CHUNK + 17] {
         let (server, store, _) = setup(&data(size, 5)).await;

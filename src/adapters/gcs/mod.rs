@@ -5,7 +5,7 @@
 //! - `client`: how a request goes out; `errors`: what a refusal means; `model`: the object resource; `names`: encoding
 //! - `put`, `resumable`, `session`: one request for what fits a chunk, an upload session for everything else
 //! - `doubt`: what a write may do after an attempt whose outcome is unknown; `known`: what it was there before
-//! - `get`, `list`, `delete`, `rewrite`: the rest of the contract
+//! - `open`, `get`: metadata and bytes of one generation; `list`, `delete`, `rewrite`: the rest of the contract
 //! - `encryption`: Cloud KMS and customer-supplied keys
 
 mod auth;
@@ -19,6 +19,7 @@ mod known;
 mod list;
 mod model;
 mod names;
+mod open;
 mod put;
 mod resumable;
 mod rewrite;

@@ -135,6 +135,9 @@ async fn serve(
         let effect = state.faults.next(request.kind);
         let answer = effect.before(&mut state, &request).unwrap_or_else(|| handle(&mut state, &request));
         let answer = effect.after(answer);
+        if let Effect(Fault::Rival(data)) = effect {
+            state.plant(&request.object(), data);
+        }
         state.log.push(request.logged(answer.status));
         (effect, answer)
     };
