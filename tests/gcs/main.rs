@@ -10,8 +10,11 @@ mod download;
 mod encryption;
 mod environment;
 mod errors;
+mod faults;
 mod listing;
 mod names;
 mod strict;
 mod support;
 mod upload;
+#[path = "../support/mod.rs"]
+mod wire;
