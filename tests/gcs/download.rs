@@ -182,6 +182,17 @@ async fn an_unchanged_snapshot_is_one_request() {
     assert_eq!((log.len(), log[0].status), (1, 304));
     assert_eq!(log[0].query("ifGenerationNotMatch"), Some(generation.to_string().as_str()));
     assert_eq!(store.load_with("k", known(17)).await.unwrap(), "state");
+    // The same to a file.
+    server.forget_log();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let version = Version::new(generation.to_string());
+    assert!(store.download_if_newer("k", &file, &version).await.unwrap().is_none() && !file.exists());
+    assert_eq!(server.log().len(), 1);
+    let newer = server.state().plant("k", "newer");
+    let meta = store.download_if_newer("k", &file, &version).await.unwrap().unwrap();
+    assert_eq!(meta.version.as_str(), newer.to_string());
+    assert_eq!(std::fs::read(&file).unwrap(), b"newer");
     // With a version that must be there, the service checks.
     let old = GetOptions::new().if_version(Version::new("17"));
     assert_eq!(store.get(&key("k"), old).await.unwrap_err().kind(), ErrorKind::Conflict);

@@ -4,7 +4,10 @@
 
 mod auth;
 mod chaos;
+#[cfg(feature = "cli")]
+mod cli;
 mod conformance;
+mod copying;
 mod doubt;
 mod download;
 mod encryption;
