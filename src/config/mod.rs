@@ -17,6 +17,7 @@
 mod build;
 mod file;
 mod folders;
+mod inside;
 mod layer;
 mod layers;
 mod open;

@@ -112,7 +112,7 @@ impl StorageConfig {
     }
 
     /// Prefix and namespace, checked before anything is opened or made.
-    fn below(&self) -> Result<Option<Key>> {
+    pub(super) fn below(&self) -> Result<Option<Key>> {
         let mut below: Option<Key> = None;
         for (setting, path) in [("prefix", &self.prefix), ("namespace", &self.namespace)] {
             let path = path.as_deref().unwrap_or_default();
@@ -133,7 +133,7 @@ impl StorageConfig {
 
     /// The bucket, which has no default: a default bucket is one that somebody else can own.
     #[cfg(any(feature = "s3", feature = "gcs"))]
-    fn bucket(&self) -> Result<&str> {
+    pub(super) fn bucket(&self) -> Result<&str> {
         let name = self.backend.as_str();
         match self.bucket.as_deref() {
             None | Some("") => Err(bad(format!(

@@ -43,6 +43,9 @@ async fn fakegcs() {
         timeout: Some(Duration::from_secs(20)),
         ..GcsConfig::default()
     };
+    for (name, why) in FAKE_IS_WRONG {
+        println!("{name}: on the strict server, because fake-gcs-server {why}");
+    }
     let failures: Vec<String> = stream::iter(testing::case_names())
         .map(|name| {
             let (gcs, bucket) = (gcs.clone(), bucket.clone());

@@ -82,6 +82,37 @@ async fn metadata_and_bytes_are_of_one_version() {
 }
 
 #[tokio::test]
+async fn writers_that_come_again_and_again_are_no_failure_of_a_reader() {
+    let server = Server::start().await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &persist::RetryConfig::none()).await.unwrap();
+    let (versions, long) = (["1", "22", "333", "4444", "55555"], "0".repeat(9));
+    for options in [
+        GetOptions::new(),
+        GetOptions::new().if_not_version(Version::new("17")),
+        GetOptions::new().range(ByteRange::Last(1)),
+        GetOptions::new().range(ByteRange::From(0)),
+    ] {
+        server.forget_log();
+        server.state().plant("k", long.clone());
+        // Whichever answer comes first, there is another version behind it.
+        server.script(Kind::Metadata, versions.map(Fault::Rival));
+        server.script(Kind::Media, [Fault::Rival("a"), Fault::Rival("bb")]);
+        let object = store.get(&key("k"), options).await.unwrap();
+        let (meta, start) = (object.meta, object.range.start as usize);
+        let bytes = object.body.collect(9).await.unwrap();
+        assert_eq!((meta.size as usize, object.range.end), (start + bytes.len(), meta.size));
+        assert!(server.log().len() > 4, "every writer was met: {}", server.log().len());
+        server.state().faults = Default::default();
+    }
+    // One that is removed meanwhile is not there.
+    server.state().plant("k", "1");
+    server.script(Kind::Media, [Fault::Status(404)]);
+    let error = store.get(&key("k"), GetOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    server.clean();
+}
+
+#[tokio::test]
 async fn a_wrong_byte_is_noticed_over_all_pieces() {
     for size in [1000, 3 * CHUNK + 17] {
         let (server, store, _) = setup(&data(size, 5)).await;
@@ -151,6 +182,17 @@ async fn an_unchanged_snapshot_is_one_request() {
     assert_eq!((log.len(), log[0].status), (1, 304));
     assert_eq!(log[0].query("ifGenerationNotMatch"), Some(generation.to_string().as_str()));
     assert_eq!(store.load_with("k", known(17)).await.unwrap(), "state");
+    // The same to a file.
+    server.forget_log();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    let version = Version::new(generation.to_string());
+    assert!(store.download_if_newer("k", &file, &version).await.unwrap().is_none() && !file.exists());
+    assert_eq!(server.log().len(), 1);
+    let newer = server.state().plant("k", "newer");
+    let meta = store.download_if_newer("k", &file, &version).await.unwrap().unwrap();
+    assert_eq!(meta.version.as_str(), newer.to_string());
+    assert_eq!(std::fs::read(&file).unwrap(), b"newer");
     // With a version that must be there, the service checks.
     let old = GetOptions::new().if_version(Version::new("17"));
     assert_eq!(store.get(&key("k"), old).await.unwrap_err().kind(), ErrorKind::Conflict);

@@ -60,6 +60,23 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
         (Fault::Answer(503, vec![], String::new()), Unavailable, true, &["http 503)"]),
         (Fault::Answer(500, vec![], "\u{0}{not json".into()), Unavailable, true, &["http 500"]),
         (Fault::Answer(408, vec![], "late".into()), Timeout, true, &["late"]),
+        (
+            google(409, "conflict", "object is being changed"),
+            Conflict,
+            false,
+            &["in the way", "being changed"],
+        ),
+        (google(412, "conditionNotMet", "did not hold"), Conflict, false, &["another writer"]),
+        (google(416, "requestedRangeNotSatisfiable", "no"), InvalidInput, false, &["behind the end"]),
+        (google(410, "gone", "session"), Unavailable, false, &["upload session has ended"]),
+        (
+            google(400, "invalid", "Provided CRC32C \"x\" doesn't match"),
+            Corrupt,
+            true,
+            &["nothing was stored"],
+        ),
+        (google(403, "accountDisabled", "billing account is closed"), AccessDenied, false, &["billing"]),
+        (Fault::Answer(404, vec![], String::new()), NotFound, false, &["no snapshot"]),
         (Fault::Answer(401, vec![], String::new()), Unauthenticated, false, &["credentials"]),
         (
             Fault::Answer(302, vec![("location", "http://elsewhere/".into())], String::new()),
@@ -76,6 +93,34 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
         assert!(text.starts_with("gcs: head \"k\": ") && !text.contains('\n') && text.len() < 700, "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_range_behind_the_end_names_the_range() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    server.state().plant("k", "state");
+    let behind = persist::GetOptions::new().range(persist::ByteRange::From(5));
+    let error = store.get(&key("k"), behind).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(server.log().iter().any(|request| request.status == 416), "the service was asked as well");
+}
+
+#[tokio::test]
+async fn one_connection_carries_all_requests_of_a_client() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    for i in 0..20 {
+        store.save("state", format!("k{i}")).await.unwrap();
+        // Refusals do not cost the connection either.
+        store.head(&key("missing")).await.unwrap_err();
+    }
+    assert_eq!(server.connections(), 1);
+    // Another adapter of the same configuration is the same client.
+    open(&server).await.head(&key("k0")).await.unwrap();
+    assert_eq!(server.connections(), 1);
+    open_with(GcsConfig { parallel: Some(2), ..config(&server) }).await.head(&key("k0")).await.unwrap();
+    assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]

@@ -4,14 +4,20 @@
 
 mod auth;
 mod chaos;
+#[cfg(feature = "cli")]
+mod cli;
 mod conformance;
+mod copying;
 mod doubt;
 mod download;
 mod encryption;
 mod environment;
 mod errors;
+mod faults;
 mod listing;
 mod names;
 mod strict;
 mod support;
 mod upload;
+#[path = "../support/mod.rs"]
+mod wire;

@@ -56,6 +56,10 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
             ErrorKind::InvalidConfig,
             "the bucket bills its readers: set PERSIST_GCS_PROJECT to the project that pays",
         ),
+        400 if said.mentions("crc32c") || said.mentions("checksum") => (
+            ErrorKind::Corrupt,
+            "the bytes were changed on their way and nothing was stored; save again, and check the network path if it stays",
+        ),
         400 => (ErrorKind::InvalidInput, "the service does not accept the request"),
         401 => (
             ErrorKind::Unauthenticated,
@@ -92,8 +96,8 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
     // 410 ends a session, not the service; redirects and the like do not pass either.
-    error = error
-        .with_retryable(matches!(status.as_u16(), 408 | 429 | 500..=599) || kind == ErrorKind::RateLimited);
+    let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
+    error = error.with_retryable(matches!(status.as_u16(), 408 | 429 | 500..=599) || passes);
     if let Some(delay) = retry_after(headers) {
         error = error.with_retry_after(delay);
     }

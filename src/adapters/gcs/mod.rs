@@ -5,11 +5,12 @@
 //! - `client`: how a request goes out; `errors`: what a refusal means; `model`: the object resource; `names`: encoding
 //! - `put`, `resumable`, `session`: one request for what fits a chunk, an upload session for everything else
 //! - `doubt`: what a write may do after an attempt whose outcome is unknown; `known`: what it was there before
-//! - `get`, `list`, `delete`, `rewrite`: the rest of the contract
+//! - `open`, `get`: metadata and bytes of one generation; `list`, `delete`, `rewrite`: the rest of the contract; `copy`: inside the service
 //! - `encryption`: Cloud KMS and customer-supplied keys
 
 mod auth;
 mod client;
+mod copy;
 mod delete;
 mod doubt;
 mod encryption;
@@ -19,6 +20,7 @@ mod known;
 mod list;
 mod model;
 mod names;
+mod open;
 mod put;
 mod resumable;
 mod rewrite;

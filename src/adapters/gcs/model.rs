@@ -61,6 +61,8 @@ pub(super) struct Page {
 pub(super) struct Rewrite {
     pub(super) done: bool,
     pub(super) rewrite_token: Option<String>,
+    /// The new object, when it is done.
+    pub(super) resource: Option<Resource>,
 }
 
 /// The API writes 64-bit integers as strings, since JavaScript has none; some servers write numbers.

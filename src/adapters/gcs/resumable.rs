@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::{
     Store,
     doubt::{Doubt, Next},
-    errors::Failure,
     model::Resource,
     put::Expected,
     session::{Progress, Session},
@@ -24,7 +23,9 @@ const RESTARTS: u32 = 3;
 /// How an upload that is under way can end early.
 enum Ended {
     /// The service does not know the session any more.
-    Lost(Failure),
+    Lost(Error),
+    /// The bytes that arrived are not those that were sent.
+    Spoilt(Error),
     /// For good.
     Failed(Error),
     /// A condition does not hold.
@@ -89,7 +90,7 @@ impl Store {
                 Ok(session) => session,
                 Err(stored) => break stored,
             };
-            match self.run(session, &mut upload, doubt).await {
+            let again = match self.run(session, &mut upload, doubt).await {
                 Ok(stored) => break Box::new(stored),
                 Err(Ended::Source(error)) => return Err(error),
                 Err(Ended::Failed(error)) => break doubt.give_up(self, key, named(error)).await?,
@@ -97,7 +98,7 @@ impl Store {
                     let looked = retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key));
                     break looked.await.map_err(named)?;
                 }
-                Err(Ended::Lost(failure)) => {
+                Err(Ended::Lost(error)) => {
                     // The answer to the last chunk may be what was lost, and the session with it.
                     if upload.chunk.last {
                         let looked = retry(&self.retry, &self.client.budget, |_| doubt.lost(self, key));
@@ -105,14 +106,16 @@ impl Store {
                             break stored;
                         }
                     }
-                    restarts += 1;
-                    if restarts > RESTARTS {
-                        return Err(named(failure.error));
-                    }
-                    if upload.chunk.start > 0 {
-                        return Err(named(unrepeatable(upload.chunk.start, failure)));
+                    match upload.chunk.start {
+                        0 => error,
+                        sent => return Err(named(unrepeatable(sent, error))),
                     }
                 }
+                Err(Ended::Spoilt(error)) => error,
+            };
+            restarts += 1;
+            if restarts > RESTARTS || upload.chunk.start > 0 {
+                return Err(named(again));
             }
         };
         let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
@@ -277,8 +280,11 @@ impl Store {
                         "the service takes the upload's data and stores none of it",
                     )
                 }
-                Err(failure) if failure.is(404) || failure.is(410) => return Err(Ended::Lost(failure)),
+                Err(failure) if failure.is(404) || failure.is(410) => return Err(Ended::Lost(failure.error)),
                 Err(failure) if failure.is(412) => return Err(Ended::Refused),
+                Err(failure) if failure.error.kind() == ErrorKind::Corrupt => {
+                    return Err(Ended::Spoilt(failure.error));
+                }
                 Err(failure) => {
                     if chunk.last {
                         doubt.failed(&failure, started);
@@ -310,9 +316,9 @@ fn strayed(stored: u64, chunk: &Chunk) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
 
-fn unrepeatable(sent: u64, failure: Failure) -> Error {
+fn unrepeatable(sent: u64, error: Error) -> Error {
     let message = format!(
         "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again"
     );
-    Error::new(ErrorKind::Unavailable, message).with_source(failure.error)
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{Error, ErrorKind, Key, Result, Tier, retry::retry};
 
 /// What a rewrite with a body of its own does not take over from the source.
-const KEPT: [&str; 7] = [
+pub(super) const KEPT: [&str; 7] = [
     "contentType",
     "contentEncoding",
     "contentDisposition",
@@ -59,7 +59,7 @@ impl Store {
                         Err(failure) if failure.is(412) => match self.look(key).await?.resource {
                             // An earlier attempt, whose answer was lost.
                             Some(new) if failed > 0 && moved(old, &new, wanted) => {
-                                Ok(Rewrite { done: true, rewrite_token: None })
+                                Ok(Rewrite { done: true, rewrite_token: None, resource: None })
                             }
                             None => Err(named(Error::new(ErrorKind::NotFound, "there is no snapshot"))),
                             Some(_) => Err(named(Error::new(

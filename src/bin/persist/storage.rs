@@ -59,6 +59,14 @@ impl Storage {
         }
     }
 
+    /// The same, without opening the storage.
+    pub(crate) fn describe(&self, text: &str) -> Result<(StorageConfig, Key)> {
+        match split_key(text)? {
+            Some((url, key)) => Ok((self.layers_for(Some(&url))?.resolve()?, key)),
+            None => Ok((self.layers()?.resolve()?, Key::new(text)?)),
+        }
+    }
+
     /// Where the names that start with `text`, or with the path of a URL, are.
     pub(crate) async fn locate_prefix(&self, text: String) -> Result<(Arc<dyn SnapshotAdapter>, String)> {
         match split_prefix(&text)? {

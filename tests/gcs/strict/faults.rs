@@ -34,6 +34,8 @@ pub enum Fault {
     Flip(usize),
     /// Acted on, but these headers come with the answer in addition.
     Headers(Vec<(&'static str, String)>),
+    /// Acted on, and then another writer replaces the object by this.
+    Rival(&'static str),
     /// Not acted on, and never answered.
     Hang,
 }

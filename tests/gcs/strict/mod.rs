@@ -19,10 +19,14 @@ mod uploads;
 pub use faults::Fault;
 pub use request::{Kind, Logged};
 pub use state::{Rules, checksum};
+pub use tokens::TEST_KEY;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use hyper::{server::conn::http1, service::service_fn};
@@ -39,6 +43,7 @@ pub const BUCKET: &str = "strict-bucket";
 pub struct Server {
     pub url: String,
     state: Arc<Mutex<State>>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -52,10 +57,13 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::new(rules, url.clone())));
         let shared = state.clone();
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
+                count.fetch_add(1, Ordering::Relaxed);
                 let shared = shared.clone();
                 connections.spawn(async move {
                     let service = service_fn(move |request| {
@@ -67,11 +75,16 @@ impl Server {
                 });
             }
         });
-        Server { url, state, task }
+        Server { url, state, connections: made, task }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The next requests of this kind meet these faults, one each.
@@ -135,6 +148,9 @@ async fn serve(
         let effect = state.faults.next(request.kind);
         let answer = effect.before(&mut state, &request).unwrap_or_else(|| handle(&mut state, &request));
         let answer = effect.after(answer);
+        if let Effect(Fault::Rival(data)) = effect {
+            state.plant(&request.object(), data);
+        }
         state.log.push(request.logged(answer.status));
         (effect, answer)
     };
@@ -149,7 +165,10 @@ async fn serve(
 fn handle(state: &mut State, request: &Req) -> Answer {
     match request.kind {
         Kind::Token => return tokens::answer(state, request),
-        Kind::Unknown => return Answer::refusal(404, "notFound", "Not Found"),
+        Kind::Unknown => {
+            state.violation(format!("no request of the JSON API: {} {}", request.method, request.path));
+            return Answer::refusal(404, "notFound", "Not Found");
+        }
         _ => {}
     }
     state.check(request).unwrap_or_else(|| match request.kind {

@@ -215,15 +215,19 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     let Some(object) = state.objects.get(&name).cloned() else {
         return Answer::refusal(404, "notFound", "No such object");
     };
+    if request.query("sourceGeneration").is_some_and(|wanted| wanted.parse() != Ok(object.generation)) {
+        return Answer::refusal(404, "notFound", "No such object");
+    }
     let source = state.condition_on(object.generation, request.query("ifSourceGenerationMatch"), None);
     if let Some(refused) = source.or_else(|| state.condition(request, &target)) {
         return refused;
     }
+    let new_key;
     match (
         supplied_key(request, "x-goog-copy-source-encryption-"),
         supplied_key(request, "x-goog-encryption-"),
     ) {
-        (Ok(source), Ok(_)) if source == object.csek => {}
+        (Ok(source), Ok(target)) if source == object.csek => new_key = target,
         _ => {
             return Answer::refusal(
                 400,
@@ -244,6 +248,7 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
         return state.violation("an unknown rewrite token");
     }
     let mut moved = object;
+    (moved.kms, moved.csek) = (request.query("destinationKmsKeyName").map(str::to_owned), new_key);
     // A body replaces all that can be set.
     moved.resource = serde_json::from_slice(&request.body).unwrap_or_default();
     let resource = state.store(&target, moved);

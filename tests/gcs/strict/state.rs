@@ -64,7 +64,7 @@ pub struct State {
 }
 
 /// Parameters that the API knows; another one is a spelling mistake that the real service ignores in silence.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "uploadType",
     "upload_id",
     "name",
@@ -74,6 +74,7 @@ const KNOWN: [&str; 19] = [
     "ifGenerationMatch",
     "ifGenerationNotMatch",
     "ifSourceGenerationMatch",
+    "sourceGeneration",
     "kmsKeyName",
     "destinationKmsKeyName",
     "rewriteToken",

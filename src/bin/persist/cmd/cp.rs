@@ -1,7 +1,7 @@
 //! `persist cp`
 
 use anyhow::Result;
-use persist::{GetOptions, PutOptions};
+use persist::{GetOptions, ObjectMeta, PutOptions, SnapshotAdapter};
 
 use crate::{
     args::Cp,
@@ -11,6 +11,13 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
+    let mut put = if args.if_absent { PutOptions::new().create() } else { PutOptions::new() };
+    let (from, source) = storage.describe(&args.source)?;
+    let (to, destination) = storage.describe(&args.destination)?;
+    if let Some(copied) = from.copy_inside(&source, &to, &destination, put.mode.clone()).await? {
+        let (to, _) = storage.locate(&args.destination).await?;
+        return report(&copied, to.as_ref(), output);
+    }
     let (from, source) = storage.locate(&args.source).await?;
     let (to, destination) = storage.locate(&args.destination).await?;
     let progress = Progress::new(output);
@@ -18,7 +25,6 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     let object = from.get(&source, GetOptions::new()).await?;
     // Tags are not part of every service's answer to a read.
     let meta = if from.capabilities().tags { from.head(&source).await? } else { object.meta };
-    let mut put = if args.if_absent { PutOptions::new().create() } else { PutOptions::new() };
     (put.content_type, put.metadata, put.tags) = (meta.content_type, meta.metadata, meta.tags);
     let body = match object.body.len() {
         Some(_) => object.body,
@@ -27,8 +33,12 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     progress.expect(Some(meta.size));
     let copied = to.put(&destination, progress.watch(body), put).await?;
     drop(progress);
+    report(&copied, to.as_ref(), output)
+}
+
+fn report(copied: &ObjectMeta, to: &dyn SnapshotAdapter, output: &Output) -> Result<()> {
     if output.json {
-        return output.row(|| output::object(&copied), String::new);
+        return output.row(|| output::object(copied), String::new);
     }
     output.note(|| format!("copied {} to {to}, {}", human(copied.size), copied.key));
     Ok(())

@@ -1,0 +1,144 @@
+//! Copying inside the service: no byte comes here, whatever the size (`objects.rewrite`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{
+    GcsAdapter, Store,
+    client::Call,
+    doubt::{Condition, Doubt, Next},
+    errors::no_bucket,
+    model::{PUT_ID, Resource, Rewrite},
+    names,
+    put::Expected,
+    rewrite::KEPT,
+};
+use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result, retry::retry};
+
+impl GcsAdapter {
+    /// Copies a snapshot, with its metadata and tags, to `target` in the bucket of `to`, inside the service: the bytes, as they are stored,
+    /// do not come here. The copy is in the storage class, and encrypted with the key, that the settings name for new snapshots.
+    ///
+    /// `mode` and a lost answer mean for the target what they mean in [`put`](crate::SnapshotAdapter::put). The source is read in the version
+    /// that it has when the copy begins.
+    ///
+    /// # Errors
+    /// `Unsupported` where `to` has other settings than this adapter: then load and save. `NotFound` without a source; `Conflict` if it
+    /// is replaced meanwhile, or as `mode` says.
+    pub async fn copy(
+        &self,
+        source: &Key,
+        to: &GcsAdapter,
+        target: &Key,
+        mode: PutMode,
+    ) -> Result<ObjectMeta> {
+        if !Arc::ptr_eq(&self.0.client, &to.0.client) {
+            let message =
+                "a copy inside the service needs the same settings on both sides; load and save instead";
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_backend("gcs")
+                .with_operation("copy"));
+        }
+        self.0.copy(source, &to.0, target, mode).await
+    }
+
+    /// Whether [`copy`](Self::copy) to `to` is possible.
+    pub fn can_copy_to(&self, to: &GcsAdapter) -> bool {
+        Arc::ptr_eq(&self.0.client, &to.0.client)
+    }
+}
+
+impl Store {
+    async fn copy(&self, source: &Key, to: &Store, target: &Key, mode: PutMode) -> Result<ObjectMeta> {
+        let named = |error: Error| to.named("copy", target, error);
+        names::check_key(target).map_err(named)?;
+        let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
+        let call = self.object(Method::GET, source).headers(self.client.settings.encryption.headers());
+        let before: Value = retry(&self.retry, &self.client.budget, |_| async {
+            let answer = self.client.json(call.clone()).await;
+            answer.map(|(value, _)| value).map_err(|failure| self.named("copy", source, failure.error))
+        })
+        .await?;
+        let old: Resource = serde_json::from_value(before.clone()).map_err(|_| {
+            named(Error::new(ErrorKind::Unavailable, "the service's answer cannot be understood"))
+        })?;
+        let body = Bytes::from(self.new_copy(&before, doubt.id()).to_string());
+        let attempts = retry(&self.retry, &self.client.budget, |_| async {
+            let condition = match doubt.next(to, target).await? {
+                Next::Go(condition) => condition,
+                Next::Done(stored) => return Ok(stored),
+            };
+            let call = condition.apply(self.copy_call(source, &old, to, target)).payload(body.clone());
+            self.copy_once(call, &doubt, to, target).await
+        });
+        let stored = match attempts.await {
+            Ok(stored) => stored,
+            Err(error) => doubt.give_up(to, target, error).await?,
+        };
+        let crc32c = old.checksum().or(stored.checksum()).unwrap_or_default();
+        let stored = to.verified(*stored, Expected { size: old.size, crc32c }).await.map_err(named)?;
+        to.known.saw(target, &stored);
+        Ok(stored.meta(target.clone()))
+    }
+
+    /// All steps of one attempt. A token is good for the condition that it began with, so the next attempt begins anew.
+    async fn copy_once(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Box<Resource>> {
+        let named = |error: Error| to.named("copy", target, error);
+        let mut token: Option<String> = None;
+        loop {
+            let started = Instant::now();
+            match self.client.json::<Rewrite>(call.clone().maybe("rewriteToken", token)).await {
+                Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => return Ok(Box::new(stored)),
+                Ok((Rewrite { done: false, rewrite_token: Some(next), .. }, _)) => token = Some(next),
+                Ok(_) => {
+                    let message = "the service stopped in the middle of a copy";
+                    return Err(named(Error::new(ErrorKind::Unavailable, message)));
+                }
+                Err(failure) if failure.is(412) => return doubt.refused(to, target).await.map_err(named),
+                Err(failure) if failure.is(404) && !no_bucket(&failure) => {
+                    let message = "the snapshot was replaced or removed while it was copied; copy it again";
+                    return Err(named(Error::new(ErrorKind::Conflict, message)));
+                }
+                Err(failure) => {
+                    doubt.failed(&failure, started);
+                    return Err(named(failure.error));
+                }
+            }
+        }
+    }
+
+    /// The resource of the copy: a body of its own replaces all of the source's, so what is kept is repeated.
+    fn new_copy(&self, source: &Value, put_id: &str) -> Value {
+        let mut resource: Map<String, Value> =
+            KEPT.iter().filter_map(|name| Some((name.to_string(), source.get(name)?.clone()))).collect();
+        let metadata = resource.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        metadata[PUT_ID] = put_id.into();
+        if let Some(class) = &self.client.settings.storage_class {
+            resource.insert("storageClass".into(), class.as_str().into());
+        }
+        Value::Object(resource)
+    }
+
+    fn copy_call(&self, source: &Key, old: &Resource, to: &Store, target: &Key) -> Call {
+        let [from_bucket, from, to_bucket, to] =
+            [&self.bucket, source.as_str(), &to.bucket, target.as_str()].map(names::encode);
+        let encryption = &self.client.settings.encryption;
+        self.client
+            .request(
+                Method::POST,
+                &format!("/storage/v1/b/{from_bucket}/o/{from}/rewriteTo/b/{to_bucket}/o/{to}"),
+            )
+            .query("sourceGeneration", old.generation.to_string())
+            .maybe("destinationKmsKeyName", encryption.kms_key())
+            .headers(encryption.headers())
+            .headers(encryption.source_headers())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
+    }
+}

@@ -1,0 +1,218 @@
+//! Opening a snapshot to read: its metadata and its first bytes, of one generation.
+
+use std::{cmp::Ordering, ops::Range, sync::Arc};
+
+use futures_util::future::join;
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE, WARNING},
+};
+use tokio::time::Instant;
+
+use super::{
+    Store,
+    client::Call,
+    doubt::generation,
+    model::{self, Resource},
+};
+use crate::{ByteRange, Error, ErrorKind, GetOptions, Key, Result};
+
+impl Store {
+    /// Metadata and the first bytes, of one generation. Both requests at once, since an answer with media has no custom metadata; one
+    /// behind the other where the second is likely not to be needed, or its range is not known.
+    ///
+    /// Writers may come between the two. Then the older one is asked for again, until both show the same generation. Each further
+    /// request follows a write, so this uses up no attempts: it ends as soon as no writer comes within one request.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        key: &Key,
+        options: &GetOptions,
+    ) -> Result<(Resource, Range<u64>, Option<Response>)> {
+        let first = self.first_range(options)?;
+        let (resource, mut media) = match first {
+            Some(range) if options.if_not_version.is_none() => {
+                let media = conditional(self.media(key, range), options)?;
+                let (resource, media) = join(self.describe(key, options), self.client.send(media)).await;
+                (resource, Some(media))
+            }
+            _ => (self.describe(key, options).await, None),
+        };
+        let mut resource = resource?;
+        let started = Instant::now();
+        loop {
+            check_version(&resource, options)?;
+            let range = match options.range {
+                None => 0..resource.size,
+                Some(range) => range.resolve(resource.size)?,
+            };
+            if range.is_empty() {
+                return Ok((resource, range, None));
+            }
+            let piece = self.piece(&range);
+            let generation = resource.generation;
+            let answer = match media.take() {
+                Some(answer) => answer,
+                None => {
+                    let call = self.media(key, bounded(&piece)).query("generation", generation.to_string());
+                    self.client.send(conditional(call, options)?).await
+                }
+            };
+            match answer {
+                Ok(answer) => match seen(&answer).unwrap_or(generation).cmp(&generation) {
+                    Ordering::Equal => {
+                        check_media(&answer, &piece, resource.size)?;
+                        return Ok((resource, range, Some(answer)));
+                    }
+                    Ordering::Less => {}
+                    Ordering::Greater => {
+                        resource = self.describe(key, options).await?;
+                        if resource.generation == generation {
+                            return Err(unsteady("contradicts itself on the snapshot's generation"));
+                        }
+                        // What was asked for by the size of an older one may be another part of this one.
+                        media = first.map(|_| Ok(answer));
+                    }
+                },
+                // Gone, or too short for the range: the metadata must show another generation, or nothing.
+                Err(failure) if failure.is(404) || failure.is(412) || failure.is(416) => {
+                    resource = self.describe(key, options).await?;
+                    if resource.generation == generation {
+                        return Err(failure.error);
+                    }
+                }
+                Err(failure) => return Err(failure.error),
+            }
+            if started.elapsed() > self.retry.deadline {
+                return Err(unsteady("gets new versions of the snapshot faster than one can be opened"));
+            }
+        }
+    }
+
+    async fn describe(&self, key: &Key, options: &GetOptions) -> Result<Resource> {
+        let call = conditional(self.metadata(key), options)?;
+        match self.client.json::<Resource>(call).await {
+            Ok((resource, _)) => Ok(resource),
+            Err(failure) if failure.is(412) => Err(replaced()),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// The range of the first request for media; `None` where it depends on the object's size.
+    fn first_range(&self, options: &GetOptions) -> Result<Option<ByteRange>> {
+        let most = self.client.settings.piece();
+        match options.range {
+            None => Ok(Some(ByteRange::Bounded { start: 0, length: most })),
+            Some(ByteRange::From(start)) => Ok(Some(ByteRange::Bounded { start, length: most })),
+            // Of an empty range, `resolve` says what is wrong with it, whatever the size.
+            Some(range @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) => {
+                range.resolve(u64::MAX).map(|_| None)
+            }
+            Some(ByteRange::Bounded { start, length }) => {
+                Ok(Some(ByteRange::Bounded { start, length: length.min(most) }))
+            }
+            Some(ByteRange::Last(_)) => Ok(None),
+        }
+    }
+
+    fn piece(&self, range: &Range<u64>) -> Range<u64> {
+        range.start..range.end.min(range.start.saturating_add(self.client.settings.piece()))
+    }
+
+    pub(super) fn metadata(&self, key: &Key) -> Call {
+        self.object(Method::GET, key)
+            .query("fields", model::FIELDS)
+            .headers(self.client.settings.encryption.headers())
+    }
+
+    /// A request for bytes as they are stored: without `Accept-Encoding: gzip` the service would decompress what other tools stored with
+    /// `contentEncoding`.
+    pub(super) fn media(&self, key: &Key, range: ByteRange) -> Call {
+        let call = self
+            .object(Method::GET, key)
+            .query("alt", "media")
+            .headers(self.client.settings.encryption.headers())
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        match HeaderValue::from_str(&range.to_header()) {
+            Ok(range) => call.header(RANGE, range),
+            Err(_) => call,
+        }
+    }
+}
+
+/// Servers that do not know the conditions of reads answer all the same.
+fn check_version(resource: &Resource, options: &GetOptions) -> Result<()> {
+    let current = resource.generation.to_string();
+    if options.if_version.as_ref().is_some_and(|version| version.as_str() != current) {
+        return Err(replaced());
+    }
+    if options.if_not_version.as_ref().is_some_and(|version| version.as_str() == current) {
+        return Err(Error::new(ErrorKind::NotModified, "the snapshot is unchanged"));
+    }
+    Ok(())
+}
+
+/// Adds the conditions of a read.
+fn conditional(mut call: Call, options: &GetOptions) -> Result<Call> {
+    if let Some(version) = &options.if_version {
+        let wanted = generation(version).ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "the snapshot has another version than the one asked for")
+        })?;
+        call = call.query("ifGenerationMatch", wanted.to_string());
+    }
+    // What is no generation is not the current one either.
+    Ok(call.maybe(
+        "ifGenerationNotMatch",
+        options.if_not_version.as_ref().and_then(generation).map(|g| g.to_string()),
+    ))
+}
+
+fn replaced() -> Error {
+    Error::new(ErrorKind::Conflict, "the snapshot was replaced")
+}
+
+fn unsteady(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the service {what}; load it again"))
+}
+
+/// The generation that an answer with media is of.
+pub(super) fn seen(answer: &Response) -> Option<u64> {
+    answer.headers().get(HeaderName::from_static("x-goog-generation"))?.to_str().ok()?.parse().ok()
+}
+
+pub(super) fn bounded(range: &Range<u64>) -> ByteRange {
+    ByteRange::Bounded { start: range.start, length: range.end - range.start }
+}
+
+/// Whether an answer holds the stored bytes of `range`.
+pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64) -> Result<()> {
+    let headers = answer.headers();
+    if decompressed(headers) {
+        let message = "the service decompressed the object on its way, so it cannot be verified; remove its contentEncoding with \
+                       `gcloud storage objects update --clear-content-encoding`";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let starts = headers.get(CONTENT_RANGE).and_then(|range| {
+        range.to_str().ok()?.trim().strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok()
+    });
+    match (answer.status(), starts) {
+        (StatusCode::PARTIAL_CONTENT, Some(start)) if start == range.start => Ok(()),
+        (StatusCode::OK, None) if *range == (0..size) => Ok(()),
+        (status, start) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "asked for the bytes from {} on, the service answered http {} from {start:?}; something between ignores ranges",
+                range.start,
+                status.as_u16()
+            ),
+        )),
+    }
+}
+
+/// The marks of the service's "decompressive transcoding" (<https://cloud.google.com/storage/docs/transcoding>).
+fn decompressed(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, mark: &str| {
+        headers.get_all(name).iter().any(|value| value.to_str().is_ok_and(|value| value.contains(mark)))
+    };
+    has(HeaderName::from_static("x-guploader-response-body-transformations"), "gunzipped")
+        || has(WARNING, "214 UploadServer gunzipped")
+}

@@ -1,0 +1,122 @@
+//! Copies inside the service.
+
+use std::time::Duration;
+
+use persist::{
+    Body, ErrorKind, GcsConfig, PutMode, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
+    adapters::gcs::GcsAdapter,
+};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Server},
+    support::{config, data, key, open, open_with, retry},
+};
+
+async fn setup() -> (Server, GcsAdapter) {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let options = PutOptions::new().metadata("a", "b").tag("t", "u").content_type("application/gzip");
+    store.put(&key("dir/from"), data(100_000, 1).into(), options).await.unwrap();
+    server.forget_log();
+    (server, store)
+}
+
+async fn copy(store: &GcsAdapter, mode: PutMode) -> persist::Result<persist::ObjectMeta> {
+    store.copy(&key("dir/from"), store, &key("to"), mode).await
+}
+
+#[tokio::test]
+async fn no_byte_comes_here_and_everything_is_kept() {
+    let (server, store) = setup().await;
+    let copied = copy(&store, PutMode::Overwrite).await.unwrap();
+    let kinds: Vec<_> = server.log().iter().map(|request| request.kind).collect();
+    assert_eq!(kinds, [Kind::Metadata, Kind::Rewrite, Kind::Rewrite]);
+    assert!(server.logged(Kind::Rewrite)[0].path.ends_with("/o/dir%2Ffrom/rewriteTo/b/strict-bucket/o/to"));
+    assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+    let (from, to) = (store.head(&key("dir/from")).await.unwrap(), store.head(&key("to")).await.unwrap());
+    assert_eq!(copied, to);
+    assert_eq!((from.size, from.metadata, from.tags), (to.size, to.metadata, to.tags));
+    assert_eq!(from.content_type, to.content_type);
+    server.clean();
+}
+
+#[tokio::test]
+async fn the_target_has_conditions_and_the_source_one_version() {
+    let (server, store) = setup().await;
+    let first = copy(&store, PutMode::Create).await.unwrap();
+    assert_eq!(copy(&store, PutMode::Create).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let second = copy(&store, PutMode::Replace(first.version.clone())).await.unwrap();
+    let error = copy(&store, PutMode::Replace(first.version)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(store.head(&key("to")).await.unwrap(), second);
+    // Another writer comes between the two steps.
+    server.script(Kind::Metadata, [Fault::Rival("newer")]);
+    let error = copy(&store, PutMode::Overwrite).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("while it was copied"), "{error}");
+    assert_eq!(store.head(&key("to")).await.unwrap(), second);
+    let missing = store.copy(&key("no"), &store, &key("to"), PutMode::Overwrite).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert!(missing.to_string().contains("\"no\""), "{missing}");
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_a_success_and_a_newer_write_stands() {
+    for mode in [PutMode::Overwrite, PutMode::Create] {
+        for fault in [Fault::Lost, Fault::LostTo(503), Fault::Cut(9), Fault::Reset, Fault::Status(429)] {
+            let (server, store) = setup().await;
+            server.script(Kind::Rewrite, [Fault::Pass, fault.clone()]);
+            let copied = copy(&store, mode.clone()).await.unwrap();
+            assert_eq!(copied, store.head(&key("to")).await.unwrap(), "{fault:?}");
+            assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+            server.clean();
+        }
+    }
+    let (server, store) = setup().await;
+    server.state().plant("to", "newer");
+    server.script(Kind::Rewrite, [Fault::Reset]);
+    assert_eq!(copy(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(server.bytes("to").unwrap(), b"newer");
+    // What is old enough was there before.
+    server.state().age("to", Duration::from_secs(3600));
+    server.script(Kind::Rewrite, [Fault::Reset]);
+    copy(&store, PutMode::Overwrite).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_copy_is_encrypted_and_classed_as_new_snapshots_are() {
+    let server = Server::start().await;
+    let csek = "U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=";
+    let kms = "projects/p/locations/eu/keyRings/r/cryptoKeys/k";
+    for secret in [
+        GcsConfig { encryption_key: Some(csek.into()), ..config(&server) },
+        GcsConfig { kms_key: Some(kms.into()), storage_class: Some("COLDLINE".into()), ..config(&server) },
+    ] {
+        let store = open_with(secret).await;
+        store.save("state", "from").await.unwrap();
+        let copied = store.copy(&key("from"), &store, &key("to"), PutMode::Overwrite).await.unwrap();
+        assert!(copied.encryption.is_some());
+        assert_eq!(store.load("to").await.unwrap(), "state");
+        if copied.encryption.unwrap().starts_with(kms) {
+            assert_eq!(copied.tier, Some(Tier::Cold));
+        }
+    }
+    server.clean();
+}
+
+#[tokio::test]
+async fn other_settings_are_refused() {
+    let (server, store) = setup().await;
+    let other = GcsConfig { project: Some("payer".into()), ..config(&server) };
+    let other = GcsAdapter::open(BUCKET, &other, &retry()).await.unwrap();
+    assert!(store.can_copy_to(&store.clone()) && !store.can_copy_to(&other));
+    let error = store.copy(&key("dir/from"), &other, &key("to"), PutMode::Overwrite).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let error = store.copy(&key("dir/from"), &store, &key("to"), PutMode::Replace(Version::new("x"))).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);
+    store.put(&key("k"), Body::from("x"), PutOptions::new()).await.unwrap();
+    let reserved = key(".well-known/acme-challenge/x");
+    let error = store.copy(&key("k"), &store, &reserved, PutMode::Create).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
