@@ -1,10 +1,10 @@
 //! A strict server behind a proxy, and an adapter for it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use persist::{
-    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, Result, RetryConfig, SnapshotAdapter,
-    adapters::s3::S3Adapter,
+    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, Result, RetryConfig, S3Config,
+    SnapshotAdapter, adapters::s3::S3Adapter,
 };
 
 use crate::support::{Seeded, proxy::Proxy, s3::quick, s3_server::StrictServer};
@@ -21,15 +21,22 @@ impl Bench {
     }
 
     pub(crate) async fn with(retry: &RetryConfig) -> Bench {
-        Bench::waiting(retry, Duration::from_secs(20)).await
+        Bench::changed(retry, |_| {}).await
     }
 
-    /// With a limit for silence and for attempts that tests can wait for.
+    /// With a limit for silence that tests can wait for.
     pub(crate) async fn waiting(retry: &RetryConfig, limit: Duration) -> Bench {
+        let change = |config: &mut S3Config| {
+            (config.read_timeout, config.attempt_timeout) = (Some(limit), Some(limit));
+        };
+        Bench::changed(retry, change).await
+    }
+
+    pub(crate) async fn changed(retry: &RetryConfig, change: impl FnOnce(&mut S3Config)) -> Bench {
         let strict = StrictServer::start().await;
         let proxy = Proxy::start(&strict.server.endpoint).await;
         let mut server = strict.server.behind(proxy.url());
-        (server.config.read_timeout, server.config.attempt_timeout) = (Some(limit), Some(limit));
+        change(&mut server.config);
         let adapter = server.open_with(retry).await;
         proxy.clear(); // the probe's requests
         Bench { strict, proxy, adapter }
@@ -68,8 +75,11 @@ pub(crate) fn key(name: &str) -> Key {
     Key::new(name).unwrap()
 }
 
+/// Bytes that only the seed decides, made once.
 pub(crate) fn noise(seed: u64, len: usize) -> bytes::Bytes {
-    Seeded(seed).bytes(len)
+    static MADE: Mutex<BTreeMap<(u64, usize), bytes::Bytes>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    made.entry((seed, len)).or_insert_with(|| Seeded(seed).bytes(len)).clone()
 }
 
 /// The kind of an error.
