@@ -1,8 +1,19 @@
-//! The S3 adapter against every bullet of the contract, on real servers.
+//! The S3 adapter: every bullet of the contract on three servers (here), requests counted, faults on the wire.
 #![cfg(all(feature = "s3", feature = "testing"))]
 #![allow(clippy::unwrap_used)]
 
 mod support;
+
+#[path = "s3/bench.rs"]
+mod bench;
+#[path = "s3/errors.rs"]
+mod errors;
+#[path = "s3/faults.rs"]
+mod faults;
+#[path = "s3/options.rs"]
+mod options;
+#[path = "s3/requests.rs"]
+mod requests;
 
 use persist::testing::{Suite, conformance};
 use support::{

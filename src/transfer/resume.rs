@@ -48,14 +48,11 @@ where
         let mut retries = config.start();
         loop {
             if self.range.is_empty() {
-                return Ok(None);
+                return self.end().await.map(|()| None);
             }
             match self.attempt().await {
                 Ok(chunk) if chunk.len() as u64 > self.range.end - self.range.start => {
-                    return Err(Error::new(
-                        ErrorKind::Corrupt,
-                        "the service sent more bytes than the object has",
-                    ));
+                    return Err(too_many());
                 }
                 Ok(chunk) => {
                     self.range.start += chunk.len() as u64;
@@ -69,6 +66,16 @@ where
         }
     }
 
+    /// Behind the last byte: there a service's checksum is compared. A connection that breaks only now does no harm.
+    async fn end(&mut self) -> Result<()> {
+        let Some(mut body) = self.body.take() else { return Ok(()) };
+        match body.chunk().await {
+            Ok(Some(_)) => Err(too_many()),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     async fn attempt(&mut self) -> Result<Bytes> {
         let body = match &mut self.body {
             Some(body) => body,
@@ -77,4 +84,8 @@ where
         let cut = || Error::new(ErrorKind::Unavailable, "the service ended the body too early");
         body.chunk().await?.ok_or_else(cut)
     }
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Corrupt, "the service sent more bytes than the object has")
 }

@@ -13,6 +13,7 @@ use super::{
     errors::{self, Failure},
     names,
     probe::Found,
+    progress::Progress,
 };
 use crate::{Error, ErrorKind, Key, Result, RetryConfig, Version, retry};
 
@@ -45,6 +46,25 @@ impl Bucket {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(errors::failure(operation, error, &self.shared)),
             Err(_) => Err(Failure::timeout(operation, limit, &self.shared)),
+        }
+    }
+
+    /// One attempt that sends data: it ends where nothing moves for the limit of silence, and gets its time otherwise.
+    pub(super) async fn send_data<T, E>(
+        &self,
+        operation: &'static str,
+        bytes: u64,
+        progress: &Progress,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let silence = self.shared.settings.read_timeout;
+        tokio::select! {
+            biased;
+            outcome = self.send(operation, self.shared.attempt_limit(bytes), request) => outcome,
+            () = progress.silent_for(silence) => Err(Failure::timeout(operation, silence, &self.shared)),
         }
     }
 

@@ -196,7 +196,10 @@ fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Fai
         ),
         (_, 401) => (Unauthenticated, "the service wants other credentials"),
         (_, 404) => (NotFound, "there is no snapshot"),
-        (_, 500..) => (Unavailable, "the service failed"),
+        // CopyObject and CompleteMultipartUpload say 200 at once, and that they failed in the body.
+        ("InternalError" | "ServiceUnavailable", _) | (_, 200..=299 | 500..) => {
+            (Unavailable, "the service failed")
+        }
         (_, 400) if elsewhere.is_some() => (InvalidConfig, "the bucket is in another region; set its region"),
         _ => (InvalidInput, "the service refuses it"),
     };

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`S3Adapter`]: the adapter, here.
 //! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
-//! - `put`, `multipart`: saves. `get`: loads. `head`: metadata and removal. `list`. `tier`: storage classes.
+//! - `put`, `multipart`: saves; `progress`: whether they move. `get`: loads. `head`: metadata and removal. `list`. `tier`: storage classes.
 //! - `probe`: what a server can do. `names`: names that a server would change. `uploads`: clean-up.
 //! - `errors`: what S3's answers mean.
 
@@ -16,6 +16,7 @@ mod list;
 mod multipart;
 mod names;
 mod probe;
+mod progress;
 mod put;
 mod settings;
 mod tier;

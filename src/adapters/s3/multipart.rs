@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 
 use super::{
     bucket::{Bucket, etag, fail, version},
+    errors::Failure,
     head,
+    progress::Progress,
     put::{Answered, Attributes, Stored, confirm, with_attributes},
     settings::{LARGEST_OBJECT, MOST_PARTS},
 };
@@ -163,9 +165,14 @@ impl Upload {
                     .set_request_payer(bucket.shared.settings.payer.clone());
                 let request = request.customize().interceptor(answered.clone()).send();
                 async move {
-                    // S3 puts large objects together for minutes.
-                    let limit = bucket.shared.settings.attempt_timeout * 5;
-                    let failure = match bucket.send("put", limit, request).await {
+                    // S3 puts large objects together for minutes, but begins its answer at once.
+                    let silence = bucket.shared.settings.attempt_timeout;
+                    let outcome = tokio::select! {
+                        biased;
+                        outcome = bucket.send("put", silence * 5, request) => outcome,
+                        () = answered.none_for(silence) => Err(Failure::timeout("put", silence, &bucket.shared)),
+                    };
+                    let failure = match outcome {
                         Ok(output) => {
                             return Ok(Stored {
                                 version: version(output.e_tag()),
@@ -264,9 +271,9 @@ async fn send_part(
     bytes: Bytes,
 ) -> Result<CompletedPart> {
     let name = bucket.key(&key);
-    let limit = bucket.shared.attempt_limit(bytes.len() as u64);
     let output = bucket
         .retrying(|_| async {
+            let progress = Progress::of(bytes.clone());
             let mut request = bucket
                 .client()
                 .upload_part()
@@ -279,7 +286,8 @@ async fn send_part(
             if bucket.shared.checksums {
                 request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
             }
-            Ok(bucket.send("put", limit, request.send()).await?)
+            let request = request.customize().interceptor(progress.clone()).send();
+            Ok(bucket.send_data("put", bytes.len() as u64, &progress, request).await?)
         })
         .await?;
     Ok(CompletedPart::builder()

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use aws_sdk_s3::{
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use super::{
     bucket::{Bucket, etag, fail, version},
     head, multipart,
+    progress::Progress,
     settings::{Encryption, LARGEST_OBJECT},
     tier,
 };
@@ -164,6 +165,7 @@ impl Bucket {
         failed: u32,
     ) -> Result<Stored> {
         let (size, answered) = (bytes.len() as u64, Answered::default());
+        let progress = Progress::of(bytes.clone());
         let request =
             self.client().put_object().bucket(&self.name).key(self.key(key)).body(ByteStream::from(bytes));
         let mut request = with_attributes!(request, attributes, self.shared.settings);
@@ -175,8 +177,8 @@ impl Bucket {
         if self.shared.checksums {
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
         }
-        let request = request.customize().interceptor(answered.clone()).send();
-        match self.send("put", self.shared.attempt_limit(size), request).await {
+        let request = request.customize().interceptor(answered.clone()).interceptor(progress.clone()).send();
+        match self.send_data("put", size, &progress, request).await {
             Ok(output) => Ok(Stored {
                 version: version(output.e_tag()),
                 size,
@@ -316,7 +318,19 @@ pub(super) struct Answered(Arc<Mutex<Option<SystemTime>>>);
 
 impl Answered {
     pub(super) fn time(&self) -> SystemTime {
-        self.0.lock().ok().and_then(|time| *time).unwrap_or_else(SystemTime::now)
+        self.seen().unwrap_or_else(SystemTime::now)
+    }
+
+    /// Resolves when no answer has begun after `limit`.
+    pub(super) async fn none_for(&self, limit: Duration) {
+        tokio::time::sleep(limit).await;
+        if self.seen().is_some() {
+            std::future::pending().await
+        }
+    }
+
+    fn seen(&self) -> Option<SystemTime> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -333,9 +347,8 @@ impl Intercept for Answered {
     ) -> std::result::Result<(), BoxError> {
         let date = context.response().headers().get("date");
         let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        if let (Some(time), Ok(mut slot)) = (time, self.0.lock()) {
-            *slot = SystemTime::try_from(time).ok();
-        }
+        let time = time.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or_else(SystemTime::now);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
         Ok(())
     }
 }

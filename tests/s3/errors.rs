@@ -1,0 +1,184 @@
+//! Errors: each its kind, a message that says what to do, and no secret.
+
+use persist::{
+    DeleteOptions, ErrorKind, ListOptions, PutOptions, S3Config, SnapshotAdapter, adapters::s3::S3Adapter,
+};
+
+use crate::{
+    bench::{Bench, key, kind, noise},
+    support::{
+        proxy::Fault,
+        s3::{quick, running},
+        s3_server::StrictServer,
+    },
+};
+
+fn xml(code: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>words of the service</Message></Error>"
+    )
+}
+
+#[tokio::test]
+async fn each_answer_has_its_kind_and_its_advice() {
+    use ErrorKind::*;
+    let bench = Bench::new().await;
+    let cases = [
+        (403, "AccessDenied", AccessDenied, "the credentials do not allow it"),
+        (403, "InvalidAccessKeyId", Unauthenticated, "the access key id does not exist"),
+        (403, "SignatureDoesNotMatch", Unauthenticated, "the secret access key is wrong"),
+        (403, "RequestTimeTooSkewed", Unauthenticated, "this machine's clock is wrong"),
+        (400, "ExpiredToken", Unauthenticated, "get new credentials"),
+        (403, "InvalidObjectState", Unsupported, "restore it first"),
+        (404, "NoSuchBucket", NotFound, "there is no such bucket"),
+        (404, "NoSuchKey", NotFound, "there is no snapshot"),
+        (400, "KMS.DisabledException", AccessDenied, "the KMS key cannot be used"),
+        (
+            501,
+            "NotImplemented",
+            Unsupported,
+            "the service cannot do it: NotImplemented, words of the service",
+        ),
+        (400, "MetadataTooLarge", InvalidInput, "MetadataTooLarge, words of the service"),
+        (418, "Teapot", InvalidInput, "Teapot, words of the service"),
+    ];
+    for (status, code, kind, advice) in cases {
+        bench.proxy.clear();
+        bench.proxy.fail(
+            9,
+            "GET",
+            "",
+            Fault::answer_with(status, &[("x-amz-request-id", "REQ7")], &xml(code)),
+        );
+        let error = bench.read("some/key").await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{code}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(advice), "{code}: {text}");
+        assert!(text.starts_with("s3: get \"some/key\": ") && text.ends_with("(request id REQ7)"), "{text}");
+        assert_eq!(bench.proxy.count("", ""), 1, "{code} was tried again");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_region_is_told_with_the_right_one() {
+    let bench = Bench::new().await;
+    let malformed = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message>\
+                     <Region>eu-west-1</Region></Error>";
+    for fault in [
+        Fault::answer_with(301, &[("x-amz-bucket-region", "eu-west-1")], &xml("PermanentRedirect")),
+        Fault::answer_with(400, &[], malformed),
+    ] {
+        bench.proxy.fail(1, "GET", "", fault);
+        let error = bench.read("k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains("set region to eu-west-1"), "{error}");
+    }
+    // A HEAD has no body, and no code.
+    bench.proxy.fail(1, "HEAD", "", Fault::answer_with(400, &[("x-amz-bucket-region", "eu-west-1")], ""));
+    let error = bench.adapter.head(&key("k")).await.unwrap_err();
+    assert!(error.to_string().contains("set region to eu-west-1"), "{error}");
+    bench.proxy.fail(1, "HEAD", "", Fault::answer(403));
+    assert_eq!(kind(bench.adapter.head(&key("k")).await), ErrorKind::AccessDenied);
+}
+
+#[tokio::test]
+async fn wrong_credentials_and_missing_buckets_on_real_servers() {
+    for name in ["SEAWEEDFS", "MOTO"] {
+        let mut server = running(name);
+        server.bucket = "no-such-bucket-here".into();
+        let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}");
+        assert!(error.to_string().contains("there is no such bucket"), "{name}: {error}");
+    }
+    let strict = StrictServer::start().await;
+    for (mut server, name) in [(running("SEAWEEDFS"), "SeaweedFS"), (strict.server.clone(), "strict")] {
+        server.config.secret_access_key = Some("not-the-right-secret".into());
+        let opened = S3Adapter::open(&server.bucket, &server.config, &quick()).await;
+        // Some servers call it AccessDenied; then nothing is promised, and the first use says it.
+        let error = match opened {
+            Err(error) => error,
+            Ok(adapter) => adapter.head(&key("k")).await.unwrap_err(),
+        };
+        assert!(
+            matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::AccessDenied),
+            "{name}: {error}"
+        );
+        let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
+        assert!(!shown.contains("not-the-right-secret"), "{name}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_only_read_can_read() {
+    let writer = running("SEAWEEDFS").open().await;
+    writer.put(&key("reader/state"), "state".into(), PutOptions::new()).await.unwrap();
+    let mut server = running("SEAWEEDFS");
+    server.config.access_key_id = Some("readerkey".into());
+    server.config.secret_access_key = Some("readersecret".into());
+    let reader = server.open().await;
+    let capabilities = reader.capabilities();
+    assert!(!capabilities.create && !capabilities.replace && !capabilities.conditional_delete);
+    let object = reader.get(&key("reader/state"), Default::default()).await.unwrap();
+    assert_eq!(object.body.collect(10).await.unwrap(), "state");
+    let refused = reader.put(&key("reader/new"), "x".into(), PutOptions::new()).await;
+    assert_eq!(kind(refused), ErrorKind::AccessDenied);
+    let refused = reader.put(&key("reader/new"), "x".into(), PutOptions::new().create()).await;
+    assert_eq!(kind(refused), ErrorKind::Unsupported);
+    writer.delete(&key("reader/state"), DeleteOptions::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn bad_settings_are_named() {
+    let base = S3Config { endpoint_url: Some("http://127.0.0.1:1".into()), ..S3Config::default() };
+    let cases = [
+        (S3Config { part_size: Some(1000), ..base.clone() }, "part_size"),
+        (S3Config { parallel: Some(0), ..base.clone() }, "parallel"),
+        (S3Config { encryption: Some("rot13".into()), ..base.clone() }, "encryption"),
+        (
+            S3Config { encryption: Some("AES256".into()), kms_key: Some("k".into()), ..base.clone() },
+            "kms_key",
+        ),
+        (S3Config { bucket_key: true, ..base.clone() }, "bucket_key"),
+        (S3Config { checksums: Some("always".into()), ..base.clone() }, "checksums"),
+        (S3Config { access_key_id: Some("id".into()), ..base.clone() }, "secret_access_key"),
+        (S3Config { session_token: Some("t".into()), ..base.clone() }, "session_token"),
+        (S3Config { anonymous: true, profile: Some("p".into()), ..base.clone() }, "anonymous"),
+        (S3Config { endpoint_url: Some("localhost:9000".into()), ..base.clone() }, "endpoint_url"),
+        (S3Config { read_timeout: Some(std::time::Duration::ZERO), ..base.clone() }, "read_timeout"),
+    ];
+    for (config, setting) in cases {
+        let error = S3Adapter::open("bucket", &config, &quick()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{setting}");
+        assert!(error.to_string().starts_with("s3: ") && error.to_string().contains(setting), "{error}");
+    }
+    assert_eq!(kind(S3Adapter::open("", &base, &quick()).await), ErrorKind::InvalidConfig);
+}
+
+#[tokio::test]
+async fn no_credentials_says_where_to_put_some() {
+    let strict = StrictServer::start().await;
+    // A profile without keys: the chain behind it must not reach out to the network for long, so the read fails at once.
+    let folder = std::env::temp_dir().join(format!("persist-no-credentials-{}", std::process::id()));
+    let config = S3Config {
+        access_key_id: None,
+        secret_access_key: None,
+        profile: Some(format!("persist-no-such-profile-{}", folder.display())),
+        ..strict.server.config.clone()
+    };
+    let error = S3Adapter::open(&strict.server.bucket, &config, &quick()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+    assert!(error.to_string().contains("credentials"), "{error}");
+    assert!(strict.store().objects.is_empty());
+}
+
+#[tokio::test]
+async fn archived_objects_say_how_to_get_them_back() {
+    let bench = Bench::new().await;
+    let options = PutOptions::new().tier(persist::Tier::Archive);
+    bench.put("cold", &noise(1, 100), options).await.unwrap();
+    let error = bench.read("cold").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("archived; restore it first"), "{error}");
+    assert_eq!(bench.adapter.head(&key("cold")).await.unwrap().tier, Some(persist::Tier::Archive));
+    assert_eq!(bench.names(ListOptions::new()).await.unwrap(), ["cold"]);
+}

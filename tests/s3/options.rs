@@ -1,0 +1,171 @@
+//! Encryption, placement, tags, metadata, and who pays.
+
+use persist::{
+    DeleteOptions, ErrorKind, PutOptions, S3Config, SnapshotAdapter, Tier, adapters::s3::S3Adapter,
+};
+
+use crate::{
+    bench::{Bench, key, kind, noise},
+    support::{
+        proxy::{Fault, Proxy},
+        s3::{LARGE, Server, quick, running},
+        s3_server::StrictServer,
+    },
+};
+
+#[tokio::test]
+async fn the_mark_of_a_put_is_nobodys_business() {
+    let bench = Bench::new().await;
+    for (name, len) in [("small", 10), ("large", LARGE)] {
+        let meta =
+            bench.put(name, &noise(1, len), PutOptions::new().create().metadata("a", "1")).await.unwrap();
+        let stored = bench.strict.store().objects[name].metadata.clone();
+        assert!(stored.contains_key("persist-put-id"), "{name}");
+        let head = bench.adapter.head(&key(name)).await.unwrap();
+        let got = bench.adapter.get(&key(name), Default::default()).await.unwrap().meta;
+        for meta in [meta, head, got] {
+            assert_eq!(meta.metadata.into_iter().collect::<Vec<_>>(), [("a".to_string(), "1".to_string())]);
+        }
+    }
+    let taken = bench.put("x", &noise(1, 1), PutOptions::new().metadata("persist-put-id", "mine")).await;
+    assert_eq!(kind(taken), ErrorKind::InvalidInput);
+}
+
+async fn opened(server: &Server, change: impl FnOnce(&mut S3Config)) -> persist::Result<S3Adapter> {
+    let mut config = server.config.clone();
+    change(&mut config);
+    S3Adapter::open(&server.bucket, &config, &quick()).await
+}
+
+#[tokio::test]
+async fn encryption_is_asked_for_and_confirmed() {
+    let strict = StrictServer::start().await;
+    let kms = |config: &mut S3Config| (config.kms_key, config.bucket_key) = (Some("key-1".into()), true);
+    let adapter = opened(&strict.server, kms).await.unwrap();
+    for (name, len) in [("small", 10), ("large", LARGE)] {
+        let put = adapter.put(&key(name), noise(1, len).into(), PutOptions::new()).await.unwrap();
+        let head = adapter.head(&key(name)).await.unwrap();
+        assert_eq!(put.encryption.as_deref(), Some("aws:kms key-1"), "{name}");
+        assert_eq!(head.encryption, put.encryption, "{name}");
+        assert_eq!(strict.store().objects[name].bucket_key, Some(true), "{name}");
+    }
+    adapter.set_tier(&key("small"), Tier::Cool).await.unwrap();
+    assert_eq!(adapter.head(&key("small")).await.unwrap().encryption.as_deref(), Some("aws:kms key-1"));
+    // Real servers, with the two kinds.
+    for name in ["SEAWEEDFS", "MOTO"] {
+        let adapter =
+            opened(&running(name), |config| config.encryption = Some("AES256".into())).await.unwrap();
+        let put = adapter.put(&key("encrypted"), "state".into(), PutOptions::new()).await.unwrap();
+        assert_eq!(put.encryption.as_deref(), Some("AES256"), "{name}");
+        let object = adapter.get(&key("encrypted"), Default::default()).await.unwrap();
+        assert_eq!(object.body.collect(10).await.unwrap(), "state");
+        let adapter =
+            opened(&running(name), |config| config.kms_key = Some("alias/persist".into())).await.unwrap();
+        let put = adapter.put(&key("encrypted"), "state".into(), PutOptions::new()).await.unwrap();
+        assert!(put.encryption.unwrap().starts_with("aws:kms"), "{name}");
+        adapter.delete(&key("encrypted"), DeleteOptions::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_drops_the_encryption_is_refused_and_keeps_nothing() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let server = strict.server.behind(proxy.url());
+    // It says that it stored something, and nothing of encryption.
+    let dropped = Fault::answer_with(200, &[("etag", "\"0123\"")], "");
+    proxy.fail(1, "PUT", "", dropped.clone());
+    let encrypted = |config: &mut S3Config| config.encryption = Some("AES256".into());
+    let error = opened(&server, encrypted).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("encryption was asked for"), "{error}");
+
+    let adapter = opened(&server, encrypted).await.unwrap();
+    proxy.clear();
+    proxy.fail(1, "PUT", "state", dropped);
+    let error = adapter.put(&key("state"), "state".into(), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert_eq!(proxy.count("DELETE", "state"), 1, "not removed");
+    // An upload is refused before a byte of it is sent.
+    proxy.clear();
+    let begun = "<?xml version=\"1.0\"?><InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+    proxy.fail(1, "POST", "uploads", Fault::answer_with(200, &[], begun));
+    let error = adapter.put(&key("state"), noise(1, LARGE).into(), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert_eq!((proxy.count("PUT", ""), proxy.count("DELETE", "uploadId=u")), (0, 1));
+}
+
+#[tokio::test]
+async fn classes_tags_and_metadata_on_real_servers() {
+    for name in ["SEAWEEDFS", "MOTO"] {
+        let adapter = running(name).open().await;
+        let capabilities = adapter.capabilities();
+        let found = (
+            capabilities.create,
+            capabilities.replace,
+            capabilities.create_large,
+            capabilities.conditional_delete,
+        );
+        assert_eq!(found, (true, true, false, true), "{name}: conditions");
+        assert!(capabilities.tags && capabilities.tiers, "{name}: tags and tiers");
+        let options =
+            PutOptions::new().tag("team", "a b+c").tier(Tier::Cold).metadata("m", "1").content_type("text/x");
+        let put = adapter.put(&key("adorned"), "state".into(), options).await.unwrap();
+        let head = adapter.head(&key("adorned")).await.unwrap();
+        assert_eq!((head.tags, head.metadata, head.tier), (put.tags, put.metadata, put.tier), "{name}");
+        assert_eq!(head.content_type.as_deref(), Some("text/x"), "{name}");
+        adapter.delete(&key("adorned"), DeleteOptions::new()).await.unwrap();
+        let configured =
+            opened(&running(name), |config| config.storage_class = Some("ONEZONE_IA".into())).await.unwrap();
+        let put = configured.put(&key("adorned"), "state".into(), PutOptions::new()).await.unwrap();
+        assert_eq!(put.tier, Some(Tier::Cool));
+        assert_eq!(configured.head(&key("adorned")).await.unwrap().tier, Some(Tier::Cool), "{name}");
+        configured.delete(&key("adorned"), DeleteOptions::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn payers_and_the_nameless_show_in_the_headers() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let server = strict.server.behind(proxy.url());
+    let adapter = opened(&server, |config| config.requester_pays = true).await.unwrap();
+    adapter.put(&key("small"), "state".into(), PutOptions::new()).await.unwrap();
+    adapter.put(&key("large"), noise(1, LARGE).into(), PutOptions::new().tag("a", "b")).await.unwrap();
+    adapter.get(&key("small"), Default::default()).await.unwrap();
+    adapter.set_tier(&key("small"), Tier::Cool).await.unwrap();
+    adapter.list_uploads("").await.unwrap();
+    for seen in proxy.log() {
+        let payer = seen.head.header("x-amz-request-payer");
+        assert_eq!(payer, Some("requester"), "{} {}", seen.method, seen.target);
+    }
+    proxy.clear();
+    let nameless = |config: &mut S3Config| {
+        (config.access_key_id, config.secret_access_key, config.anonymous) = (None, None, true);
+    };
+    // The strict server refuses requests without a signature.
+    let refused = match opened(&server, nameless).await {
+        Ok(adapter) => kind(adapter.head(&key("small")).await),
+        Err(error) => error.kind(),
+    };
+    assert!(matches!(refused, ErrorKind::AccessDenied | ErrorKind::Unauthenticated), "{refused}");
+    let log = proxy.log();
+    assert!(!log.is_empty() && log.iter().all(|seen| seen.head.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn large_conditional_saves_are_refused_where_they_race() {
+    let adapter = running("SEAWEEDFS").open().await;
+    let fits = noise(1, 10 << 20);
+    adapter.put(&key("fence"), fits.clone().into(), PutOptions::new().create()).await.unwrap();
+    let again = adapter.put(&key("fence"), fits.into(), PutOptions::new().create()).await;
+    assert_eq!(kind(again), ErrorKind::AlreadyExists);
+    let error =
+        adapter.put(&key("fence2"), noise(1, LARGE).into(), PutOptions::new().create()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(
+        error.to_string().contains("atomic_multipart") && error.to_string().contains("10485760"),
+        "{error}"
+    );
+    adapter.delete(&key("fence"), DeleteOptions::new()).await.unwrap();
+}

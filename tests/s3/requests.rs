@@ -1,0 +1,103 @@
+//! How many requests each operation makes.
+
+use persist::{ListOptions, PutOptions, SnapshotAdapter, SnapshotAdapterExt};
+
+use crate::{
+    bench::{Bench, key, noise},
+    support::{proxy::Proxy, s3::LARGE, s3_server::StrictServer},
+};
+
+#[tokio::test]
+async fn small_objects_take_one_request_each_way() {
+    let bench = Bench::new().await;
+    let state = noise(1, 8 << 10);
+    let mut steps = vec![];
+    let mut count = |what: &str| {
+        steps.push(format!("{what}: {}", bench.proxy.count("", "")));
+        bench.proxy.clear();
+    };
+    bench.adapter.save(state.clone(), "a/state.gz").await.unwrap();
+    count("save");
+    bench.put("a/created", &state, PutOptions::new().create()).await.unwrap();
+    count("create");
+    let version = bench.put("a/created", &state, PutOptions::new()).await.unwrap().version;
+    count("overwrite");
+    bench.put("a/created", &noise(2, 10), PutOptions::new().replace(version)).await.unwrap();
+    count("replace");
+    assert_eq!(bench.adapter.load("a/state.gz").await.unwrap(), state);
+    count("load");
+    bench.adapter.head(&key("a/created")).await.unwrap();
+    count("head");
+    assert_eq!(bench.names(ListOptions::new().prefix("a/").limit(1)).await.unwrap(), ["a/created"]);
+    count("list of one");
+    bench.adapter.delete(&key("a/created"), Default::default()).await.unwrap();
+    count("delete");
+    let expected = [
+        "save: 1",
+        "create: 1",
+        "overwrite: 1",
+        "replace: 1",
+        "load: 1",
+        "head: 1",
+        "list of one: 1",
+        "delete: 1",
+    ];
+    assert_eq!(steps, expected);
+}
+
+#[tokio::test]
+async fn large_objects_take_a_request_for_each_part() {
+    let bench = Bench::new().await;
+    let state = noise(3, LARGE);
+    bench.put("large", &state, PutOptions::new().create()).await.unwrap();
+    // Three parts of 5 MiB, 5 MiB and the rest; begin and complete.
+    assert_eq!(
+        (bench.proxy.count("PUT", "partNumber"), bench.proxy.count("POST", ""), bench.proxy.count("", "")),
+        (3, 2, 5)
+    );
+    bench.proxy.clear();
+    assert!(bench.read("large").await.unwrap() == state);
+    // The first needs no HEAD before it; the others name the version.
+    let log = bench.proxy.log();
+    assert_eq!(log.len(), 3);
+    assert_eq!(log.iter().filter(|seen| seen.head.header("if-match").is_some()).count(), 2);
+    assert!(log.iter().all(|seen| seen.method == "GET"));
+}
+
+#[tokio::test]
+async fn a_page_is_fetched_when_it_is_needed() {
+    use futures_util::TryStreamExt;
+    let bench = Bench::new().await;
+    {
+        let mut store = bench.strict.store();
+        for n in 0..2500 {
+            store.objects.insert(format!("many/{n:04}"), Default::default());
+        }
+    }
+    let mut listing = bench.adapter.list(ListOptions::new().prefix("many/"));
+    assert_eq!(bench.proxy.count("", ""), 0);
+    for n in 0..1000 {
+        assert_eq!(listing.try_next().await.unwrap().unwrap().name(), format!("many/{n:04}"));
+    }
+    assert_eq!(bench.proxy.count("", ""), 1);
+    assert_eq!(listing.try_next().await.unwrap().unwrap().name(), "many/1000");
+    assert_eq!(bench.proxy.count("", ""), 2);
+    drop(listing);
+    let all = bench.names(ListOptions::new().prefix("many/").start_after("many/0010")).await.unwrap();
+    assert_eq!(all.len(), 2489);
+    assert_eq!(bench.proxy.count("", ""), 2 + 3);
+}
+
+#[tokio::test]
+async fn a_second_adapter_of_the_same_configuration_is_free() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let server = strict.server.behind(proxy.url());
+    let first = server.open().await;
+    let probe = proxy.count("", "");
+    let second = server.open().await;
+    assert_eq!(proxy.count("", ""), probe, "the probe runs once");
+    assert_eq!(first.capabilities(), second.capabilities());
+    assert!(first.capabilities().create_large && first.capabilities().tags && first.capabilities().tiers);
+    assert!(strict.store().objects.is_empty(), "the probe left something behind");
+}
