@@ -10,6 +10,8 @@ mod harness;
 mod output;
 #[path = "cli/pages.rs"]
 mod pages;
+#[path = "cli/session.rs"]
+mod session;
 #[path = "cli/settings.rs"]
 mod settings;
 #[cfg(unix)]

@@ -7,11 +7,14 @@ use futures_util::TryStreamExt;
 
 use super::{
     CommitId,
+    manifest::Manifest,
     names::Place,
+    object,
     refs::{TagRef, Target},
-    store::{Described, Row, Slot, Store, not_on_line},
+    store::{Described, Part, Row, Slot, Store, not_on_line},
+    wire::corrupt,
 };
-use crate::{Error, ErrorKind, ListOptions, Result};
+use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
 /// Forks of forks of forks: more than so many are not followed.
 const MAX_FORKS: usize = 256;
@@ -81,7 +84,23 @@ impl fmt::Display for At {
 pub(super) struct Found {
     pub(super) place: Place,
     pub(super) seq: u64,
+    /// Of the object, or of its end.
     pub(super) bytes: Bytes,
+    /// Bytes of the whole object.
+    pub(super) total: u64,
+}
+
+impl Found {
+    pub(super) fn manifest(&self) -> Result<Manifest> {
+        let key = self.place.commit(self.seq)?;
+        let manifest = object::at(object::manifest(&self.bytes, self.total, self.seq), &key)?;
+        manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))
+    }
+
+    /// Number and id.
+    pub(super) fn target(&self) -> Result<Target> {
+        Ok(Target { seq: self.seq, id: self.manifest()?.id })
+    }
 }
 
 /// The newest commit of a session.
@@ -93,18 +112,18 @@ pub(super) struct Newest {
 }
 
 impl Store {
-    pub(super) async fn find(&self, place: &Place, at: &At) -> Result<Found> {
+    pub(super) async fn find(&self, place: &Place, at: &At, part: Part) -> Result<Found> {
         let none = || Error::new(ErrorKind::NotFound, format!("there is no {at} in {place}; see `log`"));
         match at {
-            At::Latest => Ok(self.find_latest(place).await?.ok_or_else(|| no_commit(place))?.found),
-            At::Seq(seq) => self.find_seq(place, *seq).await,
+            At::Latest => Ok(self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found),
+            At::Seq(seq) => self.find_seq(place, *seq, part).await,
             At::Tag(name) => {
                 let TagRef { target, .. } = self.tag_ref(place, name).await?;
-                self.find_target(place, target).await
+                self.find_seq(place, target.seq, part).await
             }
-            At::Time(time) => self.search(place, *time, |_| true).await?.ok_or_else(none),
+            At::Time(time) => self.search(place, *time, part, |_| true).await?.ok_or_else(none),
             At::Id(id) => self
-                .search(place, id.time(), {
+                .search(place, id.time(), part, {
                     let id = *id;
                     move |found| found == id
                 })
@@ -114,22 +133,22 @@ impl Store {
     }
 
     /// One listing of one row, and the object that it names.
-    pub(super) async fn find_latest(&self, place: &Place) -> Result<Option<Newest>> {
+    pub(super) async fn find_latest(&self, place: &Place, part: Part) -> Result<Option<Newest>> {
         let mut last = None;
         // Between the listing and the read, a newer commit and a prune may have removed the row's object.
         for _ in 0..4 {
             let Some(Row { seq, meta }) = self.newest(place).await? else { return Ok(None) };
-            match self.versioned_slot(place, seq).await {
+            match self.slot(place, seq, part).await {
                 // Pruned, and created again by a writer that slept: not what was listed.
-                Ok((_, version)) if version != meta.version => {}
+                Ok((_, read)) if read.version != meta.version => {}
                 Ok((Slot::Commit(bytes), _)) => {
-                    let found = Found { place: place.clone(), seq, bytes };
+                    let found = Found { place: place.clone(), seq, bytes, total: meta.size };
                     return Ok(Some(Newest { found, origin: false }));
                 }
                 // An import that has only begun.
                 Ok((Slot::Origin(origin), _)) if origin.target.seq == 0 => return Ok(None),
                 Ok((Slot::Origin(origin), _)) => {
-                    let found = self.find_target(&origin.source, origin.target).await?;
+                    let found = self.find_seq(&origin.source, origin.target.seq, part).await?;
                     return Ok(Some(Newest { found, origin: true }));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
@@ -140,23 +159,21 @@ impl Store {
     }
 
     /// The commit `seq` of the line that ends in `place`.
-    pub(super) async fn find_seq(&self, place: &Place, seq: u64) -> Result<Found> {
+    pub(super) async fn find_seq(&self, place: &Place, seq: u64, part: Part) -> Result<Found> {
         let mut place = place.clone();
         for _ in 0..MAX_FORKS {
             // In this order: what a sleeping writer created again was removed from the line before.
-            let slot = self.slot(&place, seq).await;
+            let slot = self.slot(&place, seq, part).await;
             let origin = match slot {
-                Ok(Slot::Commit(bytes)) if self.line(&place).await?.0.has(seq) => {
-                    return Ok(Found { place, seq, bytes });
+                Ok((Slot::Commit(bytes), meta)) if self.line(&place).await?.0.has(seq) => {
+                    return Ok(Found { place, seq, bytes, total: meta.size });
                 }
-                Ok(Slot::Origin(origin)) => origin,
+                Ok((Slot::Origin(origin), _)) => origin,
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 // Perhaps it is older than the fork that this session is.
-                _ => match self.slot(&place, 1).await {
-                    Ok(Slot::Origin(origin)) => origin,
-                    Ok(Slot::Commit(_)) => break,
-                    Err(error) if error.kind() == ErrorKind::NotFound => break,
-                    Err(error) => return Err(error),
+                _ => match self.origin(&place).await? {
+                    Some(origin) => origin,
+                    None => break,
                 },
             };
             if seq > origin.target.seq {
@@ -164,18 +181,29 @@ impl Store {
             }
             place = origin.source;
         }
-        Err(not_on_line(seq))
+        Err(self.absent(&place, seq).await?)
     }
 
-    /// The commit that a tag or a fork names.
-    pub(super) async fn find_target(&self, place: &Place, target: Target) -> Result<Found> {
-        self.find_seq(place, target.seq).await
+    /// Why there is no commit of this number: nobody made it, a prune removed it, or something else did.
+    async fn absent(&self, place: &Place, seq: u64) -> Result<Error> {
+        let Some(newest) = self.newest(place).await? else { return Ok(no_commit(place)) };
+        if newest.seq < seq {
+            let message = format!("there is no commit {seq} in {place}; see `log`");
+            return Ok(Error::new(ErrorKind::NotFound, message));
+        }
+        // In this order: a prune changes the line first. Another look, because the commit may have been made meanwhile.
+        let slot = self.slot(place, seq, Part::End).await;
+        let gone = slot.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        Ok(match self.line(place).await?.0.has(seq) && gone {
+            true => lost(&place.commit(seq)?),
+            false => not_on_line(seq),
+        })
     }
 
     pub(super) async fn tag_ref(&self, place: &Place, name: &str) -> Result<TagRef> {
         let key = place.tag(name)?;
         match self.read(&key).await {
-            Ok((bytes, _)) => super::object::at(TagRef::decode(&bytes), &key),
+            Ok((bytes, _)) => object::at(TagRef::decode(&bytes), &key),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let message = format!("there is no tag {name:?} in {place}; see the session's tags");
                 Err(Error::new(ErrorKind::NotFound, message))
@@ -189,6 +217,7 @@ impl Store {
         &self,
         place: &Place,
         time: SystemTime,
+        part: Part,
         wanted: impl Fn(CommitId) -> bool + Send,
     ) -> Result<Option<Found>> {
         let (mut place, mut upto) = (place.clone(), u64::MAX);
@@ -210,7 +239,7 @@ impl Store {
             for row in &rows[from..] {
                 match self.id_of(&place, row).await? {
                     Described::Commit(manifest) if wanted(manifest.id) => {
-                        return self.find_seq(&place, row.seq).await.map(Some);
+                        return self.find_seq(&place, row.seq, part).await.map(Some);
                     }
                     // Ids begin with their time, so behind an older commit there is none of this time.
                     Described::Commit(manifest) if manifest.id.time() < time => return Ok(None),
@@ -234,6 +263,12 @@ impl Store {
     async fn id_of(&self, place: &Place, row: &Row) -> Result<Described> {
         Ok(self.manifest(place, row.seq).await?.0)
     }
+}
+
+/// The error for an object that should be there.
+pub(super) fn lost(key: &Key) -> Error {
+    let message = "an object that a commit needs is missing; load with fallback, or restore a copy";
+    Error::new(ErrorKind::Corrupt, message).with_key(key)
 }
 
 pub(super) fn no_commit(place: &Place) -> Error {

@@ -5,7 +5,7 @@ use super::{
     clock::Moment,
     names::Place,
     refs::{ForkRef, Origin},
-    store::{Slot, Store},
+    store::{Part, Slot, Store},
     writer::body_time,
 };
 use crate::{Error, ErrorKind, PutOptions, Result};
@@ -28,7 +28,7 @@ impl Session {
     /// As [`fork`](Session::fork).
     pub async fn fork_to(&self, fork: &Session, at: impl Into<At> + Send) -> Result<()> {
         let store = self.store();
-        let found = store.find(self.place(), &at.into()).await?;
+        let found = store.find(self.place(), &at.into(), Part::End).await?;
         let target = found.target()?;
         let source = found.place;
         let looked = Moment::now(&*store.clock);
@@ -62,8 +62,8 @@ impl Store {
         let created = self.create(&key, origin.encode().into(), "application/octet-stream").await;
         let version = match created {
             Ok(meta) => Some(meta.version),
-            Err(error) => match self.slot(place, 1).await {
-                Ok(Slot::Origin(found)) if found.id == origin.id => None,
+            Err(error) => match self.slot(place, 1, Part::End).await {
+                Ok((Slot::Origin(found), _)) if found.id == origin.id => None,
                 Ok(_) => return Err(exists(place).with_source(error)),
                 Err(_) => return Err(error),
             },

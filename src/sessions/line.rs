@@ -41,6 +41,21 @@ impl LineRecord {
         seq > self.upto || self.runs.get(run).is_some_and(|run| run.contains(&seq))
     }
 
+    /// Of the numbers from `first` on that are on the line, those that `present` lacks, which has others from the newest down.
+    pub(super) fn holes(&self, first: u64, present: impl Iterator<Item = u64>) -> Vec<RangeInclusive<u64>> {
+        let untouched = self.upto.saturating_add(1)..=u64::MAX;
+        let (mut above, mut holes) = (None, Vec::new());
+        for seq in present.take_while(|seq| *seq >= first).chain([first - 1]) {
+            if let Some(above) = above {
+                let runs = std::iter::once(&untouched).chain(&self.runs);
+                let inside = runs.map(|run| (*run.start()).max(seq + 1)..=(*run.end()).min(above - 1));
+                holes.extend(inside.filter(|range| !range.is_empty()));
+            }
+            above = Some(seq);
+        }
+        holes
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_number(&mut out, self.upto);
@@ -95,6 +110,21 @@ mod tests {
             assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
         }
         assert!(LineRecord::default().has(1));
+    }
+
+    #[test]
+    fn holes_are_what_is_on_the_line_and_not_there() {
+        let record = LineRecord::keep(9, vec![1, 2, 4, 5, 6, 9]);
+        for (first, present, holes) in [
+            (1, &[12, 11, 10, 9, 6, 5, 4, 2, 1][..], &[][..]),
+            (1, &[12, 9, 5, 1], &[10..=11, 6..=6, 4..=4, 2..=2]),
+            (1, &[12, 11], &[10..=10, 9..=9, 4..=6, 1..=2]),
+            (5, &[12, 11, 10, 9, 1], &[5..=6]),
+            (13, &[1], &[]),
+            (1, &[], &[]),
+        ] {
+            assert_eq!(record.holes(first, present.iter().copied()), holes, "{first} {present:?}");
+        }
     }
 
     #[test]

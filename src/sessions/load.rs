@@ -13,6 +13,7 @@ use super::{
     head::Head,
     names::Place,
     restore,
+    store::Part,
     writer::{forked, head_of},
 };
 use crate::{Error, ErrorKind, Result};
@@ -101,7 +102,7 @@ impl Session {
         let Latest { restored, place, origin } = if latest {
             self.latest().await?.ok_or_else(|| no_commit(self.place()))?
         } else {
-            let found = self.store().find(self.place(), &at).await?;
+            let found = self.store().find(self.place(), &at, Part::Whole).await?;
             let place = found.place.clone();
             Latest { restored: self.restore(found).await?, place, origin: false }
         };
@@ -120,7 +121,8 @@ impl Session {
     pub(super) async fn latest(&self) -> Result<Option<Latest>> {
         let mut attempts = 0;
         loop {
-            let Some(Newest { found, origin }) = self.store().find_latest(self.place()).await? else {
+            let Some(Newest { found, origin }) = self.store().find_latest(self.place(), Part::Whole).await?
+            else {
                 return Ok(None);
             };
             let place = found.place.clone();
@@ -145,7 +147,7 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::Corrupt => error,
             other => return other,
         };
-        let newest = self.store().find(self.place(), &at).await;
+        let newest = self.store().find(self.place(), &at, Part::Whole).await;
         let mut skipped = Vec::new();
         let mut rows = match &newest {
             Ok(found) => {
@@ -161,7 +163,7 @@ impl Session {
         };
         while let Some(step) = rows.next().await {
             let (place, seq) = step?;
-            let found = match self.store().find_seq(&place, seq).await {
+            let found = match self.store().find_seq(&place, seq, Part::Whole).await {
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     skipped.push(Skipped { seq, reason: told(&error) });
@@ -206,7 +208,7 @@ impl Session {
     }
 
     pub(super) async fn restore(&self, found: Found) -> Result<restore::Restored> {
-        let Found { place, seq, bytes } = found;
+        let Found { place, seq, bytes, total: _ } = found;
         self.store().restore(&place, seq, bytes).await.map_err(|error| error.with_operation("load"))
     }
 

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
-    Commit, Session,
+    At, Commit, Session,
     manifest::Manifest,
     names::Place,
-    store::{Described, PARALLEL, Row, Store},
+    store::{Described, PARALLEL, Part, Row, Slot, Store},
 };
 use crate::{ErrorKind, ListOptions, Result};
 
@@ -28,6 +28,17 @@ impl Session {
             }
         });
         described.buffered(PARALLEL).filter_map(|item| std::future::ready(item.transpose())).boxed()
+    }
+}
+
+impl Session {
+    /// What is known about a commit, without reading its state.
+    ///
+    /// # Errors
+    /// As [`load`](Session::load), where the commit's own object is damaged.
+    pub async fn show(&self, at: impl Into<At> + Send) -> Result<Commit> {
+        let found = self.store().find(self.place(), &at.into(), Part::End).await?;
+        Ok(shown(found.manifest()?, &found.place, found.total))
     }
 }
 
@@ -70,9 +81,9 @@ impl Store {
 
     /// Where the session was forked from, if it was.
     pub(super) async fn origin(&self, place: &Place) -> Result<Option<super::refs::Origin>> {
-        match self.slot(place, 1).await {
-            Ok(super::store::Slot::Origin(origin)) => Ok(Some(origin)),
-            Ok(super::store::Slot::Commit(_)) => Ok(None),
+        match self.slot(place, 1, Part::End).await {
+            Ok((Slot::Origin(origin), _)) => Ok(Some(origin)),
+            Ok((Slot::Commit(_), _)) => Ok(None),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::{
+    at::lost,
     delta,
     head::{Base, Link},
     manifest::Manifest,
     names::Place,
     object::{self, Content, Object},
-    store::{Slot, Store, all, not_on_line},
+    store::{Part, Slot, Store, all, not_on_line},
     wire::corrupt,
 };
 use crate::{Body, Digest, Error, ErrorKind, GetOptions, Key, Limits, Result, codec, threads};
@@ -93,7 +94,7 @@ impl Store {
     async fn with_body(&self, place: Place, seq: u64, key: Key, bytes: Option<Bytes>) -> Result<Fetched> {
         let bytes = match bytes {
             Some(bytes) => bytes,
-            None => match self.slot(&place, seq).await? {
+            None => match self.slot(&place, seq, Part::Whole).await?.0 {
                 Slot::Commit(bytes) => bytes,
                 Slot::Origin(_) => return Err(corrupt("a fork's origin is no base").with_key(&key)),
             },
@@ -119,15 +120,10 @@ impl Store {
     /// An object of the chain is gone: either the commit was pruned meanwhile, or somebody deleted what it needs.
     async fn missing(&self, place: &Place, seq: u64, error: Error) -> Error {
         match self.line(place).await {
-            Ok((line, _)) if line.has(seq) => {
-                let message =
-                    "an object that a commit needs is missing; load with fallback, or restore a copy";
-                let corrupt = Error::new(ErrorKind::Corrupt, message);
-                match error.key().cloned() {
-                    Some(key) => corrupt.with_key(&key).with_source(error),
-                    None => corrupt.with_source(error),
-                }
-            }
+            Ok((line, _)) if line.has(seq) => match error.key().cloned() {
+                Some(key) => lost(&key).with_source(error),
+                None => error,
+            },
             Ok(_) => not_on_line(seq).with_source(error),
             Err(error) => error,
         }

@@ -10,6 +10,7 @@ use futures_util::{
 
 use super::{
     Clock, CommitId,
+    at::Found,
     line::LineRecord,
     manifest::Manifest,
     names::Place,
@@ -45,8 +46,17 @@ pub(super) struct Store {
 /// What lies under the key of a commit.
 #[derive(Debug)]
 pub(super) enum Slot {
+    /// Its object, or as much of the end as has the manifest.
     Commit(Bytes),
     Origin(Origin),
+}
+
+/// How much of a commit's object is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    /// Enough for its manifest.
+    End,
 }
 
 /// A commit that a listing gave.
@@ -69,41 +79,37 @@ impl Store {
     }
 
     /// The object under the key of a commit. `Origin` is possible for commit 1 only.
-    pub(super) async fn slot(&self, place: &Place, seq: u64) -> Result<Slot> {
-        Ok(self.versioned_slot(place, seq).await?.0)
-    }
-
-    pub(super) async fn versioned_slot(&self, place: &Place, seq: u64) -> Result<(Slot, Version)> {
+    pub(super) async fn slot(&self, place: &Place, seq: u64, part: Part) -> Result<(Slot, ObjectMeta)> {
         let key = place.commit(seq)?;
-        let (bytes, meta) = self.read(&key).await?;
-        if seq == 1 && refs::is_small(&bytes) {
-            return Ok((Slot::Origin(object::at(Origin::decode(&bytes), &key)?), meta.version));
+        let mut options = GetOptions::new();
+        if part == Part::End {
+            options = options.range(ByteRange::Last(TAIL));
+        }
+        let object = self.adapter.get(&key, options).await?;
+        let (mut meta, whole) = (object.meta, object.range.start == 0);
+        let mut bytes = object.body.collect(u64::MAX).await?;
+        if seq == 1 && whole && refs::is_small(&bytes) {
+            return Ok((Slot::Origin(object::at(Origin::decode(&bytes), &key)?), meta));
         }
         // An origin whose first bytes are damaged must not pass for a commit: history would seem to begin here.
-        if seq == 1 && !object::is_commit(&bytes) {
+        if seq == 1 && whole && !object::is_commit(&bytes) {
             return Err(corrupt("it is neither a commit nor a fork's origin").with_key(&key));
         }
-        Ok((Slot::Commit(bytes), meta.version))
+        if !whole && object::at(object::manifest(&bytes, meta.size, seq), &key)?.is_none() {
+            (bytes, meta) = self.read(&key).await?;
+        }
+        Ok((Slot::Commit(bytes), meta))
     }
 
-    /// The manifest of a listed commit, from the end of its object; `Err` of an origin for the slot that is one.
+    /// The manifest of a commit, from the end of its object; or the origin that is there in its place.
     pub(super) async fn manifest(&self, place: &Place, seq: u64) -> Result<(Described, ObjectMeta)> {
-        let key = place.commit(seq)?;
-        let mut want = TAIL;
-        loop {
-            let options = GetOptions::new().range(ByteRange::Last(want));
-            let object = self.adapter.get(&key, options).await?;
-            let (meta, whole) = (object.meta, object.range.start == 0);
-            let tail = object.body.collect(u64::MAX).await?;
-            if seq == 1 && whole && refs::is_small(&tail) {
-                return Ok((Described::Origin(object::at(Origin::decode(&tail), &key)?), meta));
+        Ok(match self.slot(place, seq, Part::End).await? {
+            (Slot::Origin(origin), meta) => (Described::Origin(origin), meta),
+            (Slot::Commit(bytes), meta) => {
+                let found = Found { place: place.clone(), seq, bytes, total: meta.size };
+                (Described::Commit(Box::new(found.manifest()?)), meta)
             }
-            match object::at(object::manifest(&tail, meta.size, seq), &key)? {
-                Some(manifest) => return Ok((Described::Commit(Box::new(manifest)), meta)),
-                // `whole` cannot ask for more; the loop ends because `want` grows to the size.
-                None => want = meta.size,
-            }
-        }
+        })
     }
 
     /// The session's line; the record's version, if there is a record.

@@ -11,6 +11,7 @@ use super::{
     log::shown,
     manifest::Manifest,
     object,
+    store::Part,
     wire::corrupt,
     writer::{Payload, conflict},
 };
@@ -78,7 +79,7 @@ impl Session {
     /// As [`load`](Session::load), here or in place of the end.
     pub async fn load_stream(&self, at: impl Into<At> + Send) -> Result<(Commit, Body)> {
         let at = at.into();
-        let found = self.store().find(self.place(), &at).await?;
+        let found = self.store().find(self.place(), &at, Part::Whole).await?;
         let key = found.place.commit(found.seq)?;
         let total = found.bytes.len() as u64;
         let manifest = object::at(object::manifest(&found.bytes, total, found.seq), &key)?;

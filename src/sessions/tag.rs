@@ -5,12 +5,11 @@ use serde::Serialize;
 
 use super::{
     At, CommitId, Session,
-    at::Found,
     line::LineRecord,
     names::Place,
     object,
     refs::{ForkRef, TagRef, Target},
-    store::{Store, all, not_on_line},
+    store::{Described, Part, Store, all, not_on_line},
 };
 use crate::{DeleteOptions, Error, ErrorKind, Key, PutOptions, Result};
 
@@ -37,7 +36,7 @@ impl Session {
     /// this one was forked from: tag it there.
     pub async fn tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
         let key = self.place().tag(name)?;
-        let found = self.store().find(self.place(), &at.into()).await?;
+        let found = self.store().find(self.place(), &at.into(), Part::End).await?;
         if found.place != *self.place() {
             let message = format!(
                 "commit {} lies in {}, which this session was forked from; tag it there",
@@ -112,16 +111,6 @@ impl Session {
     }
 }
 
-impl Found {
-    /// Number and id.
-    pub(super) fn target(&self) -> Result<Target> {
-        let key = self.place.commit(self.seq)?;
-        let manifest = object::at(object::manifest(&self.bytes, self.bytes.len() as u64, self.seq), &key)?;
-        let manifest = manifest.ok_or_else(|| super::wire::corrupt("it ends early").with_key(&key))?;
-        Ok(Target { seq: self.seq, id: manifest.id })
-    }
-}
-
 impl Store {
     /// Makes sure, after a reference to `target` was written, that every later prune sees it: one that has announced itself before is
     /// cancelled, and one that has decided before did not remove the commit. `docs/adr/0011-prune-marks.md` has the argument.
@@ -136,11 +125,9 @@ impl Store {
                     _ => continue,
                 }
             }
-            let there = match self.slot(place, target.seq).await {
-                Ok(super::store::Slot::Commit(bytes)) => {
-                    Found { place: place.clone(), seq: target.seq, bytes }.target()? == target
-                }
-                Ok(super::store::Slot::Origin(_)) => false,
+            let there = match self.manifest(place, target.seq).await {
+                Ok((Described::Commit(manifest), _)) => manifest.id == target.id,
+                Ok((Described::Origin(_), _)) => false,
                 Err(error) if error.kind() == ErrorKind::NotFound => false,
                 Err(error) => return Err(error),
             };
@@ -165,6 +152,7 @@ impl Store {
         });
         decoded.collect()
     }
+
     async fn read_if_there(&self, key: Key) -> Result<Option<(Bytes, crate::ObjectMeta)>> {
         match self.read(&key).await {
             Ok(found) => Ok(Some(found)),

@@ -1,16 +1,18 @@
 //! Reading everything, to know that it is well.
 
+use std::ops::RangeInclusive;
+
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::{
     Session,
-    at::Found,
+    at::{Found, no_commit},
     load::told,
     names::Place,
     refs::{ForkRef, TagRef},
     restore::Cache,
-    store::Slot,
+    store::{Part, Slot},
 };
 use crate::{Error, ErrorKind, ListOptions, Result};
 
@@ -50,7 +52,7 @@ impl Session {
     /// Restores every commit and reads every small object; each object is fetched once.
     ///
     /// # Errors
-    /// What the adapter fails with. Damage is no error here: see [`Verified::damaged`].
+    /// `NotFound` for a session without commits, and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].
     pub async fn verify(&self) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
@@ -65,11 +67,11 @@ impl Session {
         // Oldest first: what a chain needs has just been read.
         let mut cache = Cache::default();
         for (place, seq) in history.into_iter().rev() {
-            let bytes = match store.slot(&place, seq).await {
-                Ok(Slot::Commit(bytes)) => bytes,
+            let bytes = match store.slot(&place, seq, Part::Whole).await {
+                Ok((Slot::Commit(bytes), _)) => bytes,
                 // Pruned since.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Ok(Slot::Origin(_)) => continue,
+                Ok((Slot::Origin(_), _)) => continue,
                 Err(error) => {
                     found.note(Some(seq), error)?;
                     continue;
@@ -101,7 +103,7 @@ impl Session {
                     Err(error) => Err(error),
                 };
                 let there = match target {
-                    Ok(target) => match store.find_target(place, target).await {
+                    Ok(target) => match store.find_seq(place, target.seq, Part::End).await {
                         Ok(commit) => commit.is(target.id).map_err(|error| error.with_key(&meta.key)),
                         Err(error) => Err(error),
                     },
@@ -112,13 +114,22 @@ impl Session {
                 }
             }
         }
+        // In this order: what a prune removes goes from the line first.
+        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
         let line = match store.line(place).await {
             Ok((line, _)) => line,
             Err(error) => return found.note(None, error),
         };
-        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
         found.garbage += rows.iter().filter(|row| !line.has(row.seq)).count() as u64;
-        Ok(())
+        let first = match store.origin(place).await {
+            Ok(origin) => origin.map_or(0, |origin| origin.target.seq) + 1,
+            Err(error) => return found.note(None, error),
+        };
+        for hole in line.holes(first, rows.iter().map(|row| row.seq)) {
+            let (key, seq) = (place.commit(*hole.end())?, Some(*hole.end()));
+            found.note(seq, missing(&hole).with_key(&key))?;
+        }
+        if found.good == 0 && found.is_good() { Err(no_commit(place)) } else { Ok(()) }
     }
 }
 
@@ -141,6 +152,16 @@ impl Verified {
             _ => Err(error),
         }
     }
+}
+
+/// The error for commits that are on the line and have no object.
+pub(super) fn missing(hole: &RangeInclusive<u64>) -> Error {
+    let (first, last) = (hole.start(), hole.end());
+    let message = match first == last {
+        true => format!("commit {last} is missing; restore its object from a copy"),
+        false => format!("commits {first} to {last} are missing; restore their objects from a copy"),
+    };
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 impl Found {

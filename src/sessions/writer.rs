@@ -14,7 +14,7 @@ use super::{
     names::{MAX_SEQ, Place},
     object,
     pack::{Form, Packed, pack},
-    store::{Slot, Store},
+    store::{Part, Slot, Store},
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
 
@@ -185,7 +185,7 @@ impl Writer {
             self.pending.retain(|(of, _)| *of != id);
             return Err(error);
         }
-        let found = match store.slot(place, seq).await {
+        let (found, meta) = match store.slot(place, seq, Part::End).await {
             // Where nothing is known, nothing may be said: the commit may still arrive.
             Err(lost) if !taken => {
                 tracing::debug!(error = %lost, "what became of a commit is unknown");
@@ -212,7 +212,7 @@ impl Writer {
                 return Err(self.lost(message));
             }
         };
-        let total = bytes.len() as u64;
+        let total = meta.size;
         let Some(manifest) = object::manifest(&bytes, total, seq).map_err(|error| error.with_key(&key))?
         else {
             return Err(self.lost(format!("commit {seq} is already there; rebase or fork to go on")));

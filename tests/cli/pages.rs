@@ -32,7 +32,12 @@ fn the_page_of_the_command_line() {
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success() && errors.is_empty(), "{errors}");
     assert_eq!(fs::read_to_string(home.path("copy.json")).unwrap(), "{\"step\": 1}");
-    assert_eq!(home.keys(), ["agents/42/state.json.gz", "notes.txt"]);
+    let keys = home.keys();
+    assert_eq!(keys[..2], ["agents/42/state.json.gz", "notes.txt"]);
+    assert!(keys[2..].iter().all(|key| key.starts_with("sessions/bot/")), "{keys:?}");
+    let sessions = home.run(&["session", "ls", "bot"]).text();
+    assert_eq!(sessions, "bot\tfiles\nbot\tmoved\nbot\tuser@example.com\nbot\twhat-if\n");
+    assert_eq!(fs::read_to_string(home.path("first.json")).unwrap(), "{\"step\": 1}");
     assert!(home.path("backup/once.gz").is_file());
 }
 

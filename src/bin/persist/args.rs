@@ -10,16 +10,16 @@ use persist::Codec;
 #[command(name = "persist", version, about, propagate_version = true, after_help = AFTER)]
 pub(crate) struct Args {
     /// Where snapshots are: a path, file:///path, memory://, s3://bucket/prefix, gs://bucket/prefix
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Options of every command")]
     pub(crate) storage: Option<String>,
     /// Configuration file [default: PERSIST_CONFIG, else ~/.config/persist/persist.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
     /// Print data and errors as JSON, a line each
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
     /// Say what is done (-v), with the keys (-vv)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -16,8 +16,10 @@ use crate::{
         names::Place,
         object,
         pack::{Form, Packed, pack},
+        refs::Origin,
         restore::Cache,
-        store::{Slot, not_on_line},
+        store::{Part, Slot, not_on_line},
+        verify::missing,
     },
     threads,
 };
@@ -30,14 +32,27 @@ impl Session {
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written.
     pub async fn export<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
         let (store, place) = (self.store(), self.place());
+        // In this order: what a prune removes goes from the line first.
+        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
         let (line, _) = store.line(place).await?;
         let origin = store.origin(place).await?;
-        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
         let mut seqs: Vec<u64> = rows.iter().map(|row| row.seq).filter(|seq| line.has(*seq)).collect();
         if origin.is_some() {
             seqs.retain(|seq| *seq > 1);
         }
-        let newest = *seqs.first().ok_or_else(|| no_commit(place))?;
+        let Some(&newest) = seqs.first() else {
+            return Err(match origin {
+                None => no_commit(place),
+                Some(Origin { source, .. }) => {
+                    let message = format!("the fork {place} has no commit of its own yet; export {source}");
+                    Error::new(ErrorKind::NotFound, message).with_operation("export")
+                }
+            });
+        };
+        let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
+        if let Some(hole) = line.holes(first, seqs.iter().copied()).first() {
+            return Err(missing(hole).with_operation("export"));
+        }
         let header = Header { format: 1, agent: self.agent().to_owned(), session: self.name().to_owned() };
         let header = serde_json::to_vec(&header).unwrap_or_default();
         tar::write(out, HEADER, &header).await?;
@@ -122,7 +137,7 @@ impl Session {
 }
 
 async fn commit_bytes(session: &Session, place: &Place, seq: u64) -> Result<Bytes> {
-    match session.store().slot(place, seq).await? {
+    match session.store().slot(place, seq, Part::Whole).await?.0 {
         Slot::Commit(bytes) => Ok(bytes),
         Slot::Origin(_) => Err(not_on_line(seq)),
     }

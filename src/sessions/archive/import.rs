@@ -12,7 +12,7 @@ use crate::{
         names::unbody,
         object,
         refs::{Origin, TagRef, Target},
-        store::Slot,
+        store::{Part, Slot},
         wire::newer,
     },
 };
@@ -119,8 +119,8 @@ impl Import<'_> {
         let origin = Origin { id, target: nothing, source: place.clone(), ids: self.session.ids() };
         let key = place.commit(1)?;
         if let Err(error) = store.create(&key, origin.encode().into(), "application/octet-stream").await {
-            match store.slot(place, 1).await {
-                Ok(Slot::Origin(origin)) if origin.target.seq == 0 => {}
+            match store.slot(place, 1, Part::End).await {
+                Ok((Slot::Origin(origin), _)) if origin.target.seq == 0 => {}
                 Ok(_) => return Err(self.exists().with_source(error)),
                 Err(_) => return Err(error),
             }

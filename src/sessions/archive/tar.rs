@@ -47,6 +47,8 @@ pub(super) async fn write<W: AsyncWrite + Unpin + Send>(out: &mut W, name: &str,
 /// Ends the archive.
 pub(super) async fn finish<W: AsyncWrite + Unpin + Send>(out: &mut W) -> Result<()> {
     out.write_all(&[0; 2 * BLOCK]).await?;
+    // tokio's standard output does not wait for its thread when it is shut down.
+    out.flush().await?;
     out.shutdown().await?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
         manifest::Manifest,
         names::unbody,
         refs::{ForkRef, Origin, TagRef},
-        store::{Described, PARALLEL, Row, Slot, all},
+        store::{Described, PARALLEL, Part, Row, Slot, all},
         writer::BODY_WINDOWS,
     },
 };
@@ -145,9 +145,9 @@ impl Session {
 
     /// Whether the fork that left this reference came to be.
     async fn fork_lives(&self, key: &Key, fork: &ForkRef) -> Result<bool> {
-        match self.store().slot(&fork.fork, 1).await {
-            Ok(Slot::Origin(origin)) => Ok(self.place().fork(origin.id)? == *key),
-            Ok(Slot::Commit(_)) => Ok(false),
+        match self.store().slot(&fork.fork, 1, Part::End).await {
+            Ok((Slot::Origin(origin), _)) => Ok(self.place().fork(origin.id)? == *key),
+            Ok((Slot::Commit(_), _)) => Ok(false),
             Err(error) => match error.kind() {
                 ErrorKind::NotFound => Ok(false),
                 // A damaged origin may be repaired from a copy.

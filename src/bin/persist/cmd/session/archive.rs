@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use persist::sessions::{Moved, Session};
+use persist::{
+    Error, ErrorKind,
+    sessions::{Moved, Session},
+};
 use serde_json::json;
 use tokio::fs::File as Opened;
 
@@ -32,8 +35,11 @@ pub(super) async fn export(session: Session, args: File, output: &Output) -> Res
 pub(super) async fn import(session: Session, args: File, output: &Output) -> Result<()> {
     let moved = match path(&args) {
         Some(path) => {
-            let cannot = || format!("the file {} cannot be read", path.display());
-            session.import(&mut Opened::open(path).await.with_context(cannot)?).await?
+            let cannot = |error| {
+                let message = format!("the file {} cannot be read", path.display());
+                Error::new(ErrorKind::InvalidInput, message).with_source(error)
+            };
+            session.import(&mut Opened::open(path).await.map_err(cannot)?).await?
         }
         None => session.import(&mut tokio::io::stdin()).await?,
     };

@@ -10,10 +10,12 @@ pub(crate) enum Command {
     /// Save FILE, or standard input, as the next commit
     ///
     /// Fails with exit code 4 if another writer was faster, and says who.
+    /// With --value, several files become one commit: they are there together or not at all.
     ///
     /// Examples:
     ///   persist session save support-bot user@example.com state.json --label "after tool call"
     ///   agent dump | persist session save support-bot user@example.com --expect 41
+    ///   persist session save support-bot user@example.com --value state=s.json --value image=i.png
     #[command(verbatim_doc_comment)]
     Save(Save),
     /// Load a commit to standard output, or to a file
@@ -21,6 +23,8 @@ pub(crate) enum Command {
     /// Examples:
     ///   persist session load support-bot user@example.com | jq .step
     ///   persist session load support-bot user@example.com --at 41 -o state.json
+    ///
+    /// Of a commit with several values, --value gives one; without it they come one behind the other.
     #[command(verbatim_doc_comment)]
     Load(Load),
     /// List commits, newest first
@@ -37,10 +41,11 @@ pub(crate) enum Command {
     ///
     /// Always kept: the newest, tagged and forked ones, those of the last hour, and what any of these is made of.
     ///
-    /// Example: persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
+    /// Example:
+    ///   persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
     #[command(verbatim_doc_comment)]
     Prune(Prune),
-    /// Restore every commit and read every object, and say whether all is well
+    /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
     Export(File),
@@ -86,7 +91,7 @@ pub(crate) struct Pick {
     #[command(flatten)]
     pub(crate) name: Name,
     /// latest, a number, an id, a tag, or a time such as 2026-05-14T09:30:00Z (the newest commit until then)
-    #[arg(long, default_value = "latest")]
+    #[arg(long, value_name = "COMMIT", default_value = "latest")]
     pub(crate) at: At,
 }
 
@@ -96,6 +101,9 @@ pub(crate) struct Save {
     pub(crate) name: Name,
     /// The file to save [default: standard input]
     pub(crate) file: Option<PathBuf>,
+    /// A named value from FILE; may be repeated
+    #[arg(long, value_name = "NAME=FILE", value_parser = crate::args::pair, conflicts_with = "file")]
+    pub(crate) value: Vec<(String, String)>,
     /// A word on the commit
     #[arg(long)]
     pub(crate) label: Option<String>,
@@ -108,6 +116,9 @@ pub(crate) struct Save {
     /// Only if the newest commit has this number (0: only if there is none)
     #[arg(long, value_name = "SEQ")]
     pub(crate) expect: Option<u64>,
+    /// Where the newest commit is damaged, go on behind it
+    #[arg(long)]
+    pub(crate) fallback: bool,
 }
 
 #[derive(Debug, Group)]
@@ -141,7 +152,7 @@ pub(crate) struct Fork {
     /// The new session, of the same agent
     pub(crate) fork: String,
     /// Where it starts: latest, a number, an id, a tag or a time
-    #[arg(long, default_value = "latest")]
+    #[arg(long, value_name = "COMMIT", default_value = "latest")]
     pub(crate) at: At,
 }
 
@@ -152,7 +163,7 @@ pub(crate) struct Tag {
     /// The name; one that is there moves
     pub(crate) tag: Option<String>,
     /// Which commit: latest, a number, an id, a tag or a time
-    #[arg(long, default_value = "latest")]
+    #[arg(long, value_name = "COMMIT", default_value = "latest")]
     pub(crate) at: At,
     /// Remove the name instead
     #[arg(long, requires = "tag", conflicts_with = "at")]

@@ -9,7 +9,7 @@ use persist::{
 use serde_json::json;
 
 use super::args::{Diff, Log, Pick, Prune, Tag};
-use crate::output::{Output, human};
+use crate::output::{Output, human, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
     let mut rows = session.log().take(args.limit.unwrap_or(usize::MAX));
@@ -27,28 +27,47 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
         first = false;
     }
     if first {
-        session.load(At::Latest).await?; // says that there is no commit
+        session.show(At::Latest).await?; // says that there is no commit
     }
     damaged.map_or(Ok(()), |error| Err(error.into()))
 }
 
 pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Result<()> {
-    let (commit, _) = session.load_stream(args.at).await?;
-    let row = super::row(&commit);
+    let commit = session.show(args.at).await?;
+    let bytes = |size: u64| format!("{} ({size} bytes)", human(size));
     let text = || {
-        let fields = row.as_object().into_iter().flatten();
-        let shown = fields.filter(|(_, value)| !value.is_null()).map(|(name, value)| match value.as_str() {
-            Some(text) => format!("{name:<12} {text}"),
-            None => format!("{name:<12} {value}"),
-        });
-        shown.collect::<Vec<_>>().join("\n")
+        let mut lines = Vec::new();
+        let mut add = |name: &str, value: Option<String>| {
+            lines.extend(value.map(|value| format!("{name:<13} {value}")));
+        };
+        add("commit", Some(format!("{} of {}/{}", commit.seq, commit.agent, commit.session)));
+        add("id", Some(commit.id.to_string()));
+        add("parent", commit.parent.map(|id| id.to_string()));
+        add("time", Some(time(commit.time())));
+        add("writer", commit.writer.clone());
+        add("epoch", (commit.epoch > 0).then(|| commit.epoch.to_string()));
+        add("label", commit.label.clone());
+        add("step", commit.step.map(|step| step.to_string()));
+        commit.pairs.iter().for_each(|(name, value)| add("metadata", Some(format!("{name}={value}"))));
+        add("size", Some(bytes(commit.size)));
+        commit.values.iter().for_each(|(name, size)| add("value", Some(format!("{name}  {}", bytes(*size)))));
+        add("stored size", Some(bytes(commit.stored)));
+        let stored_as =
+            if commit.keyframe { "the whole state, in a file that gunzip reads" } else { "a delta" };
+        add("stored as", Some(stored_as.into()));
+        add("digest", Some(format!("sha256:{}", commit.digest)));
+        lines.join("\n")
     };
-    output.row(|| row.clone(), text)
+    output.row(|| super::row(&commit), text)
 }
 
 pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<()> {
     let Some(name) = args.tag else {
-        for tag in session.tags().await? {
+        let tags = session.tags().await?;
+        if tags.is_empty() {
+            session.show(At::Latest).await?; // says where there is no such session
+        }
+        for tag in tags {
             output.row(|| json!(tag), || format!("{:>8}  {}  {}", tag.seq, tag.id, tag.name))?;
         }
         return Ok(());
@@ -93,8 +112,9 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
     let text = || {
         let verb = if pruned.dry_run { "would remove" } else { "removed" };
         let (gone, bytes) = (pruned.removed.len(), human(pruned.bytes));
+        let why = if gone == 0 { " (those of the last hour always do)" } else { "" };
         format!(
-            "{verb} {gone} commits and {} other objects, {bytes}; {} commits stay",
+            "{verb} {gone} commits and {} other objects, {bytes}; {} commits stay{why}",
             pruned.garbage, pruned.kept
         )
     };
@@ -107,10 +127,7 @@ pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
         let mut lines: Vec<String> =
             verified.damaged.iter().map(|damaged| format!("damaged: {}", damaged.reason)).collect();
         let (good, bytes) = (verified.good, human(verified.bytes));
-        lines.push(format!(
-            "{good} commits are good, {bytes} of states; {} are damaged",
-            verified.damaged.len()
-        ));
+        lines.push(format!("good: {good} commits, {bytes} of states; damaged: {}", verified.damaged.len()));
         lines.join("\n")
     };
     output.row(|| json!(verified), text)?;

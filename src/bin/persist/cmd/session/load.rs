@@ -4,8 +4,8 @@ use std::{io::Write, path::Path};
 
 use anyhow::{Context, Result};
 use persist::{
-    Body,
-    sessions::{Commit, Session},
+    Body, Error, ErrorKind,
+    sessions::{Commit, Restored, Session},
 };
 
 use super::args::Load;
@@ -22,15 +22,10 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
                 true => session.load_good(&args.pick.at).await?,
                 false => session.load(&args.pick.at).await?,
             };
-            for skipped in &restored.skipped {
-                eprintln!(
-                    "persist: commit {} is damaged and was passed over: {}",
-                    skipped.seq, skipped.reason
-                );
-            }
+            passed_over(&restored);
             let state = match value {
                 None => restored.state.clone(),
-                Some(name) => restored.value(name).with_context(|| missing(name, &restored.commit))?,
+                Some(name) => restored.value(name).ok_or_else(|| missing(name, &restored.commit))?,
             };
             (restored.commit, Body::from(state))
         }
@@ -52,6 +47,13 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
     }
 }
 
+/// Says what is damaged and newer than what was loaded.
+pub(super) fn passed_over(restored: &Restored) {
+    for skipped in &restored.skipped {
+        eprintln!("persist: commit {} is damaged and was passed over: {}", skipped.seq, skipped.reason);
+    }
+}
+
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -70,7 +72,11 @@ async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn missing(name: &str, commit: &Commit) -> String {
+fn missing(name: &str, commit: &Commit) -> Error {
     let names: Vec<&str> = commit.values.iter().map(|(name, _)| name.as_str()).collect();
-    format!("commit {} has no value {name:?}; it has {names:?}", commit.seq)
+    let message = match names.is_empty() {
+        true => format!("commit {} is one state without names; load it without --value", commit.seq),
+        false => format!("commit {} has no value {name:?}; it has {}", commit.seq, names.join(", ")),
+    };
+    Error::new(ErrorKind::NotFound, message)
 }

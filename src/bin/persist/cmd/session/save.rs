@@ -1,7 +1,12 @@
 //! `persist session save`
 
+use std::path::Path;
+
 use anyhow::Result;
-use persist::sessions::{CommitOptions, Session};
+use persist::{
+    Body, ErrorKind,
+    sessions::{At, Commit, CommitOptions, Session},
+};
 
 use super::args::Save;
 use crate::{cmd::save::source, output::Output, progress::Progress};
@@ -20,14 +25,39 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
     if let Some(expect) = args.expect {
         options = options.expect(expect);
     }
-    let (body, total) = source(args.file.as_deref(), output)?;
-    let progress = Progress::new(output);
-    progress.expect(total);
-    let commit = session.save_body(progress.watch(body), options).await?;
-    drop(progress);
+    if args.fallback {
+        match session.load_good(At::Latest).await {
+            Ok(good) => super::load::passed_over(&good),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let commit = match args.value.is_empty() {
+        true => {
+            let (body, total) = source(args.file.as_deref(), output)?;
+            let progress = Progress::new(output);
+            progress.expect(total);
+            session.save_body(progress.watch(body), options).await?
+        }
+        false => values(&session, &args.value, options, output).await?,
+    };
     if output.json {
         return output.row(|| super::row(&commit), String::new);
     }
     output.note(|| super::told(&session, &commit));
     Ok(())
+}
+
+async fn values(
+    session: &Session,
+    files: &[(String, String)],
+    options: CommitOptions,
+    output: &Output,
+) -> Result<Commit> {
+    let mut values = Vec::new();
+    for (name, file) in files {
+        let (body, _): (Body, _) = source(Some(Path::new(file)), output)?;
+        values.push((name.as_str(), body.collect(u64::MAX).await?));
+    }
+    Ok(session.save_values(&values, options).await?)
 }
