@@ -18,6 +18,7 @@ use persist::{
 #[path = "../examples/custom_adapter.rs"]
 #[allow(dead_code)]
 mod custom_adapter;
+use custom_adapter::Shelf;
 
 persist::testing::conformance!(memory, || async { Suite::new(MemoryAdapter::new()) });
 #[cfg(unix)]
@@ -25,7 +26,7 @@ persist::testing::conformance!(local, || async {
     let directory = tempfile::tempdir().unwrap();
     Suite::new(persist::adapters::local::LocalAdapter::open(directory.path()).unwrap()).keep(directory)
 });
-persist::testing::conformance!(example, || async { Suite::new(custom_adapter::Shelf::default()) });
+persist::testing::conformance!(shelf, || async { persist::testing::Suite::new(Shelf::default()) });
 persist::testing::conformance!(namespace, || async {
     Suite::new(Namespace::new(memory(), "team/é").unwrap()).longest_key(Key::MAX_BYTES - "team/é/".len())
 });

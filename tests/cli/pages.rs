@@ -6,18 +6,14 @@ use super::harness::Home;
 
 /// The fenced blocks of one language in a page.
 fn blocks(page: &str, language: &str) -> Vec<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
     let fence = format!("```{language}\n");
     text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
 }
 
+/// Runs `script` with the `persist` of this build.
 #[cfg(unix)]
-#[test]
-fn the_page_of_the_command_line() {
-    let home = Home::new();
-    home.write("state.json", "{\"step\": 1}");
-    let script = blocks("cli.md", "sh").concat();
-    assert!(script.lines().count() > 15);
+fn sh(home: &Home, script: &str) {
     let folder = Path::new(env!("CARGO_BIN_EXE_persist")).parent().unwrap();
     let path = env::join_paths([folder, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
     let shell: Command = {
@@ -25,12 +21,40 @@ fn the_page_of_the_command_line() {
         shell.env("PATH", path);
         let mut command = Command::new("sh");
         command.env_clear().envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.current_dir(home.path("")).args(["-eu", "-c", &script]);
+        command.current_dir(home.path("")).args(["-eu", "-c", script]);
         command
     };
     let run = { shell }.output().unwrap();
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success() && errors.is_empty(), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_readme() {
+    let home = Home::new();
+    home.write("state.json", "{\"step\": 1}");
+    // The bucket is a folder here, and the first block is about the sources.
+    let bucket = format!("file://{}", home.path("bucket").display());
+    let lines = blocks("README.md", "sh")
+        .split_off(1)
+        .concat()
+        .replace("s3://bucket", &bucket)
+        .replace("jq .step", "grep step");
+    let script: Vec<&str> = lines.lines().filter(|line| !line.starts_with("cargo install")).collect();
+    assert!(script.len() > 5);
+    sh(&home, &script.join("\n"));
+    assert!(home.path("bucket/agents/42/state.json.gz").is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_page_of_the_command_line() {
+    let home = Home::new();
+    home.write("state.json", "{\"step\": 1}");
+    let script = blocks("docs/cli.md", "sh").concat();
+    assert!(script.lines().count() > 15);
+    sh(&home, &script);
     assert_eq!(fs::read_to_string(home.path("copy.json")).unwrap(), "{\"step\": 1}");
     let keys = home.keys();
     assert_eq!(keys[..2], ["agents/42/state.json.gz", "notes.txt"]);
@@ -44,6 +68,6 @@ fn the_page_of_the_command_line() {
 #[test]
 fn the_example_of_an_error() {
     let home = Home::new();
-    let example: serde_json::Value = serde_json::from_str(&blocks("errors.md", "json")[0]).unwrap();
+    let example: serde_json::Value = serde_json::from_str(&blocks("docs/errors.md", "json")[0]).unwrap();
     assert_eq!(home.run(&["load", "a", "--json"]).error(), example["error"]);
 }
