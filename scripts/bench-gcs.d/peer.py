@@ -9,7 +9,12 @@ endpoint, bucket = sys.argv[1:3]
 client = storage.Client(project="bench", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})
 bucket = client.bucket(bucket)
 count, times = int(os.environ.get("COUNT", 400)), int(os.environ.get("TIMES", 4))
-small, large = os.urandom(8 * 1024), os.urandom(int(os.environ.get("LARGE_MIB", 64)) << 20)
+small = os.urandom(8 * 1024)
+if "DATA" in os.environ:
+    with open(os.environ["DATA"], "rb") as file:
+        large = file.read()
+else:
+    large = os.urandom(int(os.environ.get("LARGE_MIB", 64)) << 20)
 
 
 class Unsized(io.RawIOBase):
@@ -33,8 +38,18 @@ def stream(name, data):
     bucket.blob(f"bench/python/{name}", chunk_size=8 << 20).upload_from_file(Unsized(data), checksum="crc32c")
 
 
+class Sink:
+    """A file that keeps nothing."""
+
+    def write(self, data):
+        return len(data)
+
+    def flush(self):
+        pass
+
+
 def get(name):
-    return len(bucket.blob(f"bench/python/{name}").download_as_bytes(checksum="crc32c"))
+    bucket.blob(f"bench/python/{name}").download_to_file(Sink(), checksum="crc32c")
 
 
 def case(name, operations, work):

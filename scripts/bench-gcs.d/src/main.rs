@@ -1,17 +1,19 @@
 //! One round of one client: prints `CLIENT CASE OPERATIONS SECONDS` lines. `scripts/bench-gcs` runs it.
 
+mod server;
+
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, gcp::GoogleCloudStorageBuilder, path::Path};
 use persist::{
-    Body, GcsConfig, GetOptions, Key, PutOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter,
+    Body, Codec, GcsConfig, RetryConfig, SaveOptions, SnapshotAdapterExt, adapters::gcs::GcsAdapter,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The sizes: small states one after another, small ones 16 at a time, and one large one.
+/// What is saved and loaded: small states one after another, small ones 16 at a time, and one large one.
 struct Plan {
     small: Bytes,
     count: usize,
@@ -37,14 +39,23 @@ fn number(name: &str, default: usize) -> usize {
 #[tokio::main]
 async fn main() -> Result {
     let mut args = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some("serve") {
+        return server::serve().await;
+    }
     let (client, endpoint, bucket) = (args.next(), args.next(), args.next());
     let (Some(client), Some(endpoint), Some(bucket)) = (client, endpoint, bucket) else {
-        return Err("usage: bench-gcs persist|object_store ENDPOINT BUCKET".into());
+        return Err("usage: bench-gcs serve, or bench-gcs persist|object_store|memory ENDPOINT BUCKET".into());
     };
+    if client == "memory" {
+        return memory(&endpoint, &bucket).await;
+    }
     let plan = Plan {
         small: data(8 * 1024),
         count: number("COUNT", 400),
-        large: data(number("LARGE_MIB", 64) << 20),
+        large: match std::env::var("DATA") {
+            Ok(path) => std::fs::read(path)?.into(),
+            Err(_) => data(number("LARGE_MIB", 64) << 20),
+        },
         times: number("TIMES", 4),
     };
     match client.as_str() {
@@ -66,6 +77,33 @@ async fn main() -> Result {
     }
 }
 
+/// The most memory that a save and a load of `LARGE_MIB` have in this process, which has nothing else.
+async fn memory(endpoint: &str, bucket: &str) -> Result {
+    let config = GcsConfig { endpoint_url: Some(endpoint.into()), anonymous: true, ..GcsConfig::default() };
+    let store = GcsAdapter::open(bucket, &config, &RetryConfig::default()).await?;
+    let block = data(1 << 20);
+    for codec in [Codec::None, Codec::default()] {
+        let source = block.clone();
+        let blocks = (0..number("LARGE_MIB", 64)).map(move |_| Ok(source.clone()));
+        let options = SaveOptions::new().codec(codec);
+        store.save_body_with(Body::from_stream(stream::iter(blocks)), "memory", options).await?;
+        let saved = peak()?;
+        let mut body = store.load_stream("memory").await?;
+        let mut len = 0;
+        while let Some(chunk) = body.chunk().await? {
+            len += chunk.len();
+        }
+        println!("{}: {} MiB, at most {saved} MiB to save, {} MiB in all", codec.name(), len >> 20, peak()?);
+    }
+    Ok(())
+}
+
+fn peak() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+}
+
 trait Client: Send + Sync + 'static {
     fn put(&self, name: String, bytes: Bytes) -> impl Future<Output = Result> + Send;
     /// From a stream of unknown length, in chunks of 64 KiB.
@@ -75,21 +113,26 @@ trait Client: Send + Sync + 'static {
 
 struct Persist(GcsAdapter);
 
+/// Without compression, which no peer has.
+fn plain() -> SaveOptions {
+    SaveOptions::new().codec(Codec::None)
+}
+
 impl Client for Persist {
     async fn put(&self, name: String, bytes: Bytes) -> Result {
-        self.0.put(&Key::new(name)?, Body::from(bytes), PutOptions::new()).await?;
+        self.0.save_with(bytes, name, plain()).await?;
         Ok(())
     }
 
     async fn stream(&self, name: String, bytes: Bytes) -> Result {
         let chunks =
             (0..bytes.len()).step_by(65_536).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + 65_536))));
-        self.0.put(&Key::new(name)?, Body::from_stream(stream::iter(chunks)), PutOptions::new()).await?;
+        self.0.save_body_with(Body::from_stream(stream::iter(chunks)), name, plain()).await?;
         Ok(())
     }
 
     async fn get(&self, name: String) -> Result<usize> {
-        let mut body = self.0.get(&Key::new(name)?, GetOptions::new()).await?.body;
+        let mut body = self.0.load_stream(name).await?;
         let mut len = 0;
         while let Some(chunk) = body.chunk().await? {
             len += chunk.len();
