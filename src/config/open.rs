@@ -74,6 +74,29 @@ impl StorageConfig {
         Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
     }
 
+    /// The S3 adapter itself, with the prefix below which this configuration stores, for what S3 alone has (see
+    /// [`S3Adapter::list_uploads`](crate::adapters::s3::S3Adapter::list_uploads)); `None` for another backend.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(feature = "s3")]
+    pub async fn open_s3(&self) -> Result<Option<(crate::adapters::s3::S3Adapter, Option<Key>)>> {
+        if self.backend != StorageBackend::S3 {
+            return Ok(None);
+        }
+        Ok(Some((self.s3().await?, self.below()?)))
+    }
+
+    #[cfg(feature = "s3")]
+    async fn s3(&self) -> Result<crate::adapters::s3::S3Adapter> {
+        let below = self.below()?;
+        // The probe writes where the credentials may.
+        let prefix = below.as_ref().map_or("", Key::as_str);
+        crate::adapters::s3::S3Adapter::open_under(self.bucket()?, prefix, &self.s3, &self.retry)
+            .boxed()
+            .await
+    }
+
     async fn adapter(&self) -> Result<Arc<dyn SnapshotAdapter>> {
         match self.backend {
             StorageBackend::Memory => Ok(Arc::new(MemoryAdapter::new())),
@@ -85,9 +108,7 @@ impl StorageConfig {
                 Ok(Arc::new(crate::adapters::local::LocalAdapter::open(folder)?))
             }
             #[cfg(feature = "s3")]
-            StorageBackend::S3 => Ok(Arc::new(
-                crate::adapters::s3::S3Adapter::open(self.bucket()?, &self.s3, &self.retry).boxed().await?,
-            )),
+            StorageBackend::S3 => Ok(Arc::new(self.s3().await?)),
             #[cfg(feature = "gcs")]
             StorageBackend::Gcs => Ok(Arc::new(
                 crate::adapters::gcs::GcsAdapter::open(self.bucket()?, &self.gcs, &self.retry)

@@ -180,6 +180,8 @@ fn doctor_finds_all_well_and_leaves_nothing_behind() {
         assert!(text.contains(&format!(" {check}: ")), "{check}");
     }
     assert_eq!(files(&home.store()), before);
+    let text = home.run(&["doctor", "--clean-uploads"]).text();
+    assert!(text.contains("ok   unfinished uploads: this storage keeps none"), "{text}");
 }
 
 #[test]

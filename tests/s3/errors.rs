@@ -7,8 +7,8 @@ use persist::{
 use crate::{
     bench::{Bench, key, kind, noise},
     support::{
-        proxy::Fault,
-        s3::{quick, running},
+        proxy::{Fault, Proxy},
+        s3::{LARGE, quick, running},
         s3_server::StrictServer,
     },
 };
@@ -181,4 +181,34 @@ async fn archived_objects_say_how_to_get_them_back() {
     assert!(error.to_string().contains("archived; restore it first"), "{error}");
     assert_eq!(bench.adapter.head(&key("cold")).await.unwrap().tier, Some(persist::Tier::Archive));
     assert_eq!(bench.names(ListOptions::new()).await.unwrap(), ["cold"]);
+}
+
+/// Everything but listings works without `s3:ListBucket` and `s3:ListBucketMultipartUploads`.
+#[tokio::test]
+async fn credentials_that_may_not_list_save_and_load() {
+    let strict = StrictServer::start().await;
+    strict.store().unlisted = true;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let mut server = strict.server.behind(proxy.url());
+    server.config.atomic_multipart = Some(true);
+    let adapter = server.open().await;
+    let can = adapter.capabilities();
+    assert!(can.create && can.replace && can.create_large && can.conditional_delete && can.tags, "{can:?}");
+    for (name, len) in [("small", 1000), ("large", LARGE)] {
+        let (key, bytes) = (key(name), noise(1, len));
+        // With a lost answer each: one's own object is recognised.
+        proxy.fail(1, if len == LARGE { "POST" } else { "PUT" }, name, Fault::Swallow);
+        let meta = adapter.put(&key, bytes.clone().into(), PutOptions::new().create()).await.unwrap();
+        let again = adapter.put(&key, bytes.clone().into(), PutOptions::new().create()).await;
+        assert_eq!(kind(again), ErrorKind::AlreadyExists);
+        let object = adapter.get(&key, Default::default()).await.unwrap();
+        assert!(object.body.collect(u64::MAX).await.unwrap() == bytes);
+        adapter.put(&key, "new".into(), PutOptions::new().replace(meta.version)).await.unwrap();
+        adapter.delete(&key, DeleteOptions::new()).await.unwrap();
+    }
+    let error = adapter.head(&key("small")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+    assert!(error.to_string().contains("without s3:ListBucket a missing key looks the same"), "{error}");
+    let listed = futures_util::TryStreamExt::try_next(&mut adapter.list(ListOptions::new())).await;
+    assert_eq!(kind(listed), ErrorKind::AccessDenied);
 }

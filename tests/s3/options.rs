@@ -169,3 +169,19 @@ async fn large_conditional_saves_are_refused_where_they_race() {
     );
     adapter.delete(&key("fence"), DeleteOptions::new()).await.unwrap();
 }
+
+/// The table in `docs/backends.md` says what is found here.
+#[tokio::test]
+async fn the_table_of_servers_is_right() {
+    let page = include_str!("../../docs/backends.md");
+    let strict = StrictServer::start().await;
+    let servers =
+        [("SeaweedFS", running("SEAWEEDFS")), ("moto", running("MOTO")), ("strict", strict.server.clone())];
+    for (name, server) in servers {
+        let can = server.open().await.capabilities();
+        let row = page.lines().find(|line| line.starts_with(&format!("| {name}"))).unwrap();
+        let told: Vec<_> = row.split('|').skip(2).take(6).map(|cell| cell.trim() != "no").collect();
+        let found = [can.create, can.replace, can.conditional_delete, can.create_large, can.tags, can.tiers];
+        assert_eq!(told, found, "{row}");
+    }
+}

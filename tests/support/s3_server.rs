@@ -241,6 +241,7 @@ impl S3 for Backend {
         req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let prefix = req.input.prefix.unwrap_or_default();
+        self.store().listed()?;
         let uploads = self
             .store()
             .uploads
@@ -387,6 +388,7 @@ impl S3 for Backend {
         let input = req.input;
         let store = self.store();
         store.bucket(&input.bucket)?;
+        store.listed()?;
         let most = input.max_keys.unwrap_or(1000).clamp(0, 1000) as usize;
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.clone().or(input.start_after.clone());

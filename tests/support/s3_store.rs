@@ -23,6 +23,8 @@ pub struct Store {
     pub uploads: BTreeMap<String, Upload>,
     /// How many more conditional writes are answered with 409, as Amazon does when they race.
     pub conflicts: usize,
+    /// Listing is not permitted; then Amazon does not tell either which keys there are not.
+    pub unlisted: bool,
     begun: usize,
 }
 
@@ -121,9 +123,16 @@ impl Store {
         if name == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
     }
 
+    pub fn listed(&self) -> S3Result<()> {
+        if self.unlisted { Err(s3_error!(AccessDenied)) } else { Ok(()) }
+    }
+
     pub fn get(&self, bucket: &str, key: &str) -> S3Result<&Object> {
         self.bucket(bucket)?;
-        self.objects.get(key).ok_or_else(|| s3_error!(NoSuchKey))
+        self.objects.get(key).ok_or_else(|| match self.unlisted {
+            true => s3_error!(AccessDenied),
+            false => s3_error!(NoSuchKey),
+        })
     }
 
     pub fn upload(&mut self, id: &str, key: &str) -> S3Result<&mut Upload> {

@@ -89,8 +89,11 @@ pub(crate) enum Command {
     Session(crate::cmd::session::args::Command),
     /// Check configuration, credentials, reachability, permissions, conditional writes and clock
     ///
-    /// Writes and removes a small probe object. Says what to fix.
-    Doctor,
+    /// Writes and removes a small probe object. Says what to fix. On S3 it also shows uploads that crashed writers left.
+    ///
+    /// Example: persist doctor --clean-uploads --older-than 7d
+    #[command(verbatim_doc_comment)]
+    Doctor(Doctor),
     /// Show every setting: its variables, meaning, default and effective value; secrets are hidden
     Env,
 }
@@ -102,7 +105,7 @@ impl Command {
             Command::Load(args) => args.output.is_some(),
             Command::Ls(_) | Command::Stat { .. } | Command::Verify(_) | Command::Env => false,
             Command::Session(command) => command.writes(),
-            Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor => true,
+            Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor(_) => true,
         }
     }
 }
@@ -187,6 +190,16 @@ pub(crate) struct Verify {
     /// Every snapshot of the storage
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Doctor {
+    /// Remove unfinished uploads below the prefix, which S3 bills and no listing shows
+    #[arg(long)]
+    pub(crate) clean_uploads: bool,
+    /// How long ago an upload must have been begun to count as left behind: hours or days
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = crate::cmd::uploads::age)]
+    pub(crate) older_than: std::time::Duration,
 }
 
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {

@@ -11,7 +11,8 @@ use persist::{
 };
 use serde_json::json;
 
-use crate::{output::Output, storage::Storage};
+use super::uploads;
+use crate::{args::Doctor, output::Output, storage::Storage};
 
 /// Seconds that the service's clock may differ before requests are refused (S3 and GCS: 15 minutes) or times mislead.
 const MOST_SKEW: u64 = 300;
@@ -25,22 +26,23 @@ struct Report<'a> {
     failed: Option<ErrorKind>,
 }
 
-pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
+pub(crate) async fn run(args: Doctor, storage: &Storage, output: &Output) -> Result<()> {
     let mut report = Report { output, failed: None };
-    examine(storage, &mut report).await?;
+    examine(&args, storage, &mut report).await?;
     match report.failed {
         None => Ok(()),
         Some(kind) => Err(Error::new(kind, "not all is well; the lines above say what to fix").into()),
     }
 }
 
-async fn examine(storage: &Storage, report: &mut Report<'_>) -> Result<()> {
+async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> Result<()> {
     let config = storage.layers().and_then(|layers| layers.resolve());
     let backend = config.as_ref().map(|config| format!("backend {}", config.backend.as_str()));
     if !report.row("configuration", backend.map_err(copy))? {
         return Ok(());
     }
-    let store = match config?.open().await {
+    let config = config?;
+    let store = match config.open().await {
         Ok(store) => store,
         Err(error) => return report.row("open", Err(error)).map(drop),
     };
@@ -52,7 +54,16 @@ async fn examine(storage: &Storage, report: &mut Report<'_>) -> Result<()> {
     if checked? {
         report.row("remove", removed.map(|()| "permitted; the probe is gone".into()))?;
     }
-    Ok(())
+    match uploads::look(&config, args.clean_uploads, args.older_than).await {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => {
+            for line in found.lines {
+                report.row("unfinished upload", line)?;
+            }
+            report.row("unfinished uploads", Ok(found.sum)).map(drop)
+        }
+        Err(error) => report.row("unfinished uploads", Err(error)).map(drop),
+    }
 }
 
 /// What can be found out with one object; false if it could not even be written.

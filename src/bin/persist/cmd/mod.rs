@@ -9,6 +9,7 @@ mod rm;
 mod save;
 pub(crate) mod session;
 mod stat;
+pub(crate) mod uploads;
 mod verify;
 
 use anyhow::Result;
@@ -25,7 +26,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Cp(args) => cp::run(args, storage, output).await,
         Command::Verify(args) => verify::run(args, storage, output).await,
         Command::Session(command) => session::run(command, storage, output).await,
-        Command::Doctor => doctor::run(storage, output).await,
+        Command::Doctor(args) => doctor::run(args, storage, output).await,
         Command::Env => env::run(storage, output),
     }
 }

@@ -1,0 +1,63 @@
+//! `persist doctor` on S3: what crashed writers left is shown, and removed when asked for.
+
+use std::{
+    process::Output,
+    time::{Duration, SystemTime},
+};
+
+use crate::support::{s3_server::StrictServer, s3_store::Upload};
+
+async fn doctor(strict: &StrictServer, arguments: &[&str]) -> (bool, String) {
+    let secret = |secret: &Option<persist::Secret>| secret.clone().unwrap().expose().to_string();
+    let config = &strict.server.config;
+    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_persist"))
+        .env_clear()
+        .env("HOME", std::env::temp_dir().join("persist-no-such-home"))
+        .env("AWS_ACCESS_KEY_ID", secret(&config.access_key_id))
+        .env("AWS_SECRET_ACCESS_KEY", secret(&config.secret_access_key))
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ENDPOINT_URL", &strict.server.endpoint)
+        .args(["--storage", &format!("s3://{}/agents", strict.server.bucket), "doctor"])
+        .args(arguments)
+        .output()
+        .await;
+    let Output { status, stdout, stderr } = run.unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+}
+
+fn leave(strict: &StrictServer, name: &str, hours: u64) {
+    let begun = SystemTime::now() - Duration::from_secs(hours * 3600);
+    let upload = Upload { key: name.into(), begun, ..Default::default() };
+    strict.store().uploads.insert(format!("id of {name}"), upload);
+}
+
+fn left(strict: &StrictServer) -> Vec<String> {
+    strict.store().uploads.values().map(|upload| upload.key.clone()).collect()
+}
+
+#[tokio::test]
+async fn old_uploads_are_shown_and_removed_when_asked_for() {
+    let strict = StrictServer::start().await;
+    let (well, text) = doctor(&strict, &[]).await;
+    assert!(well && text.contains("ok   unfinished uploads: none"), "{text}");
+    for (name, hours) in
+        [("agents/old", 30), ("agents/new", 2), ("agents-of-others/old", 30), ("elsewhere", 30)]
+    {
+        leave(&strict, name, hours);
+    }
+    let (well, text) = doctor(&strict, &[]).await;
+    assert!(well && text.contains("unfinished uploads: 2, 1 of them older than 24 h"), "{text}");
+    assert_eq!(left(&strict).len(), 4, "removed without being asked");
+
+    let (well, text) = doctor(&strict, &["--clean-uploads"]).await;
+    assert!(well && text.contains("unfinished uploads: 1 removed, 1 left"), "{text}");
+    assert!(text.lines().any(|line| line.contains("agents/old, begun") && line.ends_with(": removed")));
+    assert_eq!(left(&strict), ["agents-of-others/old", "agents/new", "elsewhere"]);
+
+    let (well, text) = doctor(&strict, &["--clean-uploads", "--older-than", "1h"]).await;
+    assert!(well && text.contains("unfinished uploads: 1 removed, 0 left"), "{text}");
+    assert_eq!(left(&strict), ["agents-of-others/old", "elsewhere"]);
+    let (well, text) = doctor(&strict, &["--clean-uploads", "--older-than", "soon"]).await;
+    assert!(!well && text.contains("24h or 7d"), "{text}");
+    assert!(strict.store().objects.is_empty(), "the doctor left something behind");
+}
