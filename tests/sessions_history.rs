@@ -224,6 +224,23 @@ async fn a_long_stream_passes_through_and_a_large_body_is_an_object_of_its_own()
     assert!(session.verify().await.unwrap().is_good());
 }
 
+/// Also where each commit is two objects, a load reads a bounded number.
+#[tokio::test]
+async fn a_load_reads_at_most_64_objects_however_large_the_changes() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(31));
+    let sessions = sessions(&adapter, &clock).sizes(500, 64 << 20);
+    let session = sessions.session("a", "s").unwrap();
+    let (mut random, mut state, mut most) = (Random(31), Vec::new(), 0);
+    for _ in 0..300 {
+        state.extend((0..600).map(|_| random.next() as u8));
+        session.save(state.clone()).await.unwrap();
+        let before = adapter.counts();
+        assert!(sessions.session("a", "s").unwrap().load(At::Latest).await.unwrap().state == state);
+        most = most.max((adapter.counts() - before).get);
+    }
+    assert!(most > 30 && most <= 64, "{most}");
+}
+
 #[tokio::test]
 async fn background_saves_report_at_the_next_call_and_flush_waits() {
     let adapter = Counting::memory();

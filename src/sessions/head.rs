@@ -43,6 +43,8 @@ pub(super) struct Link {
     pub(super) seq: u64,
     pub(super) id: CommitId,
     pub(super) stored: u64,
+    /// 2 where its body is an object of its own.
+    pub(super) objects: usize,
     /// Which of its bytes are bytes of its base, the next link. Empty for the keyframe.
     pub(super) copies: Copies,
 }
@@ -81,6 +83,11 @@ impl Base {
     /// Stored bytes of all objects that the state behind `passed` links needs.
     pub(super) fn stored(&self, passed: usize) -> u64 {
         self.chain.iter().skip(passed).map(|link| link.stored).sum()
+    }
+
+    /// How many objects these are.
+    pub(super) fn objects(&self, passed: usize) -> usize {
+        self.chain.iter().skip(passed).map(|link| link.objects).sum()
     }
 
     /// The size that a keyframe of `size` bytes would have, in proportion to the one that was measured.

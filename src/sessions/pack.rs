@@ -14,6 +14,8 @@ use crate::Result;
 const SLACK: u64 = 16 << 10;
 /// When the state has grown so many times since a keyframe was measured, it is measured again.
 const GROWN: u64 = 4;
+/// The most objects that a load reads. Chains are shorter anyway; where bodies are objects of their own, there are two for each commit.
+const MAX_OBJECTS: usize = 64;
 
 /// A commit that is ready to be created.
 #[derive(Debug)]
@@ -41,8 +43,9 @@ pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -
     let (mut keyframe, mut measured) = (None, None);
     if let Some(base) = &head.base
         && let Some(step) = base.step(&state)
+        && let delta = delta::encode(&step.copies, &state, form.level)
+        && base.objects(step.passed) + objects(delta.len(), form) <= MAX_OBJECTS
     {
-        let delta = delta::encode(&step.copies, &state, form.level);
         let size = state.len() as u64;
         let too_much = |whole: u64| {
             let chain = base.stored(step.passed) + delta.len() as u64;
@@ -64,7 +67,8 @@ pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -
         None => Keyframe::of(draft, &state, form)?,
     };
     let copies = delta::Copies::none(0, state.len());
-    let link = Link { seq: manifest.seq, id: manifest.id, stored, copies };
+    let objects = 1 + usize::from(body.is_some());
+    let link = Link { seq: manifest.seq, id: manifest.id, stored, objects, copies };
     let measured = (state.len() as u64, stored);
     let base = Base { state, chain: [link].into(), measured, lines: Vec::new() };
     Ok(Packed { manifest, object, body, base })
@@ -89,10 +93,16 @@ fn pack_delta(
     let stored = (object.len() + body.as_ref().map_or(0, Bytes::len)) as u64;
     let mut chain = old.chain.clone();
     chain.drain(..step.passed);
-    chain.push_front(Link { seq: manifest.seq, id: manifest.id, stored, copies: step.copies });
+    let objects = 1 + usize::from(body.is_some());
+    chain.push_front(Link { seq: manifest.seq, id: manifest.id, stored, objects, copies: step.copies });
     let measured = measured.unwrap_or(old.measured);
     let base = Base { state, chain, measured, lines: old.lines.clone() };
     Packed { manifest, object: object.into(), body, base }
+}
+
+/// How many objects a commit with so many new bytes is.
+fn objects(len: usize, form: Form) -> usize {
+    1 + usize::from(len > form.inline)
 }
 
 struct Keyframe {

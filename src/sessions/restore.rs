@@ -183,7 +183,8 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
             }
             Content::Elsewhere => return Err(corrupt("its body was not read").with_key(&key)),
         };
-        links.push_back(Link { seq: manifest.seq, id: manifest.id, stored, copies });
+        let objects = 1 + usize::from(manifest.body.is_some());
+        links.push_back(Link { seq: manifest.seq, id: manifest.id, stored, objects, copies });
         newest.get_or_insert((manifest, stored, key));
     }
     let Some((keyframe, (manifest, stored, key))) = keyframe.zip(newest) else {

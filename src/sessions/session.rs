@@ -51,7 +51,8 @@ impl Sessions {
             fence_window: Duration::from_secs(3600),
             limits: Limits::default(),
             level,
-            inline: 8 << 20,
+            // 8 MiB of new bytes that do not compress, and what stands around them.
+            inline: (8 << 20) + (64 << 10),
             buffered: 64 << 20,
         };
         Ok(Sessions { store: Arc::new(store) })

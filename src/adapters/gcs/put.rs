@@ -36,6 +36,9 @@ impl Store {
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
         let chunk = self.client.settings.chunk as usize;
         let whole = body.in_memory().cloned();
+        // What is in memory and little more than a chunk is not worth a session: a commit of 8 MiB has its manifest beside that.
+        let at_once = whole.as_ref().map(Bytes::len).filter(|len| *len <= chunk + chunk / 8);
+        let chunk = at_once.unwrap_or(0).max(chunk);
         let mut parts = Parts::new(body);
         let stored = match whole.filter(|whole| whole.len() > chunk) {
             // What is in memory anyway goes in one request, of which only what did not arrive is sent again.

@@ -93,11 +93,14 @@ impl Bucket {
         }
         let conditional = options.mode != PutMode::Overwrite;
         let whole_only = conditional && !self.found.capabilities.create_large;
-        // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request.
         let most = match whole_only {
+            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request.
             true => settings.part_size * settings.parallel as u64,
             false => settings.part_size(1, len),
         };
+        // What is in memory and little more than a part is not worth three requests: a commit of 8 MiB has its manifest beside that.
+        let at_once = body.in_memory().map(|whole| whole.len() as u64).filter(|len| *len <= 9 << 20);
+        let most = at_once.unwrap_or(0).max(most);
         let mut parts = Parts::new(body);
         let (first, last) = parts.next(most as usize).await?;
         // An overwrite of one request is repeated without harm, and needs no mark.

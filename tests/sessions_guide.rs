@@ -1,0 +1,181 @@
+//! The guide `docs/sessions.md`: every piece of Rust in it stands in this file, is compiled and run.
+#![allow(clippy::unwrap_used)]
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
+use persist::{ErrorKind, Result, adapters::memory::MemoryAdapter, sessions::*};
+
+#[tokio::test]
+async fn first_steps() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().to_str().unwrap();
+    use persist::{
+        StorageConfig,
+        sessions::{At, CommitOptions, Sessions},
+    };
+
+    let storage = StorageConfig::from_url(url)?.open().await?;
+    let sessions = Sessions::new(storage)?.writer("host-1/4711");
+    let session = sessions.session("support-bot", "user@example.com")?;
+
+    session.save(r#"{"step": 1}"#).await?;
+    let options = CommitOptions::new().label("after tool call").step(2).pair("model", "m1");
+    let commit = session.save_with(r#"{"step": 2}"#, options).await?;
+    assert_eq!(commit.seq, 2);
+
+    let newest = session.load(At::Latest).await?;
+    let first = session.load(At::Seq(1)).await?;
+    assert_eq!((&newest.state[..], &first.state[..]), (&br#"{"step": 2}"#[..], &br#"{"step": 1}"#[..]));
+    Ok(())
+}
+
+fn sessions() -> Sessions {
+    Sessions::new(Arc::new(MemoryAdapter::new())).unwrap()
+}
+
+#[tokio::test]
+async fn values() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    let (state, writes, image) = ("{}", "[]", vec![7; 100]);
+    let values = [("state", state.into()), ("writes", writes.into()), ("screenshot", image.into())];
+    session.save_values(&values, CommitOptions::new()).await?;
+    let restored = session.load(At::Latest).await?;
+    assert_eq!(restored.value("writes").as_deref(), Some(&b"[]"[..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn conflicts() -> Result<()> {
+    let sessions = sessions();
+    let (session, rival) = (sessions.session("a", "s")?, sessions.session("a", "s")?);
+    let state = "mine";
+    session.save("one").await?;
+    rival.save("theirs").await?;
+    match session.save(state).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            let rival = session.rival().await; // who and what is there; None if it cannot be read
+            assert!(error.to_string().contains(&rival.unwrap().id.to_string()));
+            let newest = session.rebase().await?; // theirs; the next save follows it
+            session.save(merge(state, newest)).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    assert_eq!(session.load(At::Latest).await?.state, "theirs and mine");
+    let state = "another way";
+    let mine = session.fork("what-i-did-instead", 1).await?;
+    mine.save(state).await?;
+    assert_eq!(mine.load(At::Latest).await?.commit.seq, 2);
+    Ok(())
+}
+
+fn merge(state: &str, newest: Option<Restored>) -> String {
+    format!("{} and {state}", String::from_utf8_lossy(&newest.unwrap().state))
+}
+
+#[tokio::test]
+async fn owners() -> Result<()> {
+    let sessions = sessions();
+    let (old_handle, session) = (sessions.session("a", "s")?, sessions.session("a", "s")?);
+    old_handle.save("one").await?;
+    let taken = session.take_over().await?; // commits the newest state again, in the next epoch
+    assert_eq!(taken.commit.epoch, 1);
+    old_handle.rebase().await?;
+    assert_eq!(old_handle.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    Ok(())
+}
+
+#[tokio::test]
+async fn durability() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    let (state, next) = ("one", "two");
+    let background = session.background(16); // at most 16 states wait
+    background.save(state, CommitOptions::new().step(1)).await?; // also tells of an earlier failure
+    background.save(next, CommitOptions::new().step(2)).await?;
+    let newest = background.flush().await?; // from here on they are as durable as any save
+    assert_eq!(newest.unwrap().seq, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn checkpoints() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    let (mut state, steps) = (String::new(), 25);
+    let mut checkpoints = Checkpoints::new(session).every_steps(10).every(Duration::from_secs(30));
+    if let Some(restored) = checkpoints.resume().await? {
+        state = String::from_utf8_lossy(&restored.state).into_owned();
+    }
+    for step in 1..=steps {
+        state.push('.');
+        checkpoints.step(step, || state.clone()).await?; // saves if it is time
+    }
+    checkpoints.finish(steps, state.clone()).await?;
+    assert_eq!(checkpoints.resume().await?.unwrap().commit.step, Some(25));
+    Ok(())
+}
+
+#[tokio::test]
+async fn fallback() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    session.save("good").await?;
+    let restored = session.load_good(At::Latest).await?;
+    for skipped in &restored.skipped {
+        eprintln!("commit {} was passed over: {}", skipped.seq, skipped.reason);
+    }
+    assert!(restored.skipped.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn history() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    session.save(r#"{"n":1}"#).await?;
+    session.save(r#"{"n":2}"#).await?;
+    let commits: Vec<Commit> = session.log().try_collect().await?; // a stream, newest first
+    let about = session.show(At::Seq(1)).await?; // one commit; its state is not read
+    session.tag("good", 1).await?; // keeps the commit until `untag`
+    let fork = session.fork("what-if", At::Tag("good".into())).await?; // nothing is copied
+    for change in session.diff(1, At::Latest).await? {
+        println!("{}", serde_json::to_string(&change).unwrap());
+    }
+    assert_eq!((commits.len(), about.size, fork.load(At::Latest).await?.commit.seq), (2, 7, 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn retention() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    session.save("one").await?;
+    let keep = Retention::new().last(100).within(Duration::from_secs(7 * 86_400)).daily(30).weekly(52);
+    let would_go = session.prune_dry_run(keep).await?;
+    let went = session.prune(keep).await?;
+    assert_eq!(would_go.removed, went.removed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn archives() -> Result<()> {
+    let (sessions, mut archive) = (sessions(), Vec::new());
+    let session = sessions.session("a", "s")?;
+    session.save("one").await?;
+    session.export(&mut archive).await?;
+    sessions.session("a", "copy")?.import(&mut &archive[..]).await?;
+    let verified = sessions.session("a", "copy")?.verify().await?;
+    assert!(verified.is_good() && verified.good == 1);
+    Ok(())
+}
+
+#[test]
+fn the_guide_has_this_code_and_no_other() {
+    let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sessions.md")).unwrap();
+    let source = lines(include_str!("sessions_guide.rs"));
+    let blocks: Vec<_> =
+        page.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 9, "{}", blocks.len());
+    for block in blocks {
+        let block = lines(block);
+        assert!(source.windows(block.len()).any(|part| part == block), "not tested: {block:#?}");
+    }
+}
