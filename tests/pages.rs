@@ -5,7 +5,8 @@
 use std::{fs, path::Path};
 
 /// Where the blocks may stand.
-const COMPILED: [&str; 2] = [include_str!("pages.rs"), include_str!("conformance.rs")];
+const COMPILED: [&str; 3] =
+    [include_str!("pages.rs"), include_str!("conformance.rs"), include_str!("sessions_guide.rs")];
 
 fn words(text: &str) -> String {
     // rustfmt may break lines and indents them; comments stay.
@@ -48,6 +49,15 @@ async fn gcs() -> persist::Result<()> {
     use persist::{GcsConfig, RetryConfig, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
 
     let store = GcsAdapter::open("my-bucket", &GcsConfig::default(), &RetryConfig::default()).await?;
+    store.save("state", "agents/42/state.json.gz").await?;
+    Ok(())
+}
+
+#[expect(dead_code)]
+async fn s3() -> persist::Result<()> {
+    use persist::{RetryConfig, S3Config, SnapshotAdapterExt, adapters::s3::S3Adapter};
+
+    let store = S3Adapter::open("my-bucket", &S3Config::default(), &RetryConfig::default()).await?;
     store.save("state", "agents/42/state.json.gz").await?;
     Ok(())
 }
