@@ -5,7 +5,8 @@
 use std::{fs, path::Path};
 
 /// Where the blocks may stand.
-const COMPILED: [&str; 2] = [include_str!("pages.rs"), include_str!("conformance.rs")];
+const COMPILED: [&str; 3] =
+    [include_str!("pages.rs"), include_str!("conformance.rs"), include_str!("sessions_guide.rs")];
 
 fn words(text: &str) -> String {
     // rustfmt may break lines and indents them; comments stay.
