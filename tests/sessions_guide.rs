@@ -1,4 +1,4 @@
-//! The Rust of the guide `docs/sessions.md`, compiled and run; `tests/pages.rs` checks that all of it is here.
+//! The guide `docs/sessions.md`: every piece of Rust in it stands in this file (`tests/pages.rs` looks), is compiled and run.
 #![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
