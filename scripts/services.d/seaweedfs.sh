@@ -21,7 +21,7 @@ up_seaweedfs() {
   mkdir "$DATA/seaweedfs/data"
   spawn seaweedfs "$(weed)" server -ip 127.0.0.1 -ip.bind 127.0.0.1 -dir "$DATA/seaweedfs/data" \
     -master.telemetry=false -master.port "${P[0]}" -master.port.grpc "${P[1]}" -master.volumeSizeLimitMB 256 \
-    -volume.port "${P[2]}" -volume.port.grpc "${P[3]}" -volume.max 64 -volume.preStopSeconds 0 \
+    -volume.port "${P[2]}" -volume.port.grpc "${P[3]}" -volume.max 64 -volume.preStopSeconds 0 -volume.minFreeSpace 256MiB \
     -filer -filer.port "${P[4]}" -filer.port.grpc "${P[5]}" \
     -s3 -s3.port "${P[6]}" -s3.port.grpc "${P[7]}" -s3.ip.bind 127.0.0.1 -s3.config "$DATA/seaweedfs/s3.json" \
     -s3.autoCreateBucket=false -s3.port.iceberg 0 -s3.port.lance 0

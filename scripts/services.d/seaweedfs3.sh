@@ -17,7 +17,7 @@ up_seaweedfs3() {
     spawn "seaweedfs3-$n" "$(weed)" server -ip 127.0.0.1 -ip.bind 127.0.0.1 -dir "$folder/$n" \
       -master.telemetry=false -master.port "${P[n * 4]}" -master.port.grpc "${P[n * 4 + 1]}" -master.peers "$peers" \
       -master.defaultReplication 001 -master.volumeSizeLimitMB 256 \
-      -volume.port "${P[n * 4 + 2]}" -volume.port.grpc "${P[n * 4 + 3]}" -volume.max 64 -volume.preStopSeconds 0 "${more[@]}"
+      -volume.port "${P[n * 4 + 2]}" -volume.port.grpc "${P[n * 4 + 3]}" -volume.max 64 -volume.preStopSeconds 0 -volume.minFreeSpace 256MiB "${more[@]}"
   done
   await seaweedfs3-0 http_is 200 "http://127.0.0.1:${P[14]}/healthz"
   await seaweedfs3-0 s3_bucket "http://127.0.0.1:${P[14]}" "$ACCESS_KEY" "$SECRET_KEY"
