@@ -222,12 +222,11 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     if let Some(refused) = source.or_else(|| state.condition(request, &target)) {
         return refused;
     }
-    let new_key;
-    match (
+    let new_key = match (
         supplied_key(request, "x-goog-copy-source-encryption-"),
         supplied_key(request, "x-goog-encryption-"),
     ) {
-        (Ok(source), Ok(target)) if source == object.csek => new_key = target,
+        (Ok(source), Ok(target)) if source == object.csek => target,
         _ => {
             return Answer::refusal(
                 400,
@@ -235,7 +234,7 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
                 "the source is encrypted by a customer-supplied encryption key",
             );
         }
-    }
+    };
     let Some(token) = request.query("rewriteToken") else {
         let token = format!("rewrite-{}", object.generation);
         state.rewrites.insert(token.clone(), 1);
