@@ -26,6 +26,9 @@ class Unsized(io.RawIOBase):
     def readable(self):
         return True
 
+    def tell(self):
+        return self.data.tell()
+
     def read(self, size=-1):
         return self.data.read(size)
 
