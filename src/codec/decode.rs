@@ -57,6 +57,21 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     }
 }
 
+/// The state in an object that `save` wrote as gzip, and nobody else: another kind of file is damage, even where it could be read.
+pub(crate) async fn decode_own<A: SnapshotAdapter + ?Sized>(
+    adapter: &A,
+    key: &Key,
+    object: Object,
+    limits: Limits,
+) -> Result<Body> {
+    let Object { meta, mut body, .. } = object;
+    let first = head(&mut body).await?;
+    if !first.starts_with(frame::MARK) {
+        return Err(corrupt("its first bytes are not those of an indexed gzip file"));
+    }
+    indexed::decode(adapter, key, &meta, first, body, limits, false).await
+}
+
 /// The first chunk, grown to the length of a head where the body has that many bytes.
 pub(super) async fn head(body: &mut Body) -> Result<Bytes> {
     let mut first = body.chunk().await?.unwrap_or_default();

@@ -21,7 +21,7 @@ pub use describe::Description;
 pub use digest::Digest;
 pub use limits::Limits;
 
-pub(crate) use decode::decode;
+pub(crate) use decode::{decode, decode_own};
 pub(crate) use describe::describe;
 pub(crate) use encode::{Summary, encode};
 pub(crate) use plain::NAMES;

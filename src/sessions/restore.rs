@@ -136,8 +136,8 @@ impl Store {
         if manifest.body.is_some_and(|body| body.stored != object.meta.size) {
             return Err(corrupt("its length is wrong").with_key(key));
         }
-        // A damaged head may turn it into another kind of file; then its digest is wrong.
-        object::at(codec::decode(&*self.adapter, key, object, self.limits, false).await, key)
+        // A damaged head may turn it into another kind of file, of the same state; that is damage too.
+        object::at(codec::decode_own(&*self.adapter, key, object, self.limits).await, key)
     }
 }
 
