@@ -63,14 +63,8 @@ pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
     let mut pieces = Pieces::new(Bytes::new(), body);
     let first = pieces.take(frame::SEGMENT).await?;
     if let (Codec::Gzip { level }, true) = (codec, pieces.at_end().await?) {
-        return threads::run(move || {
-            let mut hasher = Sha256::new();
-            let raw_size = hash(&mut hasher, &first);
-            let digest = Digest::from(<[u8; 32]>::from(hasher.finalize()));
-            let file = frame::encode_hashed(&first, level, &[], digest)?;
-            Ok(Encoded::whole(Body::from(file), Vec::new(), Summary { raw_size, digest }))
-        })
-        .await;
+        let (file, summary) = small(first, level).await?;
+        return Ok(Encoded::whole(Body::from(file), Vec::new(), summary));
     }
     let summary = Arc::new(OnceLock::new());
     let metadata = if codec == Codec::None { plain::metadata(None) } else { Vec::new() };
@@ -86,6 +80,43 @@ pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
         Ok(writer.next().await?.map(|chunk| (chunk, writer)))
     });
     Ok(Encoded { body: Body::from_stream(body), metadata, summary })
+}
+
+/// A state of at most one segment as a whole file. Where it is long enough to be waited for, it is cut into shorter segments, so that several cores work on it.
+async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
+    let raw_size = state.iter().map(|piece| piece.len() as u64).sum();
+    if raw_size <= frame::SHORT as u64 {
+        return threads::run(move || {
+            let mut hasher = Sha256::new();
+            hash(&mut hasher, &state);
+            let digest = Digest::from(<[u8; 32]>::from(hasher.finalize()));
+            Ok((frame::encode_hashed(&state, level, &[], digest)?, Summary { raw_size, digest }))
+        })
+        .await;
+    }
+    let state = match &state[..] {
+        [whole] => whole.clone(),
+        pieces => Bytes::from(pieces.concat()),
+    };
+    let whole = state.clone();
+    let digest = threads::run(move || Ok(Digest::of(&whole)));
+    let segments = (0..state.len()).step_by(frame::SHORT).map(|from| {
+        let to = (from + frame::SHORT).min(state.len());
+        let (segment, last) = ([state.slice(from..to)], to == state.len());
+        threads::run(move || segment::deflate(&segment, level, last))
+    });
+    // All at work before the first is waited for.
+    let segments: Vec<_> = segments.collect();
+    let (mut file, mut entries) = (frame::HEAD.to_vec(), Vec::new());
+    for segment in segments {
+        let (bytes, entry) = segment.await?;
+        file.extend_from_slice(&bytes);
+        entries.push(entry);
+    }
+    let digest = digest.await?;
+    let index = Index { digest, raw_size, segment_bits: frame::SHORT_BITS, entries };
+    file.extend_from_slice(&index.closing(&[])?);
+    Ok((file, Summary { raw_size, digest }))
 }
 
 /// What must see the segments one after the other; each job passes it on to the next one.
@@ -108,8 +139,13 @@ fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
     pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
-/// The segments of `first` and `pieces`, done in order. At most two more of them than can run at once are held in memory: the one that is
-/// being stored, and the one that is being read.
+/// How many segments are held in memory, each with some 2 MiB for it: more than can run at once, so that the cores go on while the segment that is next in
+/// order is not done, and while finished ones are stored.
+fn window() -> usize {
+    (threads::parallelism() + 4).min(10)
+}
+
+/// The segments of `first` and `pieces`, done in order.
 fn jobs(
     pieces: Pieces,
     first: Vec<Bytes>,
@@ -131,7 +167,7 @@ fn jobs(
         let job = threads::run(move || work(segment, codec, last, link, next));
         Ok(Some((job, (pieces, first, (!last).then_some(next_link)))))
     });
-    Ok(jobs.try_buffered(threads::parallelism() + 2))
+    Ok(jobs.try_buffered(window()))
 }
 
 /// One segment, on a thread of its own.

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use persist::{Body, Codec, Digest, ErrorKind, LoadOptions, SaveOptions, SnapshotAdapterExt};
 use proptest::prelude::*;
 
-use crate::store::{SEGMENT, Store, chunked, noise, state};
+use crate::store::{SEGMENT, SHORT, Store, chunked, noise, state};
 
 fn codecs() -> Vec<Codec> {
     let all = [
@@ -20,6 +20,9 @@ async fn sizes_around_the_segment_borders_in_any_chunks() {
             (0, 1),
             (1, 1),
             (8192, 7),
+            (SHORT, SHORT),
+            (SHORT + 1, 9_999),
+            (3 * SHORT, 100_000),
             (SEGMENT - 1, 64 * 1024),
             (SEGMENT, SEGMENT),
             (SEGMENT + 1, 100_000),
@@ -44,6 +47,21 @@ async fn sizes_around_the_segment_borders_in_any_chunks() {
             assert!(store.load("same").await.unwrap() == raw);
             assert_eq!(store.describe("same").await.unwrap().digest, Some(saved.digest));
         }
+    }
+}
+
+/// The index ends with the size of a segment and 12 bytes for each, before the last 18 bytes of the file.
+#[tokio::test]
+async fn a_state_of_one_segment_is_cut_further_for_the_cores_where_it_is_long() {
+    let store = Store::new(50_000);
+    for (len, bits, segments) in
+        [(SHORT, 20, 1), (SHORT + 1, 18, 2), (SEGMENT, 18, 4), (SEGMENT + 1, 20, 2), (3 * SEGMENT, 20, 3)]
+    {
+        store.save(state(len), "key").await.unwrap();
+        let file = store.bytes("key").await;
+        assert_eq!(file[file.len() - 18 - 12 * segments - 1], bits, "{len}");
+        let part = store.load_range("key", 1000..200_000).await.unwrap();
+        assert!(part == state(len)[1000..200_000], "{len}");
     }
 }
 

@@ -19,6 +19,8 @@ use persist::{
 
 /// One segment of the format.
 pub const SEGMENT: usize = 1 << 20;
+/// One of a state that has no more than [`SEGMENT`].
+pub const SHORT: usize = 1 << 18;
 
 /// Text that compresses about as states do, the same at every run.
 pub fn state(len: usize) -> Vec<u8> {

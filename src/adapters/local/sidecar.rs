@@ -1,7 +1,7 @@
 //! What the user says about an object beyond its bytes, in a small file beside it.
 //!
 //! There is one only where it has something to say: most snapshots have no sidecar. It is bound to one version by the time in its name
-//! and durable before that version is visible; a reader who finds none looks whether the version is still the current one.
+//! and synced before that version is visible; a reader who finds none looks whether the version is still the current one.
 
 use std::{
     collections::BTreeMap,
@@ -70,18 +70,16 @@ impl Sidecar {
         serde_json::from_slice(&json).map(Some).map_err(|error| damaged("").with_source(error))
     }
 
-    /// Writes it durably. What an earlier, killed process left under the name is replaced.
-    pub(super) fn write(&self, directory: &File) -> Result<()> {
+    /// Writes it, and gives the file, which must be synced. What an earlier, killed process left under the name is replaced.
+    pub(super) fn write(&self, directory: &File) -> Result<File> {
         let failed = |error: std::io::Error| io_error("writing metadata", error);
         let json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             rustix::fs::openat(directory, name(&self.file, self.mtime), flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(file.map_err(|error| failed(error.into()))?);
-        file.write_all(&json)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| directory.sync_all())
-            .map_err(failed)
+        file.write_all(&json).map_err(failed)?;
+        Ok(file)
     }
 
     /// Removes the sidecar of one version, if it has one. One that stays behind is harmless and is swept up later.
