@@ -7,7 +7,10 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::{
@@ -27,6 +30,8 @@ pub(super) struct Root {
     pub(super) path: PathBuf,
     /// Directories whose own entry is known to be on disk, with their inode.
     durable: Mutex<HashMap<PathBuf, u64>>,
+    /// Whether small objects in the kernel's caches are read without a thread.
+    cached: AtomicBool,
 }
 
 /// Why an operation on a directory must start anew: another process removed the directory, because it was empty.
@@ -37,7 +42,18 @@ pub(super) enum Step<T> {
 
 impl Root {
     pub(super) fn new(path: PathBuf) -> Self {
-        Root { path, durable: Mutex::default() }
+        let root = Root { path, durable: Mutex::default(), cached: AtomicBool::new(false) };
+        #[cfg(target_os = "linux")]
+        root.cached.store(root.open().is_ok_and(|at| super::cached::works(&at)), Ordering::Relaxed);
+        root
+    }
+
+    pub(super) fn reads_cached(&self) -> bool {
+        self.cached.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn never_read_cached(&self) {
+        self.cached.store(false, Ordering::Relaxed);
     }
 
     /// The root itself may be reached by any path, links included: it is the user's choice.

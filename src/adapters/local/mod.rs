@@ -8,12 +8,14 @@
 //! - `name`: keys as paths
 //! - `dir`: opening directories below the root, without following links
 //! - `write`: saving and deleting
-//! - `read`, `list`: the way back
+//! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
 //! - `sidecar`: metadata, content type and tags
 //! - `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
 
+#[cfg(target_os = "linux")]
+mod cached;
 mod dir;
 mod fail;
 mod list;
@@ -176,8 +178,12 @@ impl SnapshotAdapter for LocalAdapter {
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
-        let (root, name) = (self.root.clone(), key.clone());
-        hop("get", Some(key), move || read::get(&root, &name, &Place::of(&name), &options)).await
+        let (root, name, place) = (self.root.clone(), key.clone(), Place::of(key));
+        #[cfg(target_os = "linux")]
+        if let Some(object) = cached::get(&root, key, &place, &options) {
+            return object.map_err(|error| label(error, "get", Some(key)));
+        }
+        hop("get", Some(key), move || read::get(&root, &name, &place, &options)).await
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {

@@ -89,7 +89,7 @@ impl Sidecar {
 }
 
 /// The same for every key in length, and found without a search.
-fn name(file: &str, mtime: i64) -> String {
+pub(super) fn name(file: &str, mtime: i64) -> String {
     let digest = Sha256::digest(file);
     let short: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{RESERVED}meta-{short}-{mtime:x}")

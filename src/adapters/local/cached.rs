@@ -1,0 +1,126 @@
+//! Reads that need not wait: a small object that is in the kernel's caches is read at once, without a thread. The way to a thread and back takes
+//! longer than such a read, and a session's state is made of a dozen of them. So it is from the second read on: the first one of a version looks on the disk
+//! whether there is a sidecar.
+//!
+//! Whatever is not there at once, or is unusual in any way, is left to `read`, which waits and explains.
+
+use std::{fs::File, io::IoSliceMut};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags},
+    io::{Errno, ReadWriteFlags},
+};
+
+use super::{
+    dir::Root,
+    name::Place,
+    read::{missing, wanted},
+    sidecar::{self, Sidecar},
+    stamp::Stamp,
+};
+use crate::{Body, GetOptions, Key, Object, ObjectMeta, Result};
+
+/// The most that is copied on the caller's thread: some ten microseconds.
+const MOST: u64 = 64 * 1024;
+
+/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of a network
+/// (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay, ZFS, bcachefs.
+const DISKS: [u64; 8] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
+
+/// Whether the directory lies on a file system where this works.
+pub(super) fn works(directory: &File) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| DISKS.contains(&(found.f_type as u64 & 0xffff_ffff)))
+}
+
+/// The object, or why there is none, if that is known without waiting.
+pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> Option<Result<Object>> {
+    if !root.reads_cached() {
+        return None;
+    }
+    match look(root, key, place, options) {
+        Ok(object) => object.map(Ok),
+        Err(Errno::NOENT) => Some(Err(missing())),
+        // An old kernel, a sandbox that forbids the call, or a file system without it.
+        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP) => {
+            root.never_read_cached();
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn look(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> rustix::io::Result<Option<Object>> {
+    let cached = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
+    let top = rustix::fs::openat2(
+        CWD,
+        &root.path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        cached,
+    )?;
+    let open = |path: &str| {
+        // Without NONBLOCK, a pipe under that name would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let below = cached | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        rustix::fs::openat2(&top, path, flags, Mode::empty(), below).map(File::from)
+    };
+    let mut path = String::new();
+    place.directories.iter().for_each(|(name, _)| path.extend([name, "/"]));
+    let folder = path.len();
+    path.push_str(&place.file);
+    let file = open(&path)?;
+    let found = rustix::fs::fstat(&file)?;
+    let stamp = Stamp::from(&found);
+    if !super::dir::kind(&found).is_file() {
+        return Ok(None);
+    }
+    match open(&format!("{}{}", &path[..folder], sidecar::name(&place.file, stamp.mtime))) {
+        Err(Errno::NOENT) => {}
+        _ => return Ok(None),
+    }
+    // There is no sidecar; but perhaps it was removed together with the version that was opened.
+    let now = rustix::fs::statat(&top, path.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+    if Stamp::from(&now) != stamp {
+        return Ok(None);
+    }
+    let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());
+    let Ok(range) = wanted(&meta, options) else { return Ok(None) };
+    if range.end - range.start > MOST {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    let mut magic = [0; 4];
+    let mut magic = &mut magic[..stamp.size.min(4) as usize];
+    if !read(&file, &mut bytes, range.start)? {
+        return Ok(None);
+    }
+    if range.start == 0 && bytes.len() >= magic.len() {
+        magic = &mut bytes[..magic.len()];
+    } else if !read(&file, magic, 0)? {
+        return Ok(None);
+    }
+    sidecar::describe(&mut meta, None::<Sidecar>, magic);
+    // Adapters replace files and never write into one; others may.
+    match Stamp::from(&rustix::fs::fstat(&file)?) == stamp {
+        true => Ok(Some(Object { meta, range, body: Body::from(bytes) })),
+        false => Ok(None),
+    }
+}
+
+/// Fills `buffer`, if all of it is in the page cache.
+fn read(file: &File, buffer: &mut [u8], offset: u64) -> rustix::io::Result<bool> {
+    if buffer.is_empty() {
+        return Ok(true);
+    }
+    let len = buffer.len();
+    match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) => Ok(read == len),
+        Err(Errno::AGAIN) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[path = "cached_tests.rs"]
+mod tests;
