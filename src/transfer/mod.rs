@@ -3,10 +3,12 @@
 mod parts;
 mod ranges;
 mod resume;
+mod widen;
 
 pub use parts::Parts;
 pub use ranges::in_parallel;
 pub use resume::resuming;
+pub use widen::widening;
 
 #[cfg(test)]
 mod tests;

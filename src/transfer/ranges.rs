@@ -1,14 +1,15 @@
 //! A large download as several ranges at once.
 
-use std::{future::Future, ops::Range};
+use std::{collections::VecDeque, future::Future, ops::Range};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream::try_unfold};
+use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{Body, Error, Result};
+use crate::{Body, Error, ErrorKind, Result};
 
 /// The bytes `range` of one version of an object, in order, fetched as pieces of `piece` bytes of which at most `parallel` are under
-/// way or waiting to be read: memory is bounded by `piece * parallel`.
+/// way or waiting to be read, the one that is being read among them: memory is bounded by `piece * parallel`.
 ///
 /// `fetch` gives a piece's body; it retries and resumes by itself (see [`resuming`](super::resuming)).
 pub fn in_parallel<F, Fut>(range: Range<u64>, piece: u64, parallel: usize, fetch: F) -> Body
@@ -17,43 +18,65 @@ where
     Fut: Future<Output = Result<Body>> + Send + 'static,
 {
     let len = range.end - range.start;
-    let starts = stream::iter((range.start..range.end).step_by(piece.max(1) as usize));
-    let pieces = starts.map(move |start| {
-        let want = start..(start + piece).min(range.end);
-        let size = want.end - want.start;
-        let body = fetch(want);
-        // A task of its own: the pieces behind the one that is being read go on while the reader is busy.
-        let task = AbortOnDrop(tokio::spawn(async move { chunks(body.await?.with_len(size)).await }));
-        async move { task.join().await }
+    let starts = (range.start..range.end).step_by(piece.max(1) as usize);
+    let rest = starts.map(move |start| {
+        let part = start..(start + piece).min(range.end);
+        Piece::begin(part.end - part.start, fetch(part))
     });
-    let chunks = pieces.buffered(parallel.max(1)).map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)));
-    Body::from_stream(chunks.try_flatten().map_err(|error: Error| error.with_operation("get"))).with_len(len)
+    let chunks = try_unfold((rest, VecDeque::new()), move |(mut rest, mut pieces)| async move {
+        loop {
+            while pieces.len() < parallel.max(1)
+                && let Some(next) = rest.next()
+            {
+                pieces.push_back(next);
+            }
+            let Some(first) = pieces.front_mut() else { return Ok(None) };
+            match first.chunk().await? {
+                Some(chunk) => return Ok(Some((chunk, (rest, pieces)))),
+                None => drop(pieces.pop_front()),
+            }
+        }
+    });
+    Body::from_stream(chunks.map_err(|error: Error| error.with_operation("get"))).with_len(len)
 }
 
-/// All chunks of a body, as they came: contiguous pieces would cost a copy, and an allocator with arenas keeps large ones.
-async fn chunks(mut body: Body) -> Result<Vec<Bytes>> {
-    let mut chunks = Vec::new();
-    while let Some(chunk) = body.chunk().await? {
-        chunks.push(chunk);
+/// A piece that a task of its own fetches, so that it goes on while the reader is busy or at an earlier one.
+struct Piece {
+    chunks: mpsc::UnboundedReceiver<Bytes>,
+    task: JoinHandle<Result<()>>,
+}
+
+impl Piece {
+    fn begin(len: u64, body: impl Future<Output = Result<Body>> + Send + 'static) -> Piece {
+        // Not bounded by itself: the piece is, and is to arrive whole while an earlier one is read.
+        let (send, chunks) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut body = body.await?.with_len(len);
+            while let Some(chunk) = body.chunk().await? {
+                // Nobody listens when the load was dropped, which ends this task.
+                let _ = send.send(chunk);
+            }
+            Ok(())
+        });
+        Piece { chunks, task }
     }
-    Ok(chunks)
-}
 
-/// A reader that goes away ends the requests that were made for it.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<Result<T>>);
-
-impl<T> AbortOnDrop<T> {
-    async fn join(mut self) -> Result<T> {
-        match (&mut self.0).await {
-            Ok(result) => result,
-            Err(error) => Err(crate::Error::new(crate::ErrorKind::Internal, "a download task ended early")
-                .with_source(error)),
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if let Some(chunk) = self.chunks.recv().await {
+            return Ok(Some(chunk));
+        }
+        match (&mut self.task).await {
+            Ok(outcome) => outcome.map(|()| None),
+            Err(error) => {
+                Err(Error::new(ErrorKind::Internal, "a download task ended early").with_source(error))
+            }
         }
     }
 }
 
-impl<T> Drop for AbortOnDrop<T> {
+/// A reader that goes away ends the requests that were made for it.
+impl Drop for Piece {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 
-use super::{Parts, in_parallel, resuming};
+use super::{Parts, in_parallel, resuming, widening};
 use crate::{Body, Error, ErrorKind, RetryConfig};
 
 fn data(len: usize) -> Bytes {
@@ -110,4 +110,42 @@ async fn ranges_come_in_order_and_no_more_than_the_window() {
     });
     assert_eq!(body.collect(1000).await.unwrap(), bytes.slice(3..));
     assert_eq!(most.load(Ordering::SeqCst), 4);
+}
+
+/// Loads 100 KiB over a connection that takes `wire` for each KiB, by a reader that takes `reader` for it: the ranges that were added.
+async fn added(wire: Duration, reader: Duration) -> Vec<u64> {
+    let bytes = data(100 << 10);
+    let starts = Arc::new(std::sync::Mutex::new(vec![]));
+    let (source, seen) = (bytes.clone(), starts.clone());
+    let slow = move |bytes: Bytes| {
+        let kib =
+            (0..bytes.len()).step_by(1 << 10).map(move |at| bytes.slice(at..bytes.len().min(at + 1024)));
+        Body::from_stream(stream::iter(kib.map(Ok)).then(move |chunk| async move {
+            tokio::time::sleep(wire).await;
+            chunk
+        }))
+    };
+    let mut body = widening(0..bytes.len() as u64, 16 << 10, 4, slow(bytes.clone()), move |part| {
+        seen.lock().unwrap().push(part.start >> 10);
+        slow(source.slice(part.start as usize..part.end as usize))
+    });
+    let mut read = vec![];
+    while let Some(chunk) = body.chunk().await.unwrap() {
+        tokio::time::sleep(reader).await;
+        read.extend_from_slice(&chunk);
+    }
+    assert!(read == bytes);
+    let starts = starts.lock().unwrap();
+    starts.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_connection_that_is_waited_for_gets_others_beside_it() {
+    let (none, ms) = (Duration::ZERO, Duration::from_millis(1));
+    // A mebibyte a second: two pieces show it, the third comes the same way, the rest as ranges.
+    assert_eq!(added(ms, none).await, [48, 64, 80, 96]);
+    assert_eq!(added(ms, 5 * ms).await, [48, 64, 80, 96]);
+    // As quick as the clock tells, whatever the reader takes.
+    assert_eq!(added(none, none).await, [0; 0]);
+    assert_eq!(added(none, 5 * ms).await, [0; 0]);
 }

@@ -1,10 +1,16 @@
 //! How many requests each operation makes.
 
+use std::time::Duration;
+
 use persist::{ListOptions, PutOptions, SnapshotAdapter, SnapshotAdapterExt};
 
 use crate::{
     bench::{Bench, key, noise},
-    support::{proxy::Proxy, s3::LARGE, s3_server::StrictServer},
+    support::{
+        proxy::{Fault, Proxy},
+        s3::LARGE,
+        s3_server::StrictServer,
+    },
 };
 
 #[tokio::test]
@@ -57,11 +63,30 @@ async fn large_objects_take_a_request_for_each_part() {
     );
     bench.proxy.clear();
     assert!(bench.read("large").await.unwrap() == state);
-    // The first needs no HEAD before it; the others name the version.
+    // One answer has it all.
+    assert_eq!((bench.proxy.count("GET", ""), bench.proxy.count("", "")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_slow_connection_gets_others_beside_it() {
+    let bench = Bench::new().await;
+    let state = noise(7, 26 << 20);
+    bench.put("wide", &state, PutOptions::new()).await.unwrap();
+    bench.proxy.clear();
+    bench.proxy.fail(1, "GET", "wide", Fault::Slow(Duration::from_millis(4)));
+    // One of those that are added breaks as well.
+    bench.proxy.fail(1, "GET", "wide", Fault::CutResponse(1 << 20));
+    assert!(bench.read("wide").await.unwrap() == state);
     let log = bench.proxy.log();
-    assert_eq!(log.len(), 3);
-    assert_eq!(log.iter().filter(|seen| seen.head.header("if-match").is_some()).count(), 2);
-    assert!(log.iter().all(|seen| seen.method == "GET"));
+    assert_eq!(log[0].head.header("range"), None, "the first is asked for everything");
+    assert!(log[1..].iter().all(|seen| seen.head.header("if-match").is_some()), "not bound to the version");
+    // 10 MiB show that it is slow; it gives 5 MiB more, and the others the rest.
+    let mut ranges: Vec<_> = log[1..].iter().map(|seen| seen.head.header("range").unwrap()).collect();
+    ranges.sort();
+    let mib = |from: u64, to: u64| format!("bytes={}-{}", from << 20, (to << 20) - 1);
+    let mut expected = vec![mib(15, 20), mib(16, 20), mib(20, 25), mib(25, 26)];
+    expected.sort();
+    assert_eq!(ranges, expected);
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ pub enum Fault {
     Flip(u64),
     /// The request is passed on only after this time.
     Delay(Duration),
+    /// The answer's body waits so long before each 64 KiB or less.
+    Slow(Duration),
 }
 
 impl Fault {
@@ -363,6 +365,9 @@ async fn body<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
         }
         let Some(mut piece) = framing.next(from).await? else { return Ok(None) };
+        if let Fault::Slow(time) = fault {
+            tokio::time::sleep(*time).await;
+        }
         if piece.content {
             piece.raw.truncate((most - content).min(usize::MAX as u64) as usize);
             if let Fault::Flip(at) = fault

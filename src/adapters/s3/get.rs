@@ -1,9 +1,6 @@
-//! Loads: one GET for a small object, parallel ranges for a large one, and a resumed range wherever a body breaks.
+//! Loads: one GET, parallel ranges where that is too slow for a large object, and a resumed range wherever a body breaks.
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex},
-};
+use std::{ops::Range, sync::Arc};
 
 use aws_sdk_s3::{
     error::DisplayErrorContext, operation::get_object::GetObjectOutput, primitives::ByteStream,
@@ -13,7 +10,7 @@ use futures_util::stream::try_unfold;
 use super::bucket::{Bucket, about, etag, fail, version};
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
-    transfer::{in_parallel, resuming},
+    transfer::{resuming, widening},
 };
 
 impl Bucket {
@@ -51,19 +48,9 @@ impl Bucket {
     /// The bytes `range` of one version, of which `first` is the answer that is already open.
     fn body(self: &Arc<Self>, key: &Key, version: &Version, range: Range<u64>, first: ByteStream) -> Body {
         let (piece, parallel) = (self.shared.settings.part_size, self.shared.settings.parallel);
-        let first = self.stream(first);
-        if parallel == 1 || range.end - range.start <= 2 * piece {
-            return self.resumed(key, version, range, Some(first));
-        }
-        // The open answer gives the first piece, then it is dropped; the others are ranges of their own, side by side.
-        let (start, open) = (range.start, Mutex::new(Some(first_bytes(first, piece))));
+        let open = self.resumed(key, version, range.clone(), Some(self.stream(first)));
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        in_parallel(range, piece, parallel, move |part| {
-            let mut open = open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let first = if part.start == start { open.take() } else { None };
-            let body = bucket.resumed(&key, &version, part, first);
-            async move { Ok(body) }
-        })
+        widening(range, piece, parallel, open, move |part| bucket.resumed(&key, &version, part, None))
     }
 
     /// A range that goes on where it broke off, in the same version.
@@ -171,19 +158,6 @@ fn parse_content_range(header: &str) -> Option<(Range<u64>, u64)> {
     let (first, last) = range.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
     (first <= last && last < size).then_some((first..last + 1, size))
-}
-
-/// The first `len` bytes of a body, whose rest is not fetched.
-fn first_bytes(body: Body, len: u64) -> Body {
-    Body::from_stream(try_unfold((body, len), |(mut body, left)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        let Some(mut chunk) = body.chunk().await? else { return Ok(None) };
-        chunk.truncate(left.min(usize::MAX as u64) as usize);
-        let left = left - chunk.len() as u64;
-        Ok(Some((chunk, (body, left))))
-    }))
 }
 
 #[cfg(test)]

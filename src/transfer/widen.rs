@@ -1,0 +1,108 @@
+//! A large download over one connection, and over several where one is too slow.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, try_unfold},
+};
+use tokio::time::Instant;
+
+use super::in_parallel;
+use crate::{Body, Result};
+
+/// A connection that gives so many bytes a second, while they are waited for, is all that is needed: services that hold a connection
+/// back, Amazon among them, do it at less than 100 MB/s.
+const ENOUGH: u64 = 128 << 20;
+
+/// The bytes `range` of one version of an object: `open`, which has all of them, as long as it is quick, then ranges of `piece` bytes, of
+/// which at most `parallel` are under way.
+///
+/// Ranges cost a server more than one answer does. So they begin only when the reader has waited too long for `2 * piece` bytes that
+/// it took one after the other, and never for a reader that is slower itself. From then on `open` gives one piece more and is dropped.
+///
+/// `open` and what `fetch` gives retry and resume by themselves (see [`resuming`](super::resuming)).
+pub fn widening<F>(range: Range<u64>, piece: u64, parallel: usize, open: Body, fetch: F) -> Body
+where
+    F: Fn(Range<u64>) -> Body + Send + Sync + 'static,
+{
+    let len = range.end - range.start;
+    let fetch = Some(fetch).filter(|_| parallel > 1);
+    let state = Download { range, piece, parallel, body: open, fetch, taken: 0, waited: Duration::ZERO };
+    let stream =
+        try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|chunk| (chunk, state))) });
+    Body::from_stream(stream).with_len(len)
+}
+
+struct Download<F> {
+    /// What is still to come.
+    range: Range<u64>,
+    piece: u64,
+    parallel: usize,
+    body: Body,
+    /// Until the ranges have begun.
+    fetch: Option<F>,
+    /// How many bytes came since the clock was set to zero, and how long the reader waited for them.
+    taken: u64,
+    waited: Duration,
+}
+
+impl<F> Download<F>
+where
+    F: Fn(Range<u64>) -> Body + Send + Sync + 'static,
+{
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.fetch.is_none() {
+            return self.body.chunk().await;
+        }
+        let asked = Instant::now();
+        let Some(mut chunk) = self.body.chunk().await? else { return Ok(None) };
+        self.waited += asked.elapsed();
+        self.taken += chunk.len() as u64;
+        self.range.start += chunk.len() as u64;
+        if self.taken >= 2 * self.piece {
+            let slow = self.waited.as_secs_f64() * ENOUGH as f64 > self.taken as f64;
+            (self.taken, self.waited) = (self.taken % (2 * self.piece), Duration::ZERO);
+            let left = self.range.end.saturating_sub(self.range.start) + self.taken;
+            // What fits one more piece is not worth a request.
+            if slow && left > self.piece {
+                // Ranges that begin at a multiple of their size suit servers that store such pieces.
+                let over = chunk.split_off(chunk.len() - self.taken as usize);
+                self.range.start -= self.taken;
+                self.widen(over);
+            }
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Goes on with ranges, of which the open answer gives the first; `over` is what has come of it.
+    fn widen(&mut self, over: Bytes) {
+        let Some(fetch) = self.fetch.take() else { return };
+        let open = std::mem::replace(&mut self.body, Body::empty());
+        let open = Body::from_stream(stream::iter([Ok(over)]).chain(open));
+        let (start, open) = (self.range.start, Mutex::new(Some(first_bytes(open, self.piece))));
+        self.body = in_parallel(self.range.clone(), self.piece, self.parallel, move |part| {
+            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+            let body = open.take_if(|_| part.start == start).unwrap_or_else(|| fetch(part));
+            std::future::ready(Ok(body))
+        });
+    }
+}
+
+/// The first `len` bytes of a body, whose rest is not fetched.
+fn first_bytes(body: Body, len: u64) -> Body {
+    Body::from_stream(try_unfold((body, len), |(mut body, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(mut chunk) = body.chunk().await? else { return Ok(None) };
+        chunk.truncate(left.min(usize::MAX as u64) as usize);
+        let left = left - chunk.len() as u64;
+        Ok(Some((chunk, (body, left))))
+    }))
+}
