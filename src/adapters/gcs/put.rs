@@ -64,7 +64,7 @@ impl Store {
         doubt: &Doubt,
     ) -> Result<Resource> {
         let expected = Expected { size: data.len() as u64, crc32c: crc32c::crc32c(&data) };
-        let resource = self.new_resource(key, options, doubt, Some(expected.crc32c));
+        let resource = self.new_resource(key, options, doubt, Some(expected.crc32c))?;
         let boundary = format!("persist-{}", doubt.id());
         let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
         let head = format!(
@@ -114,9 +114,9 @@ impl Store {
         options: &PutOptions,
         doubt: &Doubt,
         crc32c: Option<u32>,
-    ) -> String {
+    ) -> Result<String> {
         let class = self.client.settings.storage_class.as_deref();
-        model::new_resource(key, options, doubt.id(), class, crc32c).to_string()
+        model::new_resource(key, options, doubt.id(), class, crc32c)
     }
 
     /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is removed.

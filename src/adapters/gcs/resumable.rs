@@ -148,7 +148,7 @@ impl Store {
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Result<Session, Box<Resource>>> {
-        let resource = self.new_resource(key, options, doubt, None);
+        let resource = self.new_resource(key, options, doubt, None)?;
         let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
         retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
