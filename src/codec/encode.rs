@@ -12,8 +12,8 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Codec, Digest, frame, frame::Index, pieces::Pieces, plain, segment, zstd};
-use crate::{Body, Error, ErrorKind, Result, threads};
+use super::{Codec, Digest, frame, frame::Index, plain, segment, zstd};
+use crate::{Body, Error, ErrorKind, Result, threads, transfer::Pieces};
 
 /// What is known of a state once it has been read to its end.
 #[derive(Debug, Clone, Copy)]

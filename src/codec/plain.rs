@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, Limits, Summary, corrupt, frame, pieces::Pieces, watch::Watch, zstd};
-use crate::{Body, ObjectMeta, Result, threads};
+use super::{Digest, Limits, Summary, corrupt, frame, watch::Watch, zstd};
+use crate::{Body, ObjectMeta, Result, threads, transfer::Pieces};
 
 const CODEC: &str = "persist-codec";
 const SIZE: &str = "persist-size";

@@ -2,11 +2,13 @@
 
 mod adaptive;
 mod parts;
+mod pieces;
 mod ranges;
 mod resume;
 
 pub use adaptive::{Line, adaptive};
 pub use parts::Parts;
+pub(crate) use pieces::Pieces;
 pub use ranges::in_parallel;
 pub use resume::resuming;
 

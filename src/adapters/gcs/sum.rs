@@ -1,14 +1,35 @@
-//! The checksum of an object that arrives in pieces: each is summed up where it arrives, while it is in the processor's cache, and several
-//! at once.
+//! Checksums: of what is sent, on as many cores as there are; of what arrives in pieces, each where it arrives, while it is in the processor's
+//! cache.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use futures_util::{TryStreamExt, stream::try_unfold};
+use futures_util::{TryStreamExt, future::try_join_all, stream::try_unfold};
 
-use crate::Body;
+use crate::{Body, Result, http::Payload, threads};
+
+/// Up to so many bytes are summed up here and now, in less than a millisecond.
+const SHORT: u64 = 8 * 1024 * 1024 + 8 * 1024 * 1024 / 8;
+
+/// The CRC32C of what has `crc32c` so far and goes on with `data`.
+///
+/// # Errors
+/// When the runtime is ending.
+pub(super) async fn append(crc32c: u32, data: &Payload) -> Result<u32> {
+    if data.len() <= SHORT {
+        return Ok(data.parts().iter().fold(crc32c, |sum, part| crc32c::crc32c_append(sum, part)));
+    }
+    let size = data.len().div_ceil(threads::parallelism() as u64).max(1) as usize;
+    let shares = data.parts().iter().flat_map(|part| {
+        let starts = (0..part.len()).step_by(size);
+        starts.map(|start| part.slice(start..part.len().min(start + size)))
+    });
+    let sums = shares.map(|share| threads::run(move || Ok((crc32c::crc32c(&share), share.len()))));
+    let sums = try_join_all(sums.collect::<Vec<_>>()).await?;
+    Ok(sums.into_iter().fold(crc32c, |sum, (share, len)| crc32c::crc32c_combine(sum, share, len)))
+}
 
 /// The CRC32C of an object from those of its pieces, which may come in any order.
 #[derive(Debug, Default)]

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
-use super::Sum;
-use crate::Body;
+use bytes::Bytes;
+
+use super::{Sum, append};
+use crate::{Body, http::Payload};
 
 /// The pieces of `data` that start at `starts`, read in this order.
 async fn sum(data: &'static [u8], starts: &[usize]) -> Arc<Sum> {
@@ -30,4 +32,19 @@ async fn a_missing_piece_is_no_checksum() {
     assert_eq!(sum(b"0123456789", &[3]).await.of(10), None);
     assert_eq!(sum(b"0123456789", &[0]).await.of(11), None);
     assert_eq!(sum(b"0123456789", &[0]).await.of(9), None);
+}
+
+#[tokio::test]
+async fn what_is_sent_has_one_checksum_however_it_lies_in_memory() {
+    let data: Vec<u8> = (0..20_000_003u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let whole = crc32c::crc32c(&data);
+    let data = Bytes::from(data);
+    for cuts in [&[][..], &[5], &[1, 9_999_999, 19_000_000]] {
+        let ends = cuts.iter().copied().chain([data.len()]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        let payload = Payload::new(starts.zip(ends).map(|(start, end)| data.slice(start..end)));
+        assert_eq!(append(0, &payload).await.unwrap(), whole, "{cuts:?}");
+        let rest = append(crc32c::crc32c(&data[..100]), &payload.skip(100)).await.unwrap();
+        assert_eq!(rest, whole, "{cuts:?}");
+    }
 }
