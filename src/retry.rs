@@ -44,15 +44,18 @@ impl RetryConfig {
 
     /// A fresh count of attempts for one operation, or for one stretch without progress.
     pub fn start(&self) -> Retries<'_> {
+        Retries { config: self, delays: None, attempts: 0, started: Instant::now() }
+    }
+
+    fn delays(&self) -> backoff::ExponentialBackoff {
         // `backoff` spreads a delay by ± factor, so half the bound with factor 1 is full jitter: 0 to the bound.
-        let delays = backoff::ExponentialBackoffBuilder::new()
+        backoff::ExponentialBackoffBuilder::new()
             .with_initial_interval(self.initial_delay / 2)
             .with_max_interval(self.max_delay / 2)
             .with_multiplier(2.0)
             .with_randomization_factor(1.0)
             .with_max_elapsed_time(None)
-            .build();
-        Retries { config: self, delays, attempts: 0, started: Instant::now() }
+            .build()
     }
 }
 
@@ -60,7 +63,8 @@ impl RetryConfig {
 #[derive(Debug)]
 pub struct Retries<'a> {
     config: &'a RetryConfig,
-    delays: backoff::ExponentialBackoff,
+    /// Made with the first failure: most operations have none.
+    delays: Option<backoff::ExponentialBackoff>,
     attempts: u32,
     started: Instant,
 }
@@ -79,7 +83,8 @@ impl Retries<'_> {
             return Err(error);
         }
         let asked = error.retry_after().unwrap_or_default();
-        let delay = self.delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
+        let delays = self.delays.get_or_insert_with(|| self.config.delays());
+        let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
         let in_time = self.started.elapsed() + delay < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
             return Err(error);

@@ -24,6 +24,17 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     Running(tokio::task::spawn_blocking(work))
 }
 
+/// Hashing so many bytes takes less time than the way to another thread and back, and holds no other task up.
+pub(crate) const SHORT: usize = 64 * 1024;
+
+/// Does here and now what is to be done with at most [`SHORT`] bytes, and everything else as [`run`].
+pub(crate) async fn run_unless_short<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes <= SHORT { work() } else { run(work).await }
+}
+
 /// Work that [`run`] started.
 #[derive(Debug)]
 pub(crate) struct Running<T>(JoinHandle<Result<T>>);

@@ -53,7 +53,7 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     match Kind::of(&first, &meta)? {
         Kind::Indexed => indexed::decode(adapter, key, &meta, first, body, limits, verify).await,
         Kind::Foreign(format) => foreign::decode(format, first, body, limits, verify),
-        Kind::Plain => plain::decode(first, body, &meta, limits),
+        Kind::Plain => plain::decode(first, body, &meta, limits).await,
     }
 }
 

@@ -12,8 +12,8 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Codec, Digest, frame, frame::Index, pieces::Pieces, plain, segment, zstd};
-use crate::{Body, Error, ErrorKind, Result, threads};
+use super::{Codec, Digest, frame, frame::Index, plain, segment, zstd};
+use crate::{Body, Error, ErrorKind, Result, threads, transfer::Pieces};
 
 /// What is known of a state once it has been read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +54,7 @@ impl Encoded {
 pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
     zstd::check_built_in(codec)?;
     if let (Codec::None, Some(state)) = (codec, body.in_memory().cloned()) {
-        return threads::run(move || {
+        return threads::run_unless_short(state.len(), move || {
             let summary = Summary { raw_size: state.len() as u64, digest: Digest::of(&state) };
             Ok(Encoded::whole(Body::from(state), plain::metadata(Some(summary)), summary))
         })

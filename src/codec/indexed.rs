@@ -12,10 +12,12 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Digest, Limits, corrupt,
     frame::{self, Index, Segment},
-    pieces::Pieces,
     segment,
 };
-use crate::{Body, ByteRange, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter, buffers::Pool, threads};
+use crate::{
+    Body, ByteRange, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter, buffers::Pool, threads,
+    transfer::Pieces,
+};
 
 /// Up to this size a file is read whole before it is decoded: one request instead of two.
 pub(super) const SMALL: u64 = 2 << 20;

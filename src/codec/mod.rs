@@ -10,7 +10,6 @@ mod foreign;
 pub(crate) mod frame;
 mod indexed;
 mod limits;
-mod pieces;
 mod plain;
 mod range;
 mod segment;

@@ -28,6 +28,20 @@ impl Payload {
         self.0.iter().map(|part| part.len() as u64).sum()
     }
 
+    /// The same without its first `len` bytes.
+    pub(crate) fn skip(&self, mut len: u64) -> Self {
+        Payload::new(self.0.iter().map(|part| {
+            let front = len.min(part.len() as u64);
+            len -= front;
+            part.slice(front as usize..)
+        }))
+    }
+
+    /// The parts.
+    pub(crate) fn parts(&self) -> &[Bytes] {
+        &self.0
+    }
+
     /// As a request body; `moved` counts the bytes that the connection has taken.
     pub(super) fn into_body(self, moved: Arc<AtomicU64>) -> reqwest::Body {
         if self.len() <= SMALL {

@@ -24,13 +24,17 @@ impl Parts {
     /// # Errors
     /// What the body fails with.
     pub async fn next(&mut self, size: usize) -> Result<(Bytes, bool)> {
+        if self.rest.is_empty() {
+            self.fill().await?;
+        }
         let mut part = self.take(size);
-        if part.len() < size && !self.ended {
+        // A body that comes in one chunk is not copied.
+        if part.len() < size && self.fill().await? {
             let mut grown = BytesMut::with_capacity(
-                self.body.len().map_or(size, |len| size.min(part.len() + len as usize)),
+                self.body.len().map_or(size, |len| size.min(part.len() + self.rest.len() + len as usize)),
             );
             grown.extend_from_slice(&part);
-            while grown.len() < size && self.fill().await? {
+            while grown.len() < size && (!self.rest.is_empty() || self.fill().await?) {
                 let more = self.take(size - grown.len());
                 grown.extend_from_slice(&more);
             }

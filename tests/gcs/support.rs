@@ -18,11 +18,12 @@ pub fn retry() -> RetryConfig {
     }
 }
 
-/// Anonymous, with small chunks, so that small bodies take the ways of large ones.
+/// Anonymous, with small chunks, so that small bodies take the ways of large ones, and as many ranges at once whatever the machine does.
 pub fn config(server: &Server) -> GcsConfig {
     GcsConfig {
         endpoint_url: Some(server.url.clone()),
         chunk_size: Some(256 * 1024),
+        parallel: Some(4),
         timeout: Some(Duration::from_secs(10)),
         ..GcsConfig::default()
     }

@@ -17,7 +17,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
 
 #[derive(Clone, Default)]
 struct Object {
@@ -25,7 +26,16 @@ struct Object {
     size: u64,
     crc32c: u32,
     generation: u64,
-    resource: Map<String, Value>,
+    resource: Resource,
+}
+
+/// What an upload by the JSON API says of its object.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Resource {
+    name: Option<String>,
+    content_type: Option<String>,
+    metadata: Option<Box<RawValue>>,
 }
 
 /// Uploads under way by their number; the parts of one by theirs.
@@ -87,17 +97,15 @@ impl Object {
     }
 
     fn describe(&self, name: &str) -> String {
-        let mut resource = self.resource.clone();
-        let (size, generation, crc32c) =
-            (self.size.to_string(), self.generation.to_string(), self.checksum());
-        resource.extend([
-            ("name".into(), name.into()),
-            ("size".into(), size.into()),
-            ("generation".into(), generation.into()),
-            ("crc32c".into(), crc32c.into()),
-            ("timeCreated".into(), "2026-01-01T00:00:00Z".into()),
-        ]);
-        Value::Object(resource).to_string()
+        let metadata = self.resource.metadata.as_ref().map_or("{}", |metadata| metadata.get());
+        format!(
+            r#"{{"name":{},"contentType":{},"metadata":{metadata},"size":"{}","generation":"{}","metageneration":"1","crc32c":"{}","timeCreated":"2026-01-01T00:00:00Z"}}"#,
+            json!(name),
+            json!(self.resource.content_type),
+            self.size,
+            self.generation,
+            self.checksum()
+        )
     }
 
     fn checksum(&self) -> String {
@@ -125,7 +133,8 @@ impl Object {
             .header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")
             .header("etag", format!("\"{}\"", self.generation))
             .header("x-goog-hash", format!("crc32c={}", self.checksum()))
-            .header("x-goog-generation", self.generation);
+            .header("x-goog-generation", self.generation)
+            .header("x-goog-metageneration", 1);
         if range.is_some() {
             response = response.header("content-range", format!("bytes {first}-{}/{}", end - 1, self.size));
         }
@@ -162,9 +171,7 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Se
     let etag = [("etag", "\"1\"".to_owned())];
     match (head.method.as_str(), json_name, upload) {
         ("POST", Some(_), _) => {
-            let mut all = Object::default();
-            all.receive(body).await;
-            let bytes: Bytes = all.pieces.concat().into();
+            let bytes = collected(body).await;
             if query["uploadType"] == "multipart" {
                 let (resource, data) = related(&bytes, header("content-type").unwrap_or_default());
                 let name = name(&query, &resource);
@@ -172,7 +179,7 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Se
                 object.push(data);
                 return reply(200, &[], state.lock().unwrap().store(&name, object));
             }
-            let resource: Map<String, Value> = serde_json::from_slice(&bytes).unwrap_or_default();
+            let resource: Resource = serde_json::from_slice(&bytes).unwrap_or_default();
             let mut state = state.lock().unwrap();
             let (id, name) = (state.number(), name(&query, &resource));
             state.sessions.insert(id, (name, Object { resource, ..Object::default() }));
@@ -243,16 +250,28 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Se
     }
 }
 
+/// A body in one piece, without a copy where it came in one.
+async fn collected(mut body: Incoming) -> Bytes {
+    let mut pieces = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        pieces.extend(frame.into_data());
+    }
+    match pieces.len() {
+        1 => pieces.remove(0),
+        _ => pieces.concat().into(),
+    }
+}
+
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
-fn name(query: &HashMap<String, String>, resource: &Map<String, Value>) -> String {
-    query.get("name").cloned().or_else(|| Some(resource.get("name")?.as_str()?.into())).unwrap_or_default()
+fn name(query: &HashMap<String, String>, resource: &Resource) -> String {
+    query.get("name").or(resource.name.as_ref()).cloned().unwrap_or_default()
 }
 
 /// The resource and the data of a `multipart/related` body.
-fn related(body: &Bytes, content_type: String) -> (Map<String, Value>, Bytes) {
+fn related(body: &Bytes, content_type: String) -> (Resource, Bytes) {
     let boundary = content_type.split("boundary=").nth(1).unwrap_or_default().trim_matches(['"', '\'']);
     let find = |from: usize, what: &[u8]| {
         body[from..].windows(what.len()).position(|w| w == what).map(|at| from + at)

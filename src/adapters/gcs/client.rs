@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Body, Error, ErrorKind, Result, RetryBudget,
     http::{self, Payload},
+    transfer::Line,
 };
 
 /// The longest error message that is read, and the longest page of JSON.
@@ -31,6 +32,8 @@ const JSON_BYTES: usize = 32 * 1024 * 1024;
 pub(super) struct Client {
     pub(super) settings: Settings,
     pub(super) budget: Arc<RetryBudget>,
+    /// How fast downloads are.
+    pub(super) line: Arc<Line>,
     http: reqwest::Client,
     auth: Auth,
     /// Connections live and die with the runtime that made them.
@@ -102,6 +105,7 @@ impl Client {
         let client = Arc::new(Client {
             settings: settings.clone(),
             budget: Arc::default(),
+            line: Arc::new(Line::new(settings.parallel)),
             http,
             auth: Auth::new(credentials),
             runtime,

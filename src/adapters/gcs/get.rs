@@ -5,18 +5,20 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use futures_util::stream::try_unfold;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use reqwest::Response;
 
 use super::{
     Store,
     model::{Resource, checksum_text},
-    open::{bounded, check_media, seen},
+    open::{Opened, bounded, check_media, seen},
+    sum::Sum,
 };
 use crate::{
     Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result,
     retry::retry,
-    transfer::{in_parallel, resuming},
+    transfer::{adaptive, resuming},
 };
 
 impl Store {
@@ -35,9 +37,9 @@ impl Store {
         let opened = retry(&self.retry, &self.client.budget, |_| async {
             self.open(key, &options).await.map_err(|error| self.named("get", key, error))
         });
-        let (resource, range, answer) = opened.await?;
+        let Opened { resource, range, first } = opened.await?;
         self.known.saw(key, &resource);
-        let body = self.assemble(key, &resource, range.clone(), answer);
+        let body = self.assemble(key, &resource, range.clone(), first);
         Ok(Object { meta: resource.meta(key.clone()), range, body })
     }
 
@@ -47,9 +49,9 @@ impl Store {
         key: &Key,
         resource: &Resource,
         range: Range<u64>,
-        answer: Option<Response>,
+        first: Option<(Response, u64)>,
     ) -> Body {
-        let Some(answer) = answer else { return Body::empty() };
+        let Some((answer, len)) = first else { return Body::empty() };
         let source = Source {
             store: self.clone(),
             key: key.clone(),
@@ -57,22 +59,31 @@ impl Store {
             size: resource.size,
         };
         let first = self.client.body(answer);
-        let settings = &self.client.settings;
-        let piece = settings.piece();
-        let body = if range.end - range.start <= piece {
-            source.resumed(range.clone(), Some(first))
+        let stored = resource.checksum().filter(|_| range == (0..resource.size));
+        let sum = stored.map(|_| Arc::new(Sum::default()));
+        let seen = sum.clone();
+        let read = move |piece: Range<u64>, open| {
+            let body = source.resumed(piece.clone(), open);
+            match &seen {
+                Some(sum) => sum.clone().over(piece.start, body),
+                None => body,
+            }
+        };
+        let body = if range.end - range.start <= len {
+            read(range.clone(), Some(first))
         } else {
-            let (start, first) = (range.start, Mutex::new(Some(first)));
-            in_parallel(range.clone(), piece, settings.parallel, move |piece| {
+            let (start, first) = (range.start, Arc::new(Mutex::new(Some(first))));
+            let (line, piece) = (self.client.line.clone(), self.client.settings.piece());
+            adaptive(range.clone(), len, piece, line, move |piece| {
                 let open = match piece.start == start {
                     true => first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take(),
                     false => None,
                 };
-                std::future::ready(Ok(source.resumed(piece, open)))
+                std::future::ready(Ok(read(piece, open)))
             })
         };
-        match resource.checksum() {
-            Some(checksum) if range == (0..resource.size) => verified(body, checksum, resource.size),
+        match (stored, sum) {
+            (Some(stored), Some(sum)) => verified(body, sum, stored, resource.size),
             _ => body,
         }
     }
@@ -118,26 +129,18 @@ fn gone() -> Error {
 }
 
 /// Passes the body on and fails at its end if it is not what is stored.
-fn verified(body: Body, checksum: u32, size: u64) -> Body {
-    let stream = try_unfold(Some((body, 0)), move |state| async move {
-        let Some((mut body, seen)) = state else { return Ok(None) };
-        match body.chunk().await? {
-            Some(chunk) => {
-                let seen = crc32c::crc32c_append(seen, &chunk);
-                Ok(Some((chunk, Some((body, seen)))))
-            }
-            None if seen == checksum => Ok(None),
-            None => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "the bytes that arrived have crc32c {}, stored are {}; load again, and check the network path if it stays",
-                    checksum_text(seen),
-                    checksum_text(checksum)
-                ),
-            )
-            .with_backend("gcs")
-            .with_operation("get")),
+fn verified(body: Body, sum: Arc<Sum>, stored: u32, size: u64) -> Body {
+    let end = stream::once(async move {
+        let seen = sum.of(size);
+        if seen == Some(stored) {
+            return Ok(Bytes::new());
         }
+        let message = format!(
+            "the bytes that arrived have crc32c {}, stored are {}; load again, and check the network path if it stays",
+            seen.map_or("unknown".into(), checksum_text),
+            checksum_text(stored)
+        );
+        Err(Error::new(ErrorKind::Corrupt, message).with_backend("gcs").with_operation("get"))
     });
-    Body::from_stream(stream).with_len(size)
+    Body::from_stream(body.chain(end)).with_len(size)
 }

@@ -6,6 +6,7 @@
 //! - `put`, `resumable`, `session`: one request for what fits a chunk, an upload session for everything else
 //! - `doubt`: what a write may do after an attempt whose outcome is unknown; `known`: what it was there before
 //! - `open`, `get`: metadata and bytes of one generation; `list`, `delete`, `rewrite`: the rest of the contract; `copy`: inside the service
+//! - `sum`: the checksum of what arrives in pieces
 //! - `encryption`: Cloud KMS and customer-supplied keys
 
 mod auth;
@@ -26,6 +27,7 @@ mod resumable;
 mod rewrite;
 mod session;
 mod settings;
+mod sum;
 
 use std::{fmt, sync::Arc};
 

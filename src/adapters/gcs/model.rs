@@ -1,10 +1,9 @@
 //! The object resource of the JSON API, as far as it is used.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use serde::{Deserialize, Deserializer, de};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::names;
 use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version};
@@ -15,7 +14,7 @@ pub(super) const PUT_ID: &str = "persist-put-id";
 const TAG: &str = "persist-tag-";
 
 /// The fields of [`Resource`], for partial answers.
-pub(super) const FIELDS: &str = "name,size,generation,crc32c,contentType,contentEncoding,storageClass,timeCreated,metadata,\
+pub(super) const FIELDS: &str = "name,size,generation,metageneration,crc32c,contentType,contentEncoding,storageClass,timeCreated,metadata,\
                                  kmsKeyName,customerEncryption";
 
 /// <https://cloud.google.com/storage/docs/json_api/v1/objects#resource>
@@ -27,6 +26,9 @@ pub(super) struct Resource {
     pub(super) size: u64,
     #[serde(deserialize_with = "int64")]
     pub(super) generation: u64,
+    /// The version of what is said of the content, which can change without it.
+    #[serde(default, deserialize_with = "some_int64")]
+    pub(super) metageneration: Option<u64>,
     pub(super) crc32c: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) storage_class: Option<String>,
@@ -79,7 +81,18 @@ fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     }
 }
 
+fn some_int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    int64(deserializer).map(Some)
+}
+
 impl Resource {
+    /// Whether both are the same version of the same object.
+    pub(super) fn same_as(&self, other: &Resource) -> bool {
+        self.metageneration.is_some()
+            && (self.generation, self.metageneration) == (other.generation, other.metageneration)
+            && self.storage_class == other.storage_class
+    }
+
     /// The id of the `put` that wrote it.
     pub(super) fn put_id(&self) -> Option<&str> {
         self.metadata.get(PUT_ID).map(String::as_str)
@@ -123,31 +136,39 @@ impl Resource {
 }
 
 /// The resource that a `put` sends along. Nothing in it says `contentEncoding`: the service would decompress the object for its readers.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewResource<'a> {
+    name: &'a str,
+    content_type: &'a str,
+    metadata: BTreeMap<Cow<'a, str>, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_class: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crc32c: Option<String>,
+}
+
+/// The JSON of a new object's resource.
 pub(super) fn new_resource(
     key: &Key,
     options: &PutOptions,
     put_id: &str,
     storage_class: Option<&str>,
     crc32c: Option<u32>,
-) -> Value {
-    let mut metadata: Map<String, Value> =
-        options.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-    metadata.extend(
-        options
-            .tags
-            .iter()
-            .map(|(name, value)| (format!("{TAG}{}", names::encode(name)), value.as_str().into())),
-    );
-    metadata.insert(PUT_ID.into(), put_id.into());
-    let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
-    let mut resource = json!({ "name": key.as_str(), "contentType": content_type, "metadata": metadata });
-    if let Some(class) = options.tier.map(class).or(storage_class) {
-        resource["storageClass"] = class.into();
-    }
-    if let Some(crc32c) = crc32c {
-        resource["crc32c"] = checksum_text(crc32c).into();
-    }
-    resource
+) -> Result<String> {
+    let own = options.metadata.iter().map(|(name, value)| (Cow::from(name), value.as_str()));
+    let tag = |name: &str| Cow::from(format!("{TAG}{}", names::encode(name)));
+    let tags = options.tags.iter().map(|(name, value)| (tag(name), value.as_str()));
+    let resource = NewResource {
+        name: key.as_str(),
+        content_type: options.content_type.as_deref().unwrap_or("application/octet-stream"),
+        metadata: own.chain(tags).chain([(PUT_ID.into(), put_id)]).collect(),
+        storage_class: options.tier.map(class).or(storage_class),
+        crc32c: crc32c.map(checksum_text),
+    };
+    serde_json::to_string(&resource).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the object's description is no JSON").with_source(error)
+    })
 }
 
 /// Refuses metadata names that are ours.

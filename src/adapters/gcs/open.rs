@@ -17,22 +17,34 @@ use super::{
 };
 use crate::{ByteRange, Error, ErrorKind, GetOptions, Key, Result};
 
+/// A snapshot that can be read.
+pub(super) struct Opened {
+    pub(super) resource: Resource,
+    pub(super) range: Range<u64>,
+    /// The answer with the first bytes of the range, and how many; `None` for an empty one.
+    pub(super) first: Option<(Response, u64)>,
+}
+
 impl Store {
     /// Metadata and the first bytes, of one generation. Both requests at once, since an answer with media has no custom metadata; one
-    /// behind the other where the second is likely not to be needed, or its range is not known.
+    /// behind the other where the second is likely not to be needed, or its range is not known. What this process has stored or seen
+    /// already takes one request, whose answer shows that nothing has changed.
     ///
     /// Writers may come between the two. Then the older one is asked for again, until both show the same generation. Each further
     /// request follows a write, so this uses up no attempts: it ends as soon as no writer comes within one request.
-    pub(super) async fn open(
-        self: &Arc<Self>,
-        key: &Key,
-        options: &GetOptions,
-    ) -> Result<(Resource, Range<u64>, Option<Response>)> {
-        let first = self.first_range(options)?;
+    pub(super) async fn open(self: &Arc<Self>, key: &Key, options: &GetOptions) -> Result<Opened> {
+        let most = self.client.line.first(self.client.settings.piece());
+        let first = first_range(options, most)?;
         let (resource, mut media) = match first {
             Some(range) if options.if_not_version.is_none() => {
-                let media = conditional(self.media(key, range), options)?;
-                let (resource, media) = join(self.describe(key, options), self.client.send(media)).await;
+                let media = self.client.send(conditional(self.media(key, range), options)?);
+                let (resource, media) = match self.known.resource(key) {
+                    Some(known) => match media.await {
+                        Ok(answer) if describes(&answer, &known) => (Ok(Resource::clone(&known)), Ok(answer)),
+                        other => (self.describe(key, options).await, other),
+                    },
+                    None => join(self.describe(key, options), media).await,
+                };
                 (resource, Some(media))
             }
             _ => (self.describe(key, options).await, None),
@@ -46,9 +58,9 @@ impl Store {
                 Some(range) => range.resolve(resource.size)?,
             };
             if range.is_empty() {
-                return Ok((resource, range, None));
+                return Ok(Opened { resource, range, first: None });
             }
-            let piece = self.piece(&range);
+            let piece = range.start..range.end.min(range.start.saturating_add(most));
             let generation = resource.generation;
             let answer = match media.take() {
                 Some(answer) => answer,
@@ -61,7 +73,8 @@ impl Store {
                 Ok(answer) => match seen(&answer).unwrap_or(generation).cmp(&generation) {
                     Ordering::Equal => {
                         check_media(&answer, &piece, resource.size)?;
-                        return Ok((resource, range, Some(answer)));
+                        let first = Some((answer, piece.end - piece.start));
+                        return Ok(Opened { resource, range, first });
                     }
                     Ordering::Less => {}
                     Ordering::Greater => {
@@ -97,27 +110,6 @@ impl Store {
         }
     }
 
-    /// The range of the first request for media; `None` where it depends on the object's size.
-    fn first_range(&self, options: &GetOptions) -> Result<Option<ByteRange>> {
-        let most = self.client.settings.piece();
-        match options.range {
-            None => Ok(Some(ByteRange::Bounded { start: 0, length: most })),
-            Some(ByteRange::From(start)) => Ok(Some(ByteRange::Bounded { start, length: most })),
-            // Of an empty range, `resolve` says what is wrong with it, whatever the size.
-            Some(range @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) => {
-                range.resolve(u64::MAX).map(|_| None)
-            }
-            Some(ByteRange::Bounded { start, length }) => {
-                Ok(Some(ByteRange::Bounded { start, length: length.min(most) }))
-            }
-            Some(ByteRange::Last(_)) => Ok(None),
-        }
-    }
-
-    fn piece(&self, range: &Range<u64>) -> Range<u64> {
-        range.start..range.end.min(range.start.saturating_add(self.client.settings.piece()))
-    }
-
     pub(super) fn metadata(&self, key: &Key) -> Call {
         self.object(Method::GET, key)
             .query("fields", model::FIELDS)
@@ -136,6 +128,22 @@ impl Store {
             Ok(range) => call.header(RANGE, range),
             Err(_) => call,
         }
+    }
+}
+
+/// The range of the first request for media, of `most` bytes; `None` where it depends on the object's size.
+fn first_range(options: &GetOptions, most: u64) -> Result<Option<ByteRange>> {
+    match options.range {
+        None => Ok(Some(ByteRange::Bounded { start: 0, length: most })),
+        Some(ByteRange::From(start)) => Ok(Some(ByteRange::Bounded { start, length: most })),
+        // Of an empty range, `resolve` says what is wrong with it, whatever the size.
+        Some(range @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) => {
+            range.resolve(u64::MAX).map(|_| None)
+        }
+        Some(ByteRange::Bounded { start, length }) => {
+            Ok(Some(ByteRange::Bounded { start, length: length.min(most) }))
+        }
+        Some(ByteRange::Last(_)) => Ok(None),
     }
 }
 
@@ -176,7 +184,21 @@ fn unsteady(what: &str) -> Error {
 
 /// The generation that an answer with media is of.
 pub(super) fn seen(answer: &Response) -> Option<u64> {
-    answer.headers().get(HeaderName::from_static("x-goog-generation"))?.to_str().ok()?.parse().ok()
+    text(answer, "x-goog-generation")?.parse().ok()
+}
+
+/// Whether an answer with media is of the object that is known, with all that is known of it.
+fn describes(answer: &Response, known: &Resource) -> bool {
+    let metageneration = text(answer, "x-goog-metageneration").and_then(|text| text.parse().ok());
+    let class = text(answer, "x-goog-storage-class");
+    seen(answer) == Some(known.generation)
+        && metageneration.is_some()
+        && metageneration == known.metageneration
+        && class.is_none_or(|class| Some(class) == known.storage_class.as_deref())
+}
+
+fn text<'a>(answer: &'a Response, name: &'static str) -> Option<&'a str> {
+    answer.headers().get(HeaderName::from_static(name))?.to_str().ok()
 }
 
 pub(super) fn bounded(range: &Range<u64>) -> ByteRange {

@@ -12,11 +12,11 @@ use super::{
     doubt::{Condition, Doubt, Next},
     errors::Failure,
     model::{self, Resource, checksum_text},
-    names,
+    names, sum,
 };
 use crate::{
     Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version, http::Payload,
-    options::check_metadata, retry::retry, transfer::Parts,
+    options::check_metadata, retry::retry, transfer::Pieces,
 };
 
 /// What an upload must look like when it is stored.
@@ -39,17 +39,14 @@ impl Store {
         // What is in memory and little more than a chunk is not worth a session: a commit of 8 MiB has its manifest beside that.
         let at_once = whole.as_ref().map(Bytes::len).filter(|len| *len <= chunk + chunk / 8);
         let chunk = at_once.unwrap_or(0).max(chunk);
-        let mut parts = Parts::new(body);
-        let stored = match whole.filter(|whole| whole.len() > chunk) {
-            // What is in memory anyway goes in one request, of which only what did not arrive is sent again.
-            Some(whole) => {
-                self.put_in_chunks(key, (whole, true), Parts::new(Body::empty()), &options, &doubt).await?
-            }
-            None => match parts.next(chunk).await? {
-                // An error of the body itself comes back as it is.
-                (data, true) => self.put_at_once(key, data, &options, &doubt).await.map_err(named)?,
-                first => self.put_in_chunks(key, first, parts, &options, &doubt).await?,
-            },
+        // What is in memory anyway goes in one request, of which only what did not arrive is sent again.
+        let most = whole.filter(|whole| whole.len() > chunk).map_or(chunk, |whole| whole.len());
+        // An error of the body itself comes back as it is.
+        let mut rest = Pieces::new(Bytes::new(), body);
+        let data = Payload::new(rest.take(most).await?);
+        let stored = match rest.at_end().await? {
+            true if most == chunk => self.put_at_once(key, data, &options, &doubt).await.map_err(named)?,
+            last => self.put_in_chunks(key, data, last, rest, &options, &doubt).await?,
         };
         self.known.saw(key, &stored);
         Ok(stored.meta(key.clone()))
@@ -59,19 +56,21 @@ impl Store {
     async fn put_at_once(
         &self,
         key: &Key,
-        data: Bytes,
+        data: Payload,
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Resource> {
-        let expected = Expected { size: data.len() as u64, crc32c: crc32c::crc32c(&data) };
-        let resource = self.new_resource(key, options, doubt, Some(expected.crc32c));
+        let expected = Expected { size: data.len(), crc32c: sum::append(0, &data).await? };
+        let resource = self.new_resource(key, options, doubt, Some(expected.crc32c))?;
         let boundary = format!("persist-{}", doubt.id());
         let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
         let head = format!(
             "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{resource}\r\n\
              --{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
         );
-        let payload = Payload::new([head.into(), data, format!("\r\n--{boundary}--\r\n").into()]);
+        let tail = format!("\r\n--{boundary}--\r\n");
+        let payload =
+            Payload::new([head.into()].into_iter().chain(data.parts().to_vec()).chain([tail.into()]));
         let related = HeaderValue::from_str(&format!("multipart/related; boundary={boundary}"))
             .map_err(|error| Error::new(ErrorKind::Internal, "a boundary is no header").with_source(error))?;
         let attempts = retry(&self.retry, &self.client.budget, |_| async {
@@ -114,9 +113,9 @@ impl Store {
         options: &PutOptions,
         doubt: &Doubt,
         crc32c: Option<u32>,
-    ) -> String {
+    ) -> Result<String> {
         let class = self.client.settings.storage_class.as_deref();
-        model::new_resource(key, options, doubt.id(), class, crc32c).to_string()
+        model::new_resource(key, options, doubt.id(), class, crc32c)
     }
 
     /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is removed.

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
@@ -14,8 +14,9 @@ use super::{
     put::Expected,
     session::{Progress, Session},
     settings::QUANTUM,
+    sum,
 };
-use crate::{Error, ErrorKind, Key, PutOptions, Result, retry::retry, transfer::Parts};
+use crate::{Error, ErrorKind, Key, PutOptions, Result, http::Payload, retry::retry, transfer::Pieces};
 
 /// So many times an upload whose session was lost begins anew, where it can.
 const RESTARTS: u32 = 3;
@@ -37,7 +38,7 @@ enum Ended {
 /// What is being uploaded: the chunk in hand, and where it lies.
 struct Chunk {
     start: u64,
-    data: Bytes,
+    data: Payload,
     last: bool,
     /// The checksum of everything up to the chunk's end.
     crc32c: u32,
@@ -45,29 +46,20 @@ struct Chunk {
 
 impl Chunk {
     fn end(&self) -> u64 {
-        self.start + self.data.len() as u64
+        self.start + self.data.len()
     }
 
     /// The object's size and checksum, if this is its end.
     fn total(&self) -> Option<(u64, u32)> {
         self.last.then_some((self.end(), self.crc32c))
     }
-
-    /// The chunk behind this one.
-    fn next(&self, (data, last): (Bytes, bool)) -> Self {
-        let crc32c = crc32c::crc32c_append(self.crc32c, &data);
-        Chunk { start: self.end(), data, last, crc32c }
-    }
 }
-
-/// A chunk, and whether it is the last one.
-type Part = (Bytes, bool);
 
 /// An upload under way: the chunk in hand, and what comes behind it.
 struct Upload {
     chunk: Chunk,
-    parts: Parts,
-    ahead: Option<Part>,
+    rest: Pieces,
+    ahead: Option<Chunk>,
 }
 
 impl Store {
@@ -75,15 +67,17 @@ impl Store {
     pub(super) async fn put_in_chunks(
         &self,
         key: &Key,
-        (data, last): Part,
-        parts: Parts,
+        data: Payload,
+        last: bool,
+        rest: Pieces,
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Resource> {
         let named = |error| self.named("put", key, error);
-        self.check_early(key, options).await.map_err(named)?;
-        let chunk = Chunk { start: 0, crc32c: crc32c::crc32c(&data), data, last };
-        let mut upload = Upload { chunk, parts, ahead: None };
+        let (early, crc32c) = join(self.check_early(key, options), sum::append(0, &data)).await;
+        early.map_err(named)?;
+        let chunk = Chunk { start: 0, crc32c: crc32c?, data, last };
+        let mut upload = Upload { chunk, rest, ahead: None };
         let mut restarts = 0;
         let stored = loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
@@ -148,7 +142,7 @@ impl Store {
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Result<Session, Box<Resource>>> {
-        let resource = self.new_resource(key, options, doubt, None);
+        let resource = self.new_resource(key, options, doubt, None)?;
         let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
         retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
@@ -182,7 +176,7 @@ impl Store {
                     .map(|(stored, made)| (stored, Some(made)))
             };
             match outcome {
-                Ok((None, Some(made))) => upload.chunk = upload.chunk.next(made),
+                Ok((None, Some(made))) => upload.chunk = made,
                 Ok((Some(stored), None)) => {
                     session.ended();
                     return Ok(*stored);
@@ -210,15 +204,21 @@ impl Store {
         session: &Session,
         upload: &mut Upload,
         doubt: &Doubt,
-    ) -> Result<(Option<Box<Resource>>, Part), Ended> {
-        let Upload { chunk, parts, ahead } = upload;
+    ) -> Result<(Option<Box<Resource>>, Chunk), Ended> {
+        let Upload { chunk, rest, ahead } = upload;
         let ready = ahead.take();
+        let (start, crc32c) = (chunk.end(), chunk.crc32c);
         let size = self.client.settings.chunk as usize;
         let deliver = pin!(self.deliver(session, chunk, doubt));
         let read = pin!(async {
             match ready {
                 Some(made) => Ok(made),
-                None => parts.next(size).await,
+                None => {
+                    let data = Payload::new(rest.take(size).await?);
+                    let last = rest.at_end().await?;
+                    let crc32c = sum::append(crc32c, &data).await?;
+                    Ok(Chunk { start, data, last, crc32c })
+                }
             }
         });
         let (delivered, made) = match select(deliver, read).await {
@@ -252,7 +252,7 @@ impl Store {
             let outcome = if ask {
                 session.probe().await
             } else {
-                session.send(from, chunk.data.slice((from - chunk.start) as usize..), chunk.total()).await
+                session.send(from, chunk.data.skip(from - chunk.start), chunk.total()).await
             };
             let error = match outcome {
                 Ok(Progress::Done(stored)) => return Ok(Some(stored)),

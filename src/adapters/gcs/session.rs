@@ -15,7 +15,10 @@ use super::{
     errors::Failure,
     model::{Resource, checksum_text},
 };
-use crate::{Error, ErrorKind, Result, http};
+use crate::{
+    Error, ErrorKind, Result,
+    http::{self, Payload},
+};
 
 /// Longest wait for the end of an abandoned session: it costs nothing to leave one behind, the service forgets it after a week.
 const CANCEL: Duration = Duration::from_secs(5);
@@ -64,11 +67,11 @@ impl Session {
     pub(super) async fn send(
         &self,
         from: u64,
-        data: Bytes,
+        data: Payload,
         total: Option<(u64, u32)>,
     ) -> Result<Progress, Failure> {
         let size = total.map_or_else(|| "*".into(), |(size, _)| size.to_string());
-        let range = match data.len() as u64 {
+        let range = match data.len() {
             0 => format!("bytes */{size}"),
             len => format!("bytes {from}-{}/{size}", from + len - 1),
         };

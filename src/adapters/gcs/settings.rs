@@ -29,13 +29,14 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     /// Bytes of one request of an upload.
     pub(super) chunk: u64,
-    pub(super) parallel: usize,
+    /// Ranges at once; without it the adapter finds out.
+    pub(super) parallel: Option<usize>,
 }
 
 impl Settings {
-    /// Bytes of one range of a download. Several wait in memory at once, so it does not grow with the chunks of uploads.
+    /// Bytes of one of several ranges of a download. They wait in memory, so it does not grow with the chunks of uploads.
     pub(super) fn piece(&self) -> u64 {
-        self.chunk.min(2 * MIB)
+        self.chunk.min(8 * MIB)
     }
 
     /// Checks `config` and adds what the environment says.
@@ -60,8 +61,7 @@ impl Settings {
                 "chunk size {chunk}: use a multiple of 262144 bytes (256 KiB), at most 1 GiB"
             )));
         }
-        let parallel = config.parallel.unwrap_or(4);
-        if !(1..=64).contains(&parallel) {
+        if let Some(parallel) = config.parallel.filter(|parallel| !(1..=64).contains(parallel)) {
             return Err(bad(format!("{parallel} parallel ranges: use 1 to 64")));
         }
         let storage_class = config.storage_class.clone();
@@ -82,7 +82,7 @@ impl Settings {
             timeout,
             connect_timeout,
             chunk,
-            parallel,
+            parallel: config.parallel,
         })
     }
 }

@@ -9,7 +9,7 @@ const SMALL: usize = 8 * 1024;
 
 /// A body that is cut as it is read.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     body: Body,
     rest: Bytes,
     ended: bool,
@@ -17,12 +17,12 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// The bytes of `first` and then of `body`.
-    pub(super) fn new(first: Bytes, body: Body) -> Self {
+    pub(crate) fn new(first: Bytes, body: Body) -> Self {
         Pieces { body, rest: first, ended: false }
     }
 
     /// The next `len` bytes; fewer only at the end.
-    pub(super) async fn take(&mut self, len: usize) -> Result<Vec<Bytes>> {
+    pub(crate) async fn take(&mut self, len: usize) -> Result<Vec<Bytes>> {
         let (mut out, mut small, mut left) = (Vec::new(), BytesMut::new(), len);
         while left > 0 && !self.at_end().await? {
             let piece = self.rest.split_to(self.rest.len().min(left));
@@ -43,7 +43,7 @@ impl Pieces {
     }
 
     /// Whether nothing is left. Waits for the source where that is not known.
-    pub(super) async fn at_end(&mut self) -> Result<bool> {
+    pub(crate) async fn at_end(&mut self) -> Result<bool> {
         while self.rest.is_empty() && !self.ended {
             match self.body.chunk().await? {
                 Some(chunk) => self.rest = chunk,
