@@ -125,7 +125,7 @@ impl StorageConfig {
             | StorageBackend::Mysql => {
                 let name = self.backend.as_str();
                 let message = format!(
-                    "the backend {name} is planned but not written yet; use local, memory, s3 or gcs"
+                    "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
                 );
                 Err(Error::new(ErrorKind::Unsupported, message))
             }

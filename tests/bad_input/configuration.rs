@@ -127,19 +127,19 @@ fn urls() {
             ),
             (
                 "az://container?account=x",
-                "unsupported: the backend azure is planned but not written yet; use local, memory, s3 or gcs",
+                "unsupported: the backend azure is planned, as the feature `azure`, but not written yet; use local, memory, s3 or gcs",
             ),
             (
                 "sqlite:/tmp/x.db",
-                "unsupported: the backend sqlite is planned but not written yet; use local, memory, s3 or gcs",
+                "unsupported: the backend sqlite is planned, as the feature `sqlite`, but not written yet; use local, memory, s3 or gcs",
             ),
             (
                 "postgres://user:hunter2@host/db",
-                "unsupported: the backend postgres is planned but not written yet; use local, memory, s3 or gcs",
+                "unsupported: the backend postgres is planned, as the feature `postgres`, but not written yet; use local, memory, s3 or gcs",
             ),
             (
                 "mysql://user:hunter2@host/db",
-                "unsupported: the backend mysql is planned but not written yet; use local, memory, s3 or gcs",
+                "unsupported: the backend mysql is planned, as the feature `mysql`, but not written yet; use local, memory, s3 or gcs",
             ),
         ],
         |url| refused(StorageConfig::from_url(url)),

@@ -135,7 +135,7 @@ fn settings_in_code() {
             ),
             (
                 "not written",
-                "unsupported: the backend azure is planned but not written yet; use local, memory, s3 or gcs",
+                "unsupported: the backend azure is planned, as the feature `azure`, but not written yet; use local, memory, s3 or gcs",
             ),
             (
                 "empty path",

@@ -88,7 +88,7 @@ fn every_kind_of_failure_has_its_exit_code() {
         (
             &["--storage", "az://c", "ls"],
             8,
-            "persist: the backend azure is planned but not written yet; use local, memory, s3 or gcs\n",
+            "persist: the backend azure is planned, as the feature `azure`, but not written yet; use local, memory, s3 or gcs\n",
         ),
         (
             &["--config", "none.toml", "ls"],
