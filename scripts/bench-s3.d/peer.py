@@ -5,9 +5,9 @@ import boto3
 
 operation, name, file = sys.argv[1:4]
 env = {key[len("SVC_SEAWEEDFS_"):]: value for key, value in os.environ.items() if key.startswith("SVC_SEAWEEDFS_")}
-started = time.perf_counter()
 client = boto3.client("s3", endpoint_url=env["ENDPOINT"], region_name=env["REGION"],
                       aws_access_key_id=env["ACCESS_KEY"], aws_secret_access_key=env["SECRET_KEY"])
+started = time.perf_counter()
 if operation == "save":
     client.upload_file(file, env["BUCKET"], name)
 else:

@@ -33,7 +33,8 @@ pub struct S3Config {
     pub bucket_key: bool,
     /// S3 storage class of new objects, such as `STANDARD_IA`.
     pub storage_class: Option<String>,
-    /// `when_supported` (default at Amazon) or `when_required` (default at custom endpoints): checksums on the wire.
+    /// Checksums on the wire: `full_object` (default at Amazon) of objects and parts, `when_supported` not of large objects as a whole,
+    /// `when_required` (default at custom endpoints) none.
     pub checksums: Option<String>,
     /// Whether the server honours `If-None-Match` and `If-Match` on CompleteMultipartUpload atomically. Default: only Amazon is
     /// trusted, since no probe can show it; elsewhere conditional saves of more than `part_size * parallel` bytes are refused.

@@ -191,7 +191,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("s3.storage_class", &["PERSIST_S3_STORAGE_CLASS"],
         "The storage class of new objects, such as `STANDARD_IA`.", "`STANDARD`", |c, v| some(&mut c.s3.storage_class, text(v))),
     plain("s3.checksums", &["PERSIST_S3_CHECKSUMS"],
-        "Checksums on the wire: `when_supported` or `when_required`.", "`when_supported` at Amazon, `when_required` elsewhere", |c, v| some(&mut c.s3.checksums, one_of(v, &["when_supported", "when_required"]))),
+        "Checksums on the wire: `full_object`, `when_supported` (not of large objects as a whole) or `when_required` (none).", "`full_object` at Amazon, `when_required` elsewhere", |c, v| some(&mut c.s3.checksums, one_of(v, &["full_object", "when_supported", "when_required"]))),
     plain("s3.atomic_multipart", &["PERSIST_S3_ATOMIC_MULTIPART"],
         "Whether the server decides conditions of multipart uploads atomically.", "`true` at Amazon, `false` elsewhere", |c, v| some(&mut c.s3.atomic_multipart, boolean(v))),
     plain("s3.part_size", &["PERSIST_S3_PART_SIZE"],

@@ -12,7 +12,7 @@ pub use parts::Parts;
 pub(crate) use pieces::Pieces;
 pub use ranges::in_parallel;
 pub use resume::resuming;
-pub use widen::widening;
+pub use widen::{Pace, widening};
 
 #[cfg(test)]
 mod tests;

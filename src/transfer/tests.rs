@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 
-use super::{Parts, in_parallel, resuming, widening};
+use super::{Pace, Parts, in_parallel, resuming, widening};
 use crate::{Body, Error, ErrorKind, RetryConfig};
 
 fn data(len: usize) -> Bytes {
@@ -125,10 +125,18 @@ async fn added(wire: Duration, reader: Duration) -> Vec<u64> {
             chunk
         }))
     };
-    let mut body = widening(0..bytes.len() as u64, 16 << 10, 4, slow(bytes.clone()), move |part| {
-        seen.lock().unwrap().push(part.start >> 10);
-        slow(source.slice(part.start as usize..part.end as usize))
-    });
+    let pace = Pace { enough: 128 << 20, patience: Duration::from_millis(20) };
+    let mut body = widening(
+        0..bytes.len() as u64,
+        16 << 10,
+        4,
+        Duration::from_millis(20),
+        slow(bytes.clone()),
+        move |part| {
+            seen.lock().unwrap().push(part.start >> 10);
+            slow(source.slice(part.start as usize..part.end as usize))
+        },
+    );
     let mut read = vec![];
     while let Some(chunk) = body.chunk().await.unwrap() {
         tokio::time::sleep(reader).await;
@@ -142,7 +150,7 @@ async fn added(wire: Duration, reader: Duration) -> Vec<u64> {
 #[tokio::test(start_paused = true)]
 async fn only_a_connection_that_is_waited_for_gets_others_beside_it() {
     let (none, ms) = (Duration::ZERO, Duration::from_millis(1));
-    // A mebibyte a second: two pieces show it, the third comes the same way, the rest as ranges.
+    // A mebibyte a second: after 20 ms and two pieces it shows, the third comes the same way, the rest as ranges.
     assert_eq!(added(ms, none).await, [48, 64, 80, 96]);
     assert_eq!(added(ms, 5 * ms).await, [48, 64, 80, 96]);
     // As quick as the clock tells, whatever the reader takes.

@@ -16,34 +16,50 @@ use tokio::time::Instant;
 use super::in_parallel;
 use crate::{Body, Result};
 
-/// A connection that gives so many bytes a second, while they are waited for, is all that is needed: services that hold a connection
-/// back, Amazon among them, do it at less than 100 MB/s.
-const ENOUGH: u64 = 128 << 20;
+/// When one connection is too slow.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How many bytes a second are enough.
+    pub enough: u64,
+    /// How long, in all, a reader waits for bytes before that is judged.
+    pub patience: Duration,
+}
 
 /// The bytes `range` of one version of an object: `open`, which has all of them, as long as it is quick, then ranges of `piece` bytes, of
 /// which at most `parallel` are under way.
 ///
-/// Ranges cost a server more than one answer does. So they begin only when the reader has waited too long for `2 * piece` bytes that
-/// it took one after the other, and never for a reader that is slower itself. From then on `open` gives one piece more and is dropped.
+/// Ranges cost a server more than one answer does. So they begin only when the reader has waited and less than enough came meanwhile, and
+/// never for a reader that is slower itself. From then on `open` gives one piece more and is dropped.
 ///
 /// `open` and what `fetch` gives retry and resume by themselves (see [`resuming`](super::resuming)).
-pub fn widening<F>(range: Range<u64>, piece: u64, parallel: usize, open: Body, fetch: F) -> Body
+pub fn widening<F>(range: Range<u64>, piece: u64, parallel: usize, pace: Pace, open: Body, fetch: F) -> Body
 where
     F: Fn(Range<u64>) -> Body + Send + Sync + 'static,
 {
     let len = range.end - range.start;
-    let fetch = Some(fetch).filter(|_| parallel > 1);
-    let state = Download { range, piece, parallel, body: open, fetch, taken: 0, waited: Duration::ZERO };
+    let state = Download {
+        origin: range.start,
+        range,
+        piece: piece.max(1),
+        parallel,
+        pace,
+        body: open,
+        fetch: Some(fetch).filter(|_| parallel > 1),
+        taken: 0,
+        waited: Duration::ZERO,
+    };
     let stream =
-        try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|chunk| (chunk, state))) });
+        try_unfold(state, |mut state| async move { Ok(state.chunk().await?.map(|chunk| (chunk, state))) });
     Body::from_stream(stream).with_len(len)
 }
 
 struct Download<F> {
+    origin: u64,
     /// What is still to come.
     range: Range<u64>,
     piece: u64,
     parallel: usize,
+    pace: Pace,
     body: Body,
     /// Until the ranges have begun.
     fetch: Option<F>,
@@ -56,28 +72,39 @@ impl<F> Download<F>
 where
     F: Fn(Range<u64>) -> Body + Send + Sync + 'static,
 {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
         if self.fetch.is_none() {
             return self.body.chunk().await;
         }
         let asked = Instant::now();
         let Some(mut chunk) = self.body.chunk().await? else { return Ok(None) };
-        self.waited += asked.elapsed();
-        self.taken += chunk.len() as u64;
-        self.range.start += chunk.len() as u64;
-        if self.taken >= 2 * self.piece {
-            let slow = self.waited.as_secs_f64() * ENOUGH as f64 > self.taken as f64;
-            (self.taken, self.waited) = (self.taken % (2 * self.piece), Duration::ZERO);
-            let left = self.range.end.saturating_sub(self.range.start) + self.taken;
+        // The first bytes take as long as the service needs to find them, over however many connections.
+        if self.taken > 0 {
+            self.waited += asked.elapsed();
+        }
+        let len = chunk.len() as u64;
+        (self.range.start, self.taken) = (self.range.start + len, self.taken + len);
+        // Ranges that begin at a multiple of their size suit servers that store such pieces.
+        let past = (self.range.start - self.origin) % self.piece;
+        if past < len && self.is_slow() {
+            let left = self.range.end.saturating_sub(self.range.start) + past;
             // What fits one more piece is not worth a request.
-            if slow && left > self.piece {
-                // Ranges that begin at a multiple of their size suit servers that store such pieces.
-                let over = chunk.split_off(chunk.len() - self.taken as usize);
-                self.range.start -= self.taken;
+            if left > self.piece {
+                self.range.start -= past;
+                let over = chunk.split_off((len - past) as usize);
                 self.widen(over);
             }
         }
         Ok(Some(chunk))
+    }
+
+    fn is_slow(&mut self) -> bool {
+        if self.waited < self.pace.patience {
+            return false;
+        }
+        let slow = self.waited.as_secs_f64() * self.pace.enough as f64 > self.taken as f64;
+        (self.taken, self.waited) = (0, Duration::ZERO);
+        slow
     }
 
     /// Goes on with ranges, of which the open answer gives the first; `over` is what has come of it.

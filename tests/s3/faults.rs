@@ -280,12 +280,41 @@ async fn a_flipped_bit_is_corrupt() {
     bench.put("state", &noise(1, 1000), PutOptions::new()).await.unwrap();
     bench.proxy.fail(1, "GET", "state", Fault::Flip(500));
     assert_eq!(kind(bench.read("state").await), ErrorKind::Corrupt, "the service's checksum");
-    // Ranges carry no checksum of the service, nor does anything where they are off; the snapshot has its own.
+    // Nor does a large object get through that came over two connections, of which no one saw the whole.
     let bench = Bench::new().await;
+    bench.put("large", &noise(3, LARGE), PutOptions::new()).await.unwrap();
+    bench.proxy.fail(1, "GET", "large", Fault::CutResponse(1 << 20));
+    bench.proxy.fail(1, "GET", "large", Fault::Flip(500));
+    let error = bench.read("large").await.unwrap_err();
+    assert_eq!((error.kind(), bench.proxy.count("GET", "large")), (ErrorKind::Corrupt, 2), "{error:?}");
+    assert!(bench.read("large").await.unwrap() == noise(3, LARGE));
+    // Where checksums are off, the snapshot has its own.
+    let bench = Bench::changed(&quick(), |config| config.checksums = Some("when_required".into())).await;
     bench.adapter.save(noise(2, LARGE), "snapshot.gz").await.unwrap();
     bench.proxy.fail(1, "GET", "snapshot", Fault::Flip(3 << 20));
     assert_eq!(kind(bench.adapter.load("snapshot.gz").await), ErrorKind::Corrupt);
     assert!(bench.adapter.load("snapshot.gz").await.unwrap() == noise(2, LARGE));
+}
+
+#[tokio::test]
+async fn large_uploads_name_the_checksum_of_the_whole() {
+    for (checksums, of_whole) in [("full_object", true), ("when_supported", false), ("when_required", false)]
+    {
+        let bench = Bench::changed(&quick(), |config| config.checksums = Some(checksums.into())).await;
+        bench.put("large", &noise(1, LARGE), PutOptions::new()).await.unwrap();
+        let posts: Vec<_> = bench.proxy.log().into_iter().filter(|seen| seen.method == "POST").collect();
+        let header = |at: usize, name: &str| posts[at].head.header(name).map(str::to_string);
+        // Create and Complete; the server compares the value.
+        assert_eq!(header(0, "x-amz-checksum-type").is_some(), of_whole, "{checksums}");
+        assert_eq!(header(1, "x-amz-checksum-crc32").is_some(), of_whole, "{checksums}");
+        assert_eq!(bench.strict.store().objects["large"].checksum.is_some(), of_whole, "{checksums}");
+        assert!(bench.read("large").await.unwrap() == noise(1, LARGE));
+    }
+    // A part that was damaged behind its own check makes no object.
+    let bench = Bench::new().await;
+    bench.strict.store().spoil_parts = true;
+    assert_eq!(kind(bench.put("large", &noise(1, LARGE), PutOptions::new()).await), ErrorKind::Corrupt);
+    assert!(bench.stored("large").is_none() && bench.is_clean());
 }
 
 #[tokio::test]

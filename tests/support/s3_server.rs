@@ -53,7 +53,7 @@ impl StrictServer {
             secret_access_key: Some("strictsecret".into()),
             // What Amazon does, this server does.
             atomic_multipart: Some(true),
-            checksums: Some("when_supported".into()),
+            checksums: Some("full_object".into()),
             ..small(&endpoint)
         };
         let server = Server { endpoint, config, bucket: BUCKET.into() };
@@ -104,6 +104,12 @@ async fn read(body: Option<StreamingBlob>, crc32: Option<&String>) -> S3Result<B
         (Some(said), right) if Some(said) != right.as_ref() => Err(s3_error!(BadDigest)),
         _ => Ok(all.freeze()),
     }
+}
+
+fn crc32_of(bytes: &[u8]) -> String {
+    let mut hash = ChecksumHasher { crc32: Some(Default::default()), ..Default::default() };
+    hash.update(bytes);
+    hash.finalize().checksum_crc32.unwrap_or_default()
 }
 
 fn body_of(bytes: Bytes) -> Option<StreamingBlob> {
@@ -177,6 +183,7 @@ impl S3 for Backend {
             key: input.key,
             object,
             checksummed: input.checksum_algorithm.is_some(),
+            whole: input.checksum_type.is_some_and(|of| of.as_str() == ChecksumType::FULL_OBJECT),
             ..Upload::default()
         };
         store.uploads.insert(id, upload);
@@ -210,7 +217,22 @@ impl S3 for Backend {
         let conditional = input.if_match.is_some() || input.if_none_match.is_some();
         store.conflict(conditional)?;
         let wanted = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
-        let object = store.upload(&input.upload_id, &input.key)?.assemble(&wanted)?;
+        let spoilt = store.spoil_parts;
+        let upload = store.upload(&input.upload_id, &input.key)?;
+        let mut object = upload.assemble(&wanted)?;
+        if spoilt {
+            object.bytes = object.bytes.slice(1..);
+        }
+        let whole = input.checksum_type.is_some_and(|of| of.as_str() == ChecksumType::FULL_OBJECT);
+        if whole != upload.whole {
+            return Err(s3_error!(InvalidRequest, "Checksum Type mismatch occurred"));
+        }
+        if whole {
+            if input.checksum_crc32.as_ref() != Some(&crc32_of(&object.bytes)) {
+                return Err(s3_error!(BadDigest));
+            }
+            object.checksum = input.checksum_crc32;
+        }
         check(store.objects.get(&input.key), input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let output = CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),

@@ -25,6 +25,8 @@ pub struct Store {
     pub conflicts: usize,
     /// Listing is not permitted; then Amazon does not tell either which keys there are not.
     pub unlisted: bool,
+    /// Parts lose their first byte when the object is put together.
+    pub spoil_parts: bool,
     begun: usize,
 }
 
@@ -73,6 +75,8 @@ pub struct Upload {
     pub object: Object,
     pub begun: SystemTime,
     pub checksummed: bool,
+    /// It is to have a checksum as a whole.
+    pub whole: bool,
     pub parts: BTreeMap<i32, (Bytes, String, Option<String>)>,
 }
 
@@ -83,6 +87,7 @@ impl Default for Upload {
             object: Object::default(),
             begun: SystemTime::now(),
             checksummed: false,
+            whole: false,
             parts: BTreeMap::new(),
         }
     }

@@ -8,9 +8,7 @@ use object_store::{
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
-use persist::{
-    Body, Codec, RetryConfig, S3Config, SaveOptions, SnapshotAdapterExt, adapters::s3::S3Adapter,
-};
+use persist::{Body, Codec, RetryConfig, S3Config, SaveOptions, SnapshotAdapterExt, adapters::s3::S3Adapter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -31,7 +29,9 @@ async fn main() -> Result {
         _ => persist(operation, name, file, Codec::default()).await?,
     };
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
     println!("{seconds:.3} {}", peak.unwrap_or(0) / 1024);
     Ok(())
 }
@@ -44,26 +44,20 @@ async fn persist(operation: &str, name: &str, file: &str, codec: Codec) -> Resul
         secret_access_key: Some(variable("SVC_SEAWEEDFS_SECRET_KEY")?.into()),
         ..S3Config::default()
     };
+    let store = S3Adapter::open(&variable("SVC_SEAWEEDFS_BUCKET")?, &config, &RetryConfig::default()).await?;
     let started = Instant::now();
-    let store =
-        S3Adapter::open(&variable("SVC_SEAWEEDFS_BUCKET")?, &config, &RetryConfig::default()).await?;
     if operation == "save" {
         let body = Body::from_reader(tokio::fs::File::open(file).await?);
         store.save_body_with(body, name, SaveOptions::new().codec(codec)).await?;
     } else {
         // As the peers write it: neither synced nor renamed.
-        let mut reader = store.load_stream(name).await?;
-        let mut out = tokio::fs::File::create(file).await?;
-        while let Some(chunk) = reader.chunk().await? {
-            out.write_all(&chunk).await?;
-        }
-        out.flush().await?;
+        let reader = store.load_stream(name).await?;
+        reader.copy_to(std::fs::File::create(file)?).await?;
     }
     Ok(started.elapsed().as_secs_f64())
 }
 
 async fn peer(operation: &str, name: &str, file: &str) -> Result<f64> {
-    let started = Instant::now();
     let store: AmazonS3 = AmazonS3Builder::new()
         .with_endpoint(variable("SVC_SEAWEEDFS_ENDPOINT")?)
         .with_region(variable("SVC_SEAWEEDFS_REGION")?)
@@ -73,6 +67,7 @@ async fn peer(operation: &str, name: &str, file: &str) -> Result<f64> {
         .with_allow_http(true)
         .build()?;
     let (store, path): (Arc<dyn ObjectStore>, _) = (Arc::new(store), Path::parse(name)?);
+    let started = Instant::now();
     if operation == "save" {
         let mut source = tokio::fs::File::open(file).await?;
         let mut writer = WriteMultipart::new_with_chunk_size(store.put_multipart(&path).await?, 8 << 20);

@@ -20,7 +20,10 @@ use aws_types::service_config::ServiceConfigKey;
 
 use futures_util::FutureExt;
 
-use super::{probe::Found, settings::Settings};
+use super::{
+    probe::Found,
+    settings::{Checksums, Settings},
+};
 use crate::{Result, RetryBudget, S3Config};
 
 /// A client and what belongs to it.
@@ -34,6 +37,8 @@ pub(super) struct Shared {
     pub(super) region: String,
     /// Whether requests carry CRC32 checksums.
     pub(super) checksums: bool,
+    /// Whether large uploads carry that of the whole object.
+    pub(super) whole_checksums: bool,
     pub(super) budget: Arc<RetryBudget>,
     /// What the probe found in a bucket, so that it runs once.
     pub(super) found: tokio::sync::Mutex<HashMap<String, Found>>,
@@ -114,7 +119,7 @@ async fn build(config: &S3Config, settings: Settings) -> Shared {
     let sdk = loader.load().await;
     let endpoint = configured_endpoint(config, &sdk);
 
-    let checksums = settings.checksums.unwrap_or_else(|| {
+    let checksums = settings.checksums.map(|asked| asked != Checksums::Required).unwrap_or_else(|| {
         let chosen = std::env::var_os("AWS_REQUEST_CHECKSUM_CALCULATION").is_some();
         match sdk.request_checksum_calculation() {
             // Many servers that speak the S3 API refuse the newer checksum headers.
@@ -140,12 +145,15 @@ async fn build(config: &S3Config, settings: Settings) -> Shared {
     if config.anonymous {
         builder = builder.allow_no_auth();
     }
+    // Servers that take checksums of parts do not all know this one, which is younger.
+    let whole_checksums = checksums && (endpoint.is_none() || settings.checksums == Some(Checksums::Whole));
     Shared {
         client: Client::from_conf(builder.build()),
         settings,
         endpoint,
         region,
         checksums,
+        whole_checksums,
         budget: Arc::default(),
         found: Default::default(),
     }

@@ -1,17 +1,25 @@
 //! Loads: one GET, parallel ranges where that is too slow for a large object, and a resumed range wherever a body breaks.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     error::DisplayErrorContext, operation::get_object::GetObjectOutput, primitives::ByteStream,
 };
 use futures_util::stream::try_unfold;
 
-use super::bucket::{Bucket, about, etag, fail, version};
+use super::{
+    bucket::{Bucket, about, etag, fail, version},
+    checksum,
+};
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
-    transfer::{resuming, widening},
+    transfer::{Pace, resuming, widening},
 };
+
+/// Amazon is known to give a connection less than 100 MB a second. Elsewhere disks and processors are the limit as a rule, where ranges
+/// only add to the work, or a long way, on which a connection gets far less than they give.
+const AMAZONS_PACE: Pace = Pace { enough: 128 << 20, patience: Duration::from_millis(100) };
+const PACE: Pace = Pace { enough: 32 << 20, patience: Duration::from_secs(1) };
 
 impl Bucket {
     pub(super) async fn get(self: &Arc<Self>, key: &Key, options: GetOptions) -> Result<Object> {
@@ -21,7 +29,11 @@ impl Bucket {
         let output = self.retrying(|_| self.get_output(key, &options)).await?;
         let (range, size) = extent(&output, options.range)?;
         let meta = self.meta_of_get(key, size, &output).await?;
-        let body = self.body(key, &meta.version, range.clone(), output.body);
+        let checksum = checksum::told(&output).filter(|_| range == (0..size));
+        let mut body = self.body(key, &meta.version, range.clone(), output.body);
+        if let Some(checksum) = checksum {
+            body = checksum::verified(body, checksum);
+        }
         Ok(Object { meta, range, body })
     }
 
@@ -50,7 +62,8 @@ impl Bucket {
         let (piece, parallel) = (self.shared.settings.part_size, self.shared.settings.parallel);
         let open = self.resumed(key, version, range.clone(), Some(self.stream(first)));
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        widening(range, piece, parallel, open, move |part| bucket.resumed(&key, &version, part, None))
+        let pace = if self.found.amazon { AMAZONS_PACE } else { PACE };
+        widening(range, piece, parallel, pace, open, move |part| bucket.resumed(&key, &version, part, None))
     }
 
     /// A range that goes on where it broke off, in the same version.
@@ -103,14 +116,13 @@ impl Bucket {
                 Ok(None) => Ok(None),
                 Ok(Some(Err(error))) => {
                     let text = DisplayErrorContext(&error).to_string();
-                    let damaged = text.contains("checksum mismatch");
-                    let (kind, message) = match damaged {
-                        true => {
-                            (ErrorKind::Corrupt, "the bytes do not match the service's checksum; load again")
+                    let error = match text.contains("checksum mismatch") {
+                        true => checksum::damaged(),
+                        false => {
+                            fail(ErrorKind::Unavailable, "the connection broke in the middle of the body")
                         }
-                        false => (ErrorKind::Unavailable, "the connection broke in the middle of the body"),
                     };
-                    Err(fail(kind, message).with_operation("get").with_source(text))
+                    Err(error.with_operation("get").with_source(text))
                 }
                 Err(_) => {
                     let seconds = silence.as_secs_f32();

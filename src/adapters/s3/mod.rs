@@ -3,11 +3,12 @@
 //! # Layout
 //! - [`S3Adapter`]: the adapter, here.
 //! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
-//! - `put`, `multipart`: saves; `progress`: whether they move. `get`: loads. `head`: metadata and removal. `list`. `tier`: storage classes.
+//! - `put`, `multipart`: saves; `progress`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
 //! - `probe`: what a server can do. `names`: names that a server would change. `uploads`: clean-up.
 //! - `errors`: what S3's answers mean.
 
 mod bucket;
+mod checksum;
 mod client;
 mod errors;
 mod get;

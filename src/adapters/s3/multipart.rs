@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
+    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{
     bucket::{Bucket, etag, fail, version},
+    checksum,
     errors::Failure,
     head,
     progress::Progress,
@@ -31,8 +32,8 @@ pub(super) async fn upload(
 ) -> Result<Stored> {
     let upload = Upload::create(bucket, key, attributes).await?;
     let outcome = async {
-        let (parts, size) = upload.send_parts(first, parts, len).await?;
-        upload.complete(parts, size, mode, attributes).await
+        let sent = upload.send_parts(first, parts, len).await?;
+        upload.complete(sent, mode, attributes).await
     }
     .await;
     match &outcome {
@@ -54,6 +55,14 @@ struct Upload {
     open: bool,
 }
 
+/// What Complete has to name.
+struct Sent {
+    parts: Vec<CompletedPart>,
+    size: u64,
+    /// The CRC32 of all bytes, which the service compares with its own before the object is seen.
+    checksum: Option<String>,
+}
+
 impl Upload {
     async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
         let (name, begun) = (bucket.key(key), std::time::SystemTime::now());
@@ -63,7 +72,8 @@ impl Upload {
                 let mut request = with_attributes!(request, attributes, bucket.shared.settings);
                 if bucket.shared.checksums {
                     // S3 refuses checksummed parts of an upload that was not announced as such.
-                    request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
+                    let whole = bucket.shared.whole_checksums.then_some(ChecksumType::FullObject);
+                    request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).set_checksum_type(whole);
                 }
                 async move {
                     let output = bucket.send("put", bucket.shared.silence_limit(), request.send()).await?;
@@ -92,21 +102,20 @@ impl Upload {
         }
     }
 
-    /// Sends all parts; returns what Complete has to name, and how many bytes there were.
-    async fn send_parts(
-        &self,
-        first: Bytes,
-        mut parts: Parts,
-        len: Option<u64>,
-    ) -> Result<(Vec<CompletedPart>, u64)> {
+    /// Sends all parts.
+    async fn send_parts(&self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
         let settings = &self.bucket.shared.settings;
         // Dropping the set ends the requests of all parts.
         let (mut sending, mut sent) = (JoinSet::new(), Vec::new());
         let (mut part, mut last, mut number, mut size) = (first, false, 1u64, 0u64);
+        let mut whole = self.bucket.shared.whole_checksums.then(crc32fast::Hasher::new);
         loop {
             size += part.len() as u64;
             if number > MOST_PARTS || size > LARGEST_OBJECT {
                 return Err(fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB"));
+            }
+            if let Some(whole) = &mut whole {
+                whole.update(&part);
             }
             let window = settings.window(part.len() as u64);
             while sending.len() >= window {
@@ -132,13 +141,12 @@ impl Upload {
             sent.push(joined(sending.join_next().await)?);
         }
         sent.sort_by_key(|part| part.part_number());
-        Ok((sent, size))
+        Ok(Sent { parts: sent, size, checksum: whole.map(checksum::text) })
     }
 
     async fn complete(
         &self,
-        parts: Vec<CompletedPart>,
-        size: u64,
+        Sent { parts, size, checksum }: Sent,
         mode: &PutMode,
         attributes: &Attributes,
     ) -> Result<Stored> {
@@ -160,6 +168,8 @@ impl Upload {
                     .key(&name)
                     .upload_id(&self.id)
                     .multipart_upload(parts.clone())
+                    .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
+                    .set_checksum_crc32(checksum.clone())
                     .set_if_none_match(if_none_match.clone())
                     .set_if_match(if_match.clone())
                     .set_request_payer(bucket.shared.settings.payer.clone());

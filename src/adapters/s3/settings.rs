@@ -23,11 +23,22 @@ pub(super) struct Settings {
     pub(super) parallel: usize,
     /// Whether conditions on CompleteMultipartUpload may be trusted; `None`: at Amazon only.
     pub(super) atomic_multipart: Option<bool>,
-    /// Whether requests carry checksums; `None`: at Amazon only.
-    pub(super) checksums: Option<bool>,
+    /// `None`: all at Amazon, none elsewhere.
+    pub(super) checksums: Option<Checksums>,
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) attempt_timeout: Duration,
+}
+
+/// Which checksums requests carry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Checksums {
+    /// None.
+    Required,
+    /// Of every small object and part.
+    Supported,
+    /// Of large objects as a whole too.
+    Whole,
 }
 
 /// Server-side encryption.
@@ -94,9 +105,10 @@ impl Settings {
         };
         let checksums = match config.checksums.as_deref() {
             None => None,
-            Some("when_supported") => Some(true),
-            Some("when_required") => Some(false),
-            Some(_) => return bad("checksums: use when_supported or when_required"),
+            Some("when_required") => Some(Checksums::Required),
+            Some("when_supported") => Some(Checksums::Supported),
+            Some("full_object") => Some(Checksums::Whole),
+            Some(_) => return bad("checksums: use when_required, when_supported or full_object"),
         };
         let part_size = config.part_size.unwrap_or(8 << 20);
         if !(SMALLEST_PART..=LARGEST_PART).contains(&part_size) {
