@@ -7,6 +7,9 @@ mod support;
 #[path = "s3/bench.rs"]
 mod bench;
 #[cfg(feature = "cli")]
+#[path = "s3/credentials.rs"]
+mod credentials;
+#[cfg(feature = "cli")]
 #[path = "s3/doctor.rs"]
 mod doctor;
 #[path = "s3/errors.rs"]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, TryStreamExt, future::try_join};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{Body, ObjectMeta, Result, threads};
@@ -47,14 +47,15 @@ impl SnapshotReader {
     /// # Errors
     /// As [`chunk`](Self::chunk), and `Io` where the writer fails.
     pub async fn copy_to<W: Write + Send + 'static>(mut self, mut writer: W) -> Result<(W, u64)> {
-        let mut written = 0;
-        while let Some(chunk) = self.chunk().await? {
+        let (mut written, mut next) = (0, self.chunk().await?);
+        while let Some(chunk) = next {
             written += chunk.len() as u64;
-            writer = threads::run(move || {
+            let write = threads::run(move || {
                 writer.write_all(&chunk)?;
                 Ok(writer)
-            })
-            .await?;
+            });
+            // The next one is on its way meanwhile.
+            (writer, next) = try_join(write, self.chunk()).await?;
         }
         let flush = move || {
             writer.flush()?;

@@ -136,7 +136,8 @@ pub(super) fn encryption(algorithm: Option<&ServerSideEncryption>, key: Option<&
     }
 }
 
-/// A time of the server; one that it does not give, or that is none, is the epoch.
+/// A time of the server, in whole seconds, since no other is in the head of an answer; one that it does not give, or that is none, is the epoch.
 pub(super) fn time(time: Option<&DateTime>) -> SystemTime {
-    time.and_then(|time| SystemTime::try_from(*time).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+    let seconds = time.map_or(0, DateTime::secs);
+    SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -140,6 +140,8 @@ impl Listing<'_> {
         let (bucket, folds) = (self.bucket, self.bucket.found.folds_backslash);
         // Folder walkers skip names that sort behind the start: there the start is found on our side.
         let after = self.options.start_after.as_deref().filter(|_| bucket.found.ordered);
+        // Everything with the prefix is behind a name that sorts before it, and Garage lists nothing then.
+        let after = after.filter(|after| *after >= self.options.prefix.as_str());
         // One row wanted is one request. Where rows are held back or skipped, small pages would be many.
         let slow = !bucket.found.ordered && (self.token.is_some() || self.options.start_after.is_some());
         let most = if slow { LARGEST_PAGE } else { self.left.min(LARGEST_PAGE) };
