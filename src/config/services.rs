@@ -76,6 +76,6 @@ pub struct GcsConfig {
     pub connect_timeout: Option<Duration>,
     /// Chunk of a resumable upload in bytes, a multiple of 256 KiB; default 8 MiB.
     pub chunk_size: Option<u64>,
-    /// Ranges under way at once; default 4.
+    /// Ranges under way at once; by default one stream where that brings 256 MiB/s or more, else 4.
     pub parallel: Option<usize>,
 }

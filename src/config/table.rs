@@ -227,5 +227,5 @@ pub static SETTINGS: &[Setting] = &[
     plain("gcs.chunk_size", &["PERSIST_GCS_CHUNK_SIZE"],
         "A chunk of a resumable upload; a multiple of 256 KiB.", "8MiB", |c, v| some(&mut c.gcs.chunk_size, chunk(v))),
     plain("gcs.parallel", &["PERSIST_GCS_PARALLEL"],
-        "Ranges under way at once.", "4", |c, v| some(&mut c.gcs.parallel, number(v, 1, 64))),
+        "Ranges under way at once.", "1 on fast lines, else 4", |c, v| some(&mut c.gcs.parallel, number(v, 1, 64))),
 ];

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use persist::{
-    ByteRange, ErrorKind, GetOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt, Version,
-    adapters::gcs::GcsAdapter,
+    ByteRange, Codec, ErrorKind, GetOptions, LoadOptions, PutOptions, SaveOptions, SnapshotAdapter,
+    SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
-    support::{config, data, key, open, read, retry},
+    support::{config, data, key, open, open_with, read, retry, streamed},
 };
 
 const CHUNK: usize = 256 * 1024;
@@ -36,6 +36,78 @@ async fn a_small_load_is_one_request_for_bytes_beside_one_for_metadata() {
     assert_eq!((kinds, server.log().len()), ([Kind::Media, Kind::Metadata].into(), 2));
     assert_eq!(server.logged(Kind::Media)[0].header("accept-encoding"), Some("gzip"));
     server.clean();
+}
+
+#[tokio::test]
+async fn what_this_process_knows_is_one_request_until_it_changes() {
+    let (server, store, _) = setup(b"first").await;
+    let kinds = |server: &Server| {
+        let kinds: Vec<_> = server.log().iter().map(|request| request.kind).collect();
+        server.forget_log();
+        kinds
+    };
+    let put = store.put(&key("k"), "mine".into(), PutOptions::new().metadata("run", "7")).await.unwrap();
+    kinds(&server);
+    for _ in 0..2 {
+        let object = store.get(&key("k"), GetOptions::new()).await.unwrap();
+        assert_eq!(object.meta, put);
+        assert_eq!(object.body.collect(9).await.unwrap(), "mine");
+        assert_eq!(kinds(&server), [Kind::Media]);
+    }
+    // Another writer, of whom this process knows nothing: longer, shorter, and empty.
+    for state in ["theirs, which is longer", "x", ""] {
+        let generation = server.state().plant("k", state);
+        let object = store.get(&key("k"), GetOptions::new()).await.unwrap();
+        assert_eq!(
+            (object.meta.version.as_str(), object.meta.size),
+            (&*generation.to_string(), state.len() as u64)
+        );
+        assert!(object.meta.metadata.is_empty());
+        assert_eq!(object.body.collect(99).await.unwrap(), state);
+        assert_eq!(kinds(&server)[..2], [Kind::Media, Kind::Metadata]);
+    }
+    // The same content, of which something else is said now.
+    let put = store.put(&key("k"), "mine".into(), PutOptions::new().metadata("run", "7")).await.unwrap();
+    for changed in [("x-goog-metageneration", "2"), ("x-goog-storage-class", "COLDLINE")] {
+        kinds(&server);
+        server.script(Kind::Media, [Fault::Headers(vec![(changed.0, changed.1.into())])]);
+        let object = store.get(&key("k"), GetOptions::new()).await.unwrap();
+        assert_eq!(
+            (object.meta, kinds(&server)),
+            (put.clone(), vec![Kind::Media, Kind::Metadata]),
+            "{changed:?}"
+        );
+    }
+    // Gone.
+    store.delete(&key("k"), Default::default()).await.unwrap();
+    assert_eq!(store.get(&key("k"), GetOptions::new()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    server.clean();
+}
+
+#[tokio::test]
+async fn one_stream_is_one_request() {
+    let bytes = data(5 * CHUNK + 123, 11);
+    let server = Server::start().await;
+    server.state().plant("k", bytes.clone());
+    let store = open_with(persist::GcsConfig { parallel: Some(1), ..config(&server) }).await;
+    server.script(Kind::Media, [Fault::Cut(3 * CHUNK)]);
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    let asked: Vec<_> = asked(&server).into_iter().map(|(range, _)| range).collect();
+    assert_eq!(asked, ["bytes=0-67108863", &format!("bytes={}-{}", 3 * CHUNK, 5 * CHUNK + 122)]);
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_wrong_byte_of_a_small_plain_state_is_noticed_by_load() {
+    // Of a stream nothing is known beforehand, so only the service's checksum can tell.
+    for body in [persist::Body::from("a small state"), streamed(&"a small state".into())] {
+        let (server, store, _) = setup(b"").await;
+        let plain = SaveOptions::new().codec(Codec::None);
+        store.save_body_with(body, "s", plain).await.unwrap();
+        server.script(Kind::Media, [Fault::Flip(3)]);
+        assert_eq!(store.load("s").await.unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(store.load("s").await.unwrap(), "a small state");
+    }
 }
 
 #[tokio::test]

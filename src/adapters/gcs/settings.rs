@@ -36,7 +36,7 @@ pub(super) struct Settings {
 impl Settings {
     /// Bytes of one of several ranges of a download. They wait in memory, so it does not grow with the chunks of uploads.
     pub(super) fn piece(&self) -> u64 {
-        self.chunk.min(8 * MIB)
+        self.chunk.min(4 * MIB)
     }
 
     /// Checks `config` and adds what the environment says.
