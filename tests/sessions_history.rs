@@ -294,8 +294,15 @@ async fn sessions_are_listed_with_their_ids() {
     let adapter = Counting::memory();
     let sessions = real(&adapter);
     let long = "long ü/".repeat(60);
-    let mut names =
-        vec![("a", "1"), ("a", "outer:1|inner:2"), (&long, &long), ("b", "x/y"), ("user@example.com", "s")];
+    let mut names = vec![
+        ("a", "1"),
+        ("a", "outer:1|inner:2"),
+        (&long, &long),
+        ("sessions", "sessions"),
+        ("sessions", "s"),
+        ("b", "x/y"),
+        ("user@example.com", "s"),
+    ];
     for (agent, name) in &names {
         sessions.session(agent, name).unwrap().save("x").await.unwrap();
     }
