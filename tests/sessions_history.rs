@@ -287,6 +287,10 @@ async fn checkpoints_save_by_steps_and_by_time_and_resume() {
     assert_eq!((restored.state.as_ref(), restored.commit.step), (&b"state 33"[..], Some(33)));
     assert!(checkpoints.step(42, || "").await.unwrap().is_none());
     assert!(checkpoints.step(43, || "").await.unwrap().is_some());
+    // A runtime that begins to count again is not left without saves until it has caught up.
+    assert!(checkpoints.step(1, || "").await.unwrap().is_some());
+    assert!(checkpoints.step(10, || "").await.unwrap().is_none());
+    assert!(checkpoints.step(11, || "").await.unwrap().is_some());
 }
 
 #[tokio::test]
