@@ -114,6 +114,29 @@ fn no_secret_is_shown() {
     }
 }
 
+/// Parsers of addresses differ: to some of them, these have a user and a password.
+#[test]
+fn no_address_of_a_server_smuggles_a_password_past() {
+    for address in [
+        "http://u:hunter2@host",
+        "http:///u:hunter2@host",
+        "http:\\\\u:hunter2@host",
+        "http:u:hunter2@host",
+        "HTTP:/u:hunter2@host",
+        "http://u:p/hunter2@host",
+        "http://u:p?hunter2@host",
+        "//u:hunter2@host",
+        "u:hunter2@host",
+    ] {
+        for variable in ["PERSIST_S3_ENDPOINT_URL", "PERSIST_GCS_ENDPOINT_URL"] {
+            let error = from_vars(&[(variable, address)]).unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(text.contains("leave user name and password out"), "{address}: {text}");
+            assert!(!text.contains("hunter2"), "{address}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn opens_and_lays_namespace_below_prefix() {
     let folder = tempfile::tempdir().unwrap();

@@ -273,6 +273,32 @@ async fn leftovers_are_swept_up_when_they_are_old() {
     assert_eq!(store.head(&key("a/state")).await.unwrap().metadata["a"], "1");
 }
 
+/// A writer that sleeps between its sidecar and the renaming, as a suspended machine makes it, wakes up to find both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_leaves_what_a_sleeping_writer_is_about_to_need() {
+    let (_directory, store) = store();
+    let name = key("a/state");
+    put(&store, "a/other", "x").await.unwrap();
+    let folder = File::open(store.root().join("a")).unwrap();
+    folder.lock().unwrap();
+    let writer = store.clone();
+    let save = tokio::spawn(async move {
+        writer.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await
+    });
+    let sidecar = loop {
+        let found = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-"));
+        match found.map(|name| store.root().join(name)) {
+            Some(path) if fs::metadata(&path).unwrap().len() > 0 => break path,
+            _ => tokio::task::yield_now().await,
+        }
+    };
+    age(&sidecar);
+    LocalAdapter::open(store.root()).unwrap();
+    folder.unlock().unwrap();
+    save.await.unwrap().unwrap();
+    assert_eq!(store.head(&name).await.unwrap().metadata["a"], "1");
+}
+
 #[tokio::test]
 async fn the_first_save_into_a_directory_sweeps_it() {
     let (_directory, store) = store();

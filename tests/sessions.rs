@@ -3,10 +3,15 @@
 
 mod sessions_support;
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
-use futures_util::{StreamExt, TryStreamExt};
-use persist::{ErrorKind, SnapshotAdapterExt, sessions::*};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use persist::{
+    ErrorKind, SnapshotAdapterExt,
+    adapters::memory::MemoryAdapter,
+    layers::{Fault, Injection, Operation},
+    sessions::*,
+};
 use sessions_support::*;
 
 #[tokio::test]
@@ -105,6 +110,41 @@ async fn an_owner_that_was_taken_over_cannot_write_even_after_a_rebase() {
     assert_eq!(new.save("two").await.unwrap().epoch, 1);
     assert_eq!(old.take_over().await.unwrap().commit.epoch, 2);
     assert_eq!(new.save("three").await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// A rebase or a take-over that failed or was given up must not turn a stale handle into one that has seen nothing yet.
+#[tokio::test]
+async fn a_stale_writer_stays_one_until_a_rebase_or_a_take_over_has_succeeded() {
+    let fault = Fault::new(Arc::new(MemoryAdapter::new()));
+    let sessions = Sessions::new(Arc::new(fault.clone())).unwrap();
+    let open = || sessions.session("a", "s").unwrap();
+    let (stale, fenced, owner) = (open(), open(), open());
+    stale.save("one").await.unwrap();
+    fenced.load(At::Latest).await.unwrap();
+    owner.take_over().await.unwrap();
+    assert_eq!(stale.save("stale").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(fenced.save("fenced").await.unwrap_err().kind(), ErrorKind::Conflict);
+    for operation in [Operation::List, Operation::Get] {
+        fault.inject(operation, Injection::Before(ErrorKind::Unavailable));
+        assert_eq!(stale.rebase().await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(stale.save("stale").await.unwrap_err().kind(), ErrorKind::Conflict, "{operation:?}");
+    }
+    for operation in [Operation::List, Operation::Get, Operation::Put] {
+        fault.inject(operation, Injection::Before(ErrorKind::Unavailable));
+        assert_eq!(fenced.take_over().await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(fenced.save("fenced").await.unwrap_err().kind(), ErrorKind::Conflict, "{operation:?}");
+    }
+    // Given up in the middle.
+    fault.inject(Operation::List, Injection::Hold(Arc::default()));
+    assert!(stale.rebase().now_or_never().is_none());
+    fault.inject(Operation::Put, Injection::Hold(Arc::default()));
+    assert!(fenced.take_over().now_or_never().is_none());
+    for handle in [&stale, &fenced] {
+        assert_eq!(handle.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+    assert_eq!(owner.save("two").await.unwrap().seq, 3);
+    assert_eq!(fenced.take_over().await.unwrap().commit.epoch, 2);
+    assert_eq!(fenced.save("three").await.unwrap().seq, 5);
 }
 
 #[tokio::test]

@@ -287,6 +287,10 @@ async fn checkpoints_save_by_steps_and_by_time_and_resume() {
     assert_eq!((restored.state.as_ref(), restored.commit.step), (&b"state 33"[..], Some(33)));
     assert!(checkpoints.step(42, || "").await.unwrap().is_none());
     assert!(checkpoints.step(43, || "").await.unwrap().is_some());
+    // A runtime that begins to count again is not left without saves until it has caught up.
+    assert!(checkpoints.step(1, || "").await.unwrap().is_some());
+    assert!(checkpoints.step(10, || "").await.unwrap().is_none());
+    assert!(checkpoints.step(11, || "").await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -294,8 +298,15 @@ async fn sessions_are_listed_with_their_ids() {
     let adapter = Counting::memory();
     let sessions = real(&adapter);
     let long = "long ü/".repeat(60);
-    let mut names =
-        vec![("a", "1"), ("a", "outer:1|inner:2"), (&long, &long), ("b", "x/y"), ("user@example.com", "s")];
+    let mut names = vec![
+        ("a", "1"),
+        ("a", "outer:1|inner:2"),
+        (&long, &long),
+        ("sessions", "sessions"),
+        ("sessions", "s"),
+        ("b", "x/y"),
+        ("user@example.com", "s"),
+    ];
     for (agent, name) in &names {
         sessions.session(agent, name).unwrap().save("x").await.unwrap();
     }

@@ -72,10 +72,17 @@ impl Layer {
 impl Value {
     /// Where it was found, with the value unless that is secret.
     pub(super) fn shown(&self) -> String {
-        match self.setting.secret {
-            true => self.from.clone(),
-            false => format!("{} ({:?})", self.from, url::without_secrets(&self.text)),
-        }
+        let text = match self.text.rsplit_once('@') {
+            _ if self.setting.secret => return self.from.clone(),
+            // However badly the address is written, what may be a password stays out.
+            Some((_, host)) if self.setting.name.ends_with("endpoint_url") => {
+                let scheme =
+                    self.text.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+                format!("{scheme}…@{host}")
+            }
+            _ => url::without_secrets(&self.text),
+        };
+        format!("{} ({text:?})", self.from)
     }
 
     pub(super) fn apply(&self, config: &mut StorageConfig) -> Result<()> {

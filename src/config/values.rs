@@ -124,6 +124,7 @@ pub(super) fn chunk(value: &str) -> Result<u64, String> {
 /// The URL of a server.
 pub(super) fn http(value: &str) -> Result<String, String> {
     match ::url::Url::parse(value) {
+        _ if value.contains('@') => server(value),
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => server(value),
         _ => Err("use a URL such as `https://s3.example.com`".into()),
     }
@@ -131,13 +132,13 @@ pub(super) fn http(value: &str) -> Result<String, String> {
 
 /// A server, with or without `http://`. Addresses are shown in messages, so that nothing secret may be in one.
 pub(super) fn server(value: &str) -> Result<String, String> {
-    let address = value.split_once("://").map_or(value, |(_, rest)| rest);
-    match address.split(['/', '?', '#']).next() {
-        Some(host) if host.contains('@') => {
+    // Anywhere: parsers differ in where a host ends, `http:///user:password@host` is one to some of them.
+    match value.contains('@') {
+        true => {
             Err("leave user name and password out of the address; credentials have settings of their own"
                 .into())
         }
-        _ => text(value),
+        false => text(value),
     }
 }
 

@@ -44,7 +44,7 @@ impl Checkpoints {
         Checkpoints { session, steps: 1, time: None, last: None }
     }
 
-    /// Saves when so many steps have passed since the last save.
+    /// Saves when so many steps have passed since the last save, and at once when the count of steps went back.
     pub fn every_steps(mut self, steps: u64) -> Self {
         self.steps = steps.max(1);
         self
@@ -102,6 +102,7 @@ impl Checkpoints {
     fn due(&self, step: u64) -> bool {
         let Some((last, at)) = self.last else { return true };
         let passed = |time| at.elapsed(&*self.session.store().clock) >= time;
-        step.saturating_sub(last) >= self.steps || self.time.is_some_and(passed)
+        // A count that went back is another run, whose states are no less new.
+        step < last || step - last >= self.steps || self.time.is_some_and(passed)
     }
 }

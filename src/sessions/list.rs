@@ -45,7 +45,7 @@ impl Store {
 
     /// The ids of a session's folder; where they are too long for it, its newest commit has them.
     async fn name_of(&self, folder: String) -> Result<SessionName> {
-        let mut segments = folder.trim_start_matches(ROOT).split('/');
+        let mut segments = folder.strip_prefix(ROOT).unwrap_or(&folder).split('/');
         let mut next = || segments.next().unwrap_or_default().to_owned();
         let place = Place::from_segments(next(), next());
         if let (Some(agent), Some(session)) = (unsegment(&place.agent), unsegment(&place.session)) {

@@ -194,9 +194,8 @@ impl Session {
     /// As [`load`](Session::load).
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
-        writer.head = None;
-        let restored = self.look(&mut writer).await?;
-        Ok(restored)
+        // Until this has succeeded, a handle that lost to a rival stays one that may not write.
+        self.look(&mut writer).await
     }
 
     /// After damage: the next commit follows the newest number, as a keyframe and without a parent.

@@ -241,13 +241,17 @@ impl Session {
         let mut writer = self.writer().await;
         let mut attempts = 0;
         loop {
-            (writer.head, writer.epoch) = (None, None);
-            let seen = self.look(&mut writer).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
-            writer.epoch = Some(seen.commit.epoch + 1);
+            // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
+            let mut owner = Writer::default();
+            let seen = self.look(&mut owner).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
+            owner.epoch = Some(seen.commit.epoch + 1);
             let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
             let content = Payload::State(seen.state.clone());
-            match self.write_as(&mut writer, content, seen.commit.values.clone(), options).await {
-                Ok(commit) => return Ok(Restored { commit, ..seen }),
+            match self.write_as(&mut owner, content, seen.commit.values.clone(), options).await {
+                Ok(commit) => {
+                    *writer = owner;
+                    return Ok(Restored { commit, ..seen });
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
                 Err(error) => return Err(error),
             }

@@ -70,7 +70,8 @@ impl Sidecar {
         serde_json::from_slice(&json).map(Some).map_err(|error| damaged("").with_source(error))
     }
 
-    /// Writes it, and gives the file, which must be synced. What an earlier, killed process left under the name is replaced.
+    /// Writes it, and gives the file, which must be synced, and kept open until the version is visible. What an earlier,
+    /// killed process left under the name is replaced.
     pub(super) fn write(&self, directory: &File) -> Result<File> {
         let failed = |error: std::io::Error| io_error("writing metadata", error);
         let json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
@@ -78,6 +79,8 @@ impl Sidecar {
         let file =
             rustix::fs::openat(directory, name(&self.file, self.mtime), flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(file.map_err(|error| failed(error.into()))?);
+        // Says to those who sweep that its version is about to come; where there are no locks, the file's age must do.
+        let _ = file.try_lock();
         file.write_all(&json).map_err(failed)?;
         Ok(file)
     }

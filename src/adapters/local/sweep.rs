@@ -1,7 +1,7 @@
 //! Removes what killed processes left behind: temporary files, and sidecars of versions that are gone.
 //!
 //! Sweeping is bounded, happens on the side, and takes nothing that a living process may still need: only files that are an hour old, and
-//! temporary files only if nobody holds their lock.
+//! only if nobody holds their lock: a writer that slept for long, or whose disk is that slow, has a temporary file and a sidecar that are not in use yet.
 
 use std::{
     fs::File,
@@ -75,8 +75,11 @@ fn is_leftover(at: &File, name: &str) -> bool {
     if SystemTime::now().duration_since(written).unwrap_or_default() < AGE {
         return false;
     }
+    if file.try_lock().is_err() {
+        return false;
+    }
     if !is_sidecar(name) {
-        return file.try_lock().is_ok();
+        return true;
     }
     match Sidecar::read_named(at, name) {
         Ok(Some(sidecar)) => match stat(at, &sidecar.file) {

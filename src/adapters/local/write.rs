@@ -91,7 +91,8 @@ impl Staged {
         self.file.set_times(FileTimes::new().set_modified(next_time())).map_err(failed)?;
         let stamp = Stamp::from(&self.file.metadata().map_err(failed)?);
         let sidecar = Sidecar::of(file, stamp.mtime, options, &self.magic);
-        let done = self.sync(sidecar.as_ref()).and_then(|()| self.rename(file, &options.mode, dropped));
+        // Its file stays open, hence locked, until the version is there.
+        let done = self.sync(sidecar.as_ref()).and_then(|_beside| self.rename(file, &options.mode, dropped));
         if let Err(error) = done {
             if sidecar.is_some() {
                 Sidecar::remove(&self.directory, file, stamp.mtime);
@@ -110,9 +111,12 @@ impl Staged {
 
     /// Makes the file and its sidecar durable, side by side: a journal commits what is asked for at once in one go. Their names are made durable
     /// with the directory, after the renaming; the fsync of a new file comes before that, and journals keep the order.
-    fn sync(&self, sidecar: Option<&Sidecar>) -> Result<()> {
+    fn sync(&self, sidecar: Option<&Sidecar>) -> Result<Option<File>> {
         let failed = |error| io_error("writing", error);
-        let Some(sidecar) = sidecar else { return self.file.sync_all().map_err(failed) };
+        let Some(sidecar) = sidecar else {
+            self.file.sync_all().map_err(failed)?;
+            return Ok(None);
+        };
         let beside = sidecar.write(&self.directory)?;
         let synced = std::thread::scope(|scope| {
             let other = std::thread::Builder::new().spawn_scoped(scope, || beside.sync_all());
@@ -123,7 +127,8 @@ impl Staged {
                 _ => beside.sync_all(),
             }
         });
-        synced.map_err(failed)
+        synced.map_err(failed)?;
+        Ok(Some(beside))
     }
 
     /// The one step by which readers see the new version in place of the old one. The lock makes "look and rename" one step for all

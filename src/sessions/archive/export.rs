@@ -145,5 +145,5 @@ async fn commit_bytes(session: &Session, place: &Place, seq: u64) -> Result<Byte
 
 /// The key without the session's folder.
 fn inside(place: &Place, key: &str) -> String {
-    key.trim_start_matches(&place.prefix("")).to_owned()
+    key.strip_prefix(&place.prefix("")).unwrap_or(key).to_owned()
 }
