@@ -126,17 +126,10 @@ async fn added(wire: Duration, reader: Duration) -> Vec<u64> {
         }))
     };
     let pace = Pace { enough: 128 << 20, patience: Duration::from_millis(20) };
-    let mut body = widening(
-        0..bytes.len() as u64,
-        16 << 10,
-        4,
-        Duration::from_millis(20),
-        slow(bytes.clone()),
-        move |part| {
-            seen.lock().unwrap().push(part.start >> 10);
-            slow(source.slice(part.start as usize..part.end as usize))
-        },
-    );
+    let mut body = widening(0..bytes.len() as u64, 16 << 10, 4, pace, slow(bytes.clone()), move |part| {
+        seen.lock().unwrap().push(part.start >> 10);
+        slow(source.slice(part.start as usize..part.end as usize))
+    });
     let mut read = vec![];
     while let Some(chunk) = body.chunk().await.unwrap() {
         tokio::time::sleep(reader).await;
