@@ -16,7 +16,7 @@ use crate::{
         names::Place,
         object,
         pack::{Form, Packed, pack},
-        refs::Origin,
+        refs::{Origin, TagRef},
         restore::Cache,
         store::{Part, Slot, not_on_line},
         verify::missing,
@@ -70,9 +70,10 @@ impl Session {
             true => self.export_packed(&seqs, out).await.map_err(whole)?,
             false => self.export_as_is(&seqs, out).await.map_err(whole)?,
         };
-        let tags = store.objects(place.prefix("t/")).await?;
-        for (number, meta) in (1..).zip(&tags) {
-            let (bytes, _) = store.read(&meta.key).await?;
+        // One that was given meanwhile may name a commit that is not in the archive.
+        let tags = store.refs(place, "t/", TagRef::decode).await?.into_iter().map(|(_, tag)| tag);
+        for (number, tag) in (1..).zip(tags.filter(|tag| seqs.binary_search(&tag.target.seq).is_ok())) {
+            let bytes = tag.encode();
             tar::write(out, &format!("t/{number}"), &bytes).await?;
             moved.tags += 1;
             moved.bytes += bytes.len() as u64;
