@@ -29,6 +29,19 @@ async fn seqs(session: &Session) -> Vec<u64> {
     session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
 }
 
+/// What was saved loads, however well it compresses: as a keyframe, as a delta, and as one that repeats its base.
+#[tokio::test]
+async fn no_state_that_was_saved_is_taken_for_a_bomb() {
+    let adapter = Counting::memory();
+    let session = real(&adapter).session("agent", "zeros").unwrap();
+    let repeated = growing(1, 1).remove(0).repeat(800_000);
+    for state in [vec![0; 70 << 20], vec![0; 71 << 20], b"short".to_vec(), repeated[..70 << 20].to_vec()] {
+        session.save(state.clone()).await.unwrap();
+        let other = real(&adapter).session("agent", "zeros").unwrap();
+        assert!(other.load(At::Latest).await.unwrap().state == state);
+    }
+}
+
 #[tokio::test]
 async fn a_fork_copies_nothing_and_goes_on_by_itself() {
     let adapter = Counting::memory();

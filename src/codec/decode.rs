@@ -52,7 +52,7 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     let first = head(&mut body).await?;
     match Kind::of(&first, &meta)? {
         Kind::Indexed => indexed::decode(adapter, key, &meta, first, body, limits, verify).await,
-        Kind::Foreign(format) => foreign::decode(format, first, body, limits, verify),
+        Kind::Foreign(format) => foreign::decode(format, meta.size, first, body, limits, verify),
         Kind::Plain => plain::decode(first, body, &meta, limits).await,
     }
 }

@@ -12,7 +12,7 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Codec, Digest, frame, frame::Index, plain, segment, zstd};
+use super::{Codec, Digest, Limits, frame, frame::Index, plain, segment, zstd};
 use crate::{Body, Error, ErrorKind, Result, threads, transfer::Pieces};
 
 /// What is known of a state once it has been read to its end.
@@ -73,6 +73,7 @@ pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
         head: matches!(codec, Codec::Gzip { .. }).then_some(Bytes::from_static(&frame::HEAD)),
         codec,
         entries: Vec::new(),
+        stored: 0,
         ready: Vec::new().into_iter(),
         summary: summary.clone(),
     };
@@ -209,6 +210,8 @@ struct Writer {
     head: Option<Bytes>,
     codec: Codec,
     entries: Vec<segment::Entry>,
+    /// Bytes of the segments that are done.
+    stored: u64,
     ready: std::vec::IntoIter<Bytes>,
     summary: Arc<OnceLock<Summary>>,
 }
@@ -221,6 +224,7 @@ impl Writer {
             }
             let Some(mut done) = self.jobs.try_next().await? else { return Ok(None) };
             self.entries.extend(done.entry);
+            self.stored += done.bytes.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
             if let Some(chain) = done.end {
                 done.bytes.extend(self.close(chain)?);
             }
@@ -229,7 +233,7 @@ impl Writer {
     }
 
     /// What comes behind the last segment.
-    fn close(&mut self, chain: Chain) -> Result<Option<Bytes>> {
+    fn close(&mut self, chain: Chain) -> Result<Vec<Bytes>> {
         let digest = Digest::from(<[u8; 32]>::from(chain.hasher.finalize()));
         let summary = Summary { raw_size: chain.raw_size, digest };
         // Set once: there is one last segment.
@@ -239,10 +243,14 @@ impl Writer {
                 let entries = std::mem::take(&mut self.entries);
                 let segment_bits = frame::SEGMENT_BITS;
                 let index = Index { digest, raw_size: chain.raw_size, segment_bits, entries };
-                Some(index.closing(&[])?.into())
+                vec![index.closing(&[])?.into()]
             }
-            Codec::Zstd { .. } => Some(zstd::footer(summary)),
-            Codec::None => None,
+            Codec::Zstd { .. } => {
+                let lacking = Limits::lacking(self.stored, chain.raw_size);
+                let padding = (lacking > 0).then(|| zstd::padding(lacking)).transpose()?;
+                padding.into_iter().chain([zstd::footer(summary)]).collect()
+            }
+            Codec::None => Vec::new(),
         })
     }
 }

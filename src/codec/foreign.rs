@@ -26,8 +26,15 @@ pub(super) enum Format {
     Zstd,
 }
 
-/// The state in the file of `first` and `body`: all its members or frames. With `verify`, also the digest of a zstd file that has one is compared.
-pub(super) fn decode(format: Format, first: Bytes, body: Body, limits: Limits, verify: bool) -> Result<Body> {
+/// The state in the file of `first` and `body`, which has `size` bytes: all its members or frames. With `verify`, also the digest of a zstd file that has one is compared.
+pub(super) fn decode(
+    format: Format,
+    size: u64,
+    first: Bytes,
+    body: Body,
+    limits: Limits,
+    verify: bool,
+) -> Result<Body> {
     let (watch, stored) = Watch::over(first, body);
     let stored = StreamReader::new(stored.map_err(io::Error::from));
     let decoder: Box<dyn AsyncRead + Send + Unpin> = match format {
@@ -46,7 +53,7 @@ pub(super) fn decode(format: Format, first: Bytes, body: Body, limits: Limits, v
         Format::Zstd => return Err(zstd::not_built_in()),
     };
     let (chunks, receiver) = channel(2);
-    let load = Load { decoder, watch, limits, hasher: verify.then(Sha256::new), raw: 0 };
+    let load = Load { decoder, size, watch, limits, hasher: verify.then(Sha256::new), raw: 0 };
     let runtime = Handle::current();
     let worker = threads::run(move || runtime.block_on(load.run(chunks)));
     // The channel's end alone does not say that all is well: the worker's result does.
@@ -63,6 +70,8 @@ pub(super) fn decode(format: Format, first: Bytes, body: Body, limits: Limits, v
 /// A load under way on its thread.
 struct Load {
     decoder: Box<dyn AsyncRead + Send + Unpin>,
+    /// Of the whole file. Padding at its end counts for the limits from the start.
+    size: u64,
     watch: Watch,
     limits: Limits,
     hasher: Option<Sha256>,
@@ -85,7 +94,7 @@ impl Load {
                 return self.finish();
             }
             self.raw += read as u64;
-            self.limits.check(self.watch.count(), self.raw)?;
+            self.limits.check(self.size.max(self.watch.count()), self.raw)?;
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&buffer[..read]);
             }

@@ -7,6 +7,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// How our skippable frame starts: RFC 8878 section 3.1.2, with 48 bytes, ours, version 1.
 const FOOTER: [u8; 12] = [0x50, 0x2a, 0x4d, 0x18, 48, 0, 0, 0, b'P', b'S', 1, 0];
+/// How a skippable frame without a meaning starts, and the most that there is of it.
+const PADDING: [u8; 4] = [0x51, 0x2a, 0x4d, 0x18];
+const MAX_PADDING: u32 = 64 << 20;
 /// The whole footer.
 pub(super) const FOOTER_LEN: usize = 56;
 
@@ -38,6 +41,18 @@ pub(super) fn footer(summary: Summary) -> Bytes {
     let check = crc32c::crc32c(&footer[8..]);
     footer.extend_from_slice(&check.to_le_bytes());
     footer.into()
+}
+
+/// A skippable frame of `lacking` bytes or a few more, for [`Limits::lacking`](super::Limits::lacking).
+pub(super) fn padding(lacking: u64) -> Result<Bytes> {
+    let Some(len) = u32::try_from(lacking).ok().filter(|len| *len <= MAX_PADDING) else {
+        let message = "the state compresses so well that it looks like a bomb; save less at once";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    };
+    let mut frame = PADDING.to_vec();
+    frame.extend_from_slice(&len.to_le_bytes());
+    frame.resize(frame.len() + len as usize, 0);
+    Ok(frame.into())
 }
 
 /// What the last bytes of a file say if they are our footer.

@@ -8,7 +8,7 @@ use super::{
     manifest::{BodyRef, Manifest},
     object,
 };
-use crate::Result;
+use crate::{Limits, Result};
 
 /// A chain may have so many bytes beside what twice its keyframe has.
 const SLACK: u64 = 16 << 10;
@@ -49,7 +49,9 @@ pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -
         let size = state.len() as u64;
         let too_much = |whole: u64| {
             let chain = base.stored(step.passed) + delta.len() as u64;
-            delta.len() as u64 * 2 > whole || chain > 2 * whole + SLACK
+            // A load would take it for a bomb; a keyframe is padded against that.
+            let bomb = Limits::default().check(chain, size).is_err();
+            delta.len() as u64 * 2 > whole || chain > 2 * whole + SLACK || bomb
         };
         if too_much(base.estimate(size)) || size > base.measured.0.saturating_mul(GROWN) {
             // The estimate may be far off; only the keyframe itself tells.

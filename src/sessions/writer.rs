@@ -101,7 +101,7 @@ impl Writer {
             self.pending.truncate(MAX_PENDING - 1);
             self.pending.insert(0, (id, base.clone()));
             let sent = Moment::now(&*store.clock);
-            match self.create(store, place, seq, id, object, manifest.number == 0).await? {
+            match self.create(store, place, seq, id, object).await? {
                 Outcome::Mine(version) => {
                     self.confirm(store, place, seq, version).await?;
                     if began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store)) {
@@ -172,9 +172,10 @@ impl Writer {
         seq: u64,
         id: CommitId,
         object: Bytes,
-        keyframe: bool,
     ) -> Result<Outcome> {
-        let media = if keyframe { "application/gzip" } else { "application/octet-stream" };
+        // A keyframe is a gzip file, unless its body is an object of its own.
+        let media =
+            if object.starts_with(&[31, 139]) { "application/gzip" } else { "application/octet-stream" };
         let key = place.commit(seq)?;
         let error = match store.create(&key, object, media).await {
             Ok(ObjectMeta { version, .. }) => return Ok(Outcome::Mine(Some(version))),

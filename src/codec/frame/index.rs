@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, ops::Range};
 
-use crate::codec::{Digest, corrupt, segment::Entry};
+use crate::codec::{Digest, Limits, corrupt, segment::Entry};
 use crate::{Error, ErrorKind, Result};
 
 /// A gzip header (RFC 1952) with the extra subfield `PS`, whose one byte is the format's version.
@@ -20,6 +20,8 @@ const MAX_TAIL: u64 = 64 << 20;
 const EMPTY_HEADER: [u8; 10] = [31, 139, 8, 4, 0, 0, 0, 0, 0, 255];
 const EMPTY: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const ID: [u8; 2] = *b"PS";
+/// Bytes without a meaning: [`Limits::lacking`].
+const PADDING: [u8; 2] = *b"PP";
 /// The value of `PS` without the segments, and one segment in it.
 const FIXED: usize = 32 + 8 + 1;
 const ROW: usize = 12;
@@ -118,11 +120,16 @@ impl Index {
         let mut out = Members { bytes: self.trailer().to_vec(), fields: Vec::new() };
         for (at, (id, value)) in extras.iter().enumerate() {
             // RFC 1952 reserves a second byte of 0.
-            if *id == ID || id[1] == 0 || extras[..at].iter().any(|(other, _)| other == id) {
+            if [ID, PADDING].contains(id) || id[1] == 0 || extras[..at].iter().any(|(other, _)| other == id) {
                 let message = format!("the extra field {id:?} is reserved or given twice");
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
             out.field(*id, value, 0);
+        }
+        let stored = self.entries.iter().map(|entry| u64::from(entry.stored_len)).sum();
+        let lacking = Limits::lacking(stored, self.raw_size);
+        if lacking > 0 {
+            out.field(PADDING, &vec![0; lacking.min(MAX_TAIL) as usize], 0);
         }
         out.field(ID, &value, 8);
         out.finish()
@@ -172,7 +179,7 @@ impl Members {
         let tail_len = (self.bytes.len() - TRAILER) as u64;
         if tail_len > MAX_TAIL {
             let message = format!(
-                "the index would be {tail_len} bytes long, the limit is {MAX_TAIL}; save less at once"
+                "the index and padding would be {tail_len} bytes long, the limit is {MAX_TAIL}; save less at once"
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
