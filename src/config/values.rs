@@ -48,6 +48,9 @@ pub(super) fn path(value: &str) -> Result<PathBuf, String> {
         path if path == "~" || path.starts_with("~/") => {
             Err("only a shell knows what `~` is; write the whole path".into())
         }
+        path if path.contains("://") => {
+            Err("this is a path, and that looks like a URL; put URLs into PERSIST_STORAGE_URL".into())
+        }
         path => Ok(path.into()),
     }
 }

@@ -93,6 +93,10 @@ fn folder(path: &Path) -> &Path {
 
 fn failed(what: &str, path: &Path, error: std::io::Error) -> Error {
     let message = format!("cannot {what} {}: {error}", path.display());
-    let kind = Error::from(std::io::Error::from(error.kind())).kind();
+    let kind = match error.kind() {
+        // What is not found is the caller's file or folder; NotFound is for snapshots.
+        std::io::ErrorKind::NotFound => ErrorKind::InvalidInput,
+        other => Error::from(std::io::Error::from(other)).kind(),
+    };
     Error::new(kind, message).with_source(error)
 }

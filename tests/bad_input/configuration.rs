@@ -300,7 +300,11 @@ fn variables() {
             ),
             (
                 "PERSIST_S3_CHECKSUMS=always",
-                "invalid_config: variable PERSIST_S3_CHECKSUMS (\"always\"): use `when_supported` or `when_required`",
+                "invalid_config: variable PERSIST_S3_CHECKSUMS (\"always\"): use `full_object` or `when_supported` or `when_required`",
+            ),
+            (
+                "PERSIST_LOCAL_PATH=file:///states",
+                "invalid_config: variable PERSIST_LOCAL_PATH (\"file:///states\"): this is a path, and that looks like a URL; put URLs into PERSIST_STORAGE_URL",
             ),
             (
                 "PERSIST_LOCAL_PATH=~/states",

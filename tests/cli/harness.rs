@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub(crate) struct Home(TempDir);
 
 /// What a run came to.
+#[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) out: Vec<u8>,

@@ -1,6 +1,6 @@
 //! Text, JSON, errors and exit codes.
 
-use super::harness::{Home, Run, names};
+use super::harness::{Home, Run, names, noise};
 
 const OBJECT: [&str; 9] =
     ["content_type", "encryption", "key", "metadata", "modified", "stored_size", "tags", "tier", "version"];
@@ -174,4 +174,48 @@ fn a_failure_is_told_once() {
     let file = home.write("file", "x").display().to_string();
     let run = home.run(&["save", "a/b", &file]);
     assert!(run.code != 0 && !run.err.contains("WARN"), "{}", run.err);
+}
+
+/// Labels and ids come from agents.
+#[test]
+fn a_terminal_does_not_obey_what_was_stored() {
+    let home = Home::new();
+    let save = ["session", "save", "a", "s\tt", "--label", "one\n\u{1b}[31mtwo"];
+    assert!(home.command(&save).write_stdin("state").output().unwrap().status.success());
+    let log = home.run(&["session", "log", "a", "s\tt"]).text();
+    assert!(log.lines().count() == 1 && log.trim_end().ends_with("one\\n\\u{1b}[31mtwo"), "{log:?}");
+    assert_eq!(home.run(&["session", "ls"]).text(), "a\ts\\tt\n");
+    assert!(!home.run(&["session", "show", "a", "s\tt"]).text().contains('\u{1b}'));
+}
+
+/// 3 says that there is no snapshot, and nothing else.
+#[test]
+fn a_folder_that_is_missing_is_no_missing_snapshot() {
+    let home = Home::new();
+    assert!(home.command(&["save", "a"]).write_stdin("state").output().unwrap().status.success());
+    let run = home.run(&["load", "a", "-o", "missing/file"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert_eq!(home.run(&["load", "a", "-o", "-"]).text(), "state");
+}
+
+#[test]
+fn wrong_usage_is_told_whole_in_json() {
+    let run = Home::new().run(&["save", "--json"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("were not provided: <KEY>"), "{run:?}");
+}
+
+#[test]
+fn a_session_whose_state_is_an_object_of_its_own_is_sound() {
+    let home = Home::new();
+    assert!(
+        home.command(&["session", "save", "a", "s"])
+            .write_stdin(noise(9_000_000))
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let run = home.run(&["verify", "--all"]);
+    assert_eq!(run.code, 0, "{run:?}");
 }

@@ -140,7 +140,7 @@ pub(crate) struct Save {
 pub(crate) struct Load {
     /// The snapshot
     pub(crate) key: String,
-    /// Write to FILE
+    /// Write to FILE (`-`: standard output)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

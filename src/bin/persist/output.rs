@@ -28,7 +28,7 @@ impl Output {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
-        let line = if self.json { json().to_string() } else { text() };
+        let line = if self.json { json().to_string() } else { shown(&text()) };
         written(writeln!(io::stdout(), "{line}"))
     }
 
@@ -79,7 +79,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && error.use_stderr() {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        // All before the usage, in one line.
+        let lines = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+        let message = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let message = message.trim_start_matches("error: ");
         complain(&json!({"error": {"kind": "usage", "message": message, "exit_code": 2}}).to_string());
     } else {
         // Nobody is left to tell if this fails.
@@ -88,9 +91,25 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
+/// Text that may come from agents and storages, so that a terminal does not obey it.
+fn shown(text: &str) -> String {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    match text.contains(obeyed) {
+        true => {
+            text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.into() }).collect()
+        }
+        false => text.into(),
+    }
+}
+
+/// The same for what must stay in its column of its line.
+pub(crate) fn cell(text: &str) -> String {
+    shown(&text.replace('\n', "\\n").replace('\t', "\\t"))
+}
+
 /// A line on standard error; where that is closed, nobody wants to know.
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", shown(line));
 }
 
 /// Who read the output wants no more of it.

@@ -16,7 +16,7 @@ pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Resul
     let (store, key) = storage.locate(&args.key).await?;
     let progress = Progress::new(output);
     let store = progress.over(store);
-    if let Some(path) = args.output {
+    if let Some(path) = args.output.filter(|path| path.as_os_str() != "-") {
         let meta = store.download(key, &path).await?;
         drop(progress);
         if output.json {

@@ -131,7 +131,7 @@ pub(crate) struct Load {
     /// Only the value of this name, of a commit that has several
     #[arg(long, value_name = "NAME")]
     pub(crate) value: Option<String>,
-    /// Write to FILE
+    /// Write to FILE (`-`: standard output)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

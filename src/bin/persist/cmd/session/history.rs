@@ -9,7 +9,7 @@ use persist::{
 use serde_json::json;
 
 use super::args::{Diff, Log, Pick, Prune, Tag};
-use crate::output::{Output, human, time};
+use crate::output::{Output, cell, human, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
     let mut rows = session.log().take(args.limit.unwrap_or(usize::MAX));
@@ -68,7 +68,7 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
             session.show(At::Latest).await?; // says where there is no such session
         }
         for tag in tags {
-            output.row(|| json!(tag), || format!("{:>8}  {}  {}", tag.seq, tag.id, tag.name))?;
+            output.row(|| json!(tag), || format!("{:>8}  {}  {}", tag.seq, tag.id, cell(&tag.name)))?;
         }
         return Ok(());
     };

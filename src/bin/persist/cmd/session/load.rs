@@ -33,7 +33,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
     let progress = Progress::new(output);
     progress.expect(body.len());
     let body = progress.watch(body);
-    match &args.output {
+    match args.output.as_ref().filter(|path| path.as_os_str() != "-") {
         Some(path) => {
             to_file(body, path).await?;
             drop(progress);

@@ -12,7 +12,7 @@ use persist::sessions::{Commit, Session, Sessions};
 use serde_json::{Value, json};
 
 use crate::{
-    output::{self, Output, human},
+    output::{self, Output, cell, human},
     storage::Storage,
 };
 use args::{Command, Name};
@@ -44,7 +44,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
 async fn ls(sessions: &Sessions, agent: Option<&str>, output: &Output) -> Result<()> {
     let mut rows = sessions.list(agent);
     while let Some(name) = rows.try_next().await? {
-        output.row(|| json!(name), || format!("{}\t{}", name.agent, name.session))?;
+        output.row(|| json!(name), || format!("{}\t{}", cell(&name.agent), cell(&name.session)))?;
     }
     Ok(())
 }
@@ -76,7 +76,8 @@ fn row(commit: &Commit) -> Value {
 /// A commit as a line.
 fn line(commit: &Commit) -> String {
     let step = commit.step.map(|step| format!("step {step}")).unwrap_or_default();
-    let words = [step.as_str(), commit.label.as_deref().unwrap_or_default()];
+    let label = cell(commit.label.as_deref().unwrap_or_default());
+    let words = [step.as_str(), &label];
     let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ");
     let (size, stored) = (human(commit.size), human(commit.stored));
     format!(
