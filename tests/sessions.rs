@@ -219,6 +219,28 @@ async fn a_damaged_commit_is_named_and_fallback_finds_the_newest_good_one() {
 }
 
 #[tokio::test]
+async fn damage_to_a_take_over_does_not_let_the_old_owner_back_in() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(8));
+    let sessions = sessions(&adapter, &clock);
+    let states = growing(8, 3);
+    let old = sessions.session("a", "s").unwrap();
+    old.save(states[0].clone()).await.unwrap();
+    let new = sessions.session("a", "s").unwrap();
+    assert_eq!(new.take_over().await.unwrap().commit.epoch, 1);
+    new.save(states[1].clone()).await.unwrap();
+    // Both deltas of the new owner, but not what is said about them.
+    for key in adapter.keys().await.into_iter().take(2) {
+        adapter.flip(&key, 5).await;
+    }
+    let restarted = sessions.session("a", "s").unwrap();
+    assert_eq!(restarted.load_good(At::Latest).await.unwrap().commit.seq, 1);
+    let saved = restarted.save(states[2].clone()).await.unwrap();
+    assert_eq!((saved.seq, saved.epoch), (4, 1));
+    old.rebase().await.unwrap();
+    assert_eq!(old.save(states[2].clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
 async fn storage_without_conditions_is_refused_with_the_reason() {
     let error = Sessions::new(std::sync::Arc::new(Unconditional(Counting::memory()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -148,6 +148,9 @@ impl Session {
             other => return other,
         };
         let newest = self.store().find(self.place(), &at, Part::Whole).await;
+        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so.
+        let epoch_of = |found: &Found| found.manifest().map_or(0, |manifest| manifest.epoch);
+        let mut epoch = newest.as_ref().map_or(0, epoch_of);
         let mut skipped = Vec::new();
         let mut rows = match &newest {
             Ok(found) => {
@@ -171,10 +174,11 @@ impl Session {
                 }
                 Err(error) => return Err(error),
             };
+            epoch = epoch.max(epoch_of(&found));
             match self.restore(found).await {
                 Ok(restored) => {
                     if let (At::Latest, Ok(newest)) = (&at, &newest) {
-                        self.go_on_behind(newest, restored.manifest.epoch, looked).await;
+                        self.go_on_behind(newest, epoch, looked).await;
                     }
                     return Ok(self.shown(restored, &place, skipped));
                 }
