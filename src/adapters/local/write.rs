@@ -35,7 +35,6 @@ pub(super) struct Staged {
     file: File,
     /// The first bytes, which show the media type.
     magic: Vec<u8>,
-    written: Written,
     committed: bool,
 }
 
@@ -54,7 +53,6 @@ impl Staged {
                         name,
                         file: file.into(),
                         magic: Vec::new(),
-                        written: Written::default(),
                         committed: false,
                     };
                     // Says to those who sweep that this process lives; where there are no locks, the file's age must do.
@@ -73,7 +71,6 @@ impl Staged {
             let missing = 4usize.saturating_sub(self.magic.len());
             self.magic.extend_from_slice(&chunk[..chunk.len().min(missing)]);
             self.file.write_all(chunk).map_err(|error| io_error("writing", error))?;
-            self.written.more(&self.file, chunk.len() as u64);
         }
         Ok(())
     }
@@ -172,36 +169,6 @@ impl Drop for Staged {
         if !self.committed {
             let _ = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty());
         }
-    }
-}
-
-/// How far a file has been written, and how far the disk is at work on it.
-#[derive(Debug, Default)]
-struct Written {
-    to: u64,
-    started: u64,
-}
-
-impl Written {
-    /// How much is written before the disk is told to begin. Without that it begins with the fsync at the end, and lies idle while the state is compressed.
-    const STEP: u64 = 8 * 1024 * 1024;
-
-    fn more(&mut self, file: &File, len: u64) {
-        self.to += len;
-        if self.to - self.started < Self::STEP {
-            return;
-        }
-        // Pages that are dirty are queued for the disk and stay in the cache (posix_fadvise(2)). Advice only: the fsync is what counts.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::fs::fadvise(
-            file,
-            self.started,
-            std::num::NonZeroU64::new(self.to - self.started),
-            rustix::fs::Advice::DontNeed,
-        );
-        #[cfg(not(target_os = "linux"))]
-        let _ = file;
-        self.started = self.to;
     }
 }
 
