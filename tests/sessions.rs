@@ -246,3 +246,64 @@ async fn storage_without_conditions_is_refused_with_the_reason() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("only where there is none"), "{error}");
 }
+
+#[tokio::test]
+async fn of_many_lost_answers_none_becomes_a_conflict() {
+    for arrived in [1, 2, 5, 10] {
+        let adapter = Counting::memory();
+        let fault = Fault::new(Arc::new(adapter.clone()));
+        let session = Sessions::new(Arc::new(fault.clone())).unwrap().session("a", "s").unwrap();
+        session.save("first").await.unwrap();
+        for attempt in 1..=10 {
+            let lost = ErrorKind::Timeout;
+            fault.inject(
+                Operation::Put,
+                if attempt == arrived { Injection::After(lost) } else { Injection::Before(lost) },
+            );
+            fault.inject(Operation::Get, Injection::Before(ErrorKind::Unavailable));
+            // What has arrived is met by the attempts behind it, whose look fails as well.
+            assert!(session.save(format!("attempt {attempt}")).await.is_err());
+        }
+        let commit = session.save("last").await.unwrap();
+        assert_eq!(commit.seq, 3);
+        assert_eq!(session.load(2).await.unwrap().state, format!("attempt {arrived}"));
+        assert_eq!(session.load(3).await.unwrap().state, "last");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_writer_behind_a_long_stream_does_not_read_it() {
+    let adapter = Counting::memory();
+    let sessions = sessions(&adapter, &TestClock::new(21)).sizes(1000, 6000);
+    let mut random = Random(21);
+    let mut long = || (0..50_000).map(|_| random.next() as u8).collect::<Vec<u8>>();
+    let first = sessions.session("a", "s").unwrap();
+    first.save_stream(std::io::Cursor::new(long()), CommitOptions::new()).await.unwrap();
+    let before = adapter.counts();
+    let state = long();
+    let second = sessions.session("a", "s").unwrap();
+    second.save_stream(std::io::Cursor::new(state.clone()), CommitOptions::new()).await.unwrap();
+    let cost = adapter.counts() - before;
+    // The small commit object alone; then body and commit.
+    assert_eq!((cost.list, cost.get, cost.put), (1, 1, 2));
+    let before = adapter.counts();
+    let third = sessions.session("a", "s").unwrap().save("short").await.unwrap();
+    let cost = adapter.counts() - before;
+    assert_eq!((third.seq, cost.list, cost.get, cost.put), (3, 1, 1, 1));
+    assert_eq!(second.load(2).await.unwrap().state, state);
+    // It is a writer like any other.
+    assert_eq!(first.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_load_does_not_wait_for_a_long_save_of_a_clone() {
+    let session = sessions(&Counting::memory(), &TestClock::new(22)).session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    let writer = session.clone();
+    let (feed, input) = tokio::io::duplex(64);
+    let save = tokio::spawn(async move { writer.save_stream(input, CommitOptions::new()).await });
+    tokio::task::yield_now().await;
+    assert_eq!(session.load(At::Latest).await.unwrap().state, "one");
+    drop(feed);
+    assert_eq!(save.await.unwrap().unwrap().seq, 2);
+}

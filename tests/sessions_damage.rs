@@ -205,3 +205,134 @@ async fn a_newer_version_is_refused_by_name() {
         assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains(what), "{error}");
     }
 }
+
+/// A session in which every commit has a body of its own: random, and hence keyframes or deltas that do not fit.
+async fn with_bodies(adapter: &Counting) -> (Session, Vec<Vec<u8>>) {
+    let sessions = sessions(adapter, &TestClock::new(13)).sizes(1000, 6000);
+    let session = sessions.session("a", "s").unwrap();
+    let noise = |seed, len: usize| {
+        let mut random = Random(seed);
+        (0..len).map(|_| random.next() as u8).collect::<Vec<u8>>()
+    };
+    // A keyframe, a delta, a long stream.
+    let states = vec![noise(1, 5000), [noise(1, 5000), noise(2, 2000)].concat(), noise(3, 9000)];
+    session.save(states[0].clone()).await.unwrap();
+    session.save(states[1].clone()).await.unwrap();
+    session.save_stream(std::io::Cursor::new(states[2].clone()), CommitOptions::new()).await.unwrap();
+    (session, states)
+}
+
+#[tokio::test]
+async fn an_import_stores_no_damaged_body_and_leaves_what_is_there() {
+    let adapter = Counting::memory();
+    let (session, states) = with_bodies(&adapter).await;
+    let bodies: Vec<Key> =
+        adapter.keys().await.into_iter().filter(|key| key.as_str().contains("/b/")).collect();
+    assert_eq!(bodies.len(), 3, "{bodies:?}");
+    let mut archive = Vec::new();
+    session.export(&mut archive).await.unwrap();
+    for body in &bodies {
+        let bytes = adapter.raw(body).await;
+        let start = archive.windows(bytes.len()).position(|window| window == &bytes[..]).unwrap();
+        for at in [start, start + bytes.len() / 2, start + bytes.len() - 1] {
+            let mut bad = archive.clone();
+            bad[at] ^= 1;
+            let target = Counting::memory();
+            let copy =
+                Sessions::new(std::sync::Arc::new(target.clone())).unwrap().session("a", "copy").unwrap();
+            let error = copy.import(&mut &bad[..]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(
+                error
+                    .key()
+                    .is_some_and(|key| key.as_str().ends_with(body.as_str().rsplit('/').next().unwrap()))
+            );
+            // Nothing damaged stays, and a good archive goes on from there.
+            assert!(!target.keys().await.contains(error.key().unwrap()));
+            copy.import(&mut &archive[..]).await.unwrap();
+            assert!(copy.verify().await.unwrap().is_good());
+            // Over the session that it came from: what is there stays.
+            session.import(&mut &bad[..]).await.unwrap();
+            assert!(session.verify().await.unwrap().is_good());
+        }
+    }
+    // A body whose commit is another one's.
+    let other = Counting::memory();
+    let taken = sessions(&other, &TestClock::new(14)).sizes(1000, 6000).session("a", "s").unwrap();
+    taken.save(states[1].clone()).await.unwrap();
+    let before = other.keys().await;
+    assert_eq!(taken.import(&mut &archive[..]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(other.keys().await, before);
+}
+
+#[tokio::test]
+async fn an_import_does_not_begin_in_a_session_whose_first_commits_were_pruned() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(15));
+    let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
+    let sessions = Sessions::new(std::sync::Arc::new(aged)).unwrap().clock(clock.clone());
+    let session = sessions.session("a", "s").unwrap();
+    let mut random = Random(1);
+    for _ in 0..5 {
+        let state: Vec<u8> = (0..3000).map(|_| random.next() as u8).collect();
+        session.save(state).await.unwrap();
+    }
+    clock.pass(5 * 3_600_000);
+    session.prune(Retention::new().last(2)).await.unwrap();
+    let mut archive = Vec::new();
+    assert_eq!(session.export(&mut archive).await.unwrap().commits, 2);
+    let before = adapter.keys().await;
+    assert_eq!(session.import(&mut &archive[..]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(adapter.keys().await, before);
+}
+
+#[tokio::test]
+async fn damage_elsewhere_does_not_hide_a_commit_and_a_fallback_is_never_newer() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(16));
+    let session = sessions(&adapter, &clock).session("a", "s").unwrap();
+    let mut commits = Vec::new();
+    for state in growing(16, 20) {
+        clock.pass(60_000);
+        commits.push(session.save(state).await.unwrap());
+    }
+    session.tag("old", 4).await.unwrap();
+    let keys = adapter.keys().await;
+    let of = |seq: u64| keys.iter().find(|key| key.as_str().ends_with(&format!("-{seq}"))).unwrap();
+    // The last byte is of the check of the manifest: nothing is known of such a commit.
+    let damage = async |seq: u64| {
+        let whole = adapter.raw(of(seq)).await;
+        let mut bad = whole.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        adapter.set(of(seq), bad).await;
+        whole
+    };
+    for bad in 1..=20 {
+        let whole = damage(bad).await;
+        for wanted in [3, 9, 10, 11, 17] {
+            let commit = &commits[wanted - 1];
+            for at in [At::Id(commit.id), At::Time(commit.id.time())] {
+                let shown = session.show(at.clone()).await;
+                // The damaged one may be the commit of that time; of an id, only where it is that commit.
+                match shown {
+                    Ok(shown) => assert_eq!(shown.seq, wanted as u64),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                        assert!(
+                            bad == wanted as u64 || (matches!(at, At::Time(_)) && bad == wanted as u64 + 1)
+                        );
+                    }
+                }
+                match session.load_good(at).await {
+                    Ok(good) => assert!(good.commit.seq <= wanted as u64, "{} for {wanted}", good.commit.seq),
+                    // Their first keyframe.
+                    Err(error) => assert!(error.kind() == ErrorKind::Corrupt && bad == 1, "{error}"),
+                }
+            }
+        }
+        adapter.set(of(bad), whole).await;
+    }
+    // What a damaged tag named is not known, so nothing is guessed.
+    let tag = keys.iter().find(|key| key.as_str().contains("/t/")).unwrap();
+    adapter.set(tag, b"PSR damaged".to_vec()).await;
+    let error = session.load_good(At::Tag("old".into())).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(tag)));
+}

@@ -36,6 +36,17 @@ pub enum At {
     Time(SystemTime),
 }
 
+impl At {
+    /// Whether the commit of this id is certainly newer than the one that is meant.
+    pub(super) fn is_before(&self, id: CommitId) -> bool {
+        match self {
+            At::Time(time) => id.time() > *time,
+            At::Id(wanted) => id.time() > wanted.time(),
+            _ => false,
+        }
+    }
+}
+
 /// `latest`, a number, an id, a time as in `2026-05-14T09:30:00Z`; any other text is a tag. `tag:NAME` is always a tag.
 impl FromStr for At {
     type Err = Error;
@@ -121,14 +132,8 @@ impl Store {
                 let TagRef { target, .. } = self.tag_ref(place, name).await?;
                 self.find_seq(place, target.seq, part).await
             }
-            At::Time(time) => self.search(place, *time, part, |_| true).await?.ok_or_else(none),
-            At::Id(id) => self
-                .search(place, id.time(), part, {
-                    let id = *id;
-                    move |found| found == id
-                })
-                .await?
-                .ok_or_else(none),
+            At::Time(time) => self.search(place, *time, part, None).await?.ok_or_else(none),
+            At::Id(id) => self.search(place, id.time(), part, Some(*id)).await?.ok_or_else(none),
         }
     }
 
@@ -212,13 +217,15 @@ impl Store {
         }
     }
 
-    /// The newest commit that is not younger than `time`, and of those of one time the first that is `wanted`.
+    /// The newest commit that is not younger than `time`, or the one of this id, which has that time.
+    ///
+    /// A damaged manifest tells neither. The search steps over it, and fails only where it may be the commit that is meant.
     async fn search(
         &self,
         place: &Place,
         time: SystemTime,
         part: Part,
-        wanted: impl Fn(CommitId) -> bool + Send,
+        id: Option<CommitId>,
     ) -> Result<Option<Found>> {
         let (mut place, mut upto) = (place.clone(), u64::MAX);
         for _ in 0..MAX_FORKS {
@@ -229,23 +236,33 @@ impl Store {
             let (mut from, mut to) = (0, rows.len());
             while from < to {
                 let middle = (from + to) / 2;
-                let young = match self.id_of(&place, &rows[middle]).await? {
-                    Described::Commit(manifest) => manifest.id.time() > time,
-                    Described::Origin(_) => false,
-                };
-                if young { from = middle + 1 } else { to = middle }
+                match self.next_readable(&place, &rows[middle..to]).await? {
+                    Some((at, Described::Commit(manifest))) if manifest.id.time() > time => {
+                        from = middle + at + 1;
+                    }
+                    _ => to = middle,
+                }
             }
-            let mut origin = None;
+            let (mut origin, mut damage) = (None, None);
             for row in &rows[from..] {
-                match self.id_of(&place, row).await? {
-                    Described::Commit(manifest) if wanted(manifest.id) => {
+                match self.id_of(&place, row).await {
+                    Ok(Described::Commit(manifest))
+                        if id.map_or(damage.is_none(), |id| manifest.id == id) =>
+                    {
                         return self.find_seq(&place, row.seq, part).await.map(Some);
                     }
                     // Ids begin with their time, so behind an older commit there is none of this time.
-                    Described::Commit(manifest) if manifest.id.time() < time => return Ok(None),
-                    Described::Commit(_) => {}
-                    Described::Origin(of) => origin = Some(of),
+                    Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
+                        return damage.map_or(Ok(None), Err);
+                    }
+                    Ok(Described::Commit(_)) => {}
+                    Ok(Described::Origin(of)) => origin = Some(of),
+                    Err(error) if error.kind() == ErrorKind::Corrupt => damage = damage.or(Some(error)),
+                    Err(error) => return Err(error),
                 }
+            }
+            if let Some(damage) = damage {
+                return Err(damage);
             }
             let last = match (origin, rows.last()) {
                 (Some(origin), _) => origin,
@@ -256,6 +273,18 @@ impl Store {
                 _ => return Ok(None),
             };
             (place, upto) = (last.source, last.target.seq);
+        }
+        Ok(None)
+    }
+
+    /// The first of these whose manifest is whole, and its position.
+    async fn next_readable(&self, place: &Place, rows: &[Row]) -> Result<Option<(usize, Described)>> {
+        for (at, row) in rows.iter().enumerate() {
+            match self.id_of(place, row).await {
+                Ok(described) => return Ok(Some((at, described))),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(None)
     }

@@ -11,6 +11,7 @@ use super::{
     at::{Found, Newest, no_commit},
     clock::Moment,
     head::Head,
+    manifest::Manifest,
     names::Place,
     restore,
     store::Part,
@@ -30,11 +31,12 @@ pub struct Restored {
     pub skipped: Vec<Skipped>,
 }
 
-/// The newest commit, where it lies, and whether this session is a fork that has none of its own yet.
-pub(super) struct Latest {
-    pub(super) restored: restore::Restored,
-    pub(super) place: Place,
-    pub(super) origin: bool,
+/// The newest commit.
+pub(super) enum Latest {
+    /// Its state, where it lies, and whether this session is a fork that has none of its own yet.
+    Whole { restored: restore::Restored, place: Place, origin: bool },
+    /// What it says about itself, which was enough.
+    Manifest(Manifest),
 }
 
 /// A damaged commit.
@@ -99,17 +101,23 @@ impl Session {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
         let latest = at == At::Latest;
-        let Latest { restored, place, origin } = if latest {
-            self.latest().await?.ok_or_else(|| no_commit(self.place()))?
+        let (restored, place, origin) = if latest {
+            match self.latest(|_| false).await? {
+                Some(Latest::Whole { restored, place, origin }) => (restored, place, origin),
+                _ => return Err(no_commit(self.place())),
+            }
         } else {
             let found = self.store().find(self.place(), &at, Part::Whole).await?;
             let place = found.place.clone();
-            Latest { restored: self.restore(found).await?, place, origin: false }
+            (self.restore(found).await?, place, false)
         };
         let seq = restored.manifest.seq;
         let own = place == *self.place();
-        let mut writer = self.writer().await;
-        if writer.head.is_none() && (own || origin) {
+        // A save that is under way has looked for itself; a load does not wait for it.
+        if let Some(mut writer) = self.idle_writer()
+            && writer.head.is_none()
+            && (own || origin)
+        {
             let base =
                 if own { restored.base.clone() } else { forked(restored.base.clone(), seq, place.clone()) };
             writer.adopt(head_of(&restored.manifest, latest.then_some(looked), Some(base)));
@@ -117,17 +125,24 @@ impl Session {
         Ok(self.shown(restored, &place, Vec::new()))
     }
 
-    /// The newest commit, read whole.
-    pub(super) async fn latest(&self) -> Result<Option<Latest>> {
+    /// The newest commit, read whole unless its manifest is `enough`.
+    pub(super) async fn latest(
+        &self,
+        enough: impl Fn(&Manifest) -> bool + Send + Sync,
+    ) -> Result<Option<Latest>> {
         let mut attempts = 0;
         loop {
             let Some(Newest { found, origin }) = self.store().find_latest(self.place(), Part::Whole).await?
             else {
                 return Ok(None);
             };
+            // Damage shows when it is restored.
+            if let Some(manifest) = found.manifest().ok().filter(&enough) {
+                return Ok(Some(Latest::Manifest(manifest)));
+            }
             let place = found.place.clone();
             match self.restore(found).await {
-                Ok(restored) => return Ok(Some(Latest { restored, place, origin })),
+                Ok(restored) => return Ok(Some(Latest::Whole { restored, place, origin })),
                 // Pruned while it was read: then there is a newer one.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts < 4 => attempts += 1,
                 Err(error) => return Err(error),
@@ -139,7 +154,7 @@ impl Session {
     /// [`Restored::skipped`] says what was passed over.
     ///
     /// # Errors
-    /// `Corrupt` if no commit before it is good either; else as [`load`](Session::load).
+    /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).
     pub async fn load_good(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
@@ -157,6 +172,8 @@ impl Session {
                 skipped.push(Skipped { seq: found.seq, reason: told(&first) });
                 self.store().history(&found.place, Some(found.seq))
             }
+            // What a damaged tag named is not known.
+            Err(_) if matches!(at, At::Tag(_)) => return Err(first),
             // Even what names the commit is damaged.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 skipped.push(Skipped { seq: 0, reason: told(&first) });
@@ -174,11 +191,14 @@ impl Session {
                 }
                 Err(error) => return Err(error),
             };
+            if found.manifest().is_ok_and(|manifest| at.is_before(manifest.id)) {
+                continue;
+            }
             epoch = epoch.max(epoch_of(&found));
             match self.restore(found).await {
                 Ok(restored) => {
                     if let (At::Latest, Ok(newest)) = (&at, &newest) {
-                        self.go_on_behind(newest, epoch, looked).await;
+                        self.go_on_behind(newest, epoch, looked);
                     }
                     return Ok(self.shown(restored, &place, skipped));
                 }
@@ -203,9 +223,11 @@ impl Session {
     }
 
     /// After damage: the next commit follows the newest number, as a keyframe and without a parent.
-    async fn go_on_behind(&self, newest: &Found, epoch: u64, looked: Moment) {
-        let mut writer = self.writer().await;
-        if writer.head.is_none() && newest.place == *self.place() {
+    fn go_on_behind(&self, newest: &Found, epoch: u64, looked: Moment) {
+        if let Some(mut writer) = self.idle_writer()
+            && writer.head.is_none()
+            && newest.place == *self.place()
+        {
             writer.adopt(Head { seq: newest.seq, id: None, epoch, observed: Some(looked), base: None });
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     CommitId,
-    names::Place,
+    names::{MAX_SEQ, Place},
     wire::{Input, corrupt, newer, put_id, put_number, put_text, seal, unseal},
 };
 use crate::Result;
@@ -63,7 +63,10 @@ fn put_target(out: &mut Vec<u8>, target: Target) {
 }
 
 fn target(input: &mut Input<'_>) -> Result<Target> {
-    Ok(Target { seq: input.number()?, id: input.id()? })
+    match (input.number()?, input.id()?) {
+        (seq, id) if seq <= MAX_SEQ => Ok(Target { seq, id }),
+        (seq, _) => Err(corrupt(format_args!("it names commit {seq}, which cannot be"))),
+    }
 }
 
 /// A name for a commit, which it keeps.

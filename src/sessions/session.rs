@@ -10,9 +10,12 @@ use super::{
     Clock, Commit, CommitOptions, Restored, SystemClock,
     clock::Moment,
     commit,
+    head::Head,
     load::Latest,
+    manifest::Manifest,
     names,
     names::Place,
+    restore,
     store::Store,
     writer::{Draft, Payload, Writer, forked, head_of},
 };
@@ -20,6 +23,8 @@ use crate::{Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
 
 /// The shortest fence window: clocks of stores count in seconds.
 const MIN_WINDOW: Duration = Duration::from_secs(60);
+/// The longest: a body without a commit is garbage after 24 of them.
+const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// All sessions in a storage.
 #[derive(Debug, Clone)]
@@ -71,13 +76,18 @@ impl Sessions {
     }
 
     /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
-    /// **The same for all users of a storage**, at least a minute. Default: an hour.
+    /// **The same for all users of a storage**, from a minute to 30 days. Default: an hour.
     ///
     /// # Errors
-    /// `InvalidInput` below a minute.
+    /// `InvalidInput` for any other length.
     pub fn fence_window(self, window: Duration) -> Result<Self> {
-        if window < MIN_WINDOW {
-            let message = format!("a fence window of {} s is too short; use 60 s or more", window.as_secs());
+        if !(MIN_WINDOW..=MAX_WINDOW).contains(&window) {
+            let message = format!(
+                "a fence window of {} s is out of range; use {} to {} s",
+                window.as_secs(),
+                MIN_WINDOW.as_secs(),
+                MAX_WINDOW.as_secs()
+            );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(self.with(|store| store.fence_window = window))
@@ -211,7 +221,7 @@ impl Session {
         options: CommitOptions,
     ) -> Result<Commit> {
         if writer.head.is_none() {
-            self.look(writer).await?;
+            self.look_ahead(writer).await?;
         }
         let draft = Draft { content, values, ids: self.ids(), options };
         writer.commit(self.store(), self.place(), draft).await
@@ -220,16 +230,47 @@ impl Session {
     /// The newest commit becomes the head; `None` if there is none.
     pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
         let looked = Moment::now(&*self.store().clock);
-        let Some(Latest { restored, place, origin }) = self.latest().await? else {
-            writer.adopt(super::head::Head::none(looked));
-            return Ok(None);
-        };
+        match self.latest(|_| false).await? {
+            Some(Latest::Whole { restored, place, origin }) => {
+                Ok(Some(self.adopt(writer, looked, restored, &place, origin)))
+            }
+            _ => {
+                writer.adopt(Head::none(looked));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
+    pub(super) async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
+        let looked = Moment::now(&*self.store().clock);
+        let most = self.store().buffered as u64;
+        let long =
+            |manifest: &Manifest| manifest.number == 0 && manifest.body.is_some() && manifest.size > most;
+        match self.latest(long).await? {
+            Some(Latest::Whole { restored, place, origin }) => {
+                self.adopt(writer, looked, restored, &place, origin);
+            }
+            Some(Latest::Manifest(manifest)) => writer.adopt(head_of(&manifest, Some(looked), None)),
+            None => writer.adopt(Head::none(looked)),
+        }
+        Ok(())
+    }
+
+    fn adopt(
+        &self,
+        writer: &mut Writer,
+        looked: Moment,
+        restored: restore::Restored,
+        place: &Place,
+        origin: bool,
+    ) -> Restored {
         let base = match origin {
             true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
             false => restored.base.clone(),
         };
         writer.adopt(head_of(&restored.manifest, Some(looked), Some(base)));
-        Ok(Some(self.shown(restored, &place, Vec::new())))
+        self.shown(restored, place, Vec::new())
     }
 
     /// Makes this handle the owner of the session, at once: it commits the newest state again, in an epoch of its own. A handle of an
@@ -244,7 +285,7 @@ impl Session {
             // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
             let mut owner = Writer::default();
             let seen = self.look(&mut owner).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
-            owner.epoch = Some(seen.commit.epoch + 1);
+            owner.epoch = Some(seen.commit.epoch.saturating_add(1));
             let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
             let content = Payload::State(seen.state.clone());
             match self.write_as(&mut owner, content, seen.commit.values.clone(), options).await {
@@ -258,12 +299,13 @@ impl Session {
         }
     }
 
-    /// The commit that was there first, after a save that was a conflict.
+    /// The commit that was there first, after a save that was a conflict. Waits for a save of a clone that is under way.
     pub async fn rival(&self) -> Option<Commit> {
         self.writer().await.rival.clone()
     }
 
-    /// The number of the commit that this handle saw last: 0 if there was none, `None` before its first look.
+    /// The number of the commit that this handle saw last: 0 if there was none, `None` before its first look. Waits for a save of a
+    /// clone that is under way.
     pub async fn seen(&self) -> Option<u64> {
         self.writer().await.head.as_ref().map(|head| head.seq)
     }
@@ -291,6 +333,11 @@ impl Session {
 
     pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
         self.inner.writer.lock().await
+    }
+
+    /// `None` while a clone of this handle writes.
+    pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.inner.writer.try_lock().ok()
     }
 }
 

@@ -1,17 +1,18 @@
 //! States that do not fit into memory: saved and loaded as streams.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncRead;
 
 use super::{
     At, Commit, CommitOptions, Session,
     clock::Moment,
+    delta,
     log::shown,
     manifest::Manifest,
     object,
-    store::Part,
+    store::{Part, Store},
     wire::corrupt,
     writer::{Payload, conflict},
 };
@@ -54,7 +55,7 @@ impl Session {
         let store = self.store();
         let mut writer = self.writer().await;
         if writer.head.is_none() {
-            self.look(&mut writer).await?;
+            self.look_ahead(&mut writer).await?;
         }
         // Before a long upload, not behind it.
         writer.ready(&options)?;
@@ -98,6 +99,22 @@ impl Session {
                 Ok((restored.commit, Body::from(restored.state)))
             }
         }
+    }
+}
+
+impl Store {
+    /// Reads the body of a commit that is an object of its own, and compares it with what the commit says. Of a delta, its own check: what
+    /// it gives shows only with its base.
+    pub(super) async fn check_body(&self, key: &Key, manifest: &Manifest) -> Result<()> {
+        if manifest.number == 0 {
+            let state = checked(self.open_body(key, manifest).await?, manifest, key.clone());
+            return state.try_for_each(|_| async { Ok(()) }).await;
+        }
+        let (bytes, _) = self.read(key).await?;
+        if manifest.body.is_some_and(|body| body.stored != bytes.len() as u64) {
+            return Err(corrupt("its length is wrong").with_key(key));
+        }
+        object::at(delta::decode(bytes, &self.limits).map(drop), key)
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
 
-/// Own commits whose fate is unknown and that are remembered.
-const MAX_PENDING: usize = 4;
+/// Own commits whose fate is unknown and whose states are remembered, so that a delta can go on from them.
+const MAX_PENDING_STATES: usize = 4;
 /// A body without a commit is garbage after so many fence windows.
 pub(super) const BODY_WINDOWS: u32 = 24;
 /// States up to this are packed without a thread of their own.
@@ -98,8 +98,11 @@ impl Writer {
             let stored = object.len() as u64 + manifest.body.map_or(0, |body| body.stored);
             let base = matches!(draft.content, Payload::State(_)).then_some(base);
             // Before it is sent: the future may be dropped while the answer is on its way.
-            self.pending.truncate(MAX_PENDING - 1);
+            // Every id is kept: any of them may have arrived, the first one most likely.
             self.pending.insert(0, (id, base.clone()));
+            if let Some((_, base)) = self.pending.get_mut(MAX_PENDING_STATES) {
+                *base = None;
+            }
             let sent = Moment::now(&*store.clock);
             match self.create(store, place, seq, id, object).await? {
                 Outcome::Mine(version) => {

@@ -1,6 +1,7 @@
 //! Into a storage.
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{HEADER, Header, LINE, Moved, tar};
@@ -9,10 +10,11 @@ use crate::{
     sessions::{
         CommitId, Session,
         line::LineRecord,
+        manifest::Manifest,
         names::unbody,
         object,
         refs::{Origin, TagRef, Target},
-        store::{Part, Slot},
+        store::{Described, Part, Slot},
         wire::newer,
     },
 };
@@ -26,18 +28,21 @@ struct Import<'a> {
     line: Option<LineRecord>,
     /// The first commit's key is this import's.
     claimed: bool,
+    /// The body whose commit comes next, and whether this import has stored it.
+    body: Option<(Key, bool)>,
     moved: Moved,
 }
 
 impl Session {
-    /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under any name, in any storage. Every object is
-    /// checked before it is stored. An import that broke off is finished by another one.
+    /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under any name, in any storage. Every commit is
+    /// checked before it is stored, and its body, where that is an object of its own, before the commit. An import that broke off is finished by another one.
     ///
     /// # Errors
     /// `AlreadyExists` if there is another session of this name, `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
     /// newer version.
     pub async fn import<R: AsyncRead + Unpin + Send>(&self, input: &mut R) -> Result<Moved> {
-        let mut import = Import { session: self, line: None, claimed: false, moved: Moved::default() };
+        let mut import =
+            Import { session: self, line: None, claimed: false, body: None, moved: Moved::default() };
         import.run(input).await.map_err(|error| error.with_operation("import"))?;
         Ok(import.moved)
     }
@@ -64,14 +69,17 @@ impl Import<'_> {
                     let key = Key::new(place.prefix(&name))?;
                     let seq = place.seq_of(&key)?;
                     let bytes = entry(input, size).await?;
-                    object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
+                    let commit =
+                        object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
+                    self.check_body(&commit.manifest).await?;
                     self.commit(seq, &key, bytes).await?;
                 }
                 Some(("b", _)) => {
                     let key = Key::new(place.prefix(&name))?;
-                    let Some((seq, _)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
+                    let Some((seq, id)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
                     self.claim(seq).await?;
-                    self.body(&key, input, size).await?;
+                    self.may_have(seq, id).await?;
+                    self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
                     let tag = TagRef::decode(&entry(input, size).await?)?;
@@ -114,19 +122,43 @@ impl Import<'_> {
             return Ok(());
         }
         let (store, place) = (self.session.store(), self.session.place());
+        if !self.has_begun().await? && store.newest(place).await?.is_some() {
+            // Its first commits were pruned.
+            return Err(self.exists());
+        }
         let nothing = Target { seq: 0, id: CommitId::from_bytes([0; 16]) };
         let id = store.new_id(None);
         let origin = Origin { id, target: nothing, source: place.clone(), ids: self.session.ids() };
         let key = place.commit(1)?;
         if let Err(error) = store.create(&key, origin.encode().into(), "application/octet-stream").await {
-            match store.slot(place, 1, Part::End).await {
-                Ok((Slot::Origin(origin), _)) if origin.target.seq == 0 => {}
-                Ok(_) => return Err(self.exists().with_source(error)),
+            match self.has_begun().await {
+                Ok(true) => {}
+                Ok(false) => return Err(self.exists().with_source(error)),
                 Err(_) => return Err(error),
             }
         }
         self.claimed = true;
         self.put_line().await
+    }
+
+    /// Whether an import has begun this session.
+    async fn has_begun(&self) -> Result<bool> {
+        match self.session.store().slot(self.session.place(), 1, Part::End).await {
+            Ok((Slot::Origin(origin), _)) => Ok(origin.target.seq == 0),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails where the commit `seq` is there already and has another body.
+    async fn may_have(&self, seq: u64, body: CommitId) -> Result<()> {
+        match self.session.store().manifest(self.session.place(), seq).await {
+            Ok((Described::Commit(manifest), _)) if manifest.body.is_some_and(|of| of.id == body) => Ok(()),
+            Ok(_) => Err(self.exists()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which commits were on the line, where some were pruned.
@@ -149,15 +181,42 @@ impl Import<'_> {
         }
     }
 
-    /// Bodies pass through; what they must be, the commit behind them says.
-    async fn body<R: AsyncRead + Unpin + Send>(&self, key: &Key, input: &mut R, size: u64) -> Result<()> {
+    /// Compares the body that came last with the commit behind it, as it is stored now. One that is not what the commit says is removed again.
+    async fn check_body(&mut self, manifest: &Manifest) -> Result<()> {
+        let Some(body) = manifest.body else { return Ok(()) };
+        let (store, place) = (self.session.store(), self.session.place());
+        let key = place.body(manifest.seq, body.id)?;
+        let Some((_, stored)) = self.body.take().filter(|(of, _)| *of == key) else {
+            return Err(tar::bad(format_args!("the body of commit {} is not in front of it", manifest.seq)));
+        };
+        let checked = store.check_body(&key, manifest).await;
+        if checked.is_err() && stored {
+            // If this fails, a prune takes it for garbage.
+            let _ = store.delete(&key).await;
+        }
+        checked
+    }
+
+    /// Bodies pass through; what they must be, the commit behind them says. One that is there already is left as it is.
+    async fn body<R: AsyncRead + Unpin + Send>(&mut self, key: Key, input: &mut R, size: u64) -> Result<()> {
         // Bounded: a writer that waits for the storage, and a reader of the archive that waits for it.
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes>>(4);
         let chunks = futures_util::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|chunk| (chunk, receiver))
         });
         let body = Body::from_stream(chunks).with_len(size);
-        let put = self.session.store().adapter.put(key, body, PutOptions::new());
+        let adapter = &self.session.store().adapter;
+        let there = match adapter.head(&key).await {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        let put = async {
+            match there {
+                true => body.try_for_each(|_| async { Ok(()) }).await,
+                false => adapter.put(&key, body, PutOptions::new().create()).await.map(drop),
+            }
+        };
         let read = async {
             let mut left = size;
             while left > 0 {
@@ -177,6 +236,7 @@ impl Import<'_> {
         };
         let (put, ()) = tokio::join!(put, read);
         put?;
+        self.body = Some((key, !there));
         skip(input, tar::padding(size)).await
     }
 
