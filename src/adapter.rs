@@ -27,7 +27,8 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// Stores `body` under `key`.
     ///
     /// # Behavior
-    /// - All or nothing: until it returns `Ok`, and ever after an error or a drop of the future, readers see what was there before.
+    /// - All or nothing: readers see what was there before or all of the new object, never a part. After `Timeout`, `Unavailable`, `Io`, or a drop
+    ///   of the future, either may be there; after any other error, what was there before.
     /// - Durable: after `Ok` the object survives a crash of the process and of the machine.
     /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of racers exactly one wins.
     /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is gone; of any number of

@@ -17,6 +17,9 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::{Error, ErrorKind, Key, Result, buffers::Pool, threads};
 
+/// The most memory that is taken for bytes that have not come yet.
+const MAX_RESERVED: u64 = 64 << 20;
+
 /// A stream of [`Bytes`] that is read once, by pulling, so that a slow reader slows the writer down.
 ///
 /// A body made from `Bytes` stays in memory as it is ([`Body::in_memory`]), which lets an adapter send it again
@@ -44,7 +47,7 @@ impl Body {
 
     /// A reader, in chunks of 64 KiB.
     pub fn from_reader(reader: impl AsyncRead + Send + 'static) -> Self {
-        Body::from_stream(ReaderStream::with_capacity(reader, 64 * 1024).map_err(Error::from))
+        Body::from_stream(ReaderStream::with_capacity(reader, 64 * 1024).map_err(unreadable))
     }
 
     /// A blocking reader such as a file or standard input, in chunks of 1 MiB that are read on a thread of its own: no copy but the
@@ -61,7 +64,7 @@ impl Body {
                         Ok(0) => return Ok((None, buffer.freeze(filled), pool)),
                         Ok(read) => filled += read,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(unreadable(error)),
                     }
                 }
                 Ok((Some(reader), buffer.freeze(filled), pool))
@@ -136,7 +139,9 @@ impl Body {
         let Some(second) = self.chunk().await? else {
             return if first.len() as u64 > limit { Err(too_long()) } else { Ok(first) };
         };
-        let mut all = BytesMut::with_capacity(first.len() + second.len() + self.len.unwrap_or(0) as usize);
+        // An announced length may be anything; behind this, the buffer grows with what comes.
+        let rest = self.len.unwrap_or(0).min(MAX_RESERVED) as usize;
+        let mut all = BytesMut::with_capacity(first.len() + second.len() + rest);
         let mut next = Some(second);
         all.extend_from_slice(&first);
         while let Some(chunk) = next {
@@ -163,6 +168,16 @@ impl Body {
     /// The body as an `AsyncRead`.
     pub fn into_reader(self) -> impl AsyncRead + Send + Unpin {
         StreamReader::new(self.map_err(io::Error::from))
+    }
+}
+
+/// The error for a reader that fails. What it does not find is no snapshot that is missing.
+fn unreadable(error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(inner) => inner,
+        Err(error) => Error::new(ErrorKind::Io, format!("the source cannot be read: {error}"))
+            .with_retryable(false)
+            .with_source(error),
     }
 }
 

@@ -29,6 +29,12 @@ async fn collects_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn an_announced_length_takes_no_memory() {
+    let body = chunks(&["ab", "cd", "ef"]).with_len(u64::MAX);
+    assert_eq!(body.collect(u64::MAX).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
 async fn holds_the_source_to_its_length() {
     assert_eq!(chunks(&["ab", "c"]).with_len(3).collect(9).await.unwrap(), "abc");
     assert!(

@@ -225,6 +225,7 @@ impl From<io::Error> for Error {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+            io::ErrorKind::PermissionDenied => ErrorKind::AccessDenied,
             io::ErrorKind::TimedOut => ErrorKind::Timeout,
             io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
             _ => ErrorKind::Io,

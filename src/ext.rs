@@ -87,21 +87,14 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let key = key.into_key()?;
         let mut get = GetOptions::new();
         (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
-        let mut attempts = 1..=REPLACED;
-        loop {
+        let open = || async {
             let object = self.get(&key, get.clone()).await?;
             let meta = object.meta.clone();
-            let body = codec::decode(self, &key, object, options.limits, options.verify_digest).await;
-            match body {
-                Ok(body) => return Ok(SnapshotReader::new(meta, body.with_context("load", &key))),
-                // A large snapshot is opened in two requests. If it was replaced between them, there is a newer one to load.
-                Err(error)
-                    if error.kind() == ErrorKind::Conflict
-                        && get.if_version.is_none()
-                        && attempts.next().is_some() => {}
-                Err(error) => return Err(error.with_operation("load").with_key(&key)),
-            }
-        }
+            let body = codec::decode(self, &key, object, options.limits, options.verify_digest).await?;
+            Ok(SnapshotReader::new(meta, body.with_context("load", &key)))
+        };
+        let opened = if get.if_version.is_some() { open().await } else { of_one_version(open).await };
+        opened.map_err(|error: Error| error.with_operation("load").with_key(&key))
     }
 
     /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec `gzip` only the segments of 1 MiB that hold
@@ -109,15 +102,17 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     async fn load_range<K: IntoKey>(&self, key: K, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
-        let part =
-            async { codec::decode_range(self, &key, range, Limits::default()).await?.collect(whole).await };
+        let part = of_one_version(|| async {
+            codec::decode_range(self, &key, range.clone(), Limits::default()).await?.collect(whole).await
+        });
         part.await.map_err(|error| error.with_operation("load").with_key(&key))
     }
 
     /// What an object says about its state, from its first and last bytes.
     async fn describe<K: IntoKey>(&self, key: K) -> Result<Description> {
         let key = key.into_key()?;
-        codec::describe(self, &key).await.map_err(|error| error.with_operation("describe").with_key(&key))
+        let described = of_one_version(|| codec::describe(self, &key)).await;
+        described.map_err(|error| error.with_operation("describe").with_key(&key))
     }
 
     /// Saves the file at `path`.
@@ -181,6 +176,20 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
 
 /// How often a load starts again because the snapshot was replaced while it was opened.
 const REPLACED: u32 = 3;
+
+/// Reads that take several requests. If the snapshot was replaced between them, there is a newer one to read.
+async fn of_one_version<T, Fut>(read: impl Fn() -> Fut + Send + Sync) -> Result<T>
+where
+    Fut: Future<Output = Result<T>> + Send,
+{
+    let mut attempts = 1..=REPLACED;
+    loop {
+        match read().await {
+            Err(error) if error.kind() == ErrorKind::Conflict && attempts.next().is_some() => {}
+            other => return other,
+        }
+    }
+}
 
 impl<A: SnapshotAdapter + ?Sized> SnapshotAdapterExt for A {}
 

@@ -1,4 +1,4 @@
-//! Work that would block a runtime's thread, done on tokio's blocking threads.
+//! Work that would block a runtime's thread, done on other threads.
 
 use std::{
     future::Future,
@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -33,6 +33,23 @@ pub(crate) async fn run_unless_short<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     if bytes <= SHORT { work() } else { run(work).await }
+}
+
+/// Starts `work` on a thread of its own: for work that waits for other work, which needs one of the runtime's threads; there may be few of them, and
+/// none left.
+pub(crate) fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> impl Future<Output = Result<T>> + Send {
+    let (send, receive) = oneshot::channel();
+    let started = std::thread::Builder::new().name("persist".into()).spawn(move || {
+        // Nobody listens when the caller was dropped.
+        let _ = send.send(work());
+    });
+    async move {
+        started?;
+        let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
+        receive.await.map_err(ended)?
+    }
 }
 
 /// Work that [`run`] started.

@@ -309,6 +309,21 @@ async fn the_first_save_into_a_directory_sweeps_it() {
     assert_eq!(files(store.root()), ["a/state"]);
 }
 
+#[tokio::test]
+async fn a_sweep_finds_what_lies_behind_many_snapshots() {
+    let (_directory, store) = store();
+    for name in 0..3000 {
+        fs::write(store.root().join(format!("state {name}")), "").unwrap();
+    }
+    let dead: Vec<_> = (0..20).map(|name| store.root().join(format!(".persist-tmp-dead{name}"))).collect();
+    for path in &dead {
+        fs::write(path, "").unwrap();
+        age(path);
+    }
+    LocalAdapter::open(store.root()).unwrap();
+    assert!(dead.iter().all(|path| !path.exists()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn saves_and_deletes_race_for_the_same_folders() {
     let (_directory, store) = store();

@@ -297,12 +297,15 @@ async fn a_fresh_writer_behind_a_long_stream_does_not_read_it() {
 
 #[tokio::test]
 async fn a_load_does_not_wait_for_a_long_save_of_a_clone() {
-    let session = sessions(&Counting::memory(), &TestClock::new(22)).session("a", "s").unwrap();
+    let sessions = sessions(&Counting::memory(), &TestClock::new(22)).sizes(1000, 6000);
+    let session = sessions.session("a", "s").unwrap();
     session.save("one").await.unwrap();
     let writer = session.clone();
-    let (feed, input) = tokio::io::duplex(64);
+    let (mut feed, input) = tokio::io::duplex(64);
     let save = tokio::spawn(async move { writer.save_stream(input, CommitOptions::new()).await });
-    tokio::task::yield_now().await;
+    // More than is held back before the session is taken.
+    tokio::io::AsyncWriteExt::write_all(&mut feed, &[1; 7000]).await.unwrap();
+    assert!(session.seen().now_or_never().is_none(), "the save is under way");
     assert_eq!(session.load(At::Latest).await.unwrap().state, "one");
     drop(feed);
     assert_eq!(save.await.unwrap().unwrap().seq, 2);

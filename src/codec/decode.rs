@@ -24,15 +24,25 @@ impl Kind {
             _ if head.starts_with(frame::MARK) => Kind::Indexed,
             [31, 139, ..] => Kind::Foreign(Format::Gzip),
             _ if zstd::is_zstd(head) => Kind::Foreign(Format::Zstd),
-            _ => match meta.content_type.as_deref() {
-                Some(kind @ ("application/gzip" | "application/zstd")) => {
+            _ => match claimed(meta) {
+                Some(kind) => {
                     return Err(corrupt(format!(
-                        "its first bytes are not those of {kind}, which it was saved as"
+                        "its first bytes are not those of {kind}, which it is said to be"
                     )));
                 }
-                _ => Kind::Plain,
+                None => Kind::Plain,
             },
         })
+    }
+}
+
+/// The compressed form that an object has by its content type or its name.
+fn claimed(meta: &ObjectMeta) -> Option<&'static str> {
+    let (kind, key) = (meta.content_type.as_deref(), meta.key.as_str());
+    match () {
+        () if kind == Some("application/gzip") || key.ends_with(".gz") => Some("gzip"),
+        () if kind == Some("application/zstd") || key.ends_with(".zst") => Some("zstd"),
+        () => None,
     }
 }
 

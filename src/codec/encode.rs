@@ -52,7 +52,7 @@ impl Encoded {
 /// # Errors
 /// What the source fails with, here or in the encoded body.
 pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
-    zstd::check_built_in(codec)?;
+    codec.check()?;
     if let (Codec::None, Some(state)) = (codec, body.in_memory().cloned()) {
         return threads::run_unless_short(state.len(), move || {
             let summary = Summary { raw_size: state.len() as u64, digest: Digest::of(&state) };

@@ -55,7 +55,8 @@ pub(super) fn decode(
     let (chunks, receiver) = channel(2);
     let load = Load { decoder, size, watch, limits, hasher: verify.then(Sha256::new), raw: 0 };
     let runtime = Handle::current();
-    let worker = threads::run(move || runtime.block_on(load.run(chunks)));
+    // It waits for the storage, whose reads may be work of the runtime's threads.
+    let worker = Box::pin(threads::apart(move || runtime.block_on(load.run(chunks))));
     // The channel's end alone does not say that all is well: the worker's result does.
     let body = stream::try_unfold(Some((receiver, worker)), |state| async move {
         let Some((mut receiver, worker)) = state else { return Ok(None) };

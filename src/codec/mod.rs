@@ -79,6 +79,17 @@ impl Codec {
         }
     }
 
+    /// Whether this build can write it; its fields are public, so any level may stand in them.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a level that the codec does not have, `Unsupported` for one that is not built in.
+    pub(crate) fn check(self) -> Result<()> {
+        if let Codec::Gzip { level } | Codec::Zstd { level } = self {
+            self.with_level(level)?;
+        }
+        zstd::check_built_in(self)
+    }
+
     /// The same codec at another level.
     ///
     /// # Errors

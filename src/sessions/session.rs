@@ -36,7 +36,8 @@ impl Sessions {
     /// Sessions in this storage.
     ///
     /// # Errors
-    /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart.
+    /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart. `InvalidInput` where
+    /// the storage's codec has a level that does not exist.
     pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
         if !adapter.capabilities().create {
             let message = format!(
@@ -45,7 +46,9 @@ impl Sessions {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let level = match adapter.capabilities().codec {
+        let codec = adapter.capabilities().codec;
+        codec.check()?;
+        let level = match codec {
             Codec::Gzip { level } => level,
             _ => 6,
         };

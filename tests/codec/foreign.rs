@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use flate2::{Compression, GzBuilder, write::GzEncoder};
-use persist::{ErrorKind, SnapshotAdapterExt};
+use persist::{ErrorKind, SnapshotAdapter, SnapshotAdapterExt};
 
 use crate::store::{SEGMENT, Store, noise, state};
 
@@ -56,6 +56,38 @@ async fn damaged_gzip() {
         store.foreign("key", bad).await;
         store.is_intact("key", &raw).await;
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_its_name_says_is_damaged() {
+    let store = Store::new(1000);
+    let raw = state(5000);
+    store.foreign("key.gz", gzip(&raw)).await;
+    assert!(store.load("key.gz").await.unwrap() == raw);
+    for at in 0..2 {
+        let mut bad = gzip(&raw);
+        bad[at] ^= 1;
+        store.foreign("key.gz", bad.clone()).await;
+        assert_eq!(store.load("key.gz").await.unwrap_err().kind(), ErrorKind::Corrupt);
+        store.foreign("key.zst", bad).await;
+        assert_eq!(store.load("key.zst").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+/// Decoding waits for the storage, and the storage for a thread: of those there may be one.
+#[test]
+fn as_many_loads_at_once_as_there_are_threads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    runtime.block_on(async {
+        let store = persist::adapters::local::LocalAdapter::open(folder.path()).unwrap();
+        let raw = noise(4 * SEGMENT);
+        store.put(&"key".parse().unwrap(), gzip(&raw).into(), Default::default()).await.unwrap();
+        let loads = (0..4).map(|_| store.load("key"));
+        for loaded in futures_util::future::join_all(loads).await {
+            assert!(loaded.unwrap() == raw);
+        }
+    });
 }
 
 #[tokio::test]

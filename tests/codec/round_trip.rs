@@ -137,11 +137,53 @@ async fn a_load_that_meets_a_newer_version_gives_that_one_whole() {
     let new = noise(4 * SEGMENT);
     let replacing = crate::flow::Replacing::new(store.clone(), new.clone());
     assert!(replacing.load("key").await.unwrap() == new);
+    for round in 0..2 {
+        store.save(noise(3 * SEGMENT), "key").await.unwrap();
+        let replacing = crate::flow::Replacing::new(store.clone(), new.clone());
+        if round == 0 {
+            let range = SEGMENT as u64 * 3..SEGMENT as u64 * 4;
+            assert!(replacing.load_range("key", range).await.unwrap() == new[3 * SEGMENT..]);
+        } else {
+            assert_eq!(replacing.describe("key").await.unwrap().raw_size, Some(new.len() as u64));
+        }
+    }
     let old = store.head_version("key").await;
     store.save(noise(3 * SEGMENT), "key").await.unwrap();
     let replacing = crate::flow::Replacing::new(store.clone(), new);
     let error = replacing.load_with("key", LoadOptions::new().if_version(old)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_level_that_no_codec_has_is_refused() {
+    let store = Store::new(1000);
+    for codec in [
+        Codec::Gzip { level: 0 },
+        Codec::Gzip { level: 10 },
+        Codec::Gzip { level: 255 },
+        Codec::Zstd { level: 99 },
+    ] {
+        for len in [10, 3 * SEGMENT] {
+            let error =
+                store.save_with(state(len), "key", SaveOptions::new().codec(codec)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        }
+    }
+    assert!(!store.exists("key").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_reader_that_fails_is_no_missing_snapshot() {
+    let store = Store::new(1000);
+    for kind in [std::io::ErrorKind::NotFound, std::io::ErrorKind::AlreadyExists] {
+        let reader = tokio_util::io::StreamReader::new(futures_util::stream::iter([
+            Ok(Bytes::from_static(b"begun")),
+            Err(std::io::Error::new(kind, "the pipe is gone")),
+        ]));
+        let error = store.save_stream(reader, "key").await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Io && error.message().contains("the pipe is gone"), "{error}");
+    }
+    assert!(!store.exists("key").await.unwrap());
 }
 
 proptest! {

@@ -3,10 +3,11 @@
 use std::{cmp::Reverse, collections::BinaryHeap, fs::File, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
-use rustix::fs::FileType;
+use rustix::{fs::FileType, io::Errno};
 
 use super::{
     dir::{Root, entries, kind, open_dir, stat},
+    fail::io_error,
     hop,
     name::{RESERVED, pieces, segment_of},
     stamp::Stamp,
@@ -133,8 +134,12 @@ impl Walk {
             let mut place = place.to_vec();
             place.push(file.clone());
             if let (Some(piece), FileType::Directory) = (file.strip_suffix('%'), kind) {
-                if let Ok(next) = open_dir(directory, &file) {
-                    self.read(&next, prefix, &format!("{begun}{piece}"), &place, found)?;
+                match open_dir(directory, &file) {
+                    Ok(next) => self.read(&next, prefix, &format!("{begun}{piece}"), &place, found)?,
+                    // Removed or replaced meanwhile.
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                    // A listing that leaves something out must not pass for a whole one.
+                    Err(error) => return Err(io_error("opening a directory", error)),
                 }
                 continue;
             }
