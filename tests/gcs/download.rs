@@ -8,7 +8,7 @@ use persist::{
 };
 
 use crate::{
-    strict::{BUCKET, Fault, Kind, Logged, Server},
+    strict::{BUCKET, Fault, Kind, Logged, Rules, Server},
     support::{config, data, key, open, read, retry, streamed},
 };
 
@@ -142,6 +142,24 @@ async fn two_versions_are_never_glued_together() {
     server.state().plant("k", data(200_000, 4));
     let error = object.body.collect(u64::MAX).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn nor_by_a_server_that_ignores_which_one_was_asked_for() {
+    // A range has no checksum that would tell.
+    for range in [None, Some(ByteRange::From(10))] {
+        let server = Server::with(Rules { ignores_generation: true, ..Rules::default() }).await;
+        let store = open(&server).await;
+        server.state().plant("k", data(200_000, 3));
+        server.script(Kind::Media, [Fault::Cut(1000)]);
+        let options = range.map_or(GetOptions::new(), |range| GetOptions::new().range(range));
+        let mut object = store.get(&key("k"), options).await.unwrap();
+        assert!(object.body.chunk().await.unwrap().is_some());
+        server.state().plant("k", data(200_000, 4));
+        let error = object.body.collect(u64::MAX).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{range:?}: {error}");
+        assert_eq!(server.count(Kind::Media), 2);
+    }
 }
 
 #[tokio::test]
