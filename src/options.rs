@@ -170,14 +170,17 @@ impl ByteRange {
         Ok(start..end)
     }
 
-    /// The value of an HTTP `Range` header (RFC 9110 section 14.1.2).
+    /// The value of an HTTP `Range` header (RFC 9110 section 14.1.2). Servers count in signed 64-bit numbers, and take a larger one for no
+    /// range at all: no object is as long as that.
     pub fn to_header(self) -> String {
+        const MOST: u64 = i64::MAX as u64 - 1;
         match self {
             ByteRange::Bounded { start, length } => {
-                format!("bytes={start}-{}", start.saturating_add(length).saturating_sub(1))
+                let last = start.saturating_add(length).saturating_sub(1);
+                format!("bytes={}-{}", start.min(MOST), last.min(MOST))
             }
-            ByteRange::From(start) => format!("bytes={start}-"),
-            ByteRange::Last(length) => format!("bytes=-{length}"),
+            ByteRange::From(start) => format!("bytes={}-", start.min(MOST)),
+            ByteRange::Last(length) => format!("bytes=-{}", length.min(MOST)),
         }
     }
 }

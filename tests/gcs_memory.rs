@@ -93,20 +93,21 @@ async fn serve(
             }
         }
         ("GET", _, true) => {
-            let range = range.unwrap();
-            let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
-            let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+            let size = upload.lock().unwrap().size;
+            let bounds = range.as_deref().and_then(|range| range["bytes=".len()..].split_once('-'));
+            let (first, last) =
+                bounds.map_or((0, size - 1), |(first, last)| (first.parse().unwrap(), last.parse().unwrap()));
+            let answer = match range {
+                Some(_) => answer.status(206).header("content-range", format!("bytes {first}-{last}/{size}")),
+                None => answer,
+            };
             let (mut left, block) = (last - first + 1, block());
             let frames = std::iter::from_fn(move || {
                 let frame = block.slice(..left.min(block.len() as u64) as usize);
                 left -= frame.len() as u64;
                 (!frame.is_empty()).then_some(Ok(Frame::data(frame)))
             });
-            answer
-                .status(206)
-                .header("x-goog-generation", "7")
-                .header("content-range", format!("bytes {first}-{last}/{}", upload.lock().unwrap().size))
-                .body(StreamBody::new(stream::iter(frames)).boxed_unsync())
+            answer.header("x-goog-generation", "7").body(StreamBody::new(stream::iter(frames)).boxed_unsync())
         }
         _ => answer.body(sent(describe(&upload.lock().unwrap()))),
     };

@@ -41,7 +41,7 @@ pub struct S3Config {
     pub atomic_multipart: Option<bool>,
     /// First part size in bytes, 5 MiB to 5 GiB; default 8 MiB, growing with the upload.
     pub part_size: Option<u64>,
-    /// Parts and ranges under way at once; default 4.
+    /// Parts of an upload, and ranges of a slow load, under way at once; default 4. 1 never adds ranges.
     pub parallel: Option<usize>,
     /// Default 3 s.
     pub connect_timeout: Option<Duration>,
@@ -76,6 +76,6 @@ pub struct GcsConfig {
     pub connect_timeout: Option<Duration>,
     /// Chunk of a resumable upload in bytes, a multiple of 256 KiB; default 8 MiB.
     pub chunk_size: Option<u64>,
-    /// Ranges under way at once; by default one stream where that brings 256 MiB/s or more, else 4.
+    /// Ranges of a slow load under way at once; default 4. 1 never adds ranges.
     pub parallel: Option<usize>,
 }

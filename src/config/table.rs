@@ -197,7 +197,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("s3.part_size", &["PERSIST_S3_PART_SIZE"],
         "The first parts of an upload; bytes, or `16MiB`; 5 MiB to 5 GiB.", "8MiB, growing with the upload", |c, v| some(&mut c.s3.part_size, size(v, 5 << 20, 5 << 30))),
     plain("s3.parallel", &["PERSIST_S3_PARALLEL"],
-        "Parts and ranges under way at once.", "4", |c, v| some(&mut c.s3.parallel, number(v, 1, 64))),
+        "Parts of an upload, and ranges of a slow load, under way at once; 1 never adds ranges.", "4", |c, v| some(&mut c.s3.parallel, number(v, 1, 64))),
     plain("s3.connect_timeout", &["PERSIST_S3_CONNECT_TIMEOUT"],
         "The longest wait for a connection.", "3s", |c, v| some(&mut c.s3.connect_timeout, duration(v))),
     plain("s3.read_timeout", &["PERSIST_S3_READ_TIMEOUT"],
@@ -227,5 +227,5 @@ pub static SETTINGS: &[Setting] = &[
     plain("gcs.chunk_size", &["PERSIST_GCS_CHUNK_SIZE"],
         "A chunk of a resumable upload; a multiple of 256 KiB.", "8MiB", |c, v| some(&mut c.gcs.chunk_size, chunk(v))),
     plain("gcs.parallel", &["PERSIST_GCS_PARALLEL"],
-        "Ranges under way at once.", "1 on fast lines, else 4", |c, v| some(&mut c.gcs.parallel, number(v, 1, 64))),
+        "Ranges of a slow load under way at once; 1 never adds ranges.", "4", |c, v| some(&mut c.gcs.parallel, number(v, 1, 64))),
 ];

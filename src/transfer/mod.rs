@@ -1,13 +1,13 @@
-//! What adapters for large objects share: replayable parts on the way in, one resumed stream or several ranges at once on the way out.
+//! What adapters for large objects share: replayable parts on the way in, one resumed stream on the way out, which widens into several ranges where it is slow.
 
-mod adaptive;
+mod content_range;
 mod parts;
 mod pieces;
 mod ranges;
 mod resume;
 mod widen;
 
-pub use adaptive::{Line, adaptive};
+pub use content_range::content_range;
 pub use parts::Parts;
 pub(crate) use pieces::Pieces;
 pub use ranges::in_parallel;

@@ -19,5 +19,7 @@ mod names;
 mod strict;
 mod support;
 mod upload;
+#[cfg(feature = "cli")]
+mod widening;
 #[path = "../support/mod.rs"]
 mod wire;

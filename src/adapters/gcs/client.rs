@@ -20,7 +20,6 @@ use super::{
 use crate::{
     Body, Error, ErrorKind, Result, RetryBudget,
     http::{self, Payload},
-    transfer::Line,
 };
 
 /// The longest error message that is read, and the longest page of JSON.
@@ -32,8 +31,6 @@ const JSON_BYTES: usize = 32 * 1024 * 1024;
 pub(super) struct Client {
     pub(super) settings: Settings,
     pub(super) budget: Arc<RetryBudget>,
-    /// How fast downloads are.
-    pub(super) line: Arc<Line>,
     http: reqwest::Client,
     auth: Auth,
     /// Connections live and die with the runtime that made them.
@@ -105,7 +102,6 @@ impl Client {
         let client = Arc::new(Client {
             settings: settings.clone(),
             budget: Arc::default(),
-            line: Arc::new(Line::new(settings.parallel)),
             http,
             auth: Auth::new(credentials),
             runtime,

@@ -1,24 +1,19 @@
-//! Loading: resumed where it breaks, in several ranges at once where it is large, verified to the last byte.
+//! Loading: one answer, resumed where it breaks, with more connections where it is slow, verified to the last byte.
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex},
-};
+use std::{ops::Range, sync::Arc};
 
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use reqwest::Response;
 
 use super::{
     Store,
-    model::{Resource, checksum_text},
+    model::Resource,
     open::{Opened, bounded, check_media, seen},
-    sum::Sum,
+    sum::verified,
 };
 use crate::{
     Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result,
     retry::retry,
-    transfer::{adaptive, resuming},
+    transfer::{resuming, widening},
 };
 
 impl Store {
@@ -37,54 +32,28 @@ impl Store {
         let opened = retry(&self.retry, &self.client.budget, |_| async {
             self.open(key, &options).await.map_err(|error| self.named("get", key, error))
         });
-        let Opened { resource, range, first } = opened.await?;
+        let Opened { resource, range, answer } = opened.await?;
         self.known.saw(key, &resource);
-        let body = self.assemble(key, &resource, range.clone(), first);
+        let body = match answer {
+            Some(answer) => self.body(key, &resource, range.clone(), answer),
+            None => Body::empty(),
+        };
         Ok(Object { meta: resource.meta(key.clone()), range, body })
     }
 
-    /// The body from an answer that has the first bytes.
-    fn assemble(
-        self: &Arc<Self>,
-        key: &Key,
-        resource: &Resource,
-        range: Range<u64>,
-        first: Option<(Response, u64)>,
-    ) -> Body {
-        let Some((answer, len)) = first else { return Body::empty() };
-        let source = Source {
-            store: self.clone(),
-            key: key.clone(),
-            generation: resource.generation,
-            size: resource.size,
-        };
-        let first = self.client.body(answer);
-        let stored = resource.checksum().filter(|_| range == (0..resource.size));
-        let sum = stored.map(|_| Arc::new(Sum::default()));
-        let seen = sum.clone();
-        let read = move |piece: Range<u64>, open| {
-            let body = source.resumed(piece.clone(), open);
-            match &seen {
-                Some(sum) => sum.clone().over(piece.start, body),
-                None => body,
-            }
-        };
-        let body = if range.end - range.start <= len {
-            read(range.clone(), Some(first))
-        } else {
-            let (start, first) = (range.start, Arc::new(Mutex::new(Some(first))));
-            let (line, piece) = (self.client.line.clone(), self.client.settings.piece());
-            adaptive(range.clone(), len, piece, line, move |piece| {
-                let open = match piece.start == start {
-                    true => first.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take(),
-                    false => None,
-                };
-                std::future::ready(Ok(read(piece, open)))
-            })
-        };
-        match (stored, sum) {
-            (Some(stored), Some(sum)) => verified(body, sum, stored, resource.size),
-            _ => body,
+    /// The bytes `range`, all of which the answer has that is already open.
+    fn body(self: &Arc<Self>, key: &Key, resource: &Resource, range: Range<u64>, answer: Response) -> Body {
+        let (generation, size) = (resource.generation, resource.size);
+        let source = Source { store: self.clone(), key: key.clone(), generation, size };
+        let stored = resource.checksum().filter(|_| range == (0..size));
+        let settings = &self.client.settings;
+        let open = source.resumed(range.clone(), Some(self.client.body(answer)));
+        let body = widening(range, settings.piece(), settings.parallel, settings.pace(), open, move |part| {
+            source.resumed(part, None)
+        });
+        match stored {
+            Some(stored) => verified(body, stored, size),
+            None => body,
         }
     }
 }
@@ -109,8 +78,10 @@ impl Source {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Body> {
-        let call =
-            self.store.media(&self.key, bounded(&range)).query("generation", self.generation.to_string());
+        let call = self
+            .store
+            .media(&self.key, Some(bounded(&range)))
+            .query("generation", self.generation.to_string());
         let answer = match self.store.client.send(call).await {
             Ok(answer) => answer,
             Err(failure) if failure.is(404) => return Err(gone()),
@@ -126,21 +97,4 @@ impl Source {
 
 fn gone() -> Error {
     Error::new(ErrorKind::Conflict, "the snapshot was replaced or removed while it was read; load it again")
-}
-
-/// Passes the body on and fails at its end if it is not what is stored.
-fn verified(body: Body, sum: Arc<Sum>, stored: u32, size: u64) -> Body {
-    let end = stream::once(async move {
-        let seen = sum.of(size);
-        if seen == Some(stored) {
-            return Ok(Bytes::new());
-        }
-        let message = format!(
-            "the bytes that arrived have crc32c {}, stored are {}; load again, and check the network path if it stays",
-            seen.map_or("unknown".into(), checksum_text),
-            checksum_text(stored)
-        );
-        Err(Error::new(ErrorKind::Corrupt, message).with_backend("gcs").with_operation("get"))
-    });
-    Body::from_stream(body.chain(end)).with_len(size)
 }

@@ -1,4 +1,4 @@
-//! Opening a snapshot to read: its metadata and its first bytes, of one generation.
+//! Opening a snapshot to read: its metadata and an answer with its bytes, of one generation.
 
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
@@ -15,29 +15,28 @@ use super::{
     doubt::generation,
     model::{self, Resource},
 };
-use crate::{ByteRange, Error, ErrorKind, GetOptions, Key, Result};
+use crate::{ByteRange, Error, ErrorKind, GetOptions, Key, Result, transfer::content_range};
 
 /// A snapshot that can be read.
 pub(super) struct Opened {
     pub(super) resource: Resource,
     pub(super) range: Range<u64>,
-    /// The answer with the first bytes of the range, and how many; `None` for an empty one.
-    pub(super) first: Option<(Response, u64)>,
+    /// An answer with all bytes of the range; `None` for an empty one.
+    pub(super) answer: Option<Response>,
 }
 
 impl Store {
-    /// Metadata and the first bytes, of one generation. Both requests at once, since an answer with media has no custom metadata; one
+    /// Metadata and bytes, of one generation. Both requests at once, since an answer with media has no custom metadata; one
     /// behind the other where the second is likely not to be needed, or its range is not known. What this process has stored or seen
     /// already takes one request, whose answer shows that nothing has changed.
     ///
     /// Writers may come between the two. Then the older one is asked for again, until both show the same generation. Each further
     /// request follows a write, so this uses up no attempts: it ends as soon as no writer comes within one request.
     pub(super) async fn open(self: &Arc<Self>, key: &Key, options: &GetOptions) -> Result<Opened> {
-        let most = self.client.line.first(self.client.settings.piece());
-        let first = first_range(options, most)?;
-        let (resource, mut media) = match first {
-            Some(range) if options.if_not_version.is_none() => {
-                let media = self.client.send(conditional(self.media(key, range), options)?);
+        let needs_size = needs_size(options.range)?;
+        let (resource, mut media) = match options.if_not_version.is_none() && !needs_size {
+            true => {
+                let media = self.client.send(conditional(self.media(key, options.range), options)?);
                 let (resource, media) = match self.known.resource(key) {
                     Some(known) => match media.await {
                         Ok(answer) if describes(&answer, &known) => (Ok(Resource::clone(&known)), Ok(answer)),
@@ -47,7 +46,7 @@ impl Store {
                 };
                 (resource, Some(media))
             }
-            _ => (self.describe(key, options).await, None),
+            false => (self.describe(key, options).await, None),
         };
         let mut resource = resource?;
         let started = Instant::now();
@@ -58,23 +57,22 @@ impl Store {
                 Some(range) => range.resolve(resource.size)?,
             };
             if range.is_empty() {
-                return Ok(Opened { resource, range, first: None });
+                return Ok(Opened { resource, range, answer: None });
             }
-            let piece = range.start..range.end.min(range.start.saturating_add(most));
             let generation = resource.generation;
             let answer = match media.take() {
                 Some(answer) => answer,
                 None => {
-                    let call = self.media(key, bounded(&piece)).query("generation", generation.to_string());
+                    let part = if needs_size { Some(bounded(&range)) } else { options.range };
+                    let call = self.media(key, part).query("generation", generation.to_string());
                     self.client.send(conditional(call, options)?).await
                 }
             };
             match answer {
                 Ok(answer) => match seen(&answer).unwrap_or(generation).cmp(&generation) {
                     Ordering::Equal => {
-                        check_media(&answer, &piece, resource.size)?;
-                        let first = Some((answer, piece.end - piece.start));
-                        return Ok(Opened { resource, range, first });
+                        check_media(&answer, &range, resource.size)?;
+                        return Ok(Opened { resource, range, answer: Some(answer) });
                     }
                     Ordering::Less => {}
                     Ordering::Greater => {
@@ -83,7 +81,7 @@ impl Store {
                             return Err(unsteady("contradicts itself on the snapshot's generation"));
                         }
                         // What was asked for by the size of an older one may be another part of this one.
-                        media = first.map(|_| Ok(answer));
+                        media = (!needs_size).then_some(Ok(answer));
                     }
                 },
                 // Gone, or too short for the range: the metadata must show another generation, or nothing.
@@ -118,32 +116,28 @@ impl Store {
 
     /// A request for bytes as they are stored: without `Accept-Encoding: gzip` the service would decompress what other tools stored with
     /// `contentEncoding`.
-    pub(super) fn media(&self, key: &Key, range: ByteRange) -> Call {
+    pub(super) fn media(&self, key: &Key, range: Option<ByteRange>) -> Call {
         let call = self
             .object(Method::GET, key)
             .query("alt", "media")
             .headers(self.client.settings.encryption.headers())
             .header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        match HeaderValue::from_str(&range.to_header()) {
-            Ok(range) => call.header(RANGE, range),
-            Err(_) => call,
+        match range.map(|range| HeaderValue::from_str(&range.to_header())) {
+            Some(Ok(range)) => call.header(RANGE, range),
+            _ => call,
         }
     }
 }
 
-/// The range of the first request for media, of `most` bytes; `None` where it depends on the object's size.
-fn first_range(options: &GetOptions, most: u64) -> Result<Option<ByteRange>> {
-    match options.range {
-        None => Ok(Some(ByteRange::Bounded { start: 0, length: most })),
-        Some(ByteRange::From(start)) => Ok(Some(ByteRange::Bounded { start, length: most })),
+/// Whether it depends on the object's size which bytes are meant.
+fn needs_size(range: Option<ByteRange>) -> Result<bool> {
+    match range {
         // Of an empty range, `resolve` says what is wrong with it, whatever the size.
         Some(range @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) => {
-            range.resolve(u64::MAX).map(|_| None)
+            range.resolve(u64::MAX).map(|_| true)
         }
-        Some(ByteRange::Bounded { start, length }) => {
-            Ok(Some(ByteRange::Bounded { start, length: length.min(most) }))
-        }
-        Some(ByteRange::Last(_)) => Ok(None),
+        Some(ByteRange::Last(_)) => Ok(true),
+        _ => Ok(false),
     }
 }
 
@@ -213,18 +207,18 @@ pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64) -> R
                        `gcloud storage objects update --clear-content-encoding`";
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    let starts = headers.get(CONTENT_RANGE).and_then(|range| {
-        range.to_str().ok()?.trim().strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok()
-    });
-    match (answer.status(), starts) {
-        (StatusCode::PARTIAL_CONTENT, Some(start)) if start == range.start => Ok(()),
+    let told = headers.get(CONTENT_RANGE).map(|told| told.to_str().unwrap_or_default());
+    match (answer.status(), told) {
+        (StatusCode::PARTIAL_CONTENT, Some(told)) if content_range(told) == Some((range.clone(), size)) => {
+            Ok(())
+        }
         (StatusCode::OK, None) if *range == (0..size) => Ok(()),
-        (status, start) => Err(Error::new(
+        (status, told) => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "asked for the bytes from {} on, the service answered http {} from {start:?}; something between ignores ranges",
-                range.start,
-                status.as_u16()
+                "asked for the bytes {range:?} of {size}, the service answered http {} with {:?}; something between ignores ranges",
+                status.as_u16(),
+                told.unwrap_or("no Content-Range"),
             ),
         )),
     }

@@ -9,7 +9,7 @@ use super::{
     encryption::Encryption,
     model,
 };
-use crate::{Error, ErrorKind, GcsConfig, Result};
+use crate::{Error, ErrorKind, GcsConfig, Result, transfer::Pace};
 
 /// What the service wants every chunk of a resumable upload but the last to be a multiple of.
 pub(super) const QUANTUM: u64 = 256 * 1024;
@@ -29,14 +29,22 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     /// Bytes of one request of an upload.
     pub(super) chunk: u64,
-    /// Ranges at once; without it the adapter finds out.
-    pub(super) parallel: Option<usize>,
+    /// Ranges of a slow load under way at once.
+    pub(super) parallel: usize,
 }
 
 impl Settings {
-    /// Bytes of one of several ranges of a download. They wait in memory, so it does not grow with the chunks of uploads.
+    /// Bytes of one of several ranges of a load. They wait in memory, so it does not grow with the chunks of uploads.
     pub(super) fn piece(&self) -> u64 {
         self.chunk.min(4 * MIB)
+    }
+
+    /// When a load goes on with ranges. Private endpoints (`storage-NAME.p.googleapis.com`) are Google's too.
+    pub(super) fn pace(&self) -> Pace {
+        match self.base.host_str().is_some_and(|host| host.ends_with(".googleapis.com")) {
+            true => Pace::CLOUD,
+            false => Pace::SERVER,
+        }
     }
 
     /// Checks `config` and adds what the environment says.
@@ -61,7 +69,8 @@ impl Settings {
                 "chunk size {chunk}: use a multiple of 262144 bytes (256 KiB), at most 1 GiB"
             )));
         }
-        if let Some(parallel) = config.parallel.filter(|parallel| !(1..=64).contains(parallel)) {
+        let parallel = config.parallel.unwrap_or(4);
+        if !(1..=64).contains(&parallel) {
             return Err(bad(format!("{parallel} parallel ranges: use 1 to 64")));
         }
         let storage_class = config.storage_class.clone();
@@ -82,7 +91,7 @@ impl Settings {
             timeout,
             connect_timeout,
             chunk,
-            parallel: config.parallel,
+            parallel,
         })
     }
 }

@@ -1,37 +1,34 @@
-use std::sync::Arc;
-
 use bytes::Bytes;
+use futures_util::stream;
 
-use super::{Sum, append};
-use crate::{Body, http::Payload};
+use super::{append, verified};
+use crate::{Body, ErrorKind, http::Payload};
 
-/// The pieces of `data` that start at `starts`, read in this order.
-async fn sum(data: &'static [u8], starts: &[usize]) -> Arc<Sum> {
-    let sum = Arc::new(Sum::default());
-    let mut ends = starts.to_vec();
-    ends.sort_unstable();
-    for &start in starts {
-        let end = ends.iter().copied().find(|end| *end > start).unwrap_or(data.len());
-        let piece = sum.clone().over(start as u64, Body::from(&data[start..end]));
-        assert_eq!(piece.collect(100).await.unwrap(), data[start..end]);
-    }
-    sum
-}
-
-#[tokio::test]
-async fn the_order_of_the_pieces_does_not_matter() {
-    let data = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let whole = crc32c::crc32c(data);
-    for starts in [&[0][..], &[0, 9, 30], &[30, 9, 0], &[9, 0, 30]] {
-        assert_eq!(sum(data, starts).await.of(36), Some(whole), "{starts:?}");
+/// `data` in chunks of three bytes, compared with the checksum of `stored`: what a reader gets, and what it ends with.
+async fn read(data: &'static [u8], stored: &[u8]) -> (Vec<u8>, Option<ErrorKind>) {
+    let chunks = Body::from_stream(stream::iter(data.chunks(3).map(|chunk| Ok(Bytes::from_static(chunk)))));
+    let mut body = verified(chunks, crc32c::crc32c(stored), stored.len() as u64);
+    let mut read = Vec::new();
+    loop {
+        match body.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            Ok(None) => return (read, None),
+            Err(error) => return (read, Some(error.kind())),
+        }
     }
 }
 
 #[tokio::test]
-async fn a_missing_piece_is_no_checksum() {
-    assert_eq!(sum(b"0123456789", &[3]).await.of(10), None);
-    assert_eq!(sum(b"0123456789", &[0]).await.of(11), None);
-    assert_eq!(sum(b"0123456789", &[0]).await.of(9), None);
+async fn damage_shows_before_the_last_bytes_do() {
+    let stored = b"0123456789";
+    assert_eq!(read(stored, stored).await, (stored.to_vec(), None));
+    for damaged in [b"X123456789", b"01234X6789", b"012345678X"] {
+        let (read, end) = read(damaged, stored).await;
+        assert_eq!((read.len(), end), (9, Some(ErrorKind::Corrupt)));
+    }
+    // More and fewer bytes are not the object either.
+    assert!(read(b"01234567891", stored).await.1.is_some());
+    assert!(read(b"012345678", stored).await.1.is_some());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Loads: one GET, parallel ranges where that is too slow for a large object, and a resumed range wherever a body breaks.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
 use aws_sdk_s3::{
     error::DisplayErrorContext, operation::get_object::GetObjectOutput, primitives::ByteStream,
@@ -13,13 +13,8 @@ use super::{
 };
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
-    transfer::{Pace, resuming, widening},
+    transfer::{Pace, content_range, resuming, widening},
 };
-
-/// Amazon is known to give a connection less than 100 MB a second. Elsewhere disks and processors are the limit as a rule, where ranges
-/// only add to the work, and some servers give the first bytes slowly; but a connection of many seconds that gives little has a long way.
-const AMAZONS_PACE: Pace = Pace { enough: 128 << 20, patience: Duration::from_millis(100) };
-const PACE: Pace = Pace { enough: 32 << 20, patience: Duration::from_secs(5) };
 
 impl Bucket {
     pub(super) async fn get(self: &Arc<Self>, key: &Key, options: GetOptions) -> Result<Object> {
@@ -43,7 +38,7 @@ impl Bucket {
             .get_object()
             .bucket(&self.name)
             .key(self.key(key))
-            .set_range(options.range.map(header))
+            .set_range(options.range.map(ByteRange::to_header))
             .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
             // A version that is none of S3's is certainly not the current one.
             .set_if_none_match(options.if_not_version.as_ref().and_then(|version| etag(version).ok()))
@@ -62,7 +57,7 @@ impl Bucket {
         let (piece, parallel) = (self.shared.settings.part_size, self.shared.settings.parallel);
         let open = self.resumed(key, version, range.clone(), Some(self.stream(first)));
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        let pace = if self.found.amazon { AMAZONS_PACE } else { PACE };
+        let pace = if self.found.amazon { Pace::CLOUD } else { Pace::SERVER };
         widening(range, piece, parallel, pace, open, move |part| bucket.resumed(&key, &version, part, None))
     }
 
@@ -134,19 +129,6 @@ impl Bucket {
     }
 }
 
-/// The `Range` header. Servers count in signed 64-bit numbers, and take a larger one for no range at all.
-fn header(range: ByteRange) -> String {
-    const MOST: u64 = i64::MAX as u64;
-    match range {
-        ByteRange::Bounded { start, length } => {
-            let start = start.min(MOST - 1);
-            ByteRange::Bounded { start, length: length.min(MOST - start) }.to_header()
-        }
-        ByteRange::From(start) => ByteRange::From(start.min(MOST)).to_header(),
-        ByteRange::Last(length) => ByteRange::Last(length.min(MOST)).to_header(),
-    }
-}
-
 /// Which bytes an answer holds, and how many the whole object has.
 fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u64>, u64)> {
     let bad = || fail(ErrorKind::Unsupported, "the server does not say which bytes it sends (Content-Range)");
@@ -162,37 +144,6 @@ fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u
         (Some(_), Some(range)) if len == 0 => {
             range.resolve(0).map_err(|error| error.with_backend("s3")).and(Err(bad()))
         }
-        (Some(header), _) => {
-            parse_content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad)
-        }
-    }
-}
-
-/// `bytes 0-9/100` (RFC 9110 section 14.4).
-fn parse_content_range(header: &str) -> Option<(Range<u64>, u64)> {
-    let (range, size) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then(|| (first..last + 1, size))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_content_range;
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(parse_content_range("bytes 5-9/100"), Some((5..10, 100)));
-        for bad in [
-            "",
-            "bytes */100",
-            "bytes 9-5/100",
-            "bytes 5-100/100",
-            "bytes 5-9/*",
-            "octets 5-9/100",
-            "bytes 0-18446744073709551615/0",
-        ] {
-            assert_eq!(parse_content_range(bad), None, "{bad}");
-        }
+        (Some(header), _) => content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad),
     }
 }

@@ -30,6 +30,8 @@ pub enum Fault {
     Cut(usize),
     /// Acted on, but nothing comes after so many bytes of the answer's body.
     Stall(usize),
+    /// Acted on, but before each 64 KiB of the answer's body there is a pause.
+    Slow(std::time::Duration),
     /// This byte of the answer's body is wrong.
     Flip(usize),
     /// Acted on, but these headers come with the answer in addition.

@@ -14,7 +14,8 @@ fn find(state: &mut State, request: &Req, with_content: bool) -> Result<(String,
     let name = request.object();
     let missing = || Answer::refusal(404, "notFound", &format!("No such object: {}/{name}", super::BUCKET));
     let object = state.objects.get(&name).cloned().ok_or_else(missing)?;
-    if request.query("generation").is_some_and(|wanted| wanted.parse() != Ok(object.generation)) {
+    let other = request.query("generation").is_some_and(|wanted| wanted.parse() != Ok(object.generation));
+    if other && !state.rules.ignores_generation {
         return Err(missing());
     }
     if let Some(refused) = state.condition(request, &name) {

@@ -178,6 +178,7 @@ impl Answer {
     /// As it goes out, spoiled by the faults that concern bodies.
     pub fn with_body(mut self, fault: Fault) -> Response<Body> {
         let full = self.body.len();
+        let pause = if let Fault::Slow(pause) = fault { Some(pause) } else { None };
         let (sent, end) = match fault {
             Fault::Cut(at) => (at.min(full), End::Broken),
             Fault::Stall(at) => (at.min(full), End::Silent),
@@ -205,7 +206,14 @@ impl Answer {
             }
         };
         use futures_util::StreamExt;
+        let paused = move |piece| async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            piece
+        };
         let stream = futures_util::stream::iter(pieces)
+            .then(paused)
             .chain(futures_util::stream::once(rest).filter_map(std::future::ready));
         let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(Box::pin(stream))));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap();

@@ -19,6 +19,8 @@ use super::{
 /// How strict, and what is set up.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// Reads are of the current generation, whichever was asked for.
+    pub ignores_generation: bool,
     /// Requests need a token that the token endpoints gave.
     pub tokens: bool,
     /// Requests need this `userProject`.
@@ -33,7 +35,14 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { tokens: false, user_project: None, page: 1000, empty_pages: false, drops_keys: false }
+        Rules {
+            ignores_generation: false,
+            tokens: false,
+            user_project: None,
+            page: 1000,
+            empty_pages: false,
+            drops_keys: false,
+        }
     }
 }
 
