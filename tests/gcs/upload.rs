@@ -1,15 +1,17 @@
 //! Uploads: what goes over the wire, and what happens when it does not arrive.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use persist::{
-    Body, Error, ErrorKind, GetOptions, PutMode, PutOptions, RetryConfig, SaveOptions, SnapshotAdapter,
+    Body, Error, ErrorKind, GetOptions, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 use serde_json::{Value, json};
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
-    support::{config, data, key, open, retry, streamed},
+    support::{config, data, key, open, ranges, retry, streamed},
 };
 
 const CHUNK: usize = 256 * 1024;
@@ -18,12 +20,6 @@ async fn setup() -> (Server, GcsAdapter) {
     let server = Server::start().await;
     let store = open(&server).await;
     (server, store)
-}
-
-/// The ranges of the data requests.
-fn ranges(server: &Server) -> Vec<String> {
-    let sent = server.log().into_iter().filter(|request| matches!(request.kind, Kind::Data | Kind::Probe));
-    sent.map(|request| request.header("content-range").unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -249,45 +245,6 @@ async fn a_session_that_is_gone_because_the_object_is_there_is_a_success() {
     store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
     assert_eq!((server.count(Kind::Start), server.count(Kind::Metadata)), (1, 1));
     assert_eq!(server.bytes("k").unwrap(), bytes);
-}
-
-#[tokio::test]
-async fn attempts_count_from_the_last_progress() {
-    let server = Server::start().await;
-    let few = RetryConfig { max_attempts: 3, ..retry() };
-    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
-    // Two failures for each of ten chunks: twenty, where an operation has three attempts.
-    let faults = (0..10).flat_map(|_| [Fault::Status(503), Fault::Reset, Fault::Pass]);
-    server.script(Kind::Data, faults);
-    let bytes = data(10 * CHUNK, 15);
-    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
-    assert_eq!(server.bytes("k").unwrap(), bytes);
-    // And without progress it ends.
-    server.forget_log();
-    server.script(Kind::Data, (0..9).map(|_| Fault::Persist(0, None)));
-    let error = store.put(&key("l"), streamed(&bytes), PutOptions::new()).await.unwrap_err();
-    assert_eq!((error.kind(), server.count(Kind::Data)), (ErrorKind::Unavailable, 3));
-}
-
-#[tokio::test]
-async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
-    let server = Server::start().await;
-    let few = RetryConfig { max_attempts: 3, ..retry() };
-    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
-    let bytes = data(10 * CHUNK + 5, 24);
-    store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
-    assert_eq!(ranges(&server), ["bytes 0-2621444/2621445"]);
-    // Eight breaks, where a stretch without progress has three attempts.
-    server.forget_log();
-    server.script(Kind::Data, (0..8).map(|_| Fault::Persist(CHUNK, Some(0))));
-    store.put(&key("l"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
-    let sent = ranges(&server);
-    assert_eq!(
-        (sent.len(), sent[2].as_str(), sent[16].as_str()),
-        (17, "bytes 262144-2621444/2621445", "bytes 2097152-2621444/2621445")
-    );
-    assert_eq!(server.bytes("l").unwrap(), bytes);
-    server.clean();
 }
 
 #[tokio::test]

@@ -255,11 +255,17 @@ impl Store {
                 session.send(from, chunk.data.skip(from - chunk.start), chunk.total()).await
             };
             let error = match outcome {
-                Ok(Progress::Done(stored)) => return Ok(Some(stored)),
+                Ok(Progress::Done(stored)) => {
+                    retries.progress(&self.client.budget);
+                    return Ok(Some(stored));
+                }
                 Ok(Progress::Stored(stored)) if stored < chunk.start || stored > chunk.end() => {
                     return Err(Ended::Failed(strayed(stored, chunk)));
                 }
-                Ok(Progress::Stored(stored)) if stored == chunk.end() && !chunk.last => return Ok(None),
+                Ok(Progress::Stored(stored)) if stored == chunk.end() && !chunk.last => {
+                    retries.progress(&self.client.budget);
+                    return Ok(None);
+                }
                 Ok(Progress::Stored(stored)) => {
                     // Whole quanta from the chunk's start: a request of another length would end the upload.
                     let whole = match chunk.last && stored == chunk.end() {
@@ -269,7 +275,7 @@ impl Store {
                     from = whole;
                     if whole > best {
                         (best, ask) = (whole, false);
-                        retries = self.retry.start();
+                        retries.progress(&self.client.budget);
                         continue;
                     }
                     if std::mem::take(&mut ask) {
