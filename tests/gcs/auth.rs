@@ -110,6 +110,41 @@ async fn many_requests_at_once_fetch_one_token() {
 }
 
 #[tokio::test]
+async fn a_failed_fetch_fails_all_that_waited_for_it() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.authorized_user();
+    let config = GcsConfig { credentials_json: Some(credentials.to_string().into()), ..config(&server) };
+    // One client for all, with one token.
+    let _client = GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap();
+    let late = || Fault::After(300, Box::new(Fault::Status(503)));
+    let saves = |retry: persist::RetryConfig| {
+        let config = config.clone();
+        async move {
+            let store = GcsAdapter::open(BUCKET, &config, &retry).await.unwrap();
+            let save = |i| {
+                let store = store.clone();
+                async move { store.save("state", format!("k{i}")).await }
+            };
+            futures_util::future::join_all((0..20).map(save)).await
+        }
+    };
+    server.script(Kind::Token, [late(), late()]);
+    let outcomes = saves(persist::RetryConfig::none()).await;
+    assert!(outcomes.iter().all(|saved| saved.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unavailable)));
+    assert_eq!(server.count(Kind::Token), 1);
+    // Each of them tries again, and all meet in the next fetch.
+    let outcomes = saves(retry()).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(server.count(Kind::Token), 3);
+    // After a 401 as well.
+    server.state().tokens.revoke();
+    server.forget_log();
+    server.script(Kind::Token, [late()]);
+    assert!(saves(persist::RetryConfig::none()).await.iter().all(Result::is_err));
+    assert_eq!(server.count(Kind::Token), 1);
+}
+
+#[tokio::test]
 async fn adapters_of_one_configuration_share_token_and_connections() {
     let server = guarded().await;
     let credentials = server.state().tokens.authorized_user();
