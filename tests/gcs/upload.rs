@@ -288,6 +288,24 @@ async fn a_condition_that_fails_already_spares_the_upload() {
 }
 
 #[tokio::test]
+async fn who_may_create_need_not_read() {
+    let (server, store) = setup().await;
+    let bytes = data(3 * CHUNK, 26);
+    for body in [streamed(&bytes), Body::from(bytes.clone())] {
+        server.state().objects.clear();
+        server.script(Kind::Metadata, [Fault::Status(403)]);
+        store.put(&key("k"), body, PutOptions::new().create()).await.unwrap();
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        // The condition holds at the end all the same.
+        server.script(Kind::Metadata, [Fault::Status(403)]);
+        let error = store.put(&key("k"), streamed(&bytes), PutOptions::new().create()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    }
+    assert_eq!((server.count(Kind::Metadata), server.count(Kind::Start)), (4, 4));
+    server.clean();
+}
+
+#[tokio::test]
 async fn a_failing_source_cancels_the_upload_and_comes_back_as_it_is() {
     let (server, store) = setup().await;
     let bytes = data(2 * CHUNK, 18);

@@ -122,7 +122,12 @@ impl Store {
         if options.mode == Overwrite {
             return Ok(());
         }
-        let seen = retry(&self.retry, &self.client.budget, |_| self.look(key)).await?.resource;
+        let seen = match retry(&self.retry, &self.client.budget, |_| self.look(key)).await {
+            Ok(seen) => seen.resource,
+            // Who may write need not be allowed to read: the end will tell.
+            Err(error) if error.kind() == ErrorKind::AccessDenied => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let version = seen.map(|resource| resource.generation.to_string());
         match (&options.mode, version) {
             (Create, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "a snapshot is already there")),
