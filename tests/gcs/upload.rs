@@ -341,6 +341,29 @@ async fn a_dropped_save_cancels_the_upload() {
 }
 
 #[tokio::test]
+async fn a_save_that_is_dropped_while_it_cancels_is_cancelled_all_the_same() {
+    let (server, store) = setup().await;
+    server.script(Kind::Cancel, [Fault::Hang]);
+    let broken = stream::iter([Ok(data(2 * CHUNK, 27)), Err(Error::new(ErrorKind::Io, "the disk is gone"))]);
+    let name = key("k");
+    let mut put = Box::pin(store.put(&name, Body::from_stream(broken), PutOptions::new()));
+    while server.count(Kind::Cancel) < 1 {
+        tokio::select! {
+            _ = &mut put => panic!("the service has not answered"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    drop(put);
+    for _ in 0..5000 {
+        if !server.state().sessions.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(server.state().sessions.is_empty());
+    assert_eq!(server.count(Kind::Cancel), 2);
+}
+
+#[tokio::test]
 async fn a_stored_object_that_is_not_what_was_sent_is_removed() {
     // Either the checksum alone tells, or the length alone.
     for (large, shorter) in [(false, 0), (false, 1), (true, 0), (true, 1)] {

@@ -122,8 +122,9 @@ impl Session {
 
     /// Ends the session and throws away what it has stored. No answer is no harm.
     pub(super) async fn cancel(mut self) {
-        self.open = false;
         cancel(self.client.clone(), self.url.clone()).await;
+        // Only now: whoever is dropped while it waits has the drop below to end the session.
+        self.open = false;
     }
 }
 
