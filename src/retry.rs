@@ -20,7 +20,7 @@ pub struct RetryConfig {
     pub initial_delay: Duration,
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
-    /// After this long, counted from the last progress, no further attempt is started.
+    /// After this long, counted from the first failure since the last progress, no further attempt is started.
     pub deadline: Duration,
 }
 
@@ -44,7 +44,7 @@ impl RetryConfig {
 
     /// A fresh count of attempts for one operation, or for one stretch without progress.
     pub fn start(&self) -> Retries<'_> {
-        Retries { config: self, delays: None, attempts: 0, started: Instant::now() }
+        Retries { config: self, delays: None, attempts: 0, since: None }
     }
 
     fn delays(&self) -> backoff::ExponentialBackoff {
@@ -66,7 +66,8 @@ pub struct Retries<'a> {
     /// Made with the first failure: most operations have none.
     delays: Option<backoff::ExponentialBackoff>,
     attempts: u32,
-    started: Instant,
+    /// The first failure. Not the start of the operation: a large body may take its time, and then break.
+    since: Option<Instant>,
 }
 
 impl Retries<'_> {
@@ -79,13 +80,14 @@ impl Retries<'_> {
     /// attempts or time are used up, the service asks for a longer wait than is left, or the shared budget is empty.
     pub async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
         self.attempts += 1;
+        let since = *self.since.get_or_insert_with(Instant::now);
         if !error.retryable() || self.attempts >= self.config.max_attempts {
             return Err(error);
         }
         let asked = error.retry_after().unwrap_or_default();
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
         let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
-        let in_time = self.started.elapsed() + delay < self.config.deadline && asked <= self.config.max_delay;
+        let in_time = since.elapsed() + delay < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
             return Err(error);
         }
@@ -100,11 +102,18 @@ impl Retries<'_> {
         tokio::time::sleep(delay).await;
         Ok(())
     }
+
+    /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is no storm, and so a long
+    /// transfer over a bad line neither runs dry nor takes the retries of all others.
+    pub(crate) fn progress(&mut self, budget: &RetryBudget) {
+        budget.give(i64::from(self.attempts) * 2 + 1);
+        *self = self.config.start();
+    }
 }
 
 /// How many retries all operations of one client may make together, so that an outage is not answered with a storm.
 ///
-/// A retry costs one token, a success gives half a token back (kept in halves).
+/// A retry costs one token, a success gives half a token back (kept in halves), and progress those that it cost.
 #[derive(Debug)]
 pub struct RetryBudget {
     halves: AtomicI64,
@@ -131,9 +140,9 @@ impl RetryBudget {
             .is_ok()
     }
 
-    fn give_back(&self) {
+    fn give(&self, more: i64) {
         let _ = self.halves.try_update(Ordering::Relaxed, Ordering::Relaxed, |halves| {
-            (halves < self.capacity).then(|| halves + 1)
+            (halves < self.capacity).then(|| (halves + more).min(self.capacity))
         });
     }
 }
@@ -152,7 +161,7 @@ where
     loop {
         match attempt(retries.failed()).await {
             Ok(value) => {
-                budget.give_back();
+                budget.give(1);
                 return Ok(value);
             }
             Err(error) => retries.wait(error, budget).await?,

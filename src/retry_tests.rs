@@ -77,3 +77,41 @@ async fn an_outage_empties_the_shared_budget() {
     }
     assert_eq!(attempts, 20 + 10, "20 first attempts, 10 retries");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_begins_with_the_first_failure() {
+    let slow = |seconds: u64, failures: u32| async move {
+        let (config, budget, mut attempts) = (RetryConfig::default(), RetryBudget::default(), 0);
+        let outcome = retry(&config, &budget, |failed| {
+            attempts += 1;
+            async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                if failed < failures { Err(failing(ErrorKind::Unavailable)) } else { Ok(()) }
+            }
+        });
+        (outcome.await.is_ok(), attempts)
+    };
+    // Longer than the deadline, but the first.
+    assert_eq!(slow(300, 1).await, (true, 2));
+    // 0, 50 and 100 seconds after the first failure there is time left, at 150 there is none.
+    assert_eq!(slow(50, 9).await, (false, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_gives_back_what_it_cost() {
+    let (config, budget) = (RetryConfig { max_attempts: 4, ..RetryConfig::default() }, RetryBudget::new(10));
+    let mut retries = config.start();
+    for _ in 0..50 {
+        for _ in 0..3 {
+            retries.wait(failing(ErrorKind::Unavailable), &budget).await.unwrap();
+        }
+        retries.progress(&budget);
+        assert_eq!(retries.failed(), 0);
+    }
+    // And never more than there was.
+    for _ in 0..10 {
+        let mut others = config.start();
+        others.wait(failing(ErrorKind::Unavailable), &budget).await.unwrap();
+    }
+    assert!(config.start().wait(failing(ErrorKind::Unavailable), &budget).await.is_err());
+}

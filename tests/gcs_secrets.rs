@@ -119,6 +119,13 @@ async fn no_token_key_or_session_is_ever_written() {
                 vec![],
                 "PUT https://x/upload?upload_id=SECRET-SESSION-1 with Bearer ya29.SECRET-TOKEN".into(),
             ),
+            Fault::Answer(
+                400,
+                vec![],
+                "<html><p>The URL /upload/storage/v1/b/x/o?uploadType=resumable&upload_id=SECRET-SESSION-1 was odd: \
+                 {\"authorization\":\"Bearer ya29.SECRET-TOKEN\"}</html>"
+                    .into(),
+            ),
             Fault::Forget(410),
         ] {
             server.script(Kind::Data, [Fault::Pass, fault]);

@@ -3,8 +3,8 @@
 /// The most characters of a service's message that an error repeats.
 const MOST: usize = 300;
 
-/// A service's message as one line that can be shown: markup and line breaks become spaces, the query of every URL
-/// (upload sessions, signatures) and what follows `Bearer` become `…`, and a long message is cut.
+/// A service's message as one line that can be shown: markup and line breaks become spaces, the query of every URL or path
+/// (upload sessions, signatures), access tokens and what follows `Bearer` become `…`, and a long message is cut.
 pub(crate) fn redact(text: &str) -> String {
     let plain = strip_markup(text);
     let (mut out, mut secret) = (String::new(), false);
@@ -12,20 +12,31 @@ pub(crate) fn redact(text: &str) -> String {
         if !out.is_empty() {
             out.push(' ');
         }
-        let shown = if secret { "…" } else { word };
-        secret = word.eq_ignore_ascii_case("bearer");
-        match shown.find("://").and_then(|at| shown[at..].find('?').map(|query| at + query)) {
-            Some(query) => {
-                out.push_str(&shown[..=query]);
-                out.push('…');
-            }
-            None => out.push_str(shown),
+        let shown = match secret {
+            true => 0,
+            false => begin(word),
+        };
+        out.push_str(&word[..shown]);
+        if shown < word.len() {
+            out.push('…');
         }
+        let name = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
+        secret = ["bearer", "upload_id", "uploadid", "access_token"].iter().any(|end| name.ends_with(end));
     }
     match out.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &out[..end]),
         None => out,
     }
+}
+
+/// Where in a word a secret may begin: behind it all is cut.
+fn begin(word: &str) -> usize {
+    let lower = word.to_ascii_lowercase();
+    let is_query = |at: &usize| word[..*at].contains("://") || word[*at..].contains('=');
+    let query = word.find('?').filter(is_query).map(|at| at + 1);
+    let named =
+        ["upload_id", "uploadid", "ya29.", "bearer%20", "bearer+"].iter().filter_map(|mark| lower.find(mark));
+    named.chain(query).min().unwrap_or(word.len())
 }
 
 /// The text between tags, and nothing of scripts and styles, if it is a page at all.

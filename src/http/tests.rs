@@ -8,6 +8,20 @@ use super::{redact, retry_after};
 fn messages_lose_queries_tokens_markup_and_length() {
     let message = "PUT https://host/upload?upload_id=SECRET&x=1 failed, sent Bearer ya29.SECRET at once";
     assert_eq!(redact(message), "PUT https://host/upload?… failed, sent Bearer … at once");
+    for (text, shown) in [
+        (
+            "/upload/storage/v1/b/x/o?uploadType=resumable&upload_id=SECRET was not found",
+            "/upload/storage/v1/b/x/o?… was not found",
+        ),
+        (r#"{"authorization":"Bearer SECRET","x":1}"#, r#"{"authorization":"Bearer …"#),
+        ("(Authorization: bearer: SECRET)", "(Authorization: bearer: …"),
+        ("Bearer%20SECRET and upload_id=SECRET; UPLOAD_ID: SECRET", "… and … … …"),
+        ("x-guploader-uploadid: SECRET, access_token: SECRET", "x-guploader-… … access_token: …"),
+        ("{\"t\":\"ya29.SECRET\"}", "{\"t\":\"…"),
+        ("is it there? a=b why?", "is it there? a=b why?"),
+    ] {
+        assert_eq!(redact(text), shown);
+    }
     let page =
         "<!DOCTYPE html>\n<html><style>*{margin:0}</style><title>Error 502</title>\n<p>Try <b>again</b>.";
     assert_eq!(redact(page), "Error 502 Try again .");

@@ -55,6 +55,9 @@ where
                     return Err(too_many());
                 }
                 Ok(chunk) => {
+                    if retries.failed() > 0 {
+                        retries.progress(&self.budget);
+                    }
                     self.range.start += chunk.len() as u64;
                     return Ok(Some(chunk));
                 }

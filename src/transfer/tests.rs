@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 
 use super::{Pace, Parts, in_parallel, resuming, widening};
-use crate::{Body, Error, ErrorKind, RetryConfig};
+use crate::{Body, Error, ErrorKind, RetryBudget, RetryConfig};
 
 fn data(len: usize) -> Bytes {
     (0..len).map(|i| (i * 31 % 251) as u8).collect()
@@ -72,6 +72,21 @@ async fn resumes_where_it_broke_off() {
     );
     assert_eq!(body.collect(1000).await.unwrap(), bytes);
     assert_eq!(requests.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_download_over_a_bad_line_keeps_the_budget() {
+    let (budget, source) = (Arc::new(RetryBudget::new(10)), data(1000));
+    // One byte, then a break: a thousand requests.
+    let body = resuming(0..1000, None, RetryConfig::default(), budget.clone(), move |range| {
+        let byte = source.slice(range.start as usize..range.start as usize + 1);
+        async move { Ok(Body::from(byte)) }
+    });
+    assert_eq!(body.collect(1000).await.unwrap(), data(1000));
+    for _ in 0..10 {
+        let broken = Error::new(ErrorKind::Unavailable, "reset");
+        RetryConfig::default().start().wait(broken, &budget).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,6 +110,41 @@ async fn many_requests_at_once_fetch_one_token() {
 }
 
 #[tokio::test]
+async fn a_failed_fetch_fails_all_that_waited_for_it() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.authorized_user();
+    let config = GcsConfig { credentials_json: Some(credentials.to_string().into()), ..config(&server) };
+    // One client for all, with one token.
+    let _client = GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap();
+    let late = || Fault::After(300, Box::new(Fault::Status(503)));
+    let saves = |retry: persist::RetryConfig| {
+        let config = config.clone();
+        async move {
+            let store = GcsAdapter::open(BUCKET, &config, &retry).await.unwrap();
+            let save = |i| {
+                let store = store.clone();
+                async move { store.save("state", format!("k{i}")).await }
+            };
+            futures_util::future::join_all((0..20).map(save)).await
+        }
+    };
+    server.script(Kind::Token, [late(), late()]);
+    let outcomes = saves(persist::RetryConfig::none()).await;
+    assert!(outcomes.iter().all(|saved| saved.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unavailable)));
+    assert_eq!(server.count(Kind::Token), 1);
+    // Each of them tries again, and all meet in the next fetch.
+    let outcomes = saves(retry()).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(server.count(Kind::Token), 3);
+    // After a 401 as well.
+    server.state().tokens.revoke();
+    server.forget_log();
+    server.script(Kind::Token, [late()]);
+    assert!(saves(persist::RetryConfig::none()).await.iter().all(Result::is_err));
+    assert_eq!(server.count(Kind::Token), 1);
+}
+
+#[tokio::test]
 async fn adapters_of_one_configuration_share_token_and_connections() {
     let server = guarded().await;
     let credentials = server.state().tokens.authorized_user();
@@ -227,14 +262,32 @@ async fn a_token_is_renewed_before_it_ends_and_an_outage_does_not_matter_while_i
 async fn the_token_goes_to_the_endpoint_and_nowhere_else() {
     let (server, stranger) = (guarded().await, Server::start().await);
     let credentials = server.state().tokens.authorized_user();
-    let store = open(&server, credentials).await;
-    // An upload session elsewhere, as a broken proxy might name it.
-    let location =
-        format!("{}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&upload_id=x", stranger.url);
-    server.script(Kind::Start, [Fault::Answer(200, vec![("location", location)], String::new())]);
-    let _ = store.put(&key("k"), streamed(&data(600_000, 2)), PutOptions::new()).await;
-    let seen = stranger.log();
-    assert!(!seen.is_empty() && seen.iter().all(|request| request.header("authorization").is_none()));
+    let store = open(&server, credentials.clone()).await;
+    // An upload session elsewhere, as a broken proxy might name it: neither token nor data nor key go there.
+    let elsewhere = |base: &str| {
+        let location = format!("{base}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&upload_id=SECRET");
+        server.script(Kind::Start, [Fault::Answer(200, vec![("location", location)], String::new())]);
+    };
+    let encryption_key = Some("U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=".into());
+    let with_key = GcsConfig { encryption_key, ..config(&server) };
+    let anonymous = GcsAdapter::open(BUCKET, &with_key, &retry()).await.unwrap();
+    for (store, base) in [
+        (&store, stranger.url.as_str()),
+        (&anonymous, stranger.url.as_str()),
+        (&store, "https://storage.googleapis.com"),
+        (&store, "ftp://127.0.0.1"),
+    ] {
+        elsewhere(base);
+        let error = store.put(&key("k"), streamed(&data(600_000, 2)), PutOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(base) && !error.to_string().contains("SECRET"), "{error}");
+    }
+    assert_eq!(stranger.log().len(), 0);
+    // An emulator that names itself by another of its names: nothing of it is a secret.
+    let emulator = Server::start().await;
+    let store = GcsAdapter::open(BUCKET, &config(&emulator), &retry()).await.unwrap();
+    emulator.state().url = emulator.url.replace("127.0.0.1", "localhost");
+    store.put(&key("k"), streamed(&data(600_000, 2)), PutOptions::new()).await.unwrap();
 }
 
 #[tokio::test]

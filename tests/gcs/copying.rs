@@ -85,6 +85,28 @@ async fn a_lost_answer_is_a_success_and_a_newer_write_stands() {
 }
 
 #[tokio::test]
+async fn a_step_that_fails_is_repeated_where_it_was() {
+    let (server, store) = setup().await;
+    let replace = PutMode::Replace(copy(&store, PutMode::Overwrite).await.unwrap().version);
+    for (mode, faults, begins, steps) in [
+        // Any fault under a condition, and what was not acted on: the same step once more.
+        (replace, vec![Fault::Status(503), Fault::Reset, Fault::Status(503)], 1, 5),
+        (PutMode::Overwrite, vec![Fault::Status(429), Fault::Status(429)], 1, 4),
+        // An unconditional copy gets a condition after a lost answer, and with it a new token; then it stays with that.
+        (PutMode::Overwrite, vec![Fault::Reset, Fault::Pass, Fault::Reset, Fault::Status(503)], 2, 6),
+    ] {
+        server.forget_log();
+        server.script(Kind::Rewrite, [Fault::Pass].into_iter().chain(faults.clone()));
+        copy(&store, mode).await.unwrap();
+        let rewrites = server.logged(Kind::Rewrite);
+        let anew = rewrites.iter().filter(|request| request.query("rewriteToken").is_none()).count();
+        assert_eq!((anew, rewrites.len()), (begins, steps), "{faults:?}");
+        assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+    }
+    server.clean();
+}
+
+#[tokio::test]
 async fn the_copy_is_encrypted_and_classed_as_new_snapshots_are() {
     let server = Server::start().await;
     let csek = "U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=";

@@ -200,6 +200,11 @@ async fn a_tier_that_was_set_without_an_answer_is_set() {
             .all(|request| request.query("ifSourceGenerationMatch") == Some(before.version.as_str())
                 && request.query("ifGenerationMatch") == Some(before.version.as_str()))
     );
+    // What is there now was there before the next save, however young it is.
+    server.script(Kind::Multipart, [Fault::Reset]);
+    put(&store, PutMode::Overwrite).await.unwrap();
+    store.set_tier(&key("k"), persist::Tier::Archive).await.unwrap();
+    let rewrites = server.logged(Kind::Rewrite);
     // Once more changes nothing, and needs no rewrite.
     store.set_tier(&key("k"), persist::Tier::Archive).await.unwrap();
     assert_eq!(server.count(Kind::Rewrite), rewrites.len());

@@ -5,7 +5,7 @@ use persist::{
 };
 
 use crate::{
-    strict::{BUCKET, Kind, Rules, Server},
+    strict::{BUCKET, Fault, Kind, Rules, Server},
     support::{config, data, key, open, open_with, read, retry, streamed},
 };
 
@@ -30,6 +30,31 @@ async fn a_kms_key_is_a_parameter_of_what_writes_and_of_nothing_else() {
         assert_eq!(request.query("destinationKmsKeyName"), rewrites.then_some(KMS));
     }
     server.clean(); // among other things: no kmsKeyName in any JSON
+}
+
+#[tokio::test]
+async fn a_tier_is_set_under_the_key_that_the_snapshot_has() {
+    let server = Server::start().await;
+    let with_key = open_with(GcsConfig { kms_key: Some(KMS.into()), ..config(&server) }).await;
+    with_key.save("state", "k").await.unwrap();
+    // By a process that knows nothing of the key.
+    let store = open(&server).await;
+    store.set_tier(&key("k"), Tier::Cold).await.unwrap();
+    let meta = store.head(&key("k")).await.unwrap();
+    assert_eq!((meta.tier, meta.encryption), (Some(Tier::Cold), Some(format!("{KMS}/cryptoKeyVersions/1"))));
+    assert_eq!(server.logged(Kind::Rewrite)[0].query("destinationKmsKeyName"), Some(KMS));
+    // A server that does otherwise is noticed, also where the answer was lost.
+    server.state().rules.drops_keys = true;
+    for faults in [vec![], vec![Fault::Pass, Fault::Lost]] {
+        server.state().objects.get_mut("k").unwrap().kms = Some(KMS.into());
+        server.script(Kind::Rewrite, faults);
+        let tier =
+            if meta.tier == store.head(&key("k")).await.unwrap().tier { Tier::Cool } else { Tier::Cold };
+        let error = store.set_tier(&key("k"), tier).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(store.load("k").await.unwrap(), "state", "it stays");
+    }
+    server.clean();
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod errors;
 mod faults;
 mod listing;
 mod names;
+mod progress;
 mod strict;
 mod support;
 mod upload;

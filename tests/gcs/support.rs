@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use persist::{Body, GcsConfig, Key, RetryConfig, adapters::gcs::GcsAdapter};
 
-use crate::strict::{BUCKET, Rules, Server};
+use crate::strict::{BUCKET, Kind, Rules, Server};
 
 /// Retries without the waiting.
 pub fn retry() -> RetryConfig {
@@ -69,4 +69,10 @@ pub fn streamed(bytes: &Bytes) -> Body {
 pub async fn read(store: &GcsAdapter, name: &str) -> persist::Result<Bytes> {
     use persist::SnapshotAdapter;
     store.get(&key(name), persist::GetOptions::new()).await?.body.collect(u64::MAX).await
+}
+
+/// The ranges of the data requests of uploads.
+pub fn ranges(server: &Server) -> Vec<String> {
+    let sent = server.log().into_iter().filter(|request| matches!(request.kind, Kind::Data | Kind::Probe));
+    sent.map(|request| request.header("content-range").unwrap().to_owned()).collect()
 }

@@ -1,15 +1,17 @@
 //! Uploads: what goes over the wire, and what happens when it does not arrive.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use persist::{
-    Body, Error, ErrorKind, GetOptions, PutMode, PutOptions, RetryConfig, SaveOptions, SnapshotAdapter,
+    Body, Error, ErrorKind, GetOptions, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 use serde_json::{Value, json};
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
-    support::{config, data, key, open, retry, streamed},
+    support::{config, data, key, open, ranges, retry, streamed},
 };
 
 const CHUNK: usize = 256 * 1024;
@@ -18,12 +20,6 @@ async fn setup() -> (Server, GcsAdapter) {
     let server = Server::start().await;
     let store = open(&server).await;
     (server, store)
-}
-
-/// The ranges of the data requests.
-fn ranges(server: &Server) -> Vec<String> {
-    let sent = server.log().into_iter().filter(|request| matches!(request.kind, Kind::Data | Kind::Probe));
-    sent.map(|request| request.header("content-range").unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -252,45 +248,6 @@ async fn a_session_that_is_gone_because_the_object_is_there_is_a_success() {
 }
 
 #[tokio::test]
-async fn attempts_count_from_the_last_progress() {
-    let server = Server::start().await;
-    let few = RetryConfig { max_attempts: 3, ..retry() };
-    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
-    // Two failures for each of ten chunks: twenty, where an operation has three attempts.
-    let faults = (0..10).flat_map(|_| [Fault::Status(503), Fault::Reset, Fault::Pass]);
-    server.script(Kind::Data, faults);
-    let bytes = data(10 * CHUNK, 15);
-    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
-    assert_eq!(server.bytes("k").unwrap(), bytes);
-    // And without progress it ends.
-    server.forget_log();
-    server.script(Kind::Data, (0..9).map(|_| Fault::Persist(0, None)));
-    let error = store.put(&key("l"), streamed(&bytes), PutOptions::new()).await.unwrap_err();
-    assert_eq!((error.kind(), server.count(Kind::Data)), (ErrorKind::Unavailable, 3));
-}
-
-#[tokio::test]
-async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
-    let server = Server::start().await;
-    let few = RetryConfig { max_attempts: 3, ..retry() };
-    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
-    let bytes = data(10 * CHUNK + 5, 24);
-    store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
-    assert_eq!(ranges(&server), ["bytes 0-2621444/2621445"]);
-    // Eight breaks, where a stretch without progress has three attempts.
-    server.forget_log();
-    server.script(Kind::Data, (0..8).map(|_| Fault::Persist(CHUNK, Some(0))));
-    store.put(&key("l"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
-    let sent = ranges(&server);
-    assert_eq!(
-        (sent.len(), sent[2].as_str(), sent[16].as_str()),
-        (17, "bytes 262144-2621444/2621445", "bytes 2097152-2621444/2621445")
-    );
-    assert_eq!(server.bytes("l").unwrap(), bytes);
-    server.clean();
-}
-
-#[tokio::test]
 async fn conditions_go_with_the_start_and_hold_at_the_end() {
     let (server, store) = setup().await;
     let bytes = data(2 * CHUNK, 16);
@@ -331,6 +288,24 @@ async fn a_condition_that_fails_already_spares_the_upload() {
 }
 
 #[tokio::test]
+async fn who_may_create_need_not_read() {
+    let (server, store) = setup().await;
+    let bytes = data(3 * CHUNK, 26);
+    for body in [streamed(&bytes), Body::from(bytes.clone())] {
+        server.state().objects.clear();
+        server.script(Kind::Metadata, [Fault::Status(403)]);
+        store.put(&key("k"), body, PutOptions::new().create()).await.unwrap();
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        // The condition holds at the end all the same.
+        server.script(Kind::Metadata, [Fault::Status(403)]);
+        let error = store.put(&key("k"), streamed(&bytes), PutOptions::new().create()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    }
+    assert_eq!((server.count(Kind::Metadata), server.count(Kind::Start)), (4, 4));
+    server.clean();
+}
+
+#[tokio::test]
 async fn a_failing_source_cancels_the_upload_and_comes_back_as_it_is() {
     let (server, store) = setup().await;
     let bytes = data(2 * CHUNK, 18);
@@ -363,6 +338,29 @@ async fn a_dropped_save_cancels_the_upload() {
     }
     assert!(server.state().sessions.is_empty());
     assert_eq!(server.bytes("k"), None);
+}
+
+#[tokio::test]
+async fn a_save_that_is_dropped_while_it_cancels_is_cancelled_all_the_same() {
+    let (server, store) = setup().await;
+    server.script(Kind::Cancel, [Fault::Hang]);
+    let broken = stream::iter([Ok(data(2 * CHUNK, 27)), Err(Error::new(ErrorKind::Io, "the disk is gone"))]);
+    let name = key("k");
+    let mut put = Box::pin(store.put(&name, Body::from_stream(broken), PutOptions::new()));
+    while server.count(Kind::Cancel) < 1 {
+        tokio::select! {
+            _ = &mut put => panic!("the service has not answered"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    drop(put);
+    for _ in 0..5000 {
+        if !server.state().sessions.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(server.state().sessions.is_empty());
+    assert_eq!(server.count(Kind::Cancel), 2);
 }
 
 #[tokio::test]

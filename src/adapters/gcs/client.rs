@@ -198,6 +198,19 @@ impl Client {
         Ok(outcome?)
     }
 
+    /// Whether an upload may go on at this URL, which comes out of an answer: at the endpoint or another host of Google's, never in clear
+    /// text instead of TLS. An emulator may name itself by another of its names, where there is no secret to lose.
+    pub(super) fn takes_data(&self, url: &Url) -> bool {
+        let google = url.domain().is_some_and(|host| host.ends_with(".googleapis.com"));
+        let plain = self.auth.anonymous() && self.settings.encryption.headers().is_empty();
+        match (self.settings.base.scheme(), url.scheme()) {
+            _ if self.trusted(url) => true,
+            ("https", "https") => google,
+            ("http", "http") => plain,
+            _ => false,
+        }
+    }
+
     /// Whether the token may be shown to this server: the upload session's URL comes out of an answer.
     fn trusted(&self, url: &Url) -> bool {
         url.origin() == self.settings.base.origin()

@@ -22,6 +22,13 @@ use super::{
 };
 use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result, retry::retry};
 
+/// What a step of a copy came to.
+enum Step {
+    Done(Box<Resource>),
+    /// There is more to do, under this token.
+    More(String),
+}
+
 impl GcsAdapter {
     /// Copies a snapshot, with its metadata and tags, to `target` in the bucket of `to`, inside the service: the bytes, as they are stored,
     /// do not come here. The copy is in the storage class, and encrypted with the key, that the settings name for new snapshots.
@@ -70,15 +77,8 @@ impl Store {
             named(Error::new(ErrorKind::Unavailable, "the service's answer cannot be understood"))
         })?;
         let body = Bytes::from(self.new_copy(&before, doubt.id()).to_string());
-        let attempts = retry(&self.retry, &self.client.budget, |_| async {
-            let condition = match doubt.next(to, target).await? {
-                Next::Go(condition) => condition,
-                Next::Done(stored) => return Ok(stored),
-            };
-            let call = condition.apply(self.copy_call(source, &old, to, target)).payload(body.clone());
-            self.copy_once(call, &doubt, to, target).await
-        });
-        let stored = match attempts.await {
+        let call = self.copy_call(source, &old, to, target).payload(body);
+        let stored = match self.copy_steps(call, &doubt, to, target).await {
             Ok(stored) => stored,
             Err(error) => doubt.give_up(to, target, error).await?,
         };
@@ -88,28 +88,52 @@ impl Store {
         Ok(stored.meta(target.clone()))
     }
 
-    /// All steps of one attempt. A token is good for the condition that it began with, so the next attempt begins anew.
-    async fn copy_once(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Box<Resource>> {
-        let named = |error: Error| to.named("copy", target, error);
-        let mut token: Option<String> = None;
+    /// All steps. What fails is repeated where it was, with the same token, and attempts count from the last step that was done. A token
+    /// is good for the condition that it began with: an unconditional copy that gets one, after a lost answer, begins anew.
+    async fn copy_steps(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Box<Resource>> {
+        let budget = &self.client.budget;
+        let mut retries = self.retry.start();
+        let (mut condition, mut token) = (Condition::Always, None);
         loop {
-            let started = Instant::now();
-            match self.client.json::<Rewrite>(call.clone().maybe("rewriteToken", token)).await {
-                Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => return Ok(Box::new(stored)),
-                Ok((Rewrite { done: false, rewrite_token: Some(next), .. }, _)) => token = Some(next),
-                Ok(_) => {
-                    let message = "the service stopped in the middle of a copy";
-                    return Err(named(Error::new(ErrorKind::Unavailable, message)));
+            let step = async {
+                match doubt.next(to, target).await? {
+                    Next::Done(stored) => return Ok(Step::Done(stored)),
+                    Next::Go(now) if now != condition => (condition, token) = (now, None),
+                    Next::Go(_) => {}
                 }
-                Err(failure) if failure.is(412) => return doubt.refused(to, target).await.map_err(named),
-                Err(failure) if failure.is(404) && !no_bucket(&failure) => {
-                    let message = "the snapshot was replaced or removed while it was copied; copy it again";
-                    return Err(named(Error::new(ErrorKind::Conflict, message)));
+                let call = condition.apply(call.clone()).maybe("rewriteToken", token.as_deref());
+                self.copy_step(call, doubt, to, target).await
+            };
+            match step.await {
+                Ok(Step::Done(stored)) => return Ok(stored),
+                Ok(Step::More(next)) => {
+                    token = Some(next);
+                    retries.progress(budget);
                 }
-                Err(failure) => {
-                    doubt.failed(&failure, started);
-                    return Err(named(failure.error));
-                }
+                Err(error) => retries.wait(error, budget).await?,
+            }
+        }
+    }
+
+    /// One attempt at one step.
+    async fn copy_step(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Step> {
+        let named = |error: Error| to.named("copy", target, error);
+        let started = Instant::now();
+        match self.client.json::<Rewrite>(call).await {
+            Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => Ok(Step::Done(Box::new(stored))),
+            Ok((Rewrite { done: false, rewrite_token: Some(next), .. }, _)) => Ok(Step::More(next)),
+            Ok(_) => {
+                let message = "the service stopped in the middle of a copy";
+                Err(named(Error::new(ErrorKind::Unavailable, message)))
+            }
+            Err(failure) if failure.is(412) => doubt.refused(to, target).await.map(Step::Done).map_err(named),
+            Err(failure) if failure.is(404) && !no_bucket(&failure) => {
+                let message = "the snapshot was replaced or removed while it was copied; copy it again";
+                Err(named(Error::new(ErrorKind::Conflict, message)))
+            }
+            Err(failure) => {
+                doubt.failed(&failure, started);
+                Err(named(failure.error))
             }
         }
     }

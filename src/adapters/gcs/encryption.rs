@@ -68,6 +68,15 @@ impl Encryption {
         }
     }
 
+    /// The KMS key that a rewrite of `old` must name: without one the service takes the bucket's.
+    pub(super) fn kms_key_of<'a>(&'a self, old: &'a Resource) -> Option<&'a str> {
+        let kept = || Some(old.kms_key_name.as_deref()?.split("/cryptoKeyVersions/").next()?);
+        match self {
+            Encryption::Default => kept(),
+            _ => self.kms_key(),
+        }
+    }
+
     /// The headers of every request on the object itself.
     pub(super) fn headers(&self) -> HeaderMap {
         self.prefixed([
@@ -102,11 +111,7 @@ impl Encryption {
     pub(super) fn verify(&self, stored: &Resource) -> Result<()> {
         let done = match self {
             Encryption::Default => true,
-            Encryption::Kms(name) => stored
-                .kms_key_name
-                .as_deref()
-                .and_then(|used| used.strip_prefix(name.as_str()))
-                .is_some_and(|version| version.is_empty() || version.starts_with("/cryptoKeyVersions/")),
+            Encryption::Kms(name) => is_under(name, stored),
             Encryption::Supplied(supplied) => {
                 stored.customer_encryption.as_ref().is_some_and(|used| used.key_sha256 == supplied.sha256)
             }
@@ -118,6 +123,12 @@ impl Encryption {
                        check that this server supports encryption keys";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
+}
+
+/// Whether an object is encrypted with this KMS key, in any version.
+pub(super) fn is_under(name: &str, stored: &Resource) -> bool {
+    let version = stored.kms_key_name.as_deref().and_then(|used| used.strip_prefix(name));
+    version.is_some_and(|version| version.is_empty() || version.starts_with("/cryptoKeyVersions/"))
 }
 
 fn is_kms_name(name: &str) -> bool {

@@ -122,7 +122,12 @@ impl Store {
         if options.mode == Overwrite {
             return Ok(());
         }
-        let seen = retry(&self.retry, &self.client.budget, |_| self.look(key)).await?.resource;
+        let seen = match retry(&self.retry, &self.client.budget, |_| self.look(key)).await {
+            Ok(seen) => seen.resource,
+            // Who may write need not be allowed to read: the end will tell.
+            Err(error) if error.kind() == ErrorKind::AccessDenied => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let version = seen.map(|resource| resource.generation.to_string());
         match (&options.mode, version) {
             (Create, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "a snapshot is already there")),
@@ -255,11 +260,17 @@ impl Store {
                 session.send(from, chunk.data.skip(from - chunk.start), chunk.total()).await
             };
             let error = match outcome {
-                Ok(Progress::Done(stored)) => return Ok(Some(stored)),
+                Ok(Progress::Done(stored)) => {
+                    retries.progress(&self.client.budget);
+                    return Ok(Some(stored));
+                }
                 Ok(Progress::Stored(stored)) if stored < chunk.start || stored > chunk.end() => {
                     return Err(Ended::Failed(strayed(stored, chunk)));
                 }
-                Ok(Progress::Stored(stored)) if stored == chunk.end() && !chunk.last => return Ok(None),
+                Ok(Progress::Stored(stored)) if stored == chunk.end() && !chunk.last => {
+                    retries.progress(&self.client.budget);
+                    return Ok(None);
+                }
                 Ok(Progress::Stored(stored)) => {
                     // Whole quanta from the chunk's start: a request of another length would end the upload.
                     let whole = match chunk.last && stored == chunk.end() {
@@ -269,7 +280,7 @@ impl Store {
                     from = whole;
                     if whole > best {
                         (best, ask) = (whole, false);
-                        retries = self.retry.start();
+                        retries.progress(&self.client.budget);
                         continue;
                     }
                     if std::mem::take(&mut ask) {

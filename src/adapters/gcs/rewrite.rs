@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     Store,
     client::Call,
+    encryption,
     model::{self, Resource, Rewrite},
     names,
 };
@@ -25,6 +26,9 @@ pub(super) const KEPT: [&str; 7] = [
     "customTime",
     "metadata",
 ];
+
+const OTHER_KEY: &str = "the tier was set, but the service did not encrypt the snapshot with its KMS key; check that this server supports \
+                         encryption keys, and save again";
 
 impl Store {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
@@ -47,9 +51,10 @@ impl Store {
             KEPT.iter().filter_map(|name| Some((name.to_string(), before.get(name)?.clone()))).collect();
         body.insert("storageClass".into(), wanted.into());
         let body = Bytes::from(Value::Object(body).to_string());
+        let kms_key = self.client.settings.encryption.kms_key_of(&old);
         let mut token: Option<String> = None;
         loop {
-            let call = self.rewrite(key, &old, body.clone()).maybe("rewriteToken", token.as_deref());
+            let call = self.rewrite(key, &old, kms_key, body.clone()).maybe("rewriteToken", token.as_deref());
             let step = retry(&self.retry, &self.client.budget, |failed| {
                 let call = call.clone();
                 let old = &old;
@@ -59,7 +64,7 @@ impl Store {
                         Err(failure) if failure.is(412) => match self.look(key).await?.resource {
                             // An earlier attempt, whose answer was lost.
                             Some(new) if failed > 0 && moved(old, &new, wanted) => {
-                                Ok(Rewrite { done: true, rewrite_token: None, resource: None })
+                                Ok(Rewrite { done: true, rewrite_token: None, resource: Some(new) })
                             }
                             None => Err(named(Error::new(ErrorKind::NotFound, "there is no snapshot"))),
                             Some(_) => Err(named(Error::new(
@@ -73,7 +78,14 @@ impl Store {
             })
             .await?;
             match (step.done, step.rewrite_token) {
-                (true, _) => return Ok(()),
+                (true, _) => {
+                    let Some(stored) = step.resource else { return Ok(()) };
+                    self.known.saw(key, &stored);
+                    return match kms_key.is_none_or(|name| encryption::is_under(name, &stored)) {
+                        true => Ok(()),
+                        false => Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY))),
+                    };
+                }
                 (false, Some(next)) => token = Some(next),
                 (false, None) => {
                     return Err(named(Error::new(
@@ -86,7 +98,7 @@ impl Store {
     }
 
     /// Rewrites this generation onto itself, and only if it is still the current one.
-    fn rewrite(&self, key: &Key, old: &Resource, body: Bytes) -> Call {
+    fn rewrite(&self, key: &Key, old: &Resource, kms_key: Option<&str>, body: Bytes) -> Call {
         let (bucket, object) = (names::encode(&self.bucket), names::encode(key.as_str()));
         let (generation, encryption) = (old.generation.to_string(), &self.client.settings.encryption);
         self.client
@@ -96,7 +108,7 @@ impl Store {
             )
             .query("ifSourceGenerationMatch", &generation)
             .query("ifGenerationMatch", &generation)
-            .maybe("destinationKmsKeyName", encryption.kms_key())
+            .maybe("destinationKmsKeyName", kms_key)
             .headers(encryption.headers())
             .headers(encryption.source_headers())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))

@@ -59,6 +59,13 @@ impl Session {
         let location = location.ok_or_else(|| lost("the service began an upload and did not say where"))?;
         let url =
             client.settings.base.join(location).map_err(|_| lost("the service began an upload at no URL"))?;
+        if !client.takes_data(&url) {
+            let message = format!(
+                "the service began the upload at {}, which is not the endpoint, so nothing was sent there; check what is between",
+                url.origin().ascii_serialization()
+            );
+            return Err(Failure::unsent(Error::new(ErrorKind::Unsupported, message)));
+        }
         let headers = client.settings.encryption.headers();
         Ok(Session { client, url, headers, open: true })
     }
@@ -115,8 +122,9 @@ impl Session {
 
     /// Ends the session and throws away what it has stored. No answer is no harm.
     pub(super) async fn cancel(mut self) {
-        self.open = false;
         cancel(self.client.clone(), self.url.clone()).await;
+        // Only now: whoever is dropped while it waits has the drop below to end the session.
+        self.open = false;
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Fault {
     Rival(&'static str),
     /// Not acted on, and never answered.
     Hang,
+    /// After so many milliseconds, another fault.
+    After(u64, Box<Fault>),
 }
 
 /// The faults that are ordered.

@@ -143,9 +143,13 @@ async fn serve(
     request: hyper::Request<hyper::body::Incoming>,
 ) -> Result<hyper::Response<Body>, Broken> {
     let request = Req::read(request).await.map_err(|_| Broken)?;
+    let mut effect = state.lock().unwrap().faults.next(request.kind);
+    if let Effect(Fault::After(ms, fault)) = effect {
+        tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+        effect = Effect(*fault);
+    }
     let (effect, answer) = {
         let mut state = state.lock().unwrap();
-        let effect = state.faults.next(request.kind);
         let answer = effect.before(&mut state, &request).unwrap_or_else(|| handle(&mut state, &request));
         let answer = effect.after(answer);
         if let Effect(Fault::Rival(data)) = effect {

@@ -248,7 +248,8 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
         return state.violation("an unknown rewrite token");
     }
     let mut moved = object;
-    (moved.kms, moved.csek) = (request.query("destinationKmsKeyName").map(str::to_owned), new_key);
+    let kms = request.query("destinationKmsKeyName").map(str::to_owned);
+    (moved.kms, moved.csek) = (kms.filter(|_| !state.rules.drops_keys), new_key);
     // A body replaces all that can be set.
     moved.resource = serde_json::from_slice(&request.body).unwrap_or_default();
     let resource = state.store(&target, moved);

@@ -1,12 +1,18 @@
 //! One token for all requests of a client.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use reqwest::header::HeaderValue;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 
 use super::{Credentials, Fetched};
 use crate::{Error, ErrorKind, Result};
@@ -21,8 +27,19 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(in super::super) struct Auth {
     credentials: Credentials,
     current: RwLock<Option<Token>>,
-    /// Held while a token is fetched: N requests at its end make one fetch and not N.
-    fetching: Mutex<()>,
+    /// Held while a token is fetched: N requests at its end make one fetch and not N. In it: how the last fetch failed.
+    fetching: Mutex<Option<Failed>>,
+    /// How many fetches have ended: whoever waited for one that failed has its outcome, and makes none of his own.
+    ended: AtomicU64,
+}
+
+/// An error as often as it is wanted.
+#[derive(Debug)]
+struct Failed {
+    kind: ErrorKind,
+    message: String,
+    retryable: bool,
+    retry_after: Option<Duration>,
 }
 
 /// A token as a header, marked sensitive so that no `Debug` shows it.
@@ -42,7 +59,12 @@ impl Token {
 
 impl Auth {
     pub(in super::super) fn new(credentials: Credentials) -> Self {
-        Auth { credentials, current: RwLock::new(None), fetching: Mutex::new(()) }
+        Auth { credentials, current: RwLock::new(None), fetching: Mutex::new(None), ended: AtomicU64::new(0) }
+    }
+
+    /// Whether requests go out without a token.
+    pub(in super::super) fn anonymous(&self) -> bool {
+        self.credentials.anonymous()
     }
 
     /// The project that the credentials file wants to be billed.
@@ -52,7 +74,7 @@ impl Auth {
 
     /// The token to use now; `None` for anonymous requests. One attempt: the request that needs it is retried as a whole.
     pub(in super::super) async fn token(&self) -> Result<Option<Token>> {
-        if self.credentials.anonymous() {
+        if self.anonymous() {
             return Ok(None);
         }
         if let Some(token) = self.cached() {
@@ -64,28 +86,34 @@ impl Auth {
                 return Ok(Some(self.renewed(token).await));
             }
         }
-        let _one = self.fetching.lock().await;
-        match self.cached() {
-            Some(token) if Instant::now() < token.end => Ok(Some(token)),
-            _ => Ok(Some(self.fetch().await?)),
-        }
+        let good = |token: &Token| Instant::now() < token.end;
+        self.fetched(good).await.map(Some)
     }
 
     /// Another token than `refused`, which the service did not take.
     pub(in super::super) async fn replace(&self, refused: &Token) -> Result<Token> {
-        let _one = self.fetching.lock().await;
-        match self.cached() {
-            // Somebody else was refused too and has fetched one already.
-            Some(token) if token.header != refused.header => Ok(token),
-            _ => self.fetch().await,
+        // Somebody else may have been refused too and have fetched one already.
+        self.fetched(|token| token.header != refused.header).await
+    }
+
+    /// A token that is `good`: the one that is there, or a new one. Only one is fetched at a time, and what comes of it is for all that wait.
+    async fn fetched(&self, good: impl Fn(&Token) -> bool) -> Result<Token> {
+        let ended = self.ended.load(Ordering::SeqCst);
+        let mut last = self.fetching.lock().await;
+        if let Some(token) = self.cached().filter(good) {
+            return Ok(token);
+        }
+        match &*last {
+            Some(failed) if self.ended.load(Ordering::SeqCst) != ended => Err(failed.error()),
+            _ => self.fetch(&mut last).await,
         }
     }
 
     /// Renews a token that is still good. Whoever comes first fetches, all others go on with the old one, and so does the first if the
     /// token endpoint is down.
     async fn renewed(&self, old: Token) -> Token {
-        let Ok(_one) = self.fetching.try_lock() else { return old };
-        match self.fetch().await {
+        let Ok(mut last) = self.fetching.try_lock() else { return old };
+        match self.fetch(&mut last).await {
             Ok(token) => token,
             Err(error) => {
                 tracing::warn!(kind = %error.kind(), "the access token could not be renewed early; it is still good");
@@ -96,7 +124,14 @@ impl Auth {
         }
     }
 
-    async fn fetch(&self) -> Result<Token> {
+    async fn fetch(&self, last: &mut MutexGuard<'_, Option<Failed>>) -> Result<Token> {
+        let outcome = self.fetch_one().await;
+        **last = outcome.as_ref().err().map(Failed::new);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        outcome
+    }
+
+    async fn fetch_one(&self) -> Result<Token> {
         let Fetched { token, lifetime } = self.credentials.fetch().await?;
         let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
             Error::new(ErrorKind::Unauthenticated, "the token endpoint gave a token that no header can carry")
@@ -122,5 +157,21 @@ impl Auth {
 
     fn store(&self, token: Token) {
         *self.current.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(token);
+    }
+}
+
+impl Failed {
+    fn new(error: &Error) -> Self {
+        let message = error.message().to_owned();
+        Failed { kind: error.kind(), message, retryable: error.retryable(), retry_after: error.retry_after() }
+    }
+
+    fn error(&self) -> Error {
+        let error = Error::new(self.kind, self.message.as_str()).with_retryable(self.retryable);
+        let error = error.with_backend("gcs").with_operation("token");
+        match self.retry_after {
+            Some(delay) => error.with_retry_after(delay),
+            None => error,
+        }
     }
 }

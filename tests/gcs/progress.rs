@@ -1,0 +1,82 @@
+//! Retries are limited by progress, and not by length: attempts, deadline and the budget that all operations of a client share.
+
+use std::time::Duration;
+
+use persist::{Body, ErrorKind, PutOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Server},
+    support::{config, data, key, open, ranges, read, retry, streamed},
+};
+
+const CHUNK: usize = 256 * 1024;
+
+#[tokio::test]
+async fn attempts_count_from_the_last_progress() {
+    let server = Server::start().await;
+    let few = RetryConfig { max_attempts: 3, ..retry() };
+    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
+    // Two failures for each of sixty chunks, where an operation has three attempts, and all of a client have a hundred retries.
+    let faults = (0..60).flat_map(|_| [Fault::Status(503), Fault::Reset, Fault::Pass]);
+    server.script(Kind::Data, faults);
+    let bytes = data(60 * CHUNK, 15);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k").unwrap(), bytes);
+    // And without progress it ends.
+    server.forget_log();
+    server.script(Kind::Data, (0..9).map(|_| Fault::Persist(0, None)));
+    let error = store.put(&key("l"), streamed(&bytes), PutOptions::new()).await.unwrap_err();
+    assert_eq!((error.kind(), server.count(Kind::Data)), (ErrorKind::Unavailable, 3));
+}
+
+#[tokio::test]
+async fn a_request_may_take_longer_than_the_deadline_and_break() {
+    let server = Server::start().await;
+    let short = RetryConfig { deadline: Duration::from_millis(100), ..retry() };
+    let store = GcsAdapter::open(BUCKET, &config(&server), &short).await.unwrap();
+    let slow = |fault| Fault::After(200, Box::new(fault));
+    server.script(Kind::Multipart, [slow(Fault::Reset)]);
+    store.put(&key("k"), Body::from("state"), PutOptions::new()).await.unwrap();
+    // All of it in one request: only what did not arrive is sent again.
+    server.script(Kind::Data, [slow(Fault::Persist(2 * CHUNK, Some(0)))]);
+    let bytes = data(10 * CHUNK, 25);
+    store.put(&key("l"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+    assert_eq!(ranges(&server), ["bytes 0-2621439/2621440", "bytes */*", "bytes 524288-2621439/2621440"]);
+    assert_eq!(server.bytes("l").unwrap(), bytes);
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
+    let server = Server::start().await;
+    let few = RetryConfig { max_attempts: 3, ..retry() };
+    let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
+    let bytes = data(10 * CHUNK + 5, 24);
+    store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+    assert_eq!(ranges(&server), ["bytes 0-2621444/2621445"]);
+    // Eight breaks, where a stretch without progress has three attempts.
+    server.forget_log();
+    server.script(Kind::Data, (0..8).map(|_| Fault::Persist(CHUNK, Some(0))));
+    store.put(&key("l"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+    let sent = ranges(&server);
+    assert_eq!(
+        (sent.len(), sent[2].as_str(), sent[16].as_str()),
+        (17, "bytes 262144-2621444/2621445", "bytes 2097152-2621444/2621445")
+    );
+    assert_eq!(server.bytes("l").unwrap(), bytes);
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_load_over_a_bad_line_leaves_the_others_their_retries() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let bytes = data(CHUNK, 26);
+    server.state().plant("k", bytes.clone());
+    // More breaks than all operations of a client have retries.
+    server.script(Kind::Media, (0..120).map(|_| Fault::Cut(1000)));
+    assert!(read(&store, "k").await.unwrap() == bytes);
+    assert_eq!(server.count(Kind::Media), 121);
+    server.script(Kind::Metadata, (0..4).map(|_| Fault::Status(503)));
+    store.head(&key("k")).await.unwrap();
+}
