@@ -22,7 +22,7 @@ use crate::{
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
 ///
 /// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`. Text will do
-/// wherever a key is wanted.
+/// wherever a key is wanted. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// Saves a state that is in memory, in one atomic, durable step.
@@ -47,10 +47,25 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         reader: R,
         key: K,
     ) -> Result<Saved> {
-        self.save_body_with(Body::from_reader(reader), key, SaveOptions::new()).await
+        self.save_stream_with(reader, key, SaveOptions::new()).await
     }
 
-    /// Saves a [`Body`] with options: the general form of `save` and `save_stream`.
+    /// [`save_stream`](Self::save_stream) with options.
+    async fn save_stream_with<R: AsyncRead + Send + 'static, K: IntoKey>(
+        &self,
+        reader: R,
+        key: K,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        self.save_body_with(Body::from_reader(reader), key, options).await
+    }
+
+    /// Saves a [`Body`]: the general form of `save` and `save_stream`.
+    async fn save_body<K: IntoKey>(&self, body: Body, key: K) -> Result<Saved> {
+        self.save_body_with(body, key, SaveOptions::new()).await
+    }
+
+    /// [`save_body`](Self::save_body) with options.
     async fn save_body_with<K: IntoKey>(&self, body: Body, key: K, options: SaveOptions) -> Result<Saved> {
         let key = key.into_key()?;
         let codec = options.codec.unwrap_or(self.capabilities().codec);
@@ -117,14 +132,34 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
 
     /// Saves the file at `path`.
     async fn upload<K: IntoKey>(&self, path: impl AsRef<Path> + Send, key: K) -> Result<Saved> {
+        self.upload_with(path, key, SaveOptions::new()).await
+    }
+
+    /// [`upload`](Self::upload) with options.
+    async fn upload_with<K: IntoKey>(
+        &self,
+        path: impl AsRef<Path> + Send,
+        key: K,
+        options: SaveOptions,
+    ) -> Result<Saved> {
         let body = files::open(path.as_ref().to_owned()).await?;
-        self.save_body_with(body, key, SaveOptions::new()).await
+        self.save_body_with(body, key, options).await
     }
 
     /// Loads a state into the file at `path`, which is replaced in one step after every check has passed: a failed load leaves what was there.
     async fn download<K: IntoKey>(&self, key: K, path: impl AsRef<Path> + Send) -> Result<ObjectMeta> {
+        self.download_with(key, path, LoadOptions::new()).await
+    }
+
+    /// [`download`](Self::download) with options.
+    async fn download_with<K: IntoKey>(
+        &self,
+        key: K,
+        path: impl AsRef<Path> + Send,
+        options: LoadOptions,
+    ) -> Result<ObjectMeta> {
         let path = path.as_ref().to_owned();
-        files::store(self.load_stream(key).await?, path).await
+        files::store(self.load_stream_with(key, options).await?, path).await
     }
 
     /// [`download`](Self::download) unless `version` is still the current one; then `None`, and the file stays.
@@ -134,9 +169,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         path: impl AsRef<Path> + Send,
         version: &Version,
     ) -> Result<Option<ObjectMeta>> {
-        let path = path.as_ref().to_owned();
-        match self.load_stream_with(key, LoadOptions::new().if_not_version(version.clone())).await {
-            Ok(reader) => Ok(Some(files::store(reader, path).await?)),
+        match self.download_with(key, path, LoadOptions::new().if_not_version(version.clone())).await {
+            Ok(meta) => Ok(Some(meta)),
             Err(error) if error.kind() == ErrorKind::NotModified => Ok(None),
             Err(error) => Err(error),
         }
@@ -144,15 +178,34 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
 
     /// Saves a value as JSON.
     async fn save_json<T: Serialize + Sync, K: IntoKey>(&self, value: &T, key: K) -> Result<Saved> {
+        self.save_json_with(value, key, SaveOptions::new()).await
+    }
+
+    /// [`save_json`](Self::save_json) with options.
+    async fn save_json_with<T: Serialize + Sync, K: IntoKey>(
+        &self,
+        value: &T,
+        key: K,
+        options: SaveOptions,
+    ) -> Result<Saved> {
         let bad = |error| {
             Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
         };
         let state: Vec<u8> = serde_json::to_vec(value).map_err(bad)?;
-        self.save(state, key).await
+        self.save_with(state, key, options).await
     }
 
     /// Loads a value from JSON, after every check of the whole snapshot has passed.
     async fn load_json<T: DeserializeOwned, K: IntoKey>(&self, key: K) -> Result<T> {
+        self.load_json_with(key, LoadOptions::new()).await
+    }
+
+    /// [`load_json`](Self::load_json) with options.
+    async fn load_json_with<T: DeserializeOwned, K: IntoKey>(
+        &self,
+        key: K,
+        options: LoadOptions,
+    ) -> Result<T> {
         let key = key.into_key()?;
         let bad = |error| {
             let message = "the snapshot is intact, but not the JSON that was asked for";
@@ -161,7 +214,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
                 .with_key(&key)
                 .with_source(error)
         };
-        serde_json::from_slice(&self.load(&key).await?).map_err(bad)
+        serde_json::from_slice(&self.load_with(&key, options).await?).map_err(bad)
     }
 
     /// Whether there is a snapshot.

@@ -42,7 +42,8 @@
 //! | `testing` | the conformance suite, for any adapter (feature `testing`) |
 //!
 //! # Features
-//! `cli` (default: the command line), `s3`, `gcs`, `zstd`, `yaml`, `metrics`, `testing`, `full`.
+//! `cli` (default: the command line), `s3`, `s3-sso` (profiles of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`,
+//! `full`.
 
 mod adapter;
 pub mod adapters;

@@ -1,8 +1,11 @@
 //! The library as its users call it.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
-use persist::{SnapshotAdapter, SnapshotAdapterExt, adapters::memory::MemoryAdapter};
+use persist::{
+    ErrorKind, LoadOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt, adapters::memory::MemoryAdapter,
+};
 
 #[tokio::test]
 async fn one_line_to_save_one_to_load_through_a_dyn_adapter() {
@@ -14,4 +17,39 @@ async fn one_line_to_save_one_to_load_through_a_dyn_adapter() {
     assert_eq!(store.load_json::<Vec<i32>, _>("list.json.gz").await.unwrap(), [1, 2]);
     store.save_stream(&b"streamed"[..], "s.gz").await.unwrap();
     assert!(store.exists("s.gz").await.unwrap() && !store.exists("t.gz").await.unwrap());
+}
+
+/// Options reach the storage through every form that takes them.
+#[tokio::test]
+async fn every_form_of_save_and_load_takes_options() {
+    let store = MemoryAdapter::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    std::fs::write(&source, "[1]").unwrap();
+    let create = || SaveOptions::new().create();
+    let first = store.save_with("[1]", "key", create()).await.unwrap();
+    let taken = [
+        store.save_with("[1]", "key", create()).await,
+        store.save_stream_with(&b"[1]"[..], "key", create()).await,
+        store.save_body_with("[1]".into(), "key", create()).await,
+        store.save_json_with(&[1], "key", create()).await,
+        store.upload_with(&source, "key", create()).await,
+    ];
+    for result in taken {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+    let same = || LoadOptions::new().if_not_version(first.meta.version.clone());
+    for kind in [
+        store.load_with("key", same()).await.unwrap_err().kind(),
+        store.load_stream_with("key", same()).await.unwrap_err().kind(),
+        store.load_json_with::<Vec<i32>, _>("key", same()).await.unwrap_err().kind(),
+        store.download_with("key", &target, same()).await.unwrap_err().kind(),
+    ] {
+        assert_eq!(kind, ErrorKind::NotModified);
+    }
+    assert!(!target.exists());
+    assert!(store.download_if_newer("key", &target, &first.meta.version).await.unwrap().is_none());
+    store.save_body("[2]".into(), "key").await.unwrap();
+    store.download_if_newer("key", &target, &first.meta.version).await.unwrap().unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), b"[2]");
 }

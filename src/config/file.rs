@@ -39,6 +39,7 @@ pub(super) fn read(path: &Path) -> Result<Settings> {
 ///
 /// # Errors
 /// What [`StorageConfig::from_file`](super::StorageConfig::from_file) says behind the name of the file.
+#[doc(hidden)]
 pub fn parse_toml(text: &str) -> Parsed<usize> {
     Ok(toml(text)?.len())
 }

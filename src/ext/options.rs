@@ -30,6 +30,22 @@ impl SaveOptions {
         self
     }
 
+    /// Only if the key is free.
+    pub fn create(self) -> Self {
+        self.mode(PutMode::Create)
+    }
+
+    /// Only if `version` is still current.
+    pub fn replace(self, version: Version) -> Self {
+        self.mode(PutMode::Replace(version))
+    }
+
+    /// Adds a key-value pair; its limits are those of [`PutOptions::metadata`].
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.put = self.put.metadata(name, value);
+        self
+    }
+
     /// Condition, metadata, tags and tier of the object.
     pub fn put(mut self, put: PutOptions) -> Self {
         self.put = put;

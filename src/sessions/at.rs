@@ -75,6 +75,7 @@ impl FromStr for At {
     }
 }
 
+/// For people. What [`FromStr`] reads is without the words: `5`, the id, `tag:NAME`, the time.
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
