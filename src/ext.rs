@@ -15,8 +15,7 @@ pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
 
 use crate::{
-    Body, Description, Error, ErrorKind, GetOptions, Key, Limits, ObjectMeta, Result, SnapshotAdapter,
-    Version, codec,
+    Body, Description, Error, ErrorKind, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter, Version, codec,
 };
 
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
@@ -87,11 +86,12 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let key = key.into_key()?;
         let mut get = GetOptions::new();
         (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
+        let limits = options.limits.unwrap_or(self.capabilities().limits);
         let mut attempts = 1..=REPLACED;
         loop {
             let object = self.get(&key, get.clone()).await?;
             let meta = object.meta.clone();
-            let body = codec::decode(self, &key, object, options.limits, options.verify_digest).await;
+            let body = codec::decode(self, &key, object, limits, options.verify_digest).await;
             match body {
                 Ok(body) => return Ok(SnapshotReader::new(meta, body.with_context("load", &key))),
                 // A large snapshot is opened in two requests. If it was replaced between them, there is a newer one to load.
@@ -109,8 +109,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     async fn load_range<K: IntoKey>(&self, key: K, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
-        let part =
-            async { codec::decode_range(self, &key, range, Limits::default()).await?.collect(whole).await };
+        let part = async {
+            codec::decode_range(self, &key, range, self.capabilities().limits).await?.collect(whole).await
+        };
         part.await.map_err(|error| error.with_operation("load").with_key(&key))
     }
 

@@ -1,6 +1,6 @@
 //! A session and all sessions of a storage: the handles that callers hold.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,10 +16,10 @@ use super::{
     store::Store,
     writer::{Draft, Payload, Writer, forked, head_of},
 };
-use crate::{Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
+use crate::{Capabilities, Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
 
 /// The shortest fence window: clocks of stores count in seconds.
-const MIN_WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const MIN_WINDOW: Duration = Duration::from_secs(60);
 
 /// All sessions in a storage.
 #[derive(Debug, Clone)]
@@ -40,7 +40,8 @@ impl Sessions {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let level = match adapter.capabilities().codec {
+        let Capabilities { codec, limits, fence_window, .. } = adapter.capabilities();
+        let level = match codec {
             Codec::Gzip { level } => level,
             _ => 6,
         };
@@ -48,8 +49,8 @@ impl Sessions {
             adapter,
             clock: Arc::new(SystemClock::default()),
             writer: None,
-            fence_window: Duration::from_secs(3600),
-            limits: Limits::default(),
+            fence_window,
+            limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
             inline: (8 << 20) + (64 << 10),
@@ -71,7 +72,7 @@ impl Sessions {
     }
 
     /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
-    /// **The same for all users of a storage**, at least a minute. Default: an hour.
+    /// **The same for all users of a storage**, at least a minute. Default: that of the storage's configuration (`fence_window`), else an hour.
     ///
     /// # Errors
     /// `InvalidInput` below a minute.
@@ -83,7 +84,7 @@ impl Sessions {
         Ok(self.with(|store| store.fence_window = window))
     }
 
-    /// The guard against states that are larger than expected.
+    /// The guard against states that are larger than expected. Default: that of the storage's configuration.
     pub fn limits(self, limits: Limits) -> Self {
         self.with(|store| store.limits = limits)
     }
@@ -181,9 +182,10 @@ impl Session {
     /// `InvalidInput` for a name that is given twice; else as [`save`](Session::save).
     pub async fn save_values(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
         let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
+        let mut names = HashSet::with_capacity(values.len());
         let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());
         for (name, value) in values {
-            if table.iter().any(|(other, _)| other == name) {
+            if !names.insert(*name) {
                 let message = format!("the value {name:?} is given twice; give each value a name of its own");
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
