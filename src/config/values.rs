@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{StorageConfig, url};
-use crate::{Error, Key, Secret};
+use crate::{Error, Key, Secret, sessions::WINDOWS};
 
 /// What an error says, as the end of a sentence.
 pub(super) trait Reason {
@@ -101,6 +101,15 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
         return Err(bad());
     }
     Ok(Duration::from_millis((seconds * 1000.0).round() as u64))
+}
+
+/// What is wrong with another fence window.
+pub(super) const BAD_WINDOW: &str = "use 60 seconds to 30 days; the clocks of storages are no better";
+
+/// A fence window.
+pub(super) fn window(value: &str) -> Result<Duration, String> {
+    let window = duration(value)?;
+    if WINDOWS.contains(&window) { Ok(window) } else { Err(BAD_WINDOW.into()) }
 }
 
 /// Bytes, or a number with `KiB`, `MiB`, `GiB`.

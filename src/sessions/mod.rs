@@ -71,6 +71,7 @@ pub use id::CommitId;
 pub use list::SessionName;
 pub use load::{Restored, Skipped};
 pub use prune::{Pruned, Retention};
+pub(crate) use session::WINDOWS;
 pub use session::{Session, Sessions};
 pub use tag::Tag;
 pub use verify::{Damaged, Verified};

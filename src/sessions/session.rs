@@ -1,6 +1,6 @@
 //! A session and all sessions of a storage: the handles that callers hold.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -19,12 +19,11 @@ use super::{
     store::Store,
     writer::{Draft, Payload, Writer, forked, head_of},
 };
-use crate::{Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
+use crate::{Capabilities, Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
 
-/// The shortest fence window: clocks of stores count in seconds.
-const MIN_WINDOW: Duration = Duration::from_secs(60);
-/// The longest: a body without a commit is garbage after 24 of them.
-const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
+pub(crate) const WINDOWS: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
 
 /// All sessions in a storage.
 #[derive(Debug, Clone)]
@@ -46,7 +45,7 @@ impl Sessions {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let codec = adapter.capabilities().codec;
+        let Capabilities { codec, limits, fence_window, .. } = adapter.capabilities();
         codec.check()?;
         let level = match codec {
             Codec::Gzip { level } => level,
@@ -56,8 +55,8 @@ impl Sessions {
             adapter,
             clock: Arc::new(SystemClock::default()),
             writer: None,
-            fence_window: Duration::from_secs(3600),
-            limits: Limits::default(),
+            fence_window,
+            limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
             inline: (8 << 20) + (64 << 10),
@@ -79,24 +78,20 @@ impl Sessions {
     }
 
     /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
-    /// **The same for all users of a storage**, from a minute to 30 days. Default: an hour.
+    /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
     ///
     /// # Errors
     /// `InvalidInput` for any other length.
     pub fn fence_window(self, window: Duration) -> Result<Self> {
-        if !(MIN_WINDOW..=MAX_WINDOW).contains(&window) {
-            let message = format!(
-                "a fence window of {} s is out of range; use {} to {} s",
-                window.as_secs(),
-                MIN_WINDOW.as_secs(),
-                MAX_WINDOW.as_secs()
-            );
+        if !WINDOWS.contains(&window) {
+            let message =
+                format!("a fence window of {} s is out of range; use a minute to 30 days", window.as_secs());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(self.with(|store| store.fence_window = window))
     }
 
-    /// The guard against states that are larger than expected.
+    /// The guard against states that are larger than expected. Default: that of the storage's configuration.
     pub fn limits(self, limits: Limits) -> Self {
         self.with(|store| store.limits = limits)
     }
@@ -194,9 +189,10 @@ impl Session {
     /// `InvalidInput` for a name that is given twice; else as [`save`](Session::save).
     pub async fn save_values(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
         let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
+        let mut names = HashSet::with_capacity(values.len());
         let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());
         for (name, value) in values {
-            if table.iter().any(|(other, _)| other == name) {
+            if !names.insert(*name) {
                 let message = format!("the value {name:?} is given twice; give each value a name of its own");
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }

@@ -202,14 +202,21 @@ fn wrong_use_says_what_to_do() {
     refused(
         &home,
         &[
-            (&["show", "a", "s", "--at", "99"], 3, "there is no commit 99 in a/s; see `log`"),
+            (&["show", "a", "s", "--at", "99"], 3, "there is no commit 99 in a/s; see `session log`"),
             (&["show", "a", "s", "--at", "0"], 2, "commits are numbered from 1"),
-            (&["load", "a", "s", "--at", "nope"], 3, "there is no tag \"nope\" in a/s"),
+            (
+                &["load", "a", "s", "--at", "nope"],
+                3,
+                "there is no tag \"nope\" in a/s; `session tag` lists the tags",
+            ),
+            (&["load", "a", "s", "--at", "2026-05-14"], 3, "a time is written as 2026-05-14T09:30:00Z"),
+            (&["load", "a", "s", "--at", "2026-05-14 09:30:00"], 3, "a time is written as"),
+            (&["load", "a", "s", "--at", "09:30"], 3, "a time is written as"),
             (&["load", "a", "s", "--at", ""], 2, "give a number, an id, a tag or a time"),
             (
                 &["load", "a", "s", "--at", "2020-01-01T00:00:00Z"],
                 3,
-                "there is no time 2020-01-01T00:00:00Z in a/s",
+                "there is no commit in a/s until time 2020-01-01T00:00:00Z; all are younger",
             ),
             (
                 &["load", "a", "s", "--value", "x"],
@@ -221,13 +228,19 @@ fn wrong_use_says_what_to_do() {
             (&["save", "a", "s", "."], 2, "is a folder"),
             (&["save", "", "s", &file], 2, "the agent is empty; give it a name"),
             (&["save", "a", "s", &file, "--value", "x=y"], 2, "cannot be used with"),
-            (&["save", "a", "s", "--value", "x"], 2, "write NAME=VALUE"),
+            (&["save", "a", "s", "--value", "x"], 2, "write NAME=FILE"),
+            (
+                &["save", "a", "s", "--value", "x={\"a\":1}"],
+                2,
+                "there is no such file; write NAME=FILE, or NAME=-",
+            ),
+            (&["save", "a", "s", "--metadata", "x"], 2, "write NAME=VALUE"),
             (&["prune", "a", "s"], 2, "no rule says what to keep; give --keep-last"),
             (&["prune", "a", "s", "--keep-within", "5y"], 2, "write a number and m, h, d or w, such as 36h"),
             (&["prune", "a", "s", "--keep-within", "é"], 2, "write a number and m, h, d or w, such as 36h"),
             (&["prune", "a", "s", "--keep-within", "99999999999999999w"], 2, "write a number"),
             (&["import", "b", "s", "nofile"], 2, "the file nofile cannot be read"),
-            (&["import", "b", "s", &file], 5, "the archive cannot be read"),
+            (&["import", "b", "s", &file], 2, "needs an archive that `session export` wrote; nothing"),
             (&["fork", "a", "s", "s"], 4, "the session a/s exists already; fork to another name"),
         ],
     );
@@ -260,7 +273,16 @@ fn several_values_are_one_commit() {
     assert_eq!(row["values"], json!([{"name": "state", "size": 7}, {"name": "image", "size": 3000}]));
     assert_eq!(home.session(&["load", "a", "s", "--value", "state"]).text(), "{\"n\":1}");
     assert!(home.session(&["load", "a", "s", "--value", "image"]).bytes() == noise(3000));
-    assert_eq!(home.session(&["load", "a", "s"]).bytes().len(), 3007);
+    let several = "commit 1 has several values; name one with --value: state, image";
+    refused(
+        &home,
+        &[
+            (&["load", "a", "s"], 2, several),
+            (&["load", "a", "s", "--fallback"], 2, several),
+            (&["load", "a", "s", "-o", "joined"], 2, several),
+        ],
+    );
+    assert!(!home.path("joined").exists());
     assert!(home.session(&["show", "a", "s"]).text().contains("value         image  3.0 kB (3000 bytes)"));
     refused(
         &home,
@@ -275,10 +297,17 @@ fn several_values_are_one_commit() {
                 2,
                 "the value \"state\" is given twice",
             ),
-            (&["save", "a", "s", "--value", "x=nofile"], 2, "the file nofile cannot be read"),
+            (
+                &["save", "a", "s", "--value", "x=nofile"],
+                2,
+                "--value x=nofile: there is no such file; write NAME=FILE",
+            ),
         ],
     );
     assert_eq!(home.session(&["log", "a", "s", "--json"]).rows().len(), 1);
+    // One value is one state, whatever its name.
+    home.session(&["save", "a", "one", "--value", &state]).text();
+    assert_eq!(home.session(&["load", "a", "one"]).text(), "{\"n\":1}");
 }
 
 #[test]
@@ -307,7 +336,13 @@ fn forks_and_tags() {
     assert_eq!(home.session(&["log", "a", "t"]).text().lines().count(), 3);
     let tagged = home.session(&["tag", "a", "s", "good", "--at", "1", "--json"]).rows();
     assert_eq!((names(&tagged[0]), &tagged[0]["seq"]), (vec!["id", "name", "seq"], &json!(1)));
-    assert_eq!(home.session(&["tag", "a", "s", "good"]).text(), "");
+    // The same again is well; another commit only by force.
+    assert_eq!(home.session(&["tag", "a", "s", "good", "--at", "1"]).text(), "");
+    let there = "the tag \"good\" names commit 1 already; move it with `move_tag` (--force)";
+    refused(&home, &[(&["tag", "a", "s", "good"], 4, there)]);
+    assert_eq!(home.session(&["tag", "a", "s", "good", "--force"]).text(), "");
+    assert_eq!(home.session(&["tag", "a", "s", "new", "--at", "2", "--force"]).text(), "");
+    home.session(&["tag", "a", "s", "new", "--delete"]).text();
     let tags = home.session(&["tag", "a", "s"]).text();
     assert!(tags.starts_with("       3  ") && tags.ends_with("  good\n"), "{tags}");
     home.session(&["tag", "a", "s", "good", "--delete"]).text();
@@ -327,7 +362,7 @@ fn differences_in_terms_of_json() {
     assert_eq!(rows[0], json!({"op": "remove", "path": "/m/1", "old": "b"}));
     assert_eq!(rows[1], json!({"op": "replace", "path": "/n", "old": 2, "value": 1}));
     assert_eq!(home.session(&["diff", "a", "s", "1", "1"]).text(), "");
-    refused(&home, &[(&["diff", "a", "s", "1"], 2, "not the JSON that was asked for")]);
+    refused(&home, &[(&["diff", "a", "s", "1"], 2, "diff: commit 3 is intact, but no JSON")]);
 }
 
 #[test]
@@ -337,7 +372,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     let text = home.session(&["prune", "a", "s", "--keep-last", "1", "--dry-run"]).text();
     assert_eq!(
         text,
-        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay (those of the last hour always do)\n"
+        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay (those younger than the fence window always do)\n"
     );
     // Written long ago, by the clock of the storage.
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -382,6 +417,7 @@ fn damage_is_named_and_passed_over_only_when_asked() {
     let key = "sessions/a/s/c/999999999/996-3";
     let out = home.write("out.json", "old").display().to_string();
     refused(&home, &[(&["load", "a", "s"], 5, key), (&["load", "a", "s", "-o", &out], 5, key)]);
+    refused(&home, &[(&["load", "a", "s"], 5, "load with fallback (`load_good`, --fallback)")]);
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let run = home.session(&["load", "a", "s", "--json"]);
     assert_eq!((&run.error()["kind"], &run.error()["key"]), (&json!("corrupt"), &json!(key)));
@@ -405,15 +441,74 @@ fn damage_is_named_and_passed_over_only_when_asked() {
 fn a_commit_that_somebody_removed_is_missing_and_not_pruned() {
     let home = Home::new();
     home.commits(4);
+    home.session(&["tag", "a", "s", "good", "--at", "2"]).text();
+    home.session(&["fork", "a", "s", "t", "--at", "4"]).text();
     fs::remove_file(home.object(2)).unwrap();
     let missing = "commit 2 is missing; restore its object from a copy";
-    let run = home.session(&["verify", "a", "s"]);
-    assert!(run.code == 5 && String::from_utf8_lossy(&run.out).contains(missing));
+    let verified = |lines: &[&str]| {
+        let run = home.session(&["verify", "a", "s"]);
+        let out = String::from_utf8(run.out).unwrap();
+        let found: Vec<&str> = out.lines().filter(|line| line.starts_with("damaged: ")).collect();
+        assert_eq!((run.code, found.len()), (5, lines.len()), "{out}");
+        found.iter().zip(lines).for_each(|(found, line)| assert!(found.ends_with(line), "{out}"));
+    };
+    verified(&[&format!("{missing} (not to be loaded: 2, 3, 4)")]);
     refused(
         &home,
         &[(&["load", "a", "s", "--at", "2"], 5, "is missing"), (&["export", "a", "s", "x.tar"], 5, missing)],
     );
     assert!(!home.path("x.tar").exists());
+    // In its place in the log, also in that of a fork.
+    for session in ["s", "t"] {
+        let run = home.session(&["log", "a", session]);
+        let out = String::from_utf8(run.out).unwrap();
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!((run.code, lines.len()), (5, 4), "{out}");
+        assert!(lines[2].starts_with("damaged: ") && lines[2].ends_with(missing), "{out}");
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+        let run = home.session(&["log", "a", session, "--json"]);
+        assert_eq!((&run.rows()[2]["reason"], &run.rows()[3]["seq"]), (&json!(missing), &json!(1)));
+        assert_eq!(run.error()["exit_code"], 5);
+    }
+    // The newest is missed only by what names it.
+    fs::remove_file(home.object(4)).unwrap();
+    verified(&[
+        &format!("{missing} (not to be loaded: 2, 3)"),
+        "commit 4, which the fork a/t names, is missing; restore its object from a copy (not to be loaded: 4)",
+    ]);
+}
+
+/// One damage is told once, and not as a fault of the tag.
+#[test]
+fn a_damaged_commit_is_told_once() {
+    let home = Home::new();
+    home.commits(3);
+    for seq in ["1", "2"] {
+        home.session(&["tag", "a", "s", seq, "--at", seq]).text();
+    }
+    for (seq, at) in [(2, 20), (1, 3)] {
+        let whole = fs::read(home.object(seq)).unwrap();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(home.object(seq), bytes).unwrap();
+        let run = home.session(&["verify", "a", "s"]);
+        let text = String::from_utf8(run.out).unwrap();
+        assert_eq!((run.code, text.lines().count()), (5, 2), "{text}");
+        assert!(text.contains(&format!("-{seq}\": ")) && text.ends_with("damaged: 1\n"), "{text}");
+        // No commit twice.
+        let run = home.session(&["verify", "a", "s", "--json"]);
+        let damaged = run.rows()[0]["damaged"].as_array().unwrap().clone();
+        let mut seqs: Vec<&Value> = damaged.iter().map(|damaged| &damaged["seq"]).collect();
+        seqs.dedup();
+        assert_eq!(seqs.len(), damaged.len(), "{damaged:?}");
+        let run = home.session(&["log", "a", "s", "--json"]);
+        let rows = run.rows();
+        let place = rows.iter().position(|row| row["reason"].is_string()).unwrap();
+        assert_eq!((run.code, rows.len(), place), (5, 3, 3 - seq as usize), "{rows:?}");
+        assert_eq!(run.error()["kind"], "corrupt");
+        fs::write(home.object(seq), whole).unwrap();
+    }
+    assert_eq!(home.session(&["verify", "a", "s"]).code, 0);
 }
 
 #[test]
@@ -443,4 +538,47 @@ fn an_archive_moves_a_session_through_files_and_pipes() {
         let run = home.pipe(&["session", "import", "e", "s"], &piped[..len]);
         assert!(run.code == 5 && run.err.contains("the archive cannot be read"), "{len}: {}", run.err);
     }
+}
+
+/// A limit is one in every command, and no damage.
+#[test]
+fn a_limit_has_one_exit_code() {
+    let home = Home::new();
+    home.pipe(&["session", "save", "a", "s"], noise(3000)).text();
+    home.pipe(&["save", "plain"], noise(3000)).text();
+    for arguments in [
+        &["session", "load", "a", "s"][..],
+        &["session", "load", "a", "s", "--fallback"],
+        &["session", "verify", "a", "s"],
+        &["load", "plain"],
+        &["verify", "plain"],
+    ] {
+        let run: Run = home.command(arguments).env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into();
+        assert_eq!((run.code, run.out.len()), (2, 0), "{arguments:?}: {}", run.err);
+        assert!(run.err.contains("raise `max_bytes` (PERSIST_MAX_BYTES)"), "{arguments:?}: {}", run.err);
+        assert_eq!(home.run(arguments).code, 0);
+    }
+    let run: Run =
+        home.command(&["verify", "--all"]).env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into();
+    assert_eq!(run.code, 2, "{}", run.err);
+}
+
+/// With a window of its own a prune keeps more or less.
+#[test]
+fn the_fence_window_is_a_setting() {
+    let home = Home::new();
+    home.commits(12);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    for seq in 1..=12 {
+        fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
+    }
+    let prune = |window: &str| -> Run {
+        let mut command = home.command(&["session", "prune", "a", "s", "--keep-last", "1", "--dry-run"]);
+        command.env("PERSIST_FENCE_WINDOW", window).output().unwrap().into()
+    };
+    assert!(prune("1h").text().contains("12 commits stay"));
+    let short = prune("5m").text();
+    assert!(!short.contains("12 commits stay"), "{short}");
+    let refused = prune("59s");
+    assert!(refused.code == 8 && refused.err.contains("use 60 seconds to 30 days"), "{}", refused.err);
 }
