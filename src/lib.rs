@@ -32,6 +32,7 @@
 //! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
 //! | `retry` | [`RetryConfig`] and the one retry loop |
+//! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
 //! | [`adapters`] | the backends |
 //! | `codec` | gzip, zstd, none; digests; limits |
@@ -49,6 +50,7 @@ mod adapter;
 pub mod adapters;
 mod body;
 mod buffers;
+mod cleanup;
 mod codec;
 pub mod config;
 mod error;
@@ -69,6 +71,7 @@ pub mod transfer;
 
 pub use adapter::{Capabilities, SnapshotAdapter};
 pub use body::Body;
+pub use cleanup::cleaned_up;
 pub use codec::{Codec, Description, Digest, Limits};
 pub use config::{GcsConfig, S3Config, StorageBackend, StorageConfig};
 pub use error::{Error, ErrorKind, Result};

@@ -4,6 +4,11 @@
 
 mod support;
 
+#[cfg(feature = "cli")]
+#[path = "s3/amazon.rs"]
+mod amazon;
+#[path = "s3/begun.rs"]
+mod begun;
 #[path = "s3/bench.rs"]
 mod bench;
 #[cfg(feature = "cli")]
@@ -18,8 +23,14 @@ mod errors;
 mod faults;
 #[path = "s3/options.rs"]
 mod options;
+#[cfg(feature = "cli")]
+#[path = "s3/policy.rs"]
+mod policy;
 #[path = "s3/requests.rs"]
 mod requests;
+#[cfg(all(feature = "cli", unix))]
+#[path = "s3/stopped.rs"]
+mod stopped;
 
 use persist::testing::{Suite, conformance};
 use support::{

@@ -49,6 +49,8 @@ pub struct S3Config {
     pub read_timeout: Option<Duration>,
     /// Longest single attempt; default 60 s, more for large parts.
     pub attempt_timeout: Option<Duration>,
+    /// Longest operation as a whole, with all of its attempts and with the content of a save or a load; default: none.
+    pub total_timeout: Option<Duration>,
 }
 
 /// Settings of Google Cloud Storage. All unset: Application Default Credentials.

@@ -41,6 +41,7 @@ builders!(S3Config {
     with_connect_timeout connect_timeout: Duration => Some(connect_timeout);
     with_read_timeout read_timeout: Duration => Some(read_timeout);
     with_attempt_timeout attempt_timeout: Duration => Some(attempt_timeout);
+    with_total_timeout total_timeout: Duration => Some(total_timeout);
 });
 
 builders!(GcsConfig {

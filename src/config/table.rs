@@ -210,6 +210,8 @@ pub static SETTINGS: &[Setting] = &[
         "The longest silence on a connection.", "30s", |c, v| some(&mut c.s3.read_timeout, duration(v))),
     plain("s3.attempt_timeout", &["PERSIST_S3_ATTEMPT_TIMEOUT"],
         "The longest single attempt.", "60s, more for large parts", |c, v| some(&mut c.s3.attempt_timeout, duration(v))),
+    plain("s3.total_timeout", &["PERSIST_S3_TOTAL_TIMEOUT"],
+        "The longest operation as a whole, with all of its attempts and with the content of a save or a load.", "none", |c, v| some(&mut c.s3.total_timeout, duration(v))),
     plain("gcs.credentials_path", &["PERSIST_GCS_CREDENTIALS_PATH", "GOOGLE_APPLICATION_CREDENTIALS"],
         "The credentials file.", "gcloud's file, else the metadata server", |c, v| some(&mut c.gcs.credentials_path, path(v))),
     secret("gcs.credentials_json", &["PERSIST_GCS_CREDENTIALS_JSON"],

@@ -65,6 +65,21 @@ impl Bench {
         self.strict.store().uploads.is_empty()
     }
 
+    /// Waits for what the test itself makes come.
+    pub(crate) async fn until(&self, come: impl Fn(&Bench) -> bool) {
+        let wait = async {
+            while !come(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it never came");
+    }
+
+    /// Waits until no unfinished upload is left, which happens in the background.
+    pub(crate) async fn cleaned(&self) {
+        self.until(Bench::is_clean).await;
+    }
+
     /// What is stored, read past the proxy.
     pub(crate) fn stored(&self, name: &str) -> Option<bytes::Bytes> {
         self.strict.store().objects.get(name).map(|object| object.bytes.clone())

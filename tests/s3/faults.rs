@@ -43,7 +43,7 @@ fn passing() -> Vec<Fault> {
 /// One operation from a known state on, with a check of its outcome.
 type Case = for<'a> fn(&'a Bench) -> BoxFuture<'a, ()>;
 
-const CASES: [(&str, &str, &str, Case); 13] = [
+const CASES: [(&str, &str, &str, Case); 15] = [
     ("overwrite", "PUT", "state", |bench| {
         async {
             let bytes = noise(1, 5000);
@@ -89,6 +89,8 @@ const CASES: [(&str, &str, &str, Case); 13] = [
         }
         .boxed()
     }),
+    ("move", "PUT", "old", moved),
+    ("move, look", "HEAD", "old", moved),
     ("large create, begin", "POST", "uploads", large_create),
     ("large create, part", "PUT", "partNumber=2", large_create),
     ("large create, complete", "POST", "uploadId", large_create),
@@ -113,6 +115,15 @@ const CASES: [(&str, &str, &str, Case); 13] = [
         async { assert!(bench.read("large").await.unwrap() == noise(4, LARGE)) }.boxed()
     }),
 ];
+
+fn moved(bench: &Bench) -> BoxFuture<'_, ()> {
+    async {
+        bench.adapter.set_tier(&key("old"), persist::Tier::Cool).await.unwrap();
+        assert_eq!(bench.adapter.head(&key("old")).await.unwrap().tier, Some(persist::Tier::Cool));
+        assert_eq!(bench.stored("old"), Some(noise(9, 100_000)));
+    }
+    .boxed()
+}
 
 fn large_create(bench: &Bench) -> BoxFuture<'_, ()> {
     async {
@@ -345,6 +356,70 @@ async fn complete_that_fails_behind_a_200_is_tried_again() {
     assert!(bench.stored("large") == Some(noise(1, LARGE)) && bench.is_clean());
 }
 
+/// S3 says 200 before it has put a large object together, or has copied one, and what came of it in the body.
+#[tokio::test]
+async fn conditions_refused_behind_a_200_are_conditions() {
+    let bench = Bench::new().await;
+    let late = |code: &str| {
+        let error =
+            format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>late</Message></Error>");
+        Fault::answer_with(200, &[("content-type", "application/xml")], &error)
+    };
+    let put = |options| bench.put("large", &*Box::leak(Box::new(noise(1, LARGE))), options);
+    bench.proxy.fail(1, "POST", "uploadId", late("PreconditionFailed"));
+    assert_eq!(kind(put(PutOptions::new().create()).await), ErrorKind::AlreadyExists);
+    bench.proxy.fail(1, "POST", "uploadId", late("PreconditionFailed"));
+    let version = persist::Version::new("0123");
+    assert_eq!(kind(put(PutOptions::new().replace(version.clone())).await), ErrorKind::Conflict);
+    bench.proxy.fail(1, "POST", "uploadId", late("NoSuchKey"));
+    assert_eq!(kind(put(PutOptions::new().replace(version)).await), ErrorKind::Conflict);
+    bench.proxy.fail(1, "POST", "uploadId", late("NoSuchUpload"));
+    assert_eq!(kind(put(PutOptions::new()).await), ErrorKind::Conflict);
+    assert!(bench.is_clean() && bench.stored("large").is_none());
+    // Replaced while it is copied: the new one is moved.
+    bench.put("small", &noise(1, 10), PutOptions::new()).await.unwrap();
+    bench.proxy.clear();
+    bench.proxy.fail(1, "PUT", "small", late("PreconditionFailed"));
+    bench.adapter.set_tier(&key("small"), persist::Tier::Cool).await.unwrap();
+    assert_eq!(bench.proxy.count("PUT", "small"), 2);
+}
+
+/// After a lost race S3 may have ended the upload: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html.
+#[tokio::test]
+async fn an_upload_that_a_race_has_ended_says_who_won() {
+    let bench = Bench::new().await;
+    let error = |status: u16, code: &str| {
+        Fault::answer_with(
+            status,
+            &[],
+            &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"),
+        )
+    };
+    let ended = || {
+        bench.proxy.clear();
+        bench.proxy.fail(1, "POST", "uploadId", error(409, "ConditionalRequestConflict"));
+        bench.proxy.fail(99, "POST", "uploadId", error(404, "NoSuchUpload"));
+    };
+    let mine = noise(1, LARGE);
+    ended();
+    let failed = bench.put("large", &mine, PutOptions::new().create()).await.unwrap_err();
+    assert_eq!((failed.kind(), failed.retryable()), (ErrorKind::Conflict, true), "{failed}");
+    assert!(failed.to_string().contains("save again"), "{failed}");
+    assert_eq!(bench.proxy.count("POST", "uploadId"), 2, "tried again in vain");
+    let theirs = bench.put("large", &noise(2, 100), PutOptions::new().create()).await.unwrap();
+    ended();
+    assert_eq!(kind(bench.put("large", &mine, PutOptions::new().create()).await), ErrorKind::AlreadyExists);
+    // The winner's version is another one than ours was to replace; or there is none, and ours may be saved again.
+    ended();
+    let stale = PutOptions::new().replace(persist::Version::new("0123"));
+    let failed = bench.put("large", &mine, stale).await.unwrap_err();
+    assert_eq!((failed.kind(), failed.retryable()), (ErrorKind::Conflict, false), "{failed}");
+    ended();
+    let failed = bench.put("large", &mine, PutOptions::new().replace(theirs.version)).await.unwrap_err();
+    assert_eq!((failed.kind(), failed.retryable()), (ErrorKind::Conflict, true), "{failed}");
+    assert!(bench.is_clean());
+}
+
 #[tokio::test]
 async fn an_upload_that_ends_early_removes_itself() {
     let bench = Bench::new().await;
@@ -377,17 +452,10 @@ async fn an_upload_that_ends_early_removes_itself() {
     let (adapter, name) = (bench.adapter.clone(), key("new"));
     let put =
         tokio::spawn(async move { adapter.put(&name, Body::from_stream(stuck), PutOptions::new()).await });
-    while bench.proxy.count("PUT", "partNumber") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    bench.until(|bench| bench.proxy.count("PUT", "partNumber") > 0).await;
     assert!(!bench.is_clean());
     put.abort();
-    for _ in 0..1000 {
-        if bench.is_clean() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    bench.cleaned().await;
     assert!(bench.is_clean(), "the upload outlived its future");
     assert_eq!(bench.adapter.list_uploads("").await.unwrap(), []);
 }
@@ -419,4 +487,35 @@ async fn nobody_there_is_an_error_in_time() {
     let error = persist::adapters::s3::S3Adapter::open("bucket", &config, &quick()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&format!("cannot reach http://{closed}")), "{error}");
+}
+
+/// Attempts that each end in time end together in time, too, and so does content that keeps coming.
+#[tokio::test]
+async fn an_operation_has_a_limit_as_a_whole() {
+    let limit = Duration::from_secs(2);
+    let bench = Bench::changed(&RetryConfig { max_attempts: 1000, ..quick() }, |config| {
+        config.total_timeout = Some(limit);
+    })
+    .await;
+    let late = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.to_string().contains("raise total_timeout"), "{error}");
+    };
+    bench.put("state", &noise(1, 1 << 20), PutOptions::new()).await.unwrap();
+    assert_eq!(bench.read("state").await.unwrap(), noise(1, 1 << 20));
+    assert_eq!(bench.names(ListOptions::new()).await.unwrap(), ["state"]);
+    // 64 KiB come every 300 ms: none of them is late, and all of them are.
+    bench.proxy.fail(1, "GET", "state", Fault::Slow(Duration::from_millis(300)));
+    late(bench.read("state").await.unwrap_err());
+    bench.proxy.fail(1000, "", "", Fault::answer(503));
+    late(bench.read("state").await.unwrap_err());
+    late(bench.adapter.head(&key("state")).await.unwrap_err());
+    late(bench.adapter.delete(&key("state"), DeleteOptions::new()).await.unwrap_err());
+    late(bench.names(ListOptions::new()).await.unwrap_err());
+    // A save is dropped, and what it began is removed.
+    bench.proxy.clear();
+    let stuck = futures_util::stream::iter([Ok(noise(1, LARGE))]).chain(futures_util::stream::pending());
+    late(bench.adapter.put(&key("new"), Body::from_stream(stuck), PutOptions::new()).await.unwrap_err());
+    assert!(bench.proxy.count("PUT", "partNumber") > 0);
+    bench.cleaned().await;
 }

@@ -67,6 +67,49 @@ async fn encryption_is_asked_for_and_confirmed() {
     }
 }
 
+/// S3 gives a copy the bucket's encryption where the request names none.
+#[tokio::test]
+async fn a_move_keeps_encryption_and_tags() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let kms = |config: &mut S3Config| (config.kms_key, config.bucket_key) = (Some("key-1".into()), true);
+    let writer = opened(&strict.server, kms).await.unwrap();
+    let plain = opened(&strict.server.behind(proxy.url()), |_| {}).await.unwrap();
+    let options = PutOptions::new().tag("team", "a b").metadata("m", "1").content_type("text/x");
+    writer.put(&key("a"), "state".into(), options).await.unwrap();
+    let before = writer.head(&key("a")).await.unwrap();
+    for (tier, silent) in [(Tier::Cool, false), (Tier::Cold, true)] {
+        strict.store().silent_copies = silent;
+        plain.set_tier(&key("a"), tier).await.unwrap();
+        let after = plain.head(&key("a")).await.unwrap();
+        assert_eq!(after.encryption.as_deref(), Some("aws:kms key-1"));
+        assert_eq!(strict.store().objects["a"].bucket_key, Some(true));
+        assert_eq!((after.tags, after.metadata), (before.tags.clone(), before.metadata.clone()));
+        assert_eq!((after.content_type, after.tier), (before.content_type.clone(), Some(tier)));
+    }
+    // The service's own keys as well, and none where there was none.
+    plain.put(&key("b"), "state".into(), PutOptions::new()).await.unwrap();
+    plain.set_tier(&key("b"), Tier::Cool).await.unwrap();
+    assert_eq!(plain.head(&key("b")).await.unwrap().encryption, None);
+    // A server that says that it copied, and has dropped the encryption; also where the first answer is lost.
+    proxy.clear();
+    let copied = "<?xml version=\"1.0\"?><CopyObjectResult><ETag>\"0123\"</ETag></CopyObjectResult>";
+    proxy.fail(1, "PUT", "a", Fault::answer_with(200, &[], copied));
+    strict.store().objects.get_mut("a").unwrap().kms_key = Some("key-2".into());
+    let copy = || strict.store().objects.get_mut("a").unwrap().encryption = None;
+    let spoil = async {
+        while proxy.count("PUT", "a") == 0 {
+            tokio::task::yield_now().await;
+        }
+        copy();
+    };
+    let (key, moved) = (key("a"), Tier::Hot);
+    let (outcome, ()) = tokio::join!(plain.set_tier(&key, moved), spoil);
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("it is none now"), "{error}");
+}
+
 #[tokio::test]
 async fn a_server_that_drops_the_encryption_is_refused_and_keeps_nothing() {
     let strict = StrictServer::start().await;

@@ -126,3 +126,19 @@ async fn a_second_adapter_of_the_same_configuration_is_free() {
     assert!(first.capabilities().create_large && first.capabilities().tags && first.capabilities().tiers);
     assert!(strict.store().objects.is_empty(), "the probe left something behind");
 }
+
+/// Tags are fetched behind the answer that has the content; what happens to the object in between is no matter of that.
+#[tokio::test]
+async fn a_load_does_not_fail_for_tags() {
+    let bench = Bench::new().await;
+    let state = noise(1, 1000);
+    bench.put("tagged", &state, PutOptions::new().tag("team", "a")).await.unwrap();
+    for (status, code) in [(404, "NoSuchKey"), (403, "AccessDenied")] {
+        let error = format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>");
+        bench.proxy.fail(1, "GET", "tagging", Fault::answer_with(status, &[], &error));
+        assert_eq!(bench.read("tagged").await.unwrap(), state, "{code}");
+        assert!(bench.proxy.log().iter().any(|seen| seen.fault != Fault::Pass), "{code}");
+        bench.proxy.clear();
+    }
+    assert_eq!(bench.adapter.head(&key("tagged")).await.unwrap().tags["team"], "a");
+}

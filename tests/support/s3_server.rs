@@ -7,8 +7,14 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use s3s::{
-    Body, S3, S3ErrorCode, S3Request, S3Response, S3Result, auth::SimpleAuth, checksum::ChecksumHasher,
-    dto::*, s3_error, service::S3ServiceBuilder,
+    Body, S3, S3ErrorCode, S3Request, S3Response, S3Result,
+    access::{S3Access, S3AccessContext},
+    auth::SimpleAuth,
+    checksum::ChecksumHasher,
+    dto::*,
+    path::S3Path,
+    s3_error,
+    service::S3ServiceBuilder,
 };
 
 use super::{
@@ -34,6 +40,7 @@ impl StrictServer {
         let backend = Backend::default();
         let mut builder = S3ServiceBuilder::new(backend.clone());
         builder.set_auth(SimpleAuth::from_single("strictkey", "strictsecret"));
+        builder.set_access(backend.clone());
         let service = builder.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -75,6 +82,50 @@ impl Drop for StrictServer {
 impl Backend {
     fn store(&self) -> MutexGuard<'_, Store> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The permissions that Amazon asks for: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
+#[async_trait::async_trait]
+impl S3Access for Backend {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if cx.credentials().is_none() {
+            return Err(s3_error!(AccessDenied));
+        }
+        let (resource, tagged) = match cx.s3_path() {
+            S3Path::Root => return Err(s3_error!(AccessDenied)),
+            S3Path::Bucket { bucket } => (format!("arn:aws:s3:::{bucket}"), false),
+            S3Path::Object { bucket, key } => {
+                let tagged =
+                    self.store().objects.get(&**key).is_some_and(|object| !object.tagging.is_empty());
+                (format!("arn:aws:s3:::{bucket}/{key}"), tagged)
+            }
+        };
+        let mut needed = match cx.s3_op().name() {
+            "GetObject" | "HeadObject" => vec!["s3:GetObject"],
+            "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => {
+                vec!["s3:PutObject"]
+            }
+            "CopyObject" if tagged => {
+                vec!["s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"]
+            }
+            "CopyObject" => vec!["s3:GetObject", "s3:PutObject"],
+            "GetObjectTagging" => vec!["s3:GetObjectTagging"],
+            "DeleteObject" => vec!["s3:DeleteObject"],
+            "AbortMultipartUpload" => vec!["s3:AbortMultipartUpload"],
+            "ListParts" => vec!["s3:ListMultipartUploadParts"],
+            "ListMultipartUploads" => vec!["s3:ListBucketMultipartUploads"],
+            "ListObjectsV2" => vec!["s3:ListBucket"],
+            _ => return Err(s3_error!(AccessDenied)),
+        };
+        if cx.headers().contains_key("x-amz-tagging") {
+            needed.push("s3:PutObjectTagging");
+        }
+        if cx.headers().contains_key("if-match") {
+            needed.push("s3:GetObject");
+        }
+        let mut store = self.store();
+        needed.into_iter().try_for_each(|action| store.permit(action, &resource))
     }
 }
 
@@ -184,6 +235,7 @@ impl S3 for Backend {
             object,
             checksummed: input.checksum_algorithm.is_some(),
             whole: input.checksum_type.is_some_and(|of| of.as_str() == ChecksumType::FULL_OBJECT),
+            begun: std::time::SystemTime::now() - store.behind,
             ..Upload::default()
         };
         store.uploads.insert(id, upload);
@@ -281,7 +333,11 @@ impl S3 for Backend {
             is_truncated: Some(false),
             ..Default::default()
         };
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        let now = aws_smithy_types::DateTime::from(std::time::SystemTime::now() - self.store().behind);
+        let now = now.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
+        response.headers.insert("date", now.parse().unwrap());
+        Ok(response)
     }
 
     async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
@@ -396,11 +452,23 @@ impl S3 for Backend {
             object.metadata = input.metadata.unwrap_or_default();
             object.content_type = input.content_type;
         }
+        // What the request does not name, the copy does not have, whatever its source has.
+        object.encryption = input.server_side_encryption;
+        object.kms_key = input.ssekms_key_id;
+        object.bucket_key = input.bucket_key_enabled;
         object.modified = now();
         let result =
             CopyObjectResult { e_tag: Some(ETag::Strong(object.etag.clone())), ..Default::default() };
+        let told = !store.silent_copies;
+        let output = CopyObjectOutput {
+            copy_object_result: Some(result),
+            server_side_encryption: object.encryption.clone().filter(|_| told),
+            ssekms_key_id: object.kms_key.clone().filter(|_| told),
+            bucket_key_enabled: object.bucket_key.filter(|_| told),
+            ..Default::default()
+        };
         store.objects.insert(input.key, object);
-        Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
+        Ok(S3Response::new(output))
     }
 
     async fn list_objects_v2(
@@ -415,8 +483,13 @@ impl S3 for Backend {
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.clone().or(input.start_after.clone());
         let (rows, prefixes, next) = page(&store.objects, &prefix, input.delimiter.as_deref(), after, most);
+        let encoded = input.encoding_type.as_ref().is_some_and(|of| of.as_str() == EncodingType::URL);
+        let shown = |name: &str| match encoded {
+            true => url::form_urlencoded::byte_serialize(name.as_bytes()).collect(),
+            false => name.to_string(),
+        };
         let contents = rows.into_iter().map(|(key, object)| s3s::dto::Object {
-            key: Some(key.clone()),
+            key: Some(shown(key)),
             size: Some(object.bytes.len() as i64),
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(Timestamp::from(object.modified)),
@@ -429,10 +502,11 @@ impl S3 for Backend {
         Ok(S3Response::new(ListObjectsV2Output {
             contents: Some(contents.collect()),
             common_prefixes: Some(
-                prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(prefix) }).collect(),
+                prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(shown(&prefix)) }).collect(),
             ),
             is_truncated: Some(next.is_some()),
             next_continuation_token: next,
+            encoding_type: input.encoding_type,
             ..Default::default()
         }))
     }

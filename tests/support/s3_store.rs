@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -23,8 +23,16 @@ pub struct Store {
     pub uploads: BTreeMap<String, Upload>,
     /// How many more conditional writes are answered with 409, as Amazon does when they race.
     pub conflicts: usize,
+    /// What the identity may do: actions and resources, as a policy names them. `None`: everything.
+    pub allowed: Option<Vec<(String, String)>>,
+    /// What of that it has done.
+    pub used: BTreeSet<String>,
     /// Listing is not permitted; then Amazon does not tell either which keys there are not.
     pub unlisted: bool,
+    /// How much the clock is behind, as uploads and their listing show it.
+    pub behind: Duration,
+    /// Copies are answered without a word on their encryption.
+    pub silent_copies: bool,
     /// Parts lose their first byte when the object is put together.
     pub spoil_parts: bool,
     begun: usize,
@@ -142,6 +150,20 @@ impl Store {
 
     pub fn upload(&mut self, id: &str, key: &str) -> S3Result<&mut Upload> {
         self.uploads.get_mut(id).filter(|upload| upload.key == key).ok_or_else(|| s3_error!(NoSuchUpload))
+    }
+
+    /// Refuses an action on a resource that no statement allows.
+    pub fn permit(&mut self, action: &str, resource: &str) -> S3Result<()> {
+        let Some(allowed) = &self.allowed else { return Ok(()) };
+        let fits = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(prefix) => resource.starts_with(prefix),
+            None => resource == pattern,
+        };
+        if !allowed.iter().any(|(name, pattern)| name == action && fits(pattern)) {
+            return Err(s3_error!(AccessDenied));
+        }
+        self.used.insert(action.into());
+        Ok(())
     }
 
     pub fn next_upload(&mut self) -> String {

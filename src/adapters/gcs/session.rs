@@ -16,7 +16,7 @@ use super::{
     model::{Resource, checksum_text},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, cleanup,
     http::{self, Payload},
 };
 
@@ -131,7 +131,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.open, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(cancel(self.client.clone(), self.url.clone()));
+            cleanup::spawn(&runtime, cancel(self.client.clone(), self.url.clone()));
         }
     }
 }

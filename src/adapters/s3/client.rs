@@ -15,14 +15,14 @@ use aws_sdk_s3::{
         StalledStreamProtectionConfig, retry::RetryConfig as SdkRetries,
     },
 };
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::{Connector, proxy::ProxyConfig, tls};
 use aws_types::service_config::ServiceConfigKey;
 
 use futures_util::FutureExt;
 
 use super::{
     probe::Found,
-    settings::{Checksums, Settings},
+    settings::{Checksums, Settings, check_endpoint},
 };
 use crate::{Result, RetryBudget, S3Config};
 
@@ -64,7 +64,11 @@ const MOST_CLIENTS: usize = 16;
 pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
     let settings = Settings::new(config)?;
     let environment = std::env::vars_os()
-        .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("AWS_") || name == "HOME"))
+        .filter(|(name, _)| {
+            name.to_str().is_some_and(|name| {
+                name.starts_with("AWS_") || name == "HOME" || name.to_ascii_uppercase().ends_with("_PROXY")
+            })
+        })
         .collect();
     let identity =
         Identity { config: config.clone(), runtime: tokio::runtime::Handle::current().id(), environment };
@@ -77,7 +81,7 @@ pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
         return Ok(shared);
     }
     // Boxed: the SDK's futures nest so deep that a caller's compiler would give up on them.
-    let built = Arc::new(build(config, settings).boxed().await);
+    let built = Arc::new(build(config, settings).boxed().await?);
     let mut clients = lock();
     if let Some(shared) = find(&clients) {
         return Ok(shared); // another task was faster
@@ -89,10 +93,16 @@ pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
     Ok(built)
 }
 
-async fn build(config: &S3Config, settings: Settings) -> Shared {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
+async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
+    let http = aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            // HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, as everything else does.
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.build()
+    });
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         // All attempts are counted in one place, which is ours: the SDK's own retries would multiply them.
@@ -117,17 +127,20 @@ async fn build(config: &S3Config, settings: Settings) -> Shared {
         loader = loader.credentials_provider(SharedCredentialsProvider::new(keys));
     }
     let sdk = loader.load().await;
-    let endpoint = configured_endpoint(config, &sdk);
+    let endpoint = configured_endpoint(config, &sdk)?;
 
-    let checksums = settings.checksums.map(|asked| asked != Checksums::Required).unwrap_or_else(|| {
-        let chosen = std::env::var_os("AWS_REQUEST_CHECKSUM_CALCULATION").is_some();
-        match sdk.request_checksum_calculation() {
-            // Many servers that speak the S3 API refuse the newer checksum headers.
-            _ if endpoint.is_some() && !chosen => false,
-            Some(RequestChecksumCalculation::WhenRequired) => false,
-            _ => true,
-        }
-    });
+    let supported = |variable, profile| {
+        let chosen = chosen(&sdk, variable, profile)?;
+        Some(chosen.eq_ignore_ascii_case("when_supported"))
+    };
+    let asked = settings.checksums.map(|asked| asked != Checksums::Required);
+    // Many servers that speak the S3 API refuse the newer checksum headers.
+    let checksums = asked
+        .or_else(|| supported("AWS_REQUEST_CHECKSUM_CALCULATION", "request_checksum_calculation"))
+        .unwrap_or(endpoint.is_none());
+    let compared = asked
+        .or_else(|| supported("AWS_RESPONSE_CHECKSUM_VALIDATION", "response_checksum_validation"))
+        .unwrap_or(checksums);
     let region = sdk.region().map_or("us-east-1", |region| region.as_ref()).to_string();
     let mut builder = aws_sdk_s3::config::Builder::from(&sdk)
         .region(Region::new(region.clone()))
@@ -137,7 +150,7 @@ async fn build(config: &S3Config, settings: Settings) -> Shared {
         } else {
             RequestChecksumCalculation::WhenRequired
         })
-        .response_checksum_validation(if checksums {
+        .response_checksum_validation(if compared {
             ResponseChecksumValidation::WhenSupported
         } else {
             ResponseChecksumValidation::WhenRequired
@@ -147,7 +160,7 @@ async fn build(config: &S3Config, settings: Settings) -> Shared {
     }
     // Servers that take checksums of parts do not all know this one, which is younger.
     let whole_checksums = checksums && (endpoint.is_none() || settings.checksums == Some(Checksums::Whole));
-    Shared {
+    Ok(Shared {
         client: Client::from_conf(builder.build()),
         settings,
         endpoint,
@@ -156,27 +169,26 @@ async fn build(config: &S3Config, settings: Settings) -> Shared {
         whole_checksums,
         budget: Arc::default(),
         found: Default::default(),
-    }
+    })
 }
 
 /// The server that requests go to if it is not Amazon's: from our configuration, or where the SDK looks
 /// (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile).
-fn configured_endpoint(config: &S3Config, sdk: &aws_config::SdkConfig) -> Option<String> {
-    let of_service = || {
-        let key = ServiceConfigKey::builder()
-            .service_id("S3")
-            .env("AWS_ENDPOINT_URL")
-            .profile("endpoint_url")
-            .build()
-            .ok()?;
-        sdk.service_config()?.load_config(key)
-    };
+fn configured_endpoint(config: &S3Config, sdk: &aws_config::SdkConfig) -> Result<Option<String>> {
+    let of_service = || chosen(sdk, "AWS_ENDPOINT_URL", "endpoint_url");
     let url = config.endpoint_url.clone().or_else(of_service).or_else(|| sdk.endpoint_url().map(Into::into));
-    url.filter(|url| {
+    url.as_deref().map(check_endpoint).transpose()?;
+    Ok(url.filter(|url| {
         // Amazon's own addresses (VPC endpoints, FIPS, dual stack) keep Amazon's promises.
         let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase));
         !host.is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
-    })
+    }))
+}
+
+/// A setting of the SDK's environment and profile, which it does not tell from its own default.
+fn chosen(sdk: &aws_config::SdkConfig, variable: &'static str, profile: &'static str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id("S3").env(variable).profile(profile).build().ok()?;
+    sdk.service_config()?.load_config(key)
 }
 
 impl Shared {

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, time::Duration};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     config::http::HttpResponse,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
 use aws_smithy_types::{DateTime, date_time::Format};
@@ -28,14 +28,15 @@ impl From<Failure> for Error {
 }
 
 impl Failure {
-    /// The condition of the request does not hold.
+    /// The condition of the request does not hold. CopyObject and CompleteMultipartUpload may say so behind a 200.
     pub(super) fn precondition(&self) -> bool {
-        self.status == 412
+        self.status == 412 || self.code == "PreconditionFailed"
     }
 
     /// There is no such object (or no such upload, or, where a server does not tell, no such bucket).
     pub(super) fn not_found(&self) -> bool {
-        self.status == 404 && self.code != "NoSuchBucket"
+        (self.status == 404 && self.code != "NoSuchBucket")
+            || matches!(self.code.as_str(), "NoSuchKey" | "NoSuchUpload")
     }
 
     /// An attempt that took longer than it may.
@@ -93,9 +94,31 @@ where
     if let Some(id) = request_id.filter(|id| !id.is_empty()) {
         failure.error = failure.error.with_request_id(id);
     }
-    // The SDK's error keeps the answer with all of its headers; its text is all that a log needs.
-    failure.error = failure.error.with_source(DisplayErrorContext(error).to_string());
+    failure.error = failure.error.with_source(match &error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or_default();
+            let status = service.raw().status().as_u16();
+            format!("status {status}: {}", said(code, service.err().message().unwrap_or_default(), status))
+        }
+        error => causes(error),
+    });
     failure
+}
+
+/// What an error and its causes say of themselves. Their `Debug`, which the SDK's own text for logs has too, holds the whole answer, and
+/// S3 repeats keys and session tokens in some.
+pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        // Some repeat their cause.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 fn plain(kind: ErrorKind, message: String) -> Failure {
@@ -151,7 +174,7 @@ fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Fai
             (NotFound, "there is no such bucket; create it, or correct the name and the region")
         }
         ("NoSuchUpload", _) => (NotFound, "the upload is gone; a clean-up or a lifecycle rule removed it"),
-        ("InvalidObjectState", _) => {
+        ("InvalidObjectState" | "ObjectNotInActiveTierError", _) => {
             (Unsupported, "the object is archived; restore it first (aws s3api restore-object)")
         }
         ("PreconditionFailed", _) | (_, 412) => (Conflict, "the condition does not hold"),
@@ -171,7 +194,13 @@ fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Fai
         ("SignatureDoesNotMatch", _) => (Unauthenticated, "the secret access key is wrong"),
         ("RequestTimeTooSkewed", _) => (Unauthenticated, "this machine's clock is wrong; set it"),
         (
-            "SlowDown" | "TooManyRequests" | "RequestLimitExceeded" | "ThrottlingException" | "Throttling",
+            "SlowDown"
+            | "TooManyRequests"
+            | "RequestLimitExceeded"
+            | "ThrottlingException"
+            | "Throttling"
+            | "KMS.ThrottlingException"
+            | "KMS.LimitExceededException",
             _,
         )
         | (_, 429) => (RateLimited, "the service asks for fewer requests"),
@@ -187,6 +216,10 @@ fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Fai
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => {
             (Unsupported, "the service cannot do it")
         }
+        (
+            "KMS.KMSInternalException" | "KMS.DependencyTimeoutException" | "KMS.KeyUnavailableException",
+            _,
+        ) => (Unavailable, "the service failed"),
         (code, _) if code.starts_with("KMS.") => {
             (AccessDenied, "the KMS key cannot be used; check its id, state, region and policy")
         }

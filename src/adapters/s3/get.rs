@@ -2,14 +2,13 @@
 
 use std::{ops::Range, sync::Arc};
 
-use aws_sdk_s3::{
-    error::DisplayErrorContext, operation::get_object::GetObjectOutput, primitives::ByteStream,
-};
+use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::ByteStream};
 use futures_util::stream::try_unfold;
 
 use super::{
     bucket::{Bucket, about, etag, fail, version},
     checksum,
+    errors::causes,
 };
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
@@ -110,7 +109,7 @@ impl Bucket {
                 Ok(Some(Ok(chunk))) => Ok(Some((chunk, body))),
                 Ok(None) => Ok(None),
                 Ok(Some(Err(error))) => {
-                    let text = DisplayErrorContext(&error).to_string();
+                    let text = causes(&error);
                     let error = match text.contains("checksum mismatch") {
                         true => checksum::damaged(),
                         false => {

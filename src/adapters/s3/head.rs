@@ -13,6 +13,7 @@ use aws_smithy_types::DateTime;
 
 use super::{
     bucket::{Bucket, etag, fail, version},
+    errors::Failure,
     put::PUT_ID,
     tier,
 };
@@ -33,26 +34,25 @@ macro_rules! meta {
 
 impl Bucket {
     pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        let output = self.head_output(key).await?;
+        let output = self.retrying(|_| async { Ok(self.head_once(key).await?) }).await?;
         let size = output.content_length().unwrap_or(0).max(0) as u64;
         let mut meta = meta!(key, size, output);
         meta.tags = self.tags_if(output.tag_count(), key).await?;
         Ok(meta)
     }
 
-    pub(super) async fn head_output(&self, key: &Key) -> Result<HeadObjectOutput> {
-        let name = self.key(key);
-        self.retrying(|_| async {
-            let request = self
-                .client()
-                .head_object()
-                .bucket(&self.name)
-                .key(&name)
-                .set_request_payer(self.shared.settings.payer.clone());
-            Ok(self.send("head", self.shared.silence_limit(), request.send()).await?)
+    /// One attempt, for those that have attempts of their own.
+    pub(super) async fn head_once(&self, key: &Key) -> Result<HeadObjectOutput, Failure> {
+        let request = self
+            .client()
+            .head_object()
+            .bucket(&self.name)
+            .key(self.key(key))
+            .set_request_payer(self.shared.settings.payer.clone());
+        self.send("head", self.shared.silence_limit(), request.send()).await.map_err(|mut failure| {
+            failure.error = failure.error.with_key(key);
+            failure
         })
-        .await
-        .map_err(|error| error.with_key(key))
     }
 
     /// The metadata in a GET's answer; `size` is the whole object's.
@@ -63,14 +63,22 @@ impl Bucket {
         output: &GetObjectOutput,
     ) -> Result<ObjectMeta> {
         let mut meta = meta!(key, size, output);
-        meta.tags = self.tags_if(output.tag_count(), key).await?;
+        meta.tags = match self.tags_if(output.tag_count(), key).await {
+            Ok(tags) => tags,
+            // Removed since; the content that is being read is whole all the same.
+            Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
         Ok(meta)
     }
 
-    /// The tags, which take a request of their own: made only where the server says that there are some.
+    /// The tags, which take a request of their own: made only where the server says that there are some. Who may not see them sees none.
     async fn tags_if(&self, count: Option<i32>, key: &Key) -> Result<BTreeMap<String, String>> {
         match count.unwrap_or(0) > 0 && self.found.capabilities.tags {
-            true => self.tags(key).await,
+            true => match self.tags(key).await {
+                Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(BTreeMap::new()),
+                tags => tags,
+            },
             false => Ok(BTreeMap::new()),
         }
     }
@@ -111,9 +119,9 @@ impl Bucket {
                 Ok(_) => Ok(()),
                 Err(failure) if failure.not_found() => Ok(()),
                 // Some servers refuse the condition for a missing key too; what is gone is as asked for.
-                Err(failure) if failure.precondition() => match self.head_output(key).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                    Err(error) => Err(error),
+                Err(failure) if failure.precondition() => match self.head_once(key).await {
+                    Err(failure) if failure.not_found() => Ok(()),
+                    Err(failure) => Err(failure.into()),
                     Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot")),
                 },
                 Err(failure) => Err(failure.into()),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::EncodingType};
 use futures_util::{
     Stream, StreamExt, TryStreamExt,
     stream::{self, try_unfold},
@@ -154,6 +154,8 @@ impl Listing<'_> {
             .set_delimiter(self.options.delimiter.then(|| "/".into()))
             .set_continuation_token(self.token.clone())
             .max_keys(most as i32)
+            // XML cannot hold every character of a name. Not every server encodes as Amazon does.
+            .set_encoding_type(bucket.found.amazon.then_some(EncodingType::Url))
             .set_request_payer(bucket.shared.settings.payer.clone());
         Ok(bucket.send("list", bucket.shared.silence_limit(), request.send()).await?)
     }
@@ -162,8 +164,10 @@ impl Listing<'_> {
     /// this crate.
     fn rows(&self, page: ListObjectsV2Output) -> Vec<(String, ListEntry)> {
         let folds = self.bucket.found.folds_backslash;
+        let encoded = self.bucket.found.amazon && page.encoding_type == Some(EncodingType::Url);
+        let plain = |name: String| if encoded { decoded(&name) } else { name };
         let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            let name = object.key?;
+            let name = plain(object.key?);
             let key = Key::new(names::from_server(&name, folds)).ok()?;
             let size = object.size.unwrap_or(0).max(0) as u64;
             let class = object.storage_class.as_ref().map(|class| class.as_str().into());
@@ -179,11 +183,36 @@ impl Listing<'_> {
             Some((name, ListEntry::Object(meta)))
         });
         let prefixes = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|common| {
-            let name = common.prefix?;
+            let name = plain(common.prefix?);
             let prefix = names::from_server(&name, folds);
             Key::new(prefix.strip_suffix('/')?).ok()?;
             Some((name, ListEntry::Prefix(prefix)))
         });
         objects.chain(prefixes).collect()
+    }
+}
+
+/// A name out of a listing with `encoding-type=url`, which is that of forms.
+fn decoded(name: &str) -> String {
+    // Amazon encodes these two as well; what is left of them is no end of the name.
+    let name = name.replace('&', "%26").replace('=', "%3D");
+    url::form_urlencoded::parse(name.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decoded;
+
+    #[test]
+    fn names_are_decoded() {
+        for (encoded, name) in [
+            ("agents/42/state.json.gz", "agents/42/state.json.gz"),
+            ("a+b%2Bc%252B%26d%3De", "a b+c%2B&d=e"),
+            ("a&b=c", "a&b=c"),
+            ("%C3%A9/%EF%BF%BE%01", "é/\u{fffe}\u{1}"),
+            ("", ""),
+        ] {
+            assert_eq!(decoded(encoded), name);
+        }
     }
 }

@@ -3,10 +3,11 @@
 //! # Layout
 //! - [`S3Adapter`]: the adapter, here.
 //! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
-//! - `put`, `multipart`: saves; `progress`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
+//! - `put`, `multipart`: saves; `begun`: uploads and their end; `progress`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
 //! - `probe`: what a server can do. `names`: names that a server would change. `uploads`: clean-up.
-//! - `errors`: what S3's answers mean.
+//! - `errors`: what S3's answers mean. `total`: the limit for all of it.
 
+mod begun;
 mod bucket;
 mod checksum;
 mod client;
@@ -21,16 +22,18 @@ mod progress;
 mod put;
 mod settings;
 mod tier;
+mod total;
 mod uploads;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, stream::BoxStream};
 
 use self::{
     bucket::{Bucket, about, fail},
     probe::Found,
+    total::within,
 };
 use crate::{
     Body, Capabilities, DeleteOptions, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
@@ -90,7 +93,10 @@ impl S3Adapter {
                 Some(found) => *found,
                 None => {
                     let found = probe::probe(&bucket, prefix.trim_matches('/')).boxed().await?;
-                    known.insert(bucket.name.clone(), found);
+                    // Who may not write under one prefix, or not yet, has found nothing out about the server.
+                    if found != Found::unknown() {
+                        known.insert(bucket.name.clone(), found);
+                    }
                     found
                 }
             };
@@ -126,27 +132,35 @@ impl SnapshotAdapter for S3Adapter {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        self.bucket.put(key, body, options).await.map_err(|error| about(error, "put", key))
+        within(self.bucket.total(), self.bucket.put(key, body, options))
+            .await
+            .map_err(|error| about(error, "put", key))
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
-        self.bucket.get(key, options).await.map_err(|error| about(error, "get", key))
+        let total = self.bucket.total();
+        let object = within(total, self.bucket.get(key, options)).await;
+        object.map(|object| total::object(total, object)).map_err(|error| about(error, "get", key))
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        self.bucket.head(key).await.map_err(|error| about(error, "head", key))
+        within(self.bucket.total(), self.bucket.head(key)).await.map_err(|error| about(error, "head", key))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        self.bucket.delete(key, options).await.map_err(|error| about(error, "delete", key))
+        within(self.bucket.total(), self.bucket.delete(key, options))
+            .await
+            .map_err(|error| about(error, "delete", key))
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
-        self.bucket.list(options).boxed()
+        total::listing(self.bucket.total(), self.bucket.list(options))
     }
 
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        self.bucket.set_tier(key, tier).await.map_err(|error| about(error, "set tier", key))
+        within(self.bucket.total(), self.bucket.set_tier(key, tier))
+            .await
+            .map_err(|error| about(error, "set tier", key))
     }
 }
 

@@ -1,21 +1,21 @@
 //! Uploads in parts: a bounded window of replayable parts under way, one visible object at the end, nothing left behind otherwise.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aws_sdk_s3::{
     primitives::ByteStream,
     types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
 use bytes::Bytes;
-use tokio::task::JoinSet;
 
 use super::{
+    begun::Upload,
     bucket::{Bucket, etag, fail, version},
     checksum,
     errors::Failure,
     head,
     progress::Progress,
-    put::{Answered, Attributes, Stored, confirm, with_attributes},
+    put::{Answered, Attributes, Stored, lost_race},
     settings::{LARGEST_OBJECT, MOST_PARTS},
 };
 use crate::{Error, ErrorKind, Key, PutMode, Result, transfer::Parts};
@@ -30,7 +30,7 @@ pub(super) async fn upload(
     mode: &PutMode,
     attributes: &Attributes,
 ) -> Result<Stored> {
-    let upload = Upload::create(bucket, key, attributes).await?;
+    let mut upload = Upload::create(bucket, key, attributes).await?;
     let outcome = async {
         let sent = upload.send_parts(first, parts, len).await?;
         upload.complete(sent, mode, attributes).await
@@ -43,18 +43,6 @@ pub(super) async fn upload(
     outcome
 }
 
-/// An upload that has begun. Dropped before its end, with the future that it belongs to, it removes itself in the background.
-struct Upload {
-    bucket: Arc<Bucket>,
-    key: Key,
-    id: String,
-    /// Answers to its creation that were lost: as many uploads may exist that nobody knows by id.
-    lost: u32,
-    begun: std::time::SystemTime,
-    /// Whether there may still be something to remove.
-    open: bool,
-}
-
 /// What Complete has to name.
 struct Sent {
     parts: Vec<CompletedPart>,
@@ -64,49 +52,10 @@ struct Sent {
 }
 
 impl Upload {
-    async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
-        let (name, begun) = (bucket.key(key), std::time::SystemTime::now());
-        let (output, lost) = bucket
-            .retrying(|failed| {
-                let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
-                let mut request = with_attributes!(request, attributes, bucket.shared.settings);
-                if bucket.shared.checksums {
-                    // S3 refuses checksummed parts of an upload that was not announced as such.
-                    let whole = bucket.shared.whole_checksums.then_some(ChecksumType::FullObject);
-                    request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).set_checksum_type(whole);
-                }
-                async move {
-                    let output = bucket.send("put", bucket.shared.silence_limit(), request.send()).await?;
-                    Ok((output, failed))
-                }
-            })
-            .await?;
-        let id = output.upload_id().filter(|id| !id.is_empty());
-        let id =
-            id.ok_or_else(|| fail(ErrorKind::Unavailable, "the service began an upload without an id"))?;
-        let upload =
-            Upload { bucket: bucket.clone(), key: key.clone(), id: id.into(), lost, begun, open: true };
-        let told = Stored {
-            version: version(None),
-            size: 0,
-            modified: begun,
-            encryption: head::encryption(output.server_side_encryption(), output.ssekms_key_id()),
-            bucket_key: output.bucket_key_enabled() == Some(true),
-        };
-        match confirm(attributes, &told) {
-            Ok(()) => Ok(upload),
-            Err(error) => {
-                upload.abort().await;
-                Err(error)
-            }
-        }
-    }
-
     /// Sends all parts.
-    async fn send_parts(&self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
+    async fn send_parts(&mut self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
         let settings = &self.bucket.shared.settings;
-        // Dropping the set ends the requests of all parts.
-        let (mut sending, mut sent) = (JoinSet::new(), Vec::new());
+        let (sending, mut sent) = (&mut self.sending, Vec::new());
         let (mut part, mut last, mut number, mut size) = (first, false, 1u64, 0u64);
         let mut whole = self.bucket.shared.whole_checksums.then(crc32fast::Hasher::new);
         loop {
@@ -158,6 +107,7 @@ impl Upload {
             PutMode::Replace(version) => (None, Some(etag(version)?)),
         };
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        // An error that no further attempt can mend comes out as it is, also where the whole save may be tried again.
         bucket
             .retrying(|failed| {
                 let answered = Answered::default();
@@ -184,7 +134,7 @@ impl Upload {
                     };
                     let failure = match outcome {
                         Ok(output) => {
-                            return Ok(Stored {
+                            return Ok(Ok(Stored {
                                 version: version(output.e_tag()),
                                 size,
                                 modified: answered.time(),
@@ -193,7 +143,7 @@ impl Upload {
                                     output.ssekms_key_id(),
                                 ),
                                 bucket_key: output.bucket_key_enabled() == Some(true),
-                            });
+                            }));
                         }
                         Err(failure) => failure,
                     };
@@ -201,75 +151,47 @@ impl Upload {
                     if failure.precondition()
                         || (gone && failure.code != "NoSuchUpload" && *mode != PutMode::Overwrite)
                     {
-                        return bucket.refused(&self.key, mode, attributes, failed).await;
-                    }
-                    // An upload that is gone after a lost answer was probably completed by it.
-                    if gone
-                        && failed > 0
-                        && let Some(own) = bucket.own_earlier(&self.key, attributes).await?
-                    {
-                        return Ok(own);
+                        return bucket.refused(&self.key, mode, attributes, failed).await.map(Ok);
                     }
                     if gone {
-                        let message =
-                            "the upload was removed before it was complete, by a clean-up or another writer";
-                        return Err(fail(ErrorKind::Conflict, message).with_source(failure.error));
+                        return self.gone(mode, attributes, failure).await;
                     }
                     Err(failure.into())
                 }
             })
-            .await
+            .await?
     }
 
-    /// Nothing to remove any more, but for what lost answers left.
-    async fn finished(mut self) {
-        self.open = false;
-        self.sweep().await;
-    }
-
-    /// Removes the upload and its parts. Best effort: the error that is on its way says more.
-    async fn abort(mut self) {
-        self.open = false;
-        self.bucket.abort_logged(&self.key, &self.id).await;
-        self.sweep().await;
-    }
-
-    /// Removes the uploads whose creation was answered into the void: under the same key, begun while ours was, without a part to
-    /// this moment. Another writer's upload gets its first part right after it was created.
-    async fn sweep(&self) {
-        if self.lost == 0 {
-            return;
-        }
-        let uploads = match self.bucket.uploads_of(&self.key).await {
-            Ok(uploads) => uploads,
-            Err(error) => {
-                tracing::warn!(kind = %error.kind(), "an upload may be left over; `persist doctor --clean-uploads` removes it");
-                return;
-            }
+    /// The upload is no more: an answer that was lost has completed it, or somebody has removed it.
+    async fn gone(
+        &self,
+        mode: &PutMode,
+        attributes: &Attributes,
+        failure: Failure,
+    ) -> Result<Result<Stored>> {
+        let there = match self.bucket.head_once(&self.key).await {
+            Ok(head) => Some(head),
+            // Without s3:ListBucket that is how S3 says that there is none.
+            Err(failure) if failure.not_found() || failure.error.kind() == ErrorKind::AccessDenied => None,
+            Err(failure) => return Err(failure.into()),
         };
-        // The service's clock may differ from ours, and its times have whole seconds.
-        let since =
-            self.begun.checked_sub(Duration::from_secs(60)).unwrap_or(std::time::SystemTime::UNIX_EPOCH);
-        let others = uploads.into_iter().filter(|upload| upload.id != self.id && upload.begun >= since);
-        for upload in others.take(self.lost as usize) {
-            if matches!(self.bucket.has_parts(&self.key, &upload.id).await, Ok(false)) {
-                self.bucket.abort_logged(&self.key, &upload.id).await;
-            }
+        if let Some(own) = there.as_ref().and_then(|head| attributes.own(head)) {
+            return Ok(Ok(own));
         }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if !self.open {
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
-        runtime.spawn(async move {
-            let abort = bucket.abort_logged(&key, &id);
-            let _ = tokio::time::timeout(Duration::from_secs(60), abort).await;
-        });
+        let unchanged = match mode {
+            PutMode::Overwrite => true,
+            PutMode::Create => there.is_none(),
+            PutMode::Replace(expected) => there.is_some_and(|head| version(head.e_tag()) == *expected),
+        };
+        Ok(Err(match unchanged {
+            false => lost_race(mode),
+            true => fail(
+                ErrorKind::Conflict,
+                "the upload was removed before it was complete, by a clean-up or in a race with another writer; save again",
+            )
+            .with_retryable(true)
+            .with_source(failure.error),
+        }))
     }
 }
 

@@ -32,7 +32,7 @@ impl Found {
     }
 
     /// A server that nothing is known about, except that it stores and gives back.
-    fn unknown() -> Found {
+    pub(super) fn unknown() -> Found {
         Found {
             amazon: false,
             capabilities: Capabilities::default().unconditional(),
@@ -85,7 +85,8 @@ async fn examine(bucket: &Bucket, folder: &Key, [plain, nested, folded]: &[Key; 
         join(put(plain, PutMode::Overwrite, adorned), put(folded, PutMode::Overwrite, PutOptions::new()))
             .await;
     odd?;
-    if adorned.is_err() {
+    // Neither tags nor classes, or no permission for tags.
+    if adorned.is_err() && put(plain, PutMode::Overwrite, PutOptions::new().tier(Tier::Cool)).await.is_err() {
         put(plain, PutMode::Overwrite, PutOptions::new()).await?;
     }
     let stale = Version::new("00000000000000000000000000000000");

@@ -11,6 +11,7 @@ use aws_sdk_s3::{
         ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef,
     },
     error::BoxError,
+    operation::head_object::HeadObjectOutput,
     primitives::ByteStream,
     types::{ChecksumAlgorithm, StorageClass},
 };
@@ -206,39 +207,18 @@ impl Bucket {
         attributes: &Attributes,
         failed: u32,
     ) -> Result<Stored> {
-        if failed > 0
-            && let Some(own) = self.own_earlier(key, attributes).await?
-        {
-            return Ok(own);
+        if failed > 0 {
+            match self.head_once(key).await {
+                Ok(head) => {
+                    if let Some(own) = attributes.own(&head) {
+                        return Ok(own);
+                    }
+                }
+                Err(failure) if failure.not_found() => {}
+                Err(failure) => return Err(failure.into()),
+            }
         }
-        Err(match mode {
-            PutMode::Create => fail(ErrorKind::AlreadyExists, "a snapshot is already there"),
-            _ => fail(
-                ErrorKind::Conflict,
-                "another writer replaced or removed the snapshot; load it and try again",
-            ),
-        })
-    }
-
-    /// The object under `key`, if it bears the mark of this put.
-    pub(super) async fn own_earlier(&self, key: &Key, attributes: &Attributes) -> Result<Option<Stored>> {
-        let mark = attributes.metadata.as_ref().and_then(|metadata| metadata.get(PUT_ID));
-        let head = match self.head_output(key).await {
-            Ok(head) => head,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let found = head.metadata().and_then(|metadata| metadata.get(PUT_ID));
-        if mark.is_none() || mark != found {
-            return Ok(None);
-        }
-        Ok(Some(Stored {
-            version: version(head.e_tag()),
-            size: head.content_length().unwrap_or(0).max(0) as u64,
-            modified: head::time(head.last_modified()),
-            encryption: head::encryption(head.server_side_encryption(), head.ssekms_key_id()),
-            bucket_key: head.bucket_key_enabled() == Some(true),
-        }))
+        Err(lost_race(mode))
     }
 
     /// Takes back what was stored in another way than asked for. Best effort: the error that is on its way says more.
@@ -249,6 +229,32 @@ impl Bucket {
         if let Err(error) = self.delete(key, options).await {
             tracing::warn!(kind = %error.kind(), "an object that is not encrypted as configured could not be removed");
         }
+    }
+}
+
+/// Another writer was faster.
+pub(super) fn lost_race(mode: &PutMode) -> Error {
+    match mode {
+        PutMode::Create => fail(ErrorKind::AlreadyExists, "a snapshot is already there"),
+        _ => fail(
+            ErrorKind::Conflict,
+            "another writer replaced or removed the snapshot; load it and try again",
+        ),
+    }
+}
+
+impl Attributes {
+    /// An object of these attributes, if it bears the mark of this put.
+    pub(super) fn own(&self, head: &HeadObjectOutput) -> Option<Stored> {
+        let mark = self.metadata.as_ref()?.get(PUT_ID)?;
+        head.metadata()?.get(PUT_ID).filter(|found| *found == mark)?;
+        Some(Stored {
+            version: version(head.e_tag()),
+            size: head.content_length().unwrap_or(0).max(0) as u64,
+            modified: head::time(head.last_modified()),
+            encryption: head::encryption(head.server_side_encryption(), head.ssekms_key_id()),
+            bucket_key: head.bucket_key_enabled() == Some(true),
+        })
     }
 }
 
@@ -277,24 +283,33 @@ impl Stored {
 
 /// Several servers drop an encryption that they cannot do without a word: what was asked for must be in the reply.
 pub(super) fn confirm(attributes: &Attributes, stored: &Stored) -> Result<()> {
-    let Some(asked) = &attributes.encryption else { return Ok(()) };
-    let got = stored.encryption.as_deref().unwrap_or("none");
+    let asked = attributes.encryption.as_ref();
+    confirmed(asked, stored.encryption.as_deref(), stored.bucket_key).map_err(|got| {
+        fail(
+            ErrorKind::Unsupported,
+            format!("encryption was asked for, but the server answers with {got}; the object was removed"),
+        )
+    })
+}
+
+/// Whether `got` is what was asked for; what it is instead.
+pub(super) fn confirmed<'a>(
+    asked: Option<&Encryption>,
+    got: Option<&'a str>,
+    got_bucket_key: bool,
+) -> Result<(), &'a str> {
+    let got = got.unwrap_or("none");
     let same = match asked {
-        Encryption::S3 => got == "AES256",
-        Encryption::Kms { key, bucket_key } => {
+        None => true,
+        Some(Encryption::S3) => got == "AES256",
+        Some(Encryption::Kms { algorithm, key, bucket_key }) => {
             let id = key.as_deref().unwrap_or_default();
             // An alias comes back as the key it stands for; an id as the end of an ARN.
             let right_key = id.contains("alias/") || got.ends_with(id);
-            got.starts_with("aws:kms") && right_key && (!bucket_key || stored.bucket_key)
+            got.starts_with(algorithm.as_str()) && right_key && (!bucket_key || got_bucket_key)
         }
     };
-    if same {
-        return Ok(());
-    }
-    Err(fail(
-        ErrorKind::Unsupported,
-        format!("encryption was asked for, but the server answers with {got}; the object was removed"),
-    ))
+    if same { Ok(()) } else { Err(got) }
 }
 
 fn too_large(most: u64) -> Error {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::types::{RequestPayer, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::{
+    operation::head_object::HeadObjectOutput,
+    types::{RequestPayer, ServerSideEncryption, StorageClass},
+};
 
 use super::bucket::fail;
 use crate::{ErrorKind, Result, S3Config};
@@ -28,6 +31,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) attempt_timeout: Duration,
+    /// `None`: as long as it takes.
+    pub(super) total_timeout: Option<Duration>,
 }
 
 /// Which checksums requests carry.
@@ -46,15 +51,30 @@ pub(super) enum Checksums {
 pub(super) enum Encryption {
     /// Keys that S3 manages.
     S3,
-    /// A key of the key management service.
-    Kms { key: Option<String>, bucket_key: bool },
+    /// A key of the key management service, by this algorithm of it.
+    Kms { algorithm: ServerSideEncryption, key: Option<String>, bucket_key: bool },
 }
 
 impl Encryption {
+    /// What an object has.
+    pub(super) fn of(head: &HeadObjectOutput) -> Option<Encryption> {
+        match head.server_side_encryption()? {
+            ServerSideEncryption::Aes256 => Some(Encryption::S3),
+            algorithm @ (ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse) => {
+                Some(Encryption::Kms {
+                    algorithm: algorithm.clone(),
+                    key: head.ssekms_key_id().map(str::to_string),
+                    bucket_key: head.bucket_key_enabled() == Some(true),
+                })
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn algorithm(&self) -> ServerSideEncryption {
         match self {
             Encryption::S3 => ServerSideEncryption::Aes256,
-            Encryption::Kms { .. } => ServerSideEncryption::AwsKms,
+            Encryption::Kms { algorithm, .. } => algorithm.clone(),
         }
     }
 
@@ -87,10 +107,7 @@ impl Settings {
             return bad("anonymous contradicts explicit keys and a profile: remove one of them");
         }
         if let Some(url) = &config.endpoint_url {
-            let parsed = url::Url::parse(url).ok().filter(|url| url.has_host());
-            if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https")) {
-                return bad("endpoint_url: write it as http://host:port or https://host");
-            }
+            check_endpoint(url)?;
         }
         let encryption = match (config.encryption.as_deref(), &config.kms_key) {
             (None, None) if config.bucket_key => return bad("bucket_key needs encryption aws:kms"),
@@ -99,7 +116,8 @@ impl Settings {
             (Some("AES256"), None) => Some(Encryption::S3),
             (Some("AES256"), Some(_)) => return bad("kms_key contradicts encryption AES256: use aws:kms"),
             (None | Some("aws:kms"), key) => {
-                Some(Encryption::Kms { key: key.clone(), bucket_key: config.bucket_key })
+                let algorithm = ServerSideEncryption::AwsKms;
+                Some(Encryption::Kms { algorithm, key: key.clone(), bucket_key: config.bucket_key })
             }
             (Some(_), _) => return bad("encryption: use AES256 or aws:kms"),
         };
@@ -135,20 +153,96 @@ impl Settings {
             connect_timeout: timeout("connect_timeout", config.connect_timeout, 3)?,
             read_timeout: timeout("read_timeout", config.read_timeout, 30)?,
             attempt_timeout: timeout("attempt_timeout", config.attempt_timeout, 60)?,
+            total_timeout: config
+                .total_timeout
+                .map(|limit| timeout("total_timeout", Some(limit), 0))
+                .transpose()?,
         })
     }
 
-    /// The size of part `number`, counted from 1: it doubles every 900 parts, so that 10,000 parts reach 5 TiB from any first
-    /// size on, and a stream of unknown length never runs out of them.
+    /// The size of part `number`, counted from 1. Where the length is known it is the same for all. A stream of unknown length never runs
+    /// out of parts, because they double every 900: 10,000 of them reach 5 TiB from any first size on.
     pub(super) fn part_size(&self, number: u64, len: Option<u64>) -> u64 {
-        let grown = self.part_size.saturating_mul(1 << ((number - 1) / 900).min(20));
-        let needed = len.map_or(0, |len| len.div_ceil(MOST_PARTS));
-        grown.max(needed).min(LARGEST_PART)
+        let size = match len {
+            Some(len) => self.part_size.max(len.div_ceil(MOST_PARTS)),
+            None => self.part_size.saturating_mul(1 << ((number - 1) / 900).min(20)),
+        };
+        size.min(LARGEST_PART)
     }
 
     /// How many parts of this size are under way at once: as many bytes as `parallel` first parts, so that memory does not grow
     /// with the parts, but always one.
     pub(super) fn window(&self, part_size: u64) -> usize {
         ((self.part_size * self.parallel as u64) / part_size.max(1)).max(1) as usize
+    }
+}
+
+/// Refuses what is no address of a server. It shows in messages, and must hold no secret; nor do these repeat it.
+///
+/// # Errors
+/// `InvalidConfig`.
+pub(super) fn check_endpoint(url: &str) -> Result<()> {
+    let bad = |message: &str| Err(fail(ErrorKind::InvalidConfig, message));
+    let Some(url) = url::Url::parse(url).ok().filter(|url| url.has_host()) else {
+        return bad("endpoint_url: write it as http://host:port or https://host");
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return bad("endpoint_url: write it as http://host:port or https://host");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return bad(
+            "endpoint_url: leave out user, password and query; keys go into access_key_id and secret_access_key",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What so many parts hold together, and the most memory that parts take: those under way and the next.
+    fn reach(settings: &Settings, len: Option<u64>, wanted: u64) -> (u64, u64) {
+        let (mut sum, mut memory, mut number) = (0, 0, 1);
+        while sum < wanted && number <= MOST_PARTS {
+            let size = settings.part_size(number, len);
+            assert!((SMALLEST_PART..=LARGEST_PART).contains(&size));
+            sum += size;
+            memory = memory.max((settings.window(size) as u64 + 1) * size);
+            number += 1;
+        }
+        (sum, memory)
+    }
+
+    #[test]
+    fn ten_thousand_parts_reach_the_largest_object() {
+        for part_size in [SMALLEST_PART, 8 << 20, 100 << 20, LARGEST_PART] {
+            let config = S3Config { part_size: Some(part_size), ..S3Config::default() };
+            let settings = Settings::new(&config).unwrap();
+            for len in [None, Some(LARGEST_OBJECT)] {
+                let (sum, _) = reach(&settings, len, LARGEST_OBJECT);
+                assert!(sum >= LARGEST_OBJECT, "{part_size}, {len:?}: {sum}");
+            }
+        }
+    }
+
+    /// The table in `docs/s3.md`.
+    #[test]
+    fn memory_is_as_the_page_says() {
+        let settings = Settings::new(&S3Config::default()).unwrap();
+        let mib = |len: u64, known: bool| reach(&settings, known.then_some(len), len).1 >> 20;
+        let page = include_str!("../../../docs/s3.md");
+        for (size, len) in [
+            ("7 GiB", 7u64 << 30),
+            ("20 GiB", 20 << 30),
+            ("48 GiB", 48 << 30),
+            ("100 GiB", 100 << 30),
+            ("400 GiB", 400 << 30),
+            ("1.7 TiB", (17 << 40) / 10),
+            ("5 TiB", 5 << 40),
+        ] {
+            let row = format!("| {size} | {} MiB | {} MiB |", mib(len, false), mib(len, true));
+            assert!(page.contains(&row), "{row}");
+        }
     }
 }

@@ -1,8 +1,25 @@
 //! Storage classes, and how to move an object to another one.
 
-use aws_sdk_s3::types::{MetadataDirective, StorageClass, TaggingDirective};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use super::bucket::{Bucket, etag, fail, version};
+use aws_sdk_s3::{
+    operation::{
+        copy_object::{CopyObjectOutput, builders::CopyObjectFluentBuilder},
+        head_object::HeadObjectOutput,
+    },
+    types::{MetadataDirective, StorageClass, TaggingDirective},
+};
+
+use super::{
+    bucket::{Bucket, etag, fail, version},
+    errors::Failure,
+    head,
+    put::{Answered, confirmed},
+    settings::Encryption,
+};
 use crate::{ErrorKind, Key, Result, Tier};
 
 /// The storage class of a tier.
@@ -35,10 +52,13 @@ impl Bucket {
             return Err(fail(ErrorKind::Unsupported, "this server was found not to have storage classes"));
         }
         let name = self.key(key);
+        // What the copy was to have whose answer was lost.
+        let asked = Mutex::new(None::<Encryption>);
+        let asked = || asked.lock().unwrap_or_else(PoisonError::into_inner);
         self.retrying(|_| async {
-            let head = self.head_output(key).await?;
+            let head = self.head_once(key).await?;
             if of(head.storage_class()) == tier {
-                return Ok(());
+                return kept(asked().as_ref(), &head);
             }
             let size = head.content_length().unwrap_or(0);
             if size > LARGEST_COPY {
@@ -48,7 +68,8 @@ impl Bucket {
                 ));
             }
             let seen = version(head.e_tag());
-            let encryption = self.shared.settings.encryption.clone();
+            // A copy has the encryption that its request names, or else the bucket's, whatever the object had.
+            let encryption = self.shared.settings.encryption.clone().or_else(|| Encryption::of(&head));
             let mut request = self
                 .client()
                 .copy_object()
@@ -74,9 +95,17 @@ impl Bucket {
             if self.found.amazon {
                 request = request.if_match(etag(&seen)?);
             }
-            let limit = self.shared.attempt_limit(size.max(0) as u64);
-            match self.send("set tier", limit, request.send()).await {
-                Ok(_) => Ok(()),
+            *asked() = encryption.clone();
+            match self.copied(size.max(0) as u64, request).await {
+                Ok(output) => {
+                    let told = head::encryption(output.server_side_encryption(), output.ssekms_key_id());
+                    let bucket_key = output.bucket_key_enabled() == Some(true);
+                    match confirmed(encryption.as_ref(), told.as_deref(), bucket_key) {
+                        Ok(()) => Ok(()),
+                        // Not every server says with its answer how the copy is encrypted; then the copy itself does.
+                        Err(_) => kept(encryption.as_ref(), &self.head_once(key).await?),
+                    }
+                }
                 // Replaced meanwhile: the next attempt moves what is there then.
                 Err(failure) if failure.precondition() => Err(failure.error.with_retryable(true)),
                 Err(failure) => Err(failure.into()),
@@ -84,6 +113,33 @@ impl Bucket {
         })
         .await
     }
+
+    /// One attempt to copy so many bytes.
+    async fn copied(&self, size: u64, request: CopyObjectFluentBuilder) -> Result<CopyObjectOutput, Failure> {
+        // Amazon begins its answer at once, and ends it when it has copied. Others answer behind their work, for which they get
+        // a second for each 16 MiB.
+        let work = Duration::from_secs(size / (16 << 20));
+        let attempt = self.shared.settings.attempt_timeout;
+        let silence = if self.found.amazon { attempt } else { attempt + work };
+        let answered = Answered::default();
+        let request = request.customize().interceptor(answered.clone()).send();
+        tokio::select! {
+            biased;
+            outcome = self.send("set tier", attempt * 5 + work, request) => outcome,
+            () = answered.none_for(silence) => Err(Failure::timeout("set tier", silence, &self.shared)),
+        }
+    }
+}
+
+/// Whether a copy is encrypted as it was to be.
+fn kept(asked: Option<&Encryption>, head: &HeadObjectOutput) -> Result<()> {
+    let told = head::encryption(head.server_side_encryption(), head.ssekms_key_id());
+    confirmed(asked, told.as_deref(), head.bucket_key_enabled() == Some(true)).map_err(|got| {
+        fail(
+            ErrorKind::Unsupported,
+            format!("the object was moved, but not with its encryption: it is {got} now; save it again"),
+        )
+    })
 }
 
 /// `bucket/key`, percent-encoded but for what URLs leave alone and the slashes.

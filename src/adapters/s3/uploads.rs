@@ -6,6 +6,7 @@ use super::{
     bucket::{Bucket, fail},
     head::time,
     names,
+    put::Answered,
 };
 use crate::{ErrorKind, Key, Result};
 
@@ -24,6 +25,12 @@ pub struct Upload {
 impl Bucket {
     /// All unfinished uploads of objects whose name starts with `prefix`.
     pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
+        Ok(self.uploads_now(prefix).await?.0)
+    }
+
+    /// With the time that it is for the service.
+    async fn uploads_now(&self, prefix: &str) -> Result<(Vec<Upload>, SystemTime)> {
+        let answered = Answered::default();
         let folds = self.found.folds_backslash;
         let prefix = names::to_server(prefix, folds);
         let (mut found, mut after) = (Vec::new(), None::<(String, String)>);
@@ -39,7 +46,8 @@ impl Bucket {
                         .set_key_marker(key)
                         .set_upload_id_marker(id)
                         .set_request_payer(self.shared.settings.payer.clone());
-                    Ok(self.send("list uploads", self.shared.silence_limit(), request.send()).await?)
+                    let request = request.customize().interceptor(answered.clone()).send();
+                    Ok(self.send("list uploads", self.shared.silence_limit(), request).await?)
                 })
                 .await?;
             found.extend(page.uploads().iter().filter_map(|upload| {
@@ -54,17 +62,17 @@ impl Bucket {
                 .map(str::to_string)
                 .zip(page.next_upload_id_marker().map(str::to_string));
             if page.is_truncated() != Some(true) || next.is_none() || next == after {
-                return Ok(found);
+                return Ok((found, answered.time()));
             }
             after = next;
         }
     }
 
-    /// The unfinished uploads of one object.
-    pub(super) async fn uploads_of(&self, key: &Key) -> Result<Vec<Upload>> {
-        let mut uploads = self.uploads(key.as_str()).await?;
+    /// The unfinished uploads of one object, and the time that it is for the service.
+    pub(super) async fn uploads_of(&self, key: &Key) -> Result<(Vec<Upload>, SystemTime)> {
+        let (mut uploads, now) = self.uploads_now(key.as_str()).await?;
         uploads.retain(|upload| upload.name == key.as_str());
-        Ok(uploads)
+        Ok((uploads, now))
     }
 
     pub(super) async fn has_parts(&self, key: &Key, id: &str) -> Result<bool> {

@@ -7,8 +7,11 @@ use std::{future::Future, io, time::Duration};
 /// A signal came; this is the exit code that tells so.
 pub(crate) struct Interrupted(pub(crate) u8);
 
+/// How long what was begun may take to be undone.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
 /// Runs `work` until it is done or a signal asks to stop. Then its future is dropped, and what that sets off (removing temporary files,
-/// giving up uploads) gets a moment.
+/// giving up uploads) gets a moment, and as long as it takes where that is known, but not for ever: another signal ends it.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Interrupted> {
     let interrupted = {
         tokio::pin!(work);
@@ -17,7 +20,14 @@ pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T,
             interrupted = signal() => interrupted,
         }
     };
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let undone = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        persist::cleaned_up().await;
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(CLEAN_UP, undone) => {}
+        _ = signal() => {}
+    }
     Err(interrupted)
 }
 

@@ -6,8 +6,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use persist::{
-    Body, ByteRange, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutMode,
-    PutOptions, SnapshotAdapter, Version,
+    Body, ByteRange, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta,
+    PutMode, PutOptions, SnapshotAdapter, Version,
 };
 use serde_json::json;
 
@@ -87,7 +87,23 @@ async fn probes(store: &dyn SnapshotAdapter, probe: &Key, report: &mut Report<'_
         other => other,
     };
     report.row("replace", replace)?;
+    report.row("offers", Ok(offers(can)))?;
     Ok(true)
+}
+
+/// What else the storage says, or was found, to do.
+fn offers(can: Capabilities) -> String {
+    let all = [
+        ("conditional saves of any size", can.create_large),
+        ("conditional removal", can.conditional_delete),
+        ("tags", can.tags),
+        ("storage tiers", can.tiers),
+    ];
+    let these = |wanted: bool| {
+        let names: Vec<_> = all.iter().filter(|(_, does)| *does == wanted).map(|(name, _)| *name).collect();
+        if names.is_empty() { "nothing".into() } else { names.join(", ") }
+    };
+    format!("{}; not: {}", these(true), these(false))
 }
 
 impl Report<'_> {

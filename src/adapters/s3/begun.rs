@@ -1,0 +1,203 @@
+//! An upload that has begun, and its end: where it is not completed nothing of it stays, at whatever point its save fails or is dropped.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{
+    bucket::{Bucket, fail, version},
+    head,
+    put::{Attributes, Stored, confirm, with_attributes},
+};
+use crate::{ErrorKind, Key, Result, cleanup};
+
+/// How long a save that failed waits for its clean-up. The rest goes on behind it: its error must not wait for a service that is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long that may go on.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+
+/// An upload that has begun. Dropped before its end, with the future that it belongs to, it removes itself in the background.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) bucket: Arc<Bucket>,
+    pub(super) key: Key,
+    pub(super) id: String,
+    /// Parts that are under way.
+    pub(super) sending: JoinSet<Result<CompletedPart>>,
+    /// Whether there may still be something to remove.
+    open: bool,
+    /// Answers to its creation that were lost: as many uploads may exist that nobody knows by id.
+    lost: u32,
+    since: Instant,
+    /// Where to clean up: it may be dropped on a thread that belongs to no runtime.
+    runtime: Handle,
+}
+
+impl Upload {
+    pub(super) async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
+        let (bucket, key, attributes) = (bucket.clone(), key.clone(), attributes.clone());
+        let (give, taken) = oneshot::channel();
+        // In a task of its own: a request that is under way may begin an upload, also where its caller has gone away.
+        cleanup::spawn(&Handle::current(), async move {
+            let begun = Upload::begin(bucket, key, &attributes, &give).await;
+            // What nobody takes any more is dropped here, and so removed.
+            drop(give.send(begun));
+        });
+        taken.await.map_err(|error| {
+            fail(ErrorKind::Internal, "the task that begins an upload ended early").with_source(error)
+        })?
+    }
+
+    async fn begin(
+        bucket: Arc<Bucket>,
+        key: Key,
+        attributes: &Attributes,
+        caller: &oneshot::Sender<Result<Upload>>,
+    ) -> Result<Upload> {
+        let (name, since, runtime) = (bucket.key(&key), Instant::now(), Handle::current());
+        let lost = AtomicU32::new(0);
+        let begun = bucket
+            .retrying(|_| {
+                let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
+                let mut request = with_attributes!(request, attributes, bucket.shared.settings);
+                if bucket.shared.checksums {
+                    // S3 refuses checksummed parts of an upload that was not announced as such.
+                    let whole = bucket.shared.whole_checksums.then_some(ChecksumType::FullObject);
+                    request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).set_checksum_type(whole);
+                }
+                let (bucket, lost) = (&bucket, &lost);
+                async move {
+                    if caller.is_closed() {
+                        return Err(fail(ErrorKind::Io, "the save was dropped"));
+                    }
+                    let sent = bucket.send("put", bucket.shared.silence_limit(), request.send()).await;
+                    sent.map_err(|failure| {
+                        // What was refused has begun nothing.
+                        if failure.error.retryable() && failure.error.kind() != ErrorKind::RateLimited {
+                            lost.fetch_add(1, Ordering::Relaxed);
+                        }
+                        failure.into()
+                    })
+                }
+            })
+            .await;
+        let lost = lost.into_inner();
+        let mut upload = Upload {
+            bucket,
+            key,
+            id: String::new(),
+            sending: JoinSet::new(),
+            open: false,
+            lost,
+            since,
+            runtime,
+        };
+        let output = match begun {
+            Ok(output) => output,
+            Err(error) => {
+                upload.abort().await;
+                return Err(error);
+            }
+        };
+        upload.id = output.upload_id().unwrap_or_default().into();
+        if upload.id.is_empty() {
+            return Err(fail(ErrorKind::Unavailable, "the service began an upload without an id"));
+        }
+        upload.open = true;
+        let told = Stored {
+            version: version(None),
+            size: 0,
+            modified: SystemTime::now(),
+            encryption: head::encryption(output.server_side_encryption(), output.ssekms_key_id()),
+            bucket_key: output.bucket_key_enabled() == Some(true),
+        };
+        match confirm(attributes, &told) {
+            Ok(()) => Ok(upload),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Nothing to remove any more, but for what lost answers left.
+    pub(super) async fn finished(mut self) {
+        self.open = false;
+        waited(self.clean_up()).await;
+    }
+
+    /// Removes the upload and its parts. Best effort: the error that is on its way says more.
+    pub(super) async fn abort(mut self) {
+        waited(self.clean_up()).await;
+    }
+
+    /// Removes in the background what there may be.
+    fn clean_up(&mut self) -> Option<JoinHandle<()>> {
+        let (open, lost) = (std::mem::take(&mut self.open), std::mem::take(&mut self.lost));
+        if !open && lost == 0 {
+            return None;
+        }
+        let mut sending = std::mem::take(&mut self.sending);
+        sending.abort_all();
+        let (bucket, key, id, since) = (self.bucket.clone(), self.key.clone(), self.id.clone(), self.since);
+        Some(cleanup::spawn(&self.runtime, async move {
+            // A part that arrives behind the removal would stay.
+            sending.shutdown().await;
+            let work = async {
+                if open {
+                    bucket.abort_logged(&key, &id).await;
+                }
+                if lost > 0 {
+                    sweep(&bucket, &key, &id, lost, since).await;
+                }
+            };
+            let _ = tokio::time::timeout(CLEAN_UP, work).await;
+        }))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        drop(self.clean_up());
+    }
+}
+
+fn waited(work: Option<JoinHandle<()>>) -> impl Future<Output = ()> + Send {
+    async move {
+        if let Some(work) = work {
+            let _ = tokio::time::timeout(PATIENCE, work).await;
+        }
+    }
+}
+
+/// Removes the uploads whose creation was answered into the void: under the same key, begun while ours (`id`) was, without a part to
+/// this moment. Another writer's upload gets its first part right after it was created.
+async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: u32, since: Instant) {
+    let (uploads, now) = match bucket.uploads_of(key).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(kind = %error.kind(), "an upload may be left over; `persist doctor --clean-uploads` removes it");
+            return;
+        }
+    };
+    // By the service's clock, whose times have whole seconds.
+    let since = now.checked_sub(since.elapsed() + Duration::from_secs(2)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let others = uploads.into_iter().filter(|upload| upload.id != id && upload.begun >= since);
+    for upload in others.take(lost as usize) {
+        if matches!(bucket.has_parts(key, &upload.id).await, Ok(false)) {
+            bucket.abort_logged(key, &upload.id).await;
+        }
+    }
+}

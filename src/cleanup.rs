@@ -1,0 +1,40 @@
+//! What goes on behind saves that failed or were dropped: what they had begun is removed.
+
+#[cfg(any(feature = "s3", feature = "gcs"))]
+use std::future::Future;
+use std::sync::LazyLock;
+
+use tokio::sync::watch;
+#[cfg(any(feature = "s3", feature = "gcs"))]
+use tokio::{runtime::Handle, task::JoinHandle};
+
+static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+
+/// One piece of work; it ends with its task, also where the runtime ends that.
+#[cfg(any(feature = "s3", feature = "gcs"))]
+struct Counted;
+
+#[cfg(any(feature = "s3", feature = "gcs"))]
+impl Drop for Counted {
+    fn drop(&mut self) {
+        UNDER_WAY.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Runs `work` in the background, for [`cleaned_up`] to wait for. Works on any thread.
+#[cfg(any(feature = "s3", feature = "gcs"))]
+pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    UNDER_WAY.send_modify(|count| *count += 1);
+    let counted = Counted;
+    runtime.spawn(async move {
+        let _counted = counted;
+        work.await;
+    })
+}
+
+/// Resolves when nothing is left to do behind saves that failed or were dropped: an upload to S3 that they had begun, for example, is
+/// removed with its parts in the background. A program that is about to end waits for that here, with a limit of its own.
+pub async fn cleaned_up() {
+    // The sender is never dropped.
+    let _ = UNDER_WAY.subscribe().wait_for(|count| *count == 0).await;
+}

@@ -1,0 +1,88 @@
+//! What is done at Amazon alone: a process that takes the strict server for it, because an HTTP proxy leads there.
+
+use std::process::Output;
+
+use crate::{
+    bench::{Bench, noise},
+    support::{proxy::Fault, s3::LARGE, s3_server::BUCKET},
+};
+
+/// Of no other server: it keeps all of Amazon's promises, so that nothing is probed.
+const AMAZON: &str = "http://s3.eu-west-1.amazonaws.com";
+
+async fn persist(bench: &Bench, arguments: &[&str], state: &[u8]) -> (Option<i32>, Vec<u8>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state");
+    std::fs::write(&file, state).unwrap();
+    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_persist"))
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("AWS_ACCESS_KEY_ID", "strictkey")
+        .env("AWS_SECRET_ACCESS_KEY", "strictsecret")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_ENDPOINT_URL", AMAZON)
+        .env("HTTP_PROXY", bench.proxy.url())
+        .env("PERSIST_RETRY_ATTEMPTS", "2")
+        .args(["--storage", &format!("s3://{BUCKET}/of?path_style=true&part_size=5MiB")])
+        .args(arguments.iter().map(|text| if *text == "FILE" { file.to_str().unwrap() } else { text }))
+        .output()
+        .await;
+    let Output { status, stdout, stderr } = run.unwrap();
+    (status.code(), stdout, String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test]
+async fn nothing_is_probed_and_everything_is_checked() {
+    let bench = Bench::new().await;
+    let small = noise(1, 1000);
+    let (code, _, error) = persist(&bench, &["save", "--codec=none", "small", "FILE"], &small).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(bench.stored("of/small"), Some(small.clone()));
+    let log = bench.proxy.log();
+    assert_eq!(log.len(), 1, "a save of 1000 bytes is one request");
+    assert!(log[0].target.starts_with(AMAZON), "{}", log[0].target);
+    assert!(log[0].head.header("x-amz-checksum-crc32").is_some());
+    let (_, loaded, error) = persist(&bench, &["load", "small"], &[]).await;
+    assert!(loaded == small, "{error}");
+
+    // Large and conditional at once, with the checksum of the whole.
+    bench.proxy.clear();
+    let large = noise(2, LARGE);
+    let create = ["save", "--codec=none", "--if-absent", "large", "FILE"];
+    let (code, _, error) = persist(&bench, &create, &large).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(bench.stored("of/large") == Some(large.clone()) && bench.is_clean());
+    let posts: Vec<_> = bench.proxy.log().into_iter().filter(|seen| seen.method == "POST").collect();
+    assert_eq!(posts.len(), 2);
+    assert_eq!(posts[0].head.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
+    assert_eq!(posts[1].head.header("if-none-match"), Some("*"));
+    assert!(posts[1].head.header("x-amz-checksum-crc32").is_some());
+    let (code, _, error) = persist(&bench, &create, &large).await;
+    assert!(code != Some(0) && error.contains("already there"), "{error}");
+    assert!(bench.is_clean());
+    // A damaged load is found by that checksum.
+    bench.proxy.fail(9, "GET", "large", Fault::Flip(700_000));
+    let (code, _, error) = persist(&bench, &["load", "large"], &[]).await;
+    assert!(code != Some(0) && error.contains("do not match"), "{error}");
+}
+
+/// XML cannot hold every character that a name can have.
+#[tokio::test]
+async fn names_that_xml_cannot_hold_are_listed() {
+    let bench = Bench::new().await;
+    let names = ["a b+c%2B&d=e", "odd \u{fffe}\u{ffff}", "é/🦀"];
+    for name in names {
+        let (code, _, error) = persist(&bench, &["save", name, "FILE"], b"state").await;
+        assert_eq!(code, Some(0), "{error}");
+    }
+    let (code, listed, error) = persist(&bench, &["ls", "--json"], &[]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let listed: Vec<_> = String::from_utf8(listed)
+        .unwrap()
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["key"].as_str().unwrap().to_string()
+        })
+        .collect();
+    assert_eq!(listed, names);
+}
