@@ -519,3 +519,17 @@ async fn an_operation_has_a_limit_as_a_whole() {
     assert!(bench.proxy.count("PUT", "partNumber") > 0);
     bench.cleaned().await;
 }
+
+/// However large the object is: a copy moves no data that a connection could be waiting for.
+#[tokio::test]
+async fn a_move_is_tried_again_where_the_server_is_silent() {
+    let bench = Bench::waiting(&quick(), Duration::from_secs(1)).await;
+    let bytes = bytes::Bytes::from(vec![0; 16 << 20]);
+    let object = Object { etag: etag_of(&[&bytes]), bytes, ..Object::default() };
+    bench.strict.store().objects.insert("large".into(), object);
+    bench.proxy.fail(1, "PUT", "large", Fault::Silence);
+    let (large, cool) = (key("large"), persist::Tier::Cool);
+    let moved = bench.adapter.set_tier(&large, cool);
+    tokio::time::timeout(Duration::from_secs(60), moved).await.expect("it still waits").unwrap();
+    assert_eq!(bench.adapter.head(&key("large")).await.unwrap().tier, Some(cool));
+}

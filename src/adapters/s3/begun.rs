@@ -1,7 +1,6 @@
 //! An upload that has begun, and its end: where it is not completed nothing of it stays, at whatever point its save fails or is dropped.
 
 use std::{
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -174,11 +173,9 @@ impl Drop for Upload {
     }
 }
 
-fn waited(work: Option<JoinHandle<()>>) -> impl Future<Output = ()> + Send {
-    async move {
-        if let Some(work) = work {
-            let _ = tokio::time::timeout(PATIENCE, work).await;
-        }
+async fn waited(work: Option<JoinHandle<()>>) {
+    if let Some(work) = work {
+        let _ = tokio::time::timeout(PATIENCE, work).await;
     }
 }
 
