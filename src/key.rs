@@ -118,6 +118,14 @@ impl Key {
         let digest = Sha256::digest(self.0.as_bytes());
         digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+
+    /// The key as it appears in logs: as it is where `DEBUG` is enabled for the target `persist::keys`, else its pseudonym.
+    pub(crate) fn logged(&self) -> String {
+        match tracing::enabled!(target: "persist::keys", tracing::Level::DEBUG) {
+            true => self.to_string(),
+            false => self.pseudonym(),
+        }
+    }
 }
 
 /// The first rule that `name` breaks, as the rest of a sentence.

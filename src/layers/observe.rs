@@ -35,10 +35,7 @@ impl Observe {
     }
 
     fn start(&self, operation: &'static str, key: Option<&Key>) -> Watch {
-        let key = key.map(|key| match tracing::enabled!(target: "persist::keys", Level::DEBUG) {
-            true => key.to_string(),
-            false => key.pseudonym(),
-        });
+        let key = key.map(Key::logged);
         let span = info_span!("persist", operation, backend = self.backend, key);
         Watch { operation, backend: self.backend, span, bytes: 0, started: Instant::now(), ended: false }
     }

@@ -17,7 +17,7 @@ use super::{
     store::Part,
     writer::{forked, head_of},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Key, Result};
 
 /// What a load gave.
 #[derive(Clone)]
@@ -234,7 +234,14 @@ impl Session {
 
     pub(super) async fn restore(&self, found: Found) -> Result<restore::Restored> {
         let Found { place, seq, bytes, total: _ } = found;
-        self.store().restore(&place, seq, bytes).await.map_err(|error| error.with_operation("load"))
+        let restored = self.store().restore(&place, seq, bytes).await;
+        restored.map_err(|error| {
+            if error.kind() == ErrorKind::Corrupt {
+                let object = error.key().map(Key::logged);
+                tracing::warn!(session = place.logged(), commit = seq, object, "damaged");
+            }
+            error.with_operation("load")
+        })
     }
 
     pub(super) fn shown(

@@ -55,6 +55,12 @@ impl Place {
         Place { agent: agent.into(), session: session.into() }
     }
 
+    /// As it appears in logs: the key of the session's folder.
+    pub(super) fn logged(&self) -> String {
+        let folder = self.prefix("");
+        Key::new(folder.trim_end_matches('/')).map_or_else(|_| String::new(), |key| key.logged())
+    }
+
     fn key(&self, rest: fmt::Arguments<'_>) -> Result<Key> {
         Key::new(self.prefix(&rest.to_string()))
     }

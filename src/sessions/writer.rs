@@ -110,7 +110,8 @@ impl Writer {
                     if began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store)) {
                         return Err(self.too_slow());
                     }
-                    let epoch = manifest.epoch;
+                    let (epoch, raw, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
+                    tracing::info!(session = place.logged(), commit = seq, raw, bytes = stored, keyframe, "committed");
                     self.adopt(Head { seq, id: Some(id), epoch, observed: Some(sent), base });
                     return Ok(Commit::new(manifest, place, stored));
                 }
@@ -131,6 +132,7 @@ impl Writer {
                 }
                 Outcome::Rival(rival) => {
                     let message = format!("{} is already there; rebase or fork to go on", rival.told());
+                    tracing::warn!(session = place.logged(), commit = seq, "another writer was faster");
                     self.rival = Some(*rival);
                     return Err(self.lost(message));
                 }
