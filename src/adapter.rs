@@ -1,13 +1,16 @@
 //! The contract between persist and a storage backend, and nothing else.
 
-use std::fmt::{Debug, Display};
+use std::{
+    fmt::{Debug, Display},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    Body, Codec, DeleteOptions, GetOptions, Key, ListEntry, ListOptions, Object, ObjectMeta, PutOptions,
-    Result, Tier,
+    Body, Codec, DeleteOptions, GetOptions, Key, Limits, ListEntry, ListOptions, Object, ObjectMeta,
+    PutOptions, Result, Tier,
 };
 
 /// A place that stores objects: bytes under a [`Key`], with a version each.
@@ -105,6 +108,11 @@ pub struct Capabilities {
     /// How the deployment wants snapshots to be encoded, when the caller of `save` does not say. Not the adapter's business: layers
     /// that [`StorageConfig::open`](crate::StorageConfig::open) adds set it.
     pub codec: Codec,
+    /// How loads are guarded against decompression bombs, when their caller does not say. Set by layers, too.
+    pub limits: Limits,
+    /// How long a writer of a session may sleep, and how young a commit is that no prune removes
+    /// ([`Sessions::fence_window`](crate::sessions::Sessions::fence_window)). Set by layers, too. An hour by default.
+    pub fence_window: Duration,
 }
 
 impl Default for Capabilities {
@@ -119,6 +127,8 @@ impl Default for Capabilities {
             tiers: false,
             ranges: true,
             codec: Codec::default(),
+            limits: Limits::default(),
+            fence_window: Duration::from_secs(3600),
         }
     }
 }

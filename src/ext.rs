@@ -15,8 +15,7 @@ pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
 
 use crate::{
-    Body, Description, Error, ErrorKind, GetOptions, Key, Limits, ObjectMeta, Result, SnapshotAdapter,
-    Version, codec,
+    Body, Description, Error, ErrorKind, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter, Version, codec,
 };
 
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
@@ -87,10 +86,11 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let key = key.into_key()?;
         let mut get = GetOptions::new();
         (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
+        let limits = options.limits.unwrap_or(self.capabilities().limits);
         let open = || async {
             let object = self.get(&key, get.clone()).await?;
             let meta = object.meta.clone();
-            let body = codec::decode(self, &key, object, options.limits, options.verify_digest).await?;
+            let body = codec::decode(self, &key, object, limits, options.verify_digest).await?;
             Ok(SnapshotReader::new(meta, body.with_context("load", &key)))
         };
         let opened = if get.if_version.is_some() { open().await } else { of_one_version(open).await };
@@ -102,8 +102,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     async fn load_range<K: IntoKey>(&self, key: K, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
+        let limits = self.capabilities().limits;
         let part = of_one_version(|| async {
-            codec::decode_range(self, &key, range.clone(), Limits::default()).await?.collect(whole).await
+            codec::decode_range(self, &key, range.clone(), limits).await?.collect(whole).await
         });
         part.await.map_err(|error| error.with_operation("load").with_key(&key))
     }

@@ -152,3 +152,34 @@ async fn opens_and_lays_namespace_below_prefix() {
 fn persist_url(path: &std::path::Path) -> String {
     format!("file://{}", path.display())
 }
+
+/// What is configured holds for callers that do not say; their own word is stronger.
+#[tokio::test]
+async fn limits_and_the_fence_window_reach_loads_and_sessions() {
+    use persist::{ErrorKind, Limits, LoadOptions, SnapshotAdapterExt, sessions::Sessions};
+    let store = StorageConfig::memory().with_max_bytes(1000).with_max_ratio(7).open().await.unwrap();
+    let limits = store.capabilities().limits;
+    assert_eq!((limits.max_bytes, limits.max_ratio), (1000, 7));
+    store.save(vec![1; 1001], "key").await.unwrap();
+    for error in [store.load("key").await.unwrap_err(), {
+        let session = Sessions::new(store.clone()).unwrap().session("a", "s").unwrap();
+        session.save(vec![1; 1001]).await.unwrap();
+        let verified = session.verify().await.unwrap_err();
+        assert_eq!(verified.kind(), ErrorKind::InvalidInput, "{verified}");
+        session.load(1).await.unwrap_err()
+    }] {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(
+            error.to_string().contains("limit of 1000 bytes; raise `max_bytes` (PERSIST_MAX_BYTES)"),
+            "{error}"
+        );
+    }
+    let options = LoadOptions::new().limits(Limits::default());
+    assert_eq!(store.load_with("key", options).await.unwrap().len(), 1001);
+    let window = std::time::Duration::from_secs(120);
+    let store = StorageConfig::memory().with_fence_window(window).open().await.unwrap();
+    assert_eq!(store.capabilities().fence_window, window);
+    let short = StorageConfig::memory().with_fence_window(window / 3).open().await.unwrap_err();
+    assert_eq!(short.kind(), ErrorKind::InvalidConfig);
+    assert!(short.to_string().contains("fence_window 40s: use 60 seconds to 30 days"), "{short}");
+}

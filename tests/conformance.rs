@@ -11,7 +11,7 @@ use persist::{
     Body, Capabilities, Codec, DeleteOptions, GetOptions, Key, ListEntry, ListOptions, Object, ObjectMeta,
     PutOptions, Result, SnapshotAdapter, Tier,
     adapters::memory::MemoryAdapter,
-    layers::{DefaultCodec, Fault, Namespace, Observe, ReadOnly, Timeout},
+    layers::{Defaults, Fault, Namespace, Observe, ReadOnly, Timeout},
     testing::Suite,
 };
 
@@ -31,7 +31,7 @@ persist::testing::conformance!(namespace, || async {
     Suite::new(Namespace::new(memory(), "team/é").unwrap()).longest_key(Key::MAX_BYTES - "team/é/".len())
 });
 persist::testing::conformance!(default_codec, || async {
-    Suite::new(DefaultCodec::new(memory(), Codec::None))
+    Suite::new(Defaults::new(memory()).codec(Codec::None))
 });
 persist::testing::conformance!(timeout, || async {
     Suite::new(Timeout::new(memory(), Duration::from_secs(60)))

@@ -415,10 +415,13 @@ async fn a_directory_without_permission_is_said_to_be_one() {
     ] {
         assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
         assert!(error.to_string().contains("must belong to the user"), "{error}");
+        assert!(error.to_string().contains(&folder.display().to_string()), "{error}");
     }
     assert_eq!(store.load("folder/state").await.unwrap(), "state");
     set(0);
-    assert_eq!(store.load("folder/state").await.unwrap_err().kind(), ErrorKind::AccessDenied);
+    let error = store.load("folder/state").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+    assert!(error.to_string().contains(&folder.display().to_string()), "{error}");
     let listing = store.list(ListOptions::new()).try_collect::<Vec<_>>().await;
     assert_eq!(
         listing.unwrap_err().kind(),

@@ -19,7 +19,9 @@ use tempfile::TempDir;
 
 fn store() -> (TempDir, LocalAdapter) {
     let directory = tempfile::tempdir().unwrap();
-    let store = LocalAdapter::open(directory.path().join("new/root")).unwrap();
+    let root = directory.path().join("new/root");
+    fs::create_dir_all(&root).unwrap();
+    let store = LocalAdapter::open(root).unwrap();
     (directory, store)
 }
 
@@ -61,6 +63,7 @@ fn age(path: &Path) {
 #[tokio::test]
 async fn a_snapshot_is_one_plain_file_for_its_user_alone() {
     let (directory, store) = store();
+    fs::remove_dir(store.root()).unwrap();
     store.save("state", "agents/outer:1|inner:2/state.json.gz").await.unwrap();
     let root = directory.path().join("new/root");
     assert_eq!(files(&root), ["agents/outer%3A1%7Cinner%3A2/state.json.gz"]);
@@ -350,7 +353,7 @@ async fn roots_that_cannot_be_are_refused() {
     for (path, says) in [
         (Path::new("").to_path_buf(), "is empty"),
         (directory.path().join("file"), "is no directory"),
-        (directory.path().join("file/below"), "while making the root"),
+        (directory.path().join("file/below/this"), "/file is no directory"),
     ] {
         let error = LocalAdapter::open(&path).unwrap_err();
         assert!(error.to_string().contains(says), "{path:?}: {error}");
@@ -358,10 +361,51 @@ async fn roots_that_cannot_be_are_refused() {
     }
 }
 
+/// Whoever looks at a storage that is not there leaves no trace; the first save makes it.
+#[tokio::test]
+async fn reading_makes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalAdapter::open(directory.path().join("new/root")).unwrap();
+    assert!(listed(&store).await.is_empty());
+    assert_eq!(store.load("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.head(&key("a/b")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    store.delete(&key("a/b"), Default::default()).await.unwrap();
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    put(&store, "a", "state").await.unwrap();
+    assert_eq!(store.load("a").await.unwrap(), "state");
+}
+
+/// A process that was stopped while it held the lock.
+#[tokio::test]
+async fn nobody_waits_for_ever_for_a_lock() {
+    let (_directory, store) = store();
+    put(&store, "folder/a", "state").await.unwrap();
+    let store = LocalAdapter::open_with(store.root(), Duration::from_millis(20)).unwrap();
+    let folder = File::open(store.root().join("folder")).unwrap();
+    folder.lock().unwrap();
+    let wait = Duration::from_secs(60);
+    let refused = |error: persist::Error| {
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Timeout, true), "{error}");
+        let path = store.root().join("folder").display().to_string();
+        assert!(error.to_string().contains(&format!("holds the lock on {path}")), "{error}");
+    };
+    refused(tokio::time::timeout(wait, put(&store, "folder/a", "new")).await.unwrap().unwrap_err());
+    let name = key("folder/a");
+    let delete = store.delete(&name, Default::default());
+    refused(tokio::time::timeout(wait, delete).await.unwrap().unwrap_err());
+    let list = store.list(ListOptions::new()).try_collect::<Vec<_>>();
+    refused(tokio::time::timeout(wait, list).await.unwrap().unwrap_err());
+    assert_eq!(store.load("folder/a").await.unwrap(), "state");
+    folder.unlock().unwrap();
+    put(&store, "folder/a", "new").await.unwrap();
+    assert_eq!(files(store.root()), ["folder/a"]);
+}
+
 #[tokio::test]
 async fn a_root_that_was_removed_is_made_anew() {
     let (_directory, store) = store();
-    fs::remove_dir(store.root()).unwrap();
+    put(&store, "a", "state").await.unwrap();
+    fs::remove_dir_all(store.root()).unwrap();
     assert!(listed(&store).await.is_empty());
     assert_eq!(store.head(&key("a")).await.unwrap_err().kind(), ErrorKind::NotFound);
     store.delete(&key("a"), Default::default()).await.unwrap();

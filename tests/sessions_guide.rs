@@ -135,11 +135,12 @@ async fn history() -> Result<()> {
     let commits: Vec<Commit> = session.log().try_collect().await?; // a stream, newest first
     let about = session.show(At::Seq(1)).await?; // one commit; its state is not read
     session.tag("good", 1).await?; // keeps the commit until `untag`
+    session.move_tag("good", 2).await?; // `tag` refuses a name that another commit has
     let fork = session.fork("what-if", At::Tag("good".into())).await?; // nothing is copied
     for change in session.diff(1, At::Latest).await? {
         println!("{}", serde_json::to_string(&change).unwrap());
     }
-    assert_eq!((commits.len(), about.size, fork.load(At::Latest).await?.commit.seq), (2, 7, 1));
+    assert_eq!((commits.len(), about.size, fork.load(At::Latest).await?.commit.seq), (2, 7, 2));
     Ok(())
 }
 
@@ -151,6 +152,15 @@ async fn retention() -> Result<()> {
     let would_go = session.prune_dry_run(keep).await?;
     let went = session.prune(keep).await?;
     assert_eq!(would_go.removed, went.removed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn removal() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    session.save("one").await?;
+    let removed = session.remove().await?;
+    assert_eq!(removed.kept, 2);
     Ok(())
 }
 

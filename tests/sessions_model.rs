@@ -241,7 +241,7 @@ impl Actor {
             let _ = session.untag(&tag).await;
             return;
         }
-        match session.tag(&tag, seq).await {
+        match session.move_tag(&tag, seq).await {
             Ok(_) => {
                 self.world.saw("tagged");
                 self.world.ledger.lock().unwrap().tags.insert(entry, state);

@@ -30,13 +30,16 @@ impl Limits {
             let most = self.max_bytes;
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("the snapshot is larger than the limit of {most} bytes"),
+                format!(
+                    "the snapshot is larger than the limit of {most} bytes; raise `max_bytes` (PERSIST_MAX_BYTES)"
+                ),
             ));
         }
         if raw > self.ratio_free_bytes && raw > stored.saturating_mul(self.max_ratio) {
             let ratio = self.max_ratio;
-            let message =
-                format!("the snapshot expands more than {ratio} times; if it is no bomb, raise `max_ratio`");
+            let message = format!(
+                "the snapshot expands more than {ratio} times; if it is no bomb, raise `max_ratio` (PERSIST_MAX_RATIO)"
+            );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(())

@@ -95,6 +95,24 @@ impl StorageConfig {
         self
     }
 
+    /// The most bytes of a state that a load gives.
+    pub fn with_max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// How many times a load expands what is stored, beyond the first 64 MiB.
+    pub fn with_max_ratio(mut self, ratio: u64) -> Self {
+        self.max_ratio = Some(ratio);
+        self
+    }
+
+    /// The fence window of sessions, the same for all users of a storage; at least a minute.
+    pub fn with_fence_window(mut self, window: Duration) -> Self {
+        self.fence_window = Some(window);
+        self
+    }
+
     /// How cloud adapters retry.
     pub fn with_retry(mut self, retry: RetryConfig) -> Self {
         self.retry = retry;

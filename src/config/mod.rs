@@ -141,6 +141,13 @@ pub struct StorageConfig {
     pub codec: Option<Codec>,
     /// The longest silence within one operation, its retries included; by default as long as the retries allow.
     pub idle_timeout: Option<Duration>,
+    /// The most bytes of a state that a load gives; by default without limit.
+    pub max_bytes: Option<u64>,
+    /// How many times a load expands what is stored, beyond the first 64 MiB; 250 by default.
+    pub max_ratio: Option<u64>,
+    /// How long a writer of a session may sleep, and how young a commit is that no prune removes; the same for all users of a storage, an hour by
+    /// default.
+    pub fence_window: Option<Duration>,
     /// How cloud adapters retry.
     pub retry: RetryConfig,
     /// What only S3 needs.

@@ -8,8 +8,13 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{Layers, StorageBackend, StorageConfig, bad, folders, url};
-use crate::{Codec, Error, ErrorKind, Key, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers};
+use super::{Layers, StorageBackend, StorageConfig, bad, folders, url, values};
+use crate::{
+    Codec, Error, ErrorKind, Key, Result, SnapshotAdapter,
+    adapters::memory::MemoryAdapter,
+    layers,
+    sessions::{MAX_WINDOW, MIN_WINDOW},
+};
 
 impl StorageConfig {
     /// From the variables of this process and the configuration file: that which `PERSIST_CONFIG` names, else `persist/persist.toml` in the
@@ -65,13 +70,33 @@ impl StorageConfig {
         if let Some(prefix) = below {
             adapter = Arc::new(layers::Namespace::new(adapter, prefix)?);
         }
-        if let Some(codec) = self.codec {
-            adapter = Arc::new(layers::DefaultCodec::new(adapter, codec));
-        }
+        adapter = self.with_defaults(adapter)?;
         if let Some(timeout) = self.idle_timeout {
             adapter = Arc::new(layers::Timeout::new(adapter, timeout));
         }
         Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
+    }
+
+    /// What callers need not say, because it is configured.
+    fn with_defaults(&self, adapter: Arc<dyn SnapshotAdapter>) -> Result<Arc<dyn SnapshotAdapter>> {
+        let StorageConfig { codec, max_bytes, max_ratio, fence_window, .. } = self;
+        if (codec, max_bytes, max_ratio, fence_window) == (&None, &None, &None, &None) {
+            return Ok(adapter);
+        }
+        let mut limits = adapter.capabilities().limits;
+        limits.max_bytes = max_bytes.unwrap_or(limits.max_bytes);
+        limits.max_ratio = max_ratio.unwrap_or(limits.max_ratio);
+        let mut defaults = layers::Defaults::new(adapter).limits(limits);
+        if let Some(codec) = codec {
+            defaults = defaults.codec(*codec);
+        }
+        if let Some(window) = fence_window {
+            if !(MIN_WINDOW..=MAX_WINDOW).contains(window) {
+                return Err(bad(format!("fence_window {window:?}: {}", values::WRONG_WINDOW)));
+            }
+            defaults = defaults.fence_window(*window);
+        }
+        Ok(Arc::new(defaults))
     }
 
     /// The S3 adapter itself, with the prefix below which this configuration stores, for what S3 alone has (see
@@ -105,7 +130,7 @@ impl StorageConfig {
                     Some(folder) => folder.clone(),
                     None => folders::data(&|name| env::var_os(name).map(PathBuf::from))?,
                 };
-                Ok(Arc::new(crate::adapters::local::LocalAdapter::open(folder)?))
+                Ok(Arc::new(crate::adapters::local::LocalAdapter::open_with(folder, self.retry.deadline)?))
             }
             #[cfg(feature = "s3")]
             StorageBackend::S3 => Ok(Arc::new(self.s3().await?)),

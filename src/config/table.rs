@@ -5,7 +5,7 @@ use super::{
     StorageBackend, StorageConfig,
     values::{
         below, boolean, chunk, duration, hidden, http, level, number, one_of, path, server, set, size, some,
-        text,
+        text, window,
     },
 };
 
@@ -156,6 +156,12 @@ pub static SETTINGS: &[Setting] = &[
         "The level: 1 to 9 for gzip, 1 to 19 for zstd.", "6 for gzip, 3 for zstd", level),
     plain("idle_timeout", &["PERSIST_IDLE_TIMEOUT"],
         "The longest silence of a storage within one operation, retries included; seconds, or `500ms`, `2m`.", "as long as the retries allow", |c, v| some(&mut c.idle_timeout, duration(v))),
+    plain("max_bytes", &["PERSIST_MAX_BYTES"],
+        "The most bytes of a state that a load gives; bytes, or `8GiB`.", "no limit", |c, v| some(&mut c.max_bytes, size(v, 1 << 10, 1 << 60))),
+    plain("max_ratio", &["PERSIST_MAX_RATIO"],
+        "How many times a load expands what is stored, beyond the first 64 MiB of a state.", "250", |c, v| some(&mut c.max_ratio, number(v, 1, 1_000_000))),
+    plain("fence_window", &["PERSIST_FENCE_WINDOW"],
+        "How long a writer of a session may sleep, and how young a commit is that no prune removes; **the same for all users of a storage**; `60s` to `24h`.", "1h", |c, v| some(&mut c.fence_window, window(v))),
     plain("retry.attempts", &["PERSIST_RETRY_ATTEMPTS"],
         "Attempts of a request, the first included; 1 turns retries off.", "8", |c, v| set(&mut c.retry.max_attempts, number(v, 1, 100))),
     plain("retry.initial_delay", &["PERSIST_RETRY_INITIAL_DELAY"],

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{StorageConfig, url};
-use crate::{Error, Key, Secret};
+use crate::{Error, Key, Secret, sessions::MIN_WINDOW};
 
 /// What an error says, as the end of a sentence.
 pub(super) trait Reason {
@@ -101,6 +101,15 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
         return Err(bad());
     }
     Ok(Duration::from_millis((seconds * 1000.0).round() as u64))
+}
+
+/// What is wrong with a fence window below a minute, where the clocks of storages are no better, or above what `Sessions::fence_window` takes.
+pub(super) const WRONG_WINDOW: &str = "use 60 seconds to 30 days";
+
+/// A fence window.
+pub(super) fn window(value: &str) -> Result<Duration, String> {
+    let window = duration(value)?;
+    if window < MIN_WINDOW { Err(WRONG_WINDOW.into()) } else { Ok(window) }
 }
 
 /// Bytes, or a number with `KiB`, `MiB`, `GiB`.

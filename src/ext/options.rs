@@ -41,8 +41,8 @@ impl SaveOptions {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// The guard against decompression bombs.
-    pub limits: Limits,
+    /// The guard against decompression bombs; by default what the deployment configured ([`Capabilities::limits`](crate::Capabilities::limits)).
+    pub limits: Option<Limits>,
     /// Only this version; else `Conflict`.
     pub if_version: Option<Version>,
     /// Only another version; else `NotModified`.
@@ -60,7 +60,7 @@ impl LoadOptions {
 
     /// The guard against decompression bombs.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Some(limits);
         self
     }
 

@@ -5,20 +5,20 @@
 //!
 //! # Layout
 //! - [`Namespace`]: all keys below a prefix
-//! - [`DefaultCodec`]: how `save` encodes when its caller does not say
+//! - [`Defaults`]: how `save` encodes, how loads are guarded and which window sessions have, when callers do not say
 //! - [`Timeout`]: an end to waiting
 //! - [`Observe`]: logs and metrics
 //! - [`ReadOnly`]: refuses to write
 //! - [`Fault`]: fails on purpose, for tests
 
-mod default_codec;
+mod defaults;
 mod fault;
 mod namespace;
 mod observe;
 mod read_only;
 mod timeout;
 
-pub use default_codec::DefaultCodec;
+pub use defaults::Defaults;
 pub use fault::{Fault, Injection, Operation};
 pub use namespace::Namespace;
 pub use observe::Observe;

@@ -20,7 +20,8 @@ use crate::{
 /// Writes are logged at `INFO`, reads at `DEBUG`, failures at `WARN`; that something is missing, taken, unchanged or was changed by another is an outcome
 /// and no failure. The body of a `get` has an event of its own when it has been read or given up.
 ///
-/// Keys appear as [`Key::pseudonym`] unless `DEBUG` is enabled, because ids of users do not belong into logs.
+/// Keys appear as [`Key::pseudonym`] unless `DEBUG` is enabled for the target `persist::keys`, because ids of users do not belong into logs. With
+/// `persist=debug` they appear, with `persist=debug,persist::keys=info` they do not.
 #[derive(Debug)]
 pub struct Observe {
     inner: Arc<dyn SnapshotAdapter>,
@@ -34,7 +35,7 @@ impl Observe {
     }
 
     fn start(&self, operation: &'static str, key: Option<&Key>) -> Watch {
-        let key = key.map(|key| match tracing::enabled!(Level::DEBUG) {
+        let key = key.map(|key| match tracing::enabled!(target: "persist::keys", Level::DEBUG) {
             true => key.to_string(),
             false => key.pseudonym(),
         });
@@ -87,7 +88,8 @@ impl Watch {
             return;
         }
         let elapsed = self.started.elapsed();
-        let (bytes, duration_ms) = (self.bytes, elapsed.as_secs_f64() * 1e3);
+        // To the hundredth: more digits are noise.
+        let (bytes, duration_ms) = (self.bytes, (elapsed.as_secs_f64() * 1e5).round() / 1e2);
         let _entered = self.span.enter();
         // The level of an event is part of its static description.
         match level {

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
-use super::{DefaultCodec, Fault, Injection, Namespace, Operation, ReadOnly, Timeout};
+use super::{Defaults, Fault, Injection, Namespace, Operation, ReadOnly, Timeout};
 use crate::{
     Body, Capabilities, Codec, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions,
     Object, ObjectMeta, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier,
@@ -116,7 +116,7 @@ async fn read_only_reads_and_changes_nothing() {
 #[tokio::test]
 async fn the_default_codec_is_what_save_writes_unless_told() {
     let inner = memory();
-    let store = DefaultCodec::new(inner.clone(), Codec::None);
+    let store = Defaults::new(inner.clone()).codec(Codec::None);
     assert_eq!(store.save("state", "key").await.unwrap().codec, Codec::None);
     let raw = inner.get(&key("key"), GetOptions::new()).await.unwrap().body.collect(9).await.unwrap();
     assert_eq!(raw, "state");

@@ -124,15 +124,26 @@ pub(super) struct Newest {
 
 impl Store {
     pub(super) async fn find(&self, place: &Place, at: &At, part: Part) -> Result<Found> {
-        let none = || Error::new(ErrorKind::NotFound, format!("there is no {at} in {place}; see `log`"));
+        let none =
+            || Error::new(ErrorKind::NotFound, format!("there is no {at} in {place}; see `session log`"));
         match at {
-            At::Latest => Ok(self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found),
+            At::Latest => {
+                let found = self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found;
+                match found.manifest() {
+                    Ok(manifest) if manifest.is_removed() => Err(no_commit(place)),
+                    _ => Ok(found),
+                }
+            }
             At::Seq(seq) => self.find_seq(place, *seq, part).await,
             At::Tag(name) => {
                 let TagRef { target, .. } = self.tag_ref(place, name).await?;
                 self.find_seq(place, target.seq, part).await
             }
-            At::Time(time) => self.search(place, *time, part, None).await?.ok_or_else(none),
+            At::Time(time) => self.search(place, *time, part, None).await?.ok_or_else(|| {
+                let message =
+                    format!("there is no commit in {place} until {at}; all are younger, see `session log`");
+                Error::new(ErrorKind::NotFound, message)
+            }),
             At::Id(id) => self.search(place, id.time(), part, Some(*id)).await?.ok_or_else(none),
         }
     }
@@ -193,7 +204,7 @@ impl Store {
     async fn absent(&self, place: &Place, seq: u64) -> Result<Error> {
         let Some(newest) = self.newest(place).await? else { return Ok(no_commit(place)) };
         if newest.seq < seq {
-            let message = format!("there is no commit {seq} in {place}; see `log`");
+            let message = format!("there is no commit {seq} in {place}; see `session log`");
             return Ok(Error::new(ErrorKind::NotFound, message));
         }
         // In this order: a prune changes the line first. Another look, because the commit may have been made meanwhile.
@@ -210,7 +221,11 @@ impl Store {
         match self.read(&key).await {
             Ok((bytes, _)) => object::at(TagRef::decode(&bytes), &key),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let message = format!("there is no tag {name:?} in {place}; see the session's tags");
+                let hint = match looks_like_time(name) {
+                    true => "a time is written as 2026-05-14T09:30:00Z",
+                    false => "`session tag` lists the tags, `session log` the commits",
+                };
+                let message = format!("there is no tag {name:?} in {place}; {hint}");
                 Err(Error::new(ErrorKind::NotFound, message))
             }
             Err(error) => Err(error),
@@ -294,9 +309,16 @@ impl Store {
     }
 }
 
+/// Whether somebody may have meant a time: a day, or an hour.
+fn looks_like_time(text: &str) -> bool {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    (digits == 4 && text[4..].starts_with(['-', '/']))
+        || (digits <= 2 && digits > 0 && text[digits..].starts_with(':'))
+}
+
 /// The error for an object that should be there.
 pub(super) fn lost(key: &Key) -> Error {
-    let message = "an object that a commit needs is missing; load with fallback, or restore a copy";
+    let message = "an object that a commit needs is missing; load with fallback (`load_good`, --fallback), or restore a copy";
     Error::new(ErrorKind::Corrupt, message).with_key(key)
 }
 

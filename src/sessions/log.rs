@@ -1,24 +1,35 @@
 //! History: the commits of a session's line, newest first, and on into the sessions that it was forked from.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::RangeInclusive,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
     At, Commit, Session,
+    line::LineRecord,
     manifest::Manifest,
     names::Place,
+    refs::Origin,
     store::{Described, PARALLEL, Part, Row, Slot, Store},
+    verify::missing,
 };
 use crate::{ErrorKind, ListOptions, Result};
 
 impl Session {
-    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit whose manifest is damaged is an
-    /// `Err` in its place, and the log goes on behind it.
+    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit whose manifest is damaged and commits
+    /// that are missing, though nobody pruned them, are an `Err` in their place, and the log goes on behind it.
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
-        let described = store.lines(self.place(), None).map(move |row| async move {
-            let (place, Row { seq, .. }) = row?;
+        let described = store.lines(self.place(), None).map(move |step| async move {
+            let (place, seq) = match step? {
+                Step::Commit(place, seq) => (place, seq),
+                Step::Missing(place, hole) => {
+                    return Err(missing(&hole).with_key(&place.commit(*hole.end())?));
+                }
+            };
             match store.manifest(&place, seq).await {
                 Ok((Described::Commit(manifest), meta)) => Ok(Some(shown(*manifest, &place, meta.size))),
                 // Pruned while the log was read.
@@ -47,14 +58,88 @@ pub(super) fn shown(manifest: Manifest, place: &Place, object: u64) -> Commit {
     Commit::new(manifest, place, stored)
 }
 
-impl Store {
-    /// Places and numbers of the line, newest first; those before `below` only.
-    pub(super) fn history(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<(Place, u64)>> {
-        self.lines(place, below).map_ok(|(place, row)| (place, row.seq)).boxed()
+/// What a history has in one place.
+enum Step {
+    Commit(Place, u64),
+    /// On the line, and without objects.
+    Missing(Place, RangeInclusive<u64>),
+}
+
+/// The part of a history that lies in one session.
+struct Segment<'a> {
+    store: &'a Store,
+    place: Place,
+    rows: BoxStream<'a, Result<Row>>,
+    line: LineRecord,
+    origin: Result<Option<Origin>>,
+    /// The number above those that are still to come.
+    above: Option<u64>,
+    ready: VecDeque<Step>,
+    ended: bool,
+}
+
+impl Segment<'_> {
+    async fn next(&mut self) -> Result<Option<Step>> {
+        while self.ready.is_empty() && !self.ended {
+            let below = match self.rows.try_next().await? {
+                // What is damaged there may be a commit or an origin; what must lie above it is not known then.
+                Some(Row { seq: 1, .. }) if self.origin.is_err() => continue,
+                Some(Row { seq, .. }) => seq,
+                None => {
+                    self.ended = true;
+                    match &self.origin {
+                        Ok(origin) => origin.as_ref().map_or(0, |origin| origin.target.seq),
+                        Err(_) => continue,
+                    }
+                }
+            };
+            let begins = match &self.origin {
+                Ok(Some(origin)) if below == 1 && !self.ended => Some(origin.target.seq),
+                _ => None,
+            };
+            // The numbers between are those of the session that this one was forked from.
+            if begins.is_some_and(|seq| seq > 0) {
+                continue;
+            }
+            self.note_holes(below).await?;
+            if !self.ended {
+                self.above = Some(below);
+                if begins.is_none() && self.line.has(below) {
+                    self.ready.push_back(Step::Commit(self.place.clone(), below));
+                }
+            }
+        }
+        Ok(self.ready.pop_front())
     }
 
-    /// The rows of the line, across forks.
-    fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<(Place, Row)>> {
+    /// What is on the line between the number that came last and this one.
+    async fn note_holes(&mut self, below: u64) -> Result<()> {
+        let Some(above) = self.above else { return Ok(()) };
+        let holes = |line: &LineRecord| line.holes(below + 1, std::iter::once(above));
+        if holes(&self.line).is_empty() {
+            return Ok(());
+        }
+        // A prune may have removed them since the line was read; it changes that first.
+        self.line = self.store.line(&self.place).await?.0;
+        let place = &self.place;
+        self.ready.extend(holes(&self.line).into_iter().map(|hole| Step::Missing(place.clone(), hole)));
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Places and numbers of the line, newest first; those before `below` only. What is missing is passed over.
+    pub(super) fn history(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<(Place, u64)>> {
+        let there = |step| match step {
+            Step::Commit(place, seq) => Some((place, seq)),
+            Step::Missing(..) => None,
+        };
+        let steps = self.lines(place, below);
+        steps.try_filter_map(move |step| std::future::ready(Ok(there(step)))).boxed()
+    }
+
+    /// The line, across forks.
+    fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<Step>> {
         let start = Some((place.clone(), below, HashSet::new()));
         let segments = stream::try_unfold(start, move |next| async move {
             let Some((place, below, mut seen)) = next else { return Ok::<_, crate::Error>(None) };
@@ -62,25 +147,43 @@ impl Store {
             if !seen.insert(place.clone()) {
                 return Ok(None);
             }
-            let (line, origin) = tokio::try_join!(self.line(&place), self.origin(&place))?;
-            let is_fork = origin.is_some();
+            let (line, origin) = tokio::join!(self.line(&place), self.origin(&place));
+            // Damage at the very end of the line does not hide what lies in front of it.
+            let origin = match origin {
+                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+                origin => origin,
+            };
+            let next = origin.as_ref().ok().and_then(Option::as_ref);
+            let next = next.map(|origin| (origin.source.clone(), Some(origin.target.seq + 1), seen));
             let mut options = ListOptions::new();
             if let Some(below) = below {
                 options = options.start_after(place.commit(below)?.as_str());
             }
-            let of = place.clone();
-            let rows = self.commits(&place, options).try_filter_map(move |row| {
-                let on_line = line.0.has(row.seq) && !(is_fork && row.seq == 1);
-                std::future::ready(Ok(on_line.then(|| (of.clone(), row))))
+            let rows = self.commits(&place, options);
+            let segment = Segment {
+                store: self,
+                place,
+                rows,
+                line: line?.0,
+                origin,
+                above: below,
+                ready: VecDeque::new(),
+                ended: false,
+            };
+            let steps = stream::try_unfold(Some(segment), |segment| async move {
+                let Some(mut segment) = segment else { return Ok(None) };
+                match segment.next().await? {
+                    Some(step) => Ok(Some((step, Some(segment)))),
+                    None => segment.origin.map(|_| None),
+                }
             });
-            let next = origin.map(|origin| (origin.source, Some(origin.target.seq + 1), seen));
-            Ok(Some((rows, next)))
+            Ok(Some((steps, next)))
         });
         segments.try_flatten().boxed()
     }
 
     /// Where the session was forked from, if it was.
-    pub(super) async fn origin(&self, place: &Place) -> Result<Option<super::refs::Origin>> {
+    pub(super) async fn origin(&self, place: &Place) -> Result<Option<Origin>> {
         match self.slot(place, 1, Part::End).await {
             Ok((Slot::Origin(origin), _)) => Ok(Some(origin)),
             Ok((Slot::Commit(_), _)) => Ok(None),

@@ -1,6 +1,6 @@
 //! A session and all sessions of a storage: the handles that callers hold.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -19,12 +19,12 @@ use super::{
     store::Store,
     writer::{Draft, Payload, Writer, forked, head_of},
 };
-use crate::{Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
+use crate::{Capabilities, Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
 
 /// The shortest fence window: clocks of stores count in seconds.
-const MIN_WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const MIN_WINDOW: Duration = Duration::from_secs(60);
 /// The longest: a body without a commit is garbage after 24 of them.
-const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// All sessions in a storage.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Sessions {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let codec = adapter.capabilities().codec;
+        let Capabilities { codec, limits, fence_window, .. } = adapter.capabilities();
         codec.check()?;
         let level = match codec {
             Codec::Gzip { level } => level,
@@ -56,8 +56,8 @@ impl Sessions {
             adapter,
             clock: Arc::new(SystemClock::default()),
             writer: None,
-            fence_window: Duration::from_secs(3600),
-            limits: Limits::default(),
+            fence_window,
+            limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
             inline: (8 << 20) + (64 << 10),
@@ -79,7 +79,8 @@ impl Sessions {
     }
 
     /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
-    /// **The same for all users of a storage**, from a minute to 30 days. Default: an hour.
+    /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an
+    /// hour.
     ///
     /// # Errors
     /// `InvalidInput` for any other length.
@@ -96,7 +97,7 @@ impl Sessions {
         Ok(self.with(|store| store.fence_window = window))
     }
 
-    /// The guard against states that are larger than expected.
+    /// The guard against states that are larger than expected. Default: that of the storage's configuration.
     pub fn limits(self, limits: Limits) -> Self {
         self.with(|store| store.limits = limits)
     }
@@ -194,9 +195,10 @@ impl Session {
     /// `InvalidInput` for a name that is given twice; else as [`save`](Session::save).
     pub async fn save_values(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
         let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
+        let mut names = HashSet::with_capacity(values.len());
         let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());
         for (name, value) in values {
-            if table.iter().any(|(other, _)| other == name) {
+            if !names.insert(*name) {
                 let message = format!("the value {name:?} is given twice; give each value a name of its own");
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
@@ -233,11 +235,16 @@ impl Session {
     /// The newest commit becomes the head; `None` if there is none.
     pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
         let looked = Moment::now(&*self.store().clock);
-        match self.latest(|_| false).await? {
+        match self.latest(Manifest::is_removed).await? {
             Some(Latest::Whole { restored, place, origin }) => {
                 Ok(Some(self.adopt(writer, looked, restored, &place, origin)))
             }
-            _ => {
+            // It was removed: what comes next begins anew, behind the marker.
+            Some(Latest::Manifest(manifest)) => {
+                writer.adopt(head_of(&manifest, Some(looked), None));
+                Ok(None)
+            }
+            None => {
                 writer.adopt(Head::none(looked));
                 Ok(None)
             }
@@ -248,8 +255,9 @@ impl Session {
     pub(super) async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
         let looked = Moment::now(&*self.store().clock);
         let most = self.store().buffered as u64;
-        let long =
-            |manifest: &Manifest| manifest.number == 0 && manifest.body.is_some() && manifest.size > most;
+        let long = |manifest: &Manifest| {
+            manifest.is_removed() || (manifest.number == 0 && manifest.body.is_some() && manifest.size > most)
+        };
         match self.latest(long).await? {
             Some(Latest::Whole { restored, place, origin }) => {
                 self.adopt(writer, looked, restored, &place, origin);

@@ -179,5 +179,8 @@ pub(super) enum Described {
 
 /// The error for a commit that the line has left behind.
 pub(super) fn not_on_line(seq: u64) -> Error {
-    Error::new(ErrorKind::NotFound, format!("commit {seq} is no longer there, prune removed it; see `log`"))
+    Error::new(
+        ErrorKind::NotFound,
+        format!("commit {seq} is no longer there, prune removed it; see `session log`"),
+    )
 }

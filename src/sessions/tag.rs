@@ -29,14 +29,26 @@ pub struct Tag {
 }
 
 impl Session {
-    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). A tag of that name moves.
+    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). A tag that names it already is well.
     ///
     /// # Errors
-    /// `NotFound` if there is no such commit, also if a prune removes it at this moment; `InvalidInput` for a commit of the session that
-    /// this one was forked from: tag it there.
+    /// `AlreadyExists` if the name is another commit's: see [`move_tag`](Session::move_tag); `NotFound` if there is no such commit, also
+    /// if a prune removes it at this moment; `InvalidInput` for a commit of the session that this one was forked from: tag it there.
     pub async fn tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
-        let key = self.place().tag(name)?;
-        let found = self.store().find(self.place(), &at.into(), Part::End).await?;
+        self.give(name, at.into(), false).await
+    }
+
+    /// [`tag`](Session::tag), wherever the name was before.
+    ///
+    /// # Errors
+    /// As [`tag`](Session::tag); `Conflict` if another call moves or removes it at this moment.
+    pub async fn move_tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
+        self.give(name, at.into(), true).await
+    }
+
+    async fn give(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
+        let (store, key) = (self.store(), self.place().tag(name)?);
+        let found = store.find(self.place(), &at, Part::End).await?;
         if found.place != *self.place() {
             let message = format!(
                 "commit {} lies in {}, which this session was forked from; tag it there",
@@ -46,16 +58,27 @@ impl Session {
         }
         let target = found.target()?;
         let bytes: Bytes = TagRef { target, name: name.to_owned() }.encode().into();
-        match self.store().put(&key, bytes.clone(), PutOptions::new().create()).await {
+        match store.put(&key, bytes.clone(), PutOptions::new().create()).await {
             Ok(meta) => {
-                if let Err(error) = self.store().pinned(self.place(), target).await {
+                if let Err(error) = store.pinned(self.place(), target).await {
                     // A tag that names nothing must not stay.
-                    let _ = self.store().delete_version(&key, &meta.version).await;
+                    let _ = store.delete_version(&key, &meta.version).await;
                     return Err(error);
                 }
             }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && may_move => {
+                self.replace_tag(&key, bytes, target).await?
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                self.move_tag(&key, bytes, target).await?
+                let there = store.tag_ref(self.place(), name).await?.target;
+                if there != target {
+                    let seq = there.seq;
+                    let message = format!(
+                        "the tag {name:?} names commit {seq} already; move it with `move_tag` (--force), or choose another name"
+                    );
+                    return Err(Error::new(ErrorKind::AlreadyExists, message).with_source(error));
+                }
+                store.pinned(self.place(), target).await?;
             }
             Err(error) => return Err(error),
         }
@@ -63,7 +86,7 @@ impl Session {
     }
 
     /// The old tag stays until the new commit is safe: a reference of its own keeps that meanwhile.
-    async fn move_tag(&self, key: &Key, bytes: Bytes, target: Target) -> Result<()> {
+    async fn replace_tag(&self, key: &Key, bytes: Bytes, target: Target) -> Result<()> {
         let store = self.store();
         // Exactly the tag that is there now, so that a request that was lost cannot arrive late and undo a newer one.
         let options = match store.adapter.capabilities().replace {

@@ -2,19 +2,19 @@
 
 use std::ops::RangeInclusive;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::{
     Session,
-    at::{Found, no_commit},
+    at::no_commit,
     load::told,
     names::Place,
-    refs::{ForkRef, TagRef},
+    refs::{ForkRef, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
 };
-use crate::{Error, ErrorKind, ListOptions, Result};
+use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -52,7 +52,7 @@ impl Session {
     /// Restores every commit and reads every small object; each object is fetched once.
     ///
     /// # Errors
-    /// `NotFound` for a session without commits, and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].
+    /// `NotFound` for a session without commits, `InvalidInput` where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].
     pub async fn verify(&self) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
@@ -83,6 +83,10 @@ impl Session {
                     found.bytes += restored.manifest.size;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // A limit was hit: that says nothing about the commit.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                    return Err(error.with_operation("verify"));
+                }
                 Err(error) => found.note(Some(seq), error)?,
             }
         }
@@ -90,46 +94,82 @@ impl Session {
         Ok(found)
     }
 
-    /// Tags, forks, the line, and what is on no line.
+    /// The line, what is on no line, tags and forks.
     async fn verify_small(&self, found: &mut Verified) -> Result<()> {
         let (store, place) = (self.store(), self.place());
-        for (folder, decode) in [
-            ("t/", (|bytes| TagRef::decode(bytes).map(|tag| tag.target)) as fn(&[u8]) -> _),
-            ("f/", |bytes| ForkRef::decode(bytes).map(|fork| fork.target)),
-        ] {
+        // In this order: what a prune removes goes from the line first.
+        let mut listed = store.commits(place, ListOptions::new());
+        let mut rows = Vec::new();
+        while let Some(row) = listed.next().await {
+            match row {
+                Ok(row) => rows.push(row.seq),
+                Err(error) => found.note(None, error)?,
+            }
+        }
+        let mut holes = Vec::new();
+        match tokio::try_join!(store.line(place), store.origin(place)) {
+            Ok(((line, _), origin)) => {
+                found.garbage += rows.iter().filter(|seq| !line.has(**seq)).count() as u64;
+                let first = origin.map_or(0, |origin| origin.target.seq) + 1;
+                holes = line.holes(first, rows.iter().copied());
+            }
+            Err(error) => found.note(None, error)?,
+        }
+        for hole in &holes {
+            let (key, seq) = (place.commit(*hole.end())?, Some(*hole.end()));
+            found.note(seq, missing(hole).with_key(&key))?;
+        }
+        let tag = |bytes: &[u8]| {
+            let TagRef { target, name } = TagRef::decode(bytes)?;
+            Ok((target, format!("the tag {name:?}")))
+        };
+        let fork = |bytes: &[u8]| {
+            let ForkRef { target, fork } = ForkRef::decode(bytes)?;
+            Ok((target, format!("the fork {fork}")))
+        };
+        for (folder, decode) in [("t/", &tag as &(dyn Fn(&[u8]) -> _ + Sync)), ("f/", &fork)] {
             for meta in store.objects(place.prefix(folder)).await? {
-                let target = match store.read(&meta.key).await {
+                let decoded = match store.read(&meta.key).await {
                     Ok((bytes, _)) => super::object::at(decode(&bytes), &meta.key),
+                    // Removed meanwhile.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => Err(error),
                 };
-                let there = match target {
-                    Ok(target) => match store.find_seq(place, target.seq, Part::End).await {
-                        Ok(commit) => commit.is(target.id).map_err(|error| error.with_key(&meta.key)),
-                        Err(error) => Err(error),
-                    },
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = there {
-                    found.note(None, error)?;
+                match decoded {
+                    // A commit that is missing was told above, and is at fault, not what names it.
+                    Ok((Target { seq, .. }, _)) if holes.iter().any(|hole| hole.contains(&seq)) => {}
+                    Ok((target, who)) => self.verify_target(target, &who, &meta.key, found).await?,
+                    Err(error) => found.note(None, error)?,
                 }
             }
         }
-        // In this order: what a prune removes goes from the line first.
-        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
-        let line = match store.line(place).await {
-            Ok((line, _)) => line,
-            Err(error) => return found.note(None, error),
-        };
-        found.garbage += rows.iter().filter(|row| !line.has(row.seq)).count() as u64;
-        let first = match store.origin(place).await {
-            Ok(origin) => origin.map_or(0, |origin| origin.target.seq) + 1,
-            Err(error) => return found.note(None, error),
-        };
-        for hole in line.holes(first, rows.iter().map(|row| row.seq)) {
-            let (key, seq) = (place.commit(*hole.end())?, Some(*hole.end()));
-            found.note(seq, missing(&hole).with_key(&key))?;
-        }
         if found.good == 0 && found.is_good() { Err(no_commit(place)) } else { Ok(()) }
+    }
+
+    /// Whether the commit is there that a tag or a fork names.
+    async fn verify_target(&self, target: Target, who: &str, key: &Key, found: &mut Verified) -> Result<()> {
+        let Target { seq, id } = target;
+        let there = match self.store().find_seq(self.place(), seq, Part::End).await {
+            Ok(commit) => commit.target(),
+            Err(error) => Err(error),
+        };
+        match there {
+            Ok(there) if there.id == id => Ok(()),
+            Ok(there) => {
+                let names = format_args!("{who} names commit {seq} ({id}), there is another ({})", there.id);
+                found.note(None, super::wire::corrupt(names).with_key(key))
+            }
+            // Behind the newest that is left, or pruned in spite of it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let message =
+                    format!("commit {seq}, which {who} names, is missing; restore its object from a copy");
+                let error = Error::new(ErrorKind::Corrupt, message);
+                found.note(Some(seq), error.with_key(&self.place().commit(seq)?))
+            }
+            // Told already, and the commit's own fault.
+            Err(error) if found.names(error.key()) => Ok(()),
+            Err(error) => found.note(Some(seq), error),
+        }
     }
 }
 
@@ -137,6 +177,12 @@ impl Verified {
     /// Whether everything is well.
     pub fn is_good(&self) -> bool {
         self.damaged.is_empty()
+    }
+
+    /// Whether this object is among the damage.
+    fn names(&self, key: Option<&Key>) -> bool {
+        let key = key.map(Key::as_str);
+        key.is_some() && self.damaged.iter().any(|damaged| damaged.key.as_deref() == key)
     }
 
     /// Damage is noted, any other failure ends the verification.
@@ -162,14 +208,4 @@ pub(super) fn missing(hole: &RangeInclusive<u64>) -> Error {
         false => format!("commits {first} to {last} are missing; restore their objects from a copy"),
     };
     Error::new(ErrorKind::Corrupt, message)
-}
-
-impl Found {
-    /// Whether it is the commit of this id.
-    fn is(&self, id: super::CommitId) -> Result<()> {
-        match self.target()?.id {
-            found if found == id => Ok(()),
-            found => Err(super::wire::corrupt(format_args!("it names commit {id}, there is {found}"))),
-        }
-    }
 }

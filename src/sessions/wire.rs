@@ -5,7 +5,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// The error for stored bytes that nobody wrote so.
 pub(super) fn corrupt(what: impl std::fmt::Display) -> Error {
-    let message = format!("the session's object is damaged: {what}; load with fallback, or restore a copy");
+    let message = format!(
+        "the session's object is damaged: {what}; load with fallback (`load_good`, --fallback), or restore a copy"
+    );
     Error::new(ErrorKind::Corrupt, message)
 }
 

@@ -141,15 +141,21 @@ async fn bombs() {
         _ => Limits { max_ratio: 100, ratio_free_bytes: 1 << 16, ..Limits::default() },
     };
     let rows = [
-        ("own size", "invalid_input: the snapshot is larger than the limit of 524288 bytes"),
+        (
+            "own size",
+            "invalid_input: the snapshot is larger than the limit of 524288 bytes; raise `max_bytes` (PERSIST_MAX_BYTES)",
+        ),
         (
             "own ratio",
-            "invalid_input: the snapshot expands more than 100 times; if it is no bomb, raise `max_ratio`",
+            "invalid_input: the snapshot expands more than 100 times; if it is no bomb, raise `max_ratio` (PERSIST_MAX_RATIO)",
         ),
-        ("foreign size", "invalid_input: the snapshot is larger than the limit of 524288 bytes"),
+        (
+            "foreign size",
+            "invalid_input: the snapshot is larger than the limit of 524288 bytes; raise `max_bytes` (PERSIST_MAX_BYTES)",
+        ),
         (
             "foreign ratio",
-            "invalid_input: the snapshot expands more than 100 times; if it is no bomb, raise `max_ratio`",
+            "invalid_input: the snapshot expands more than 100 times; if it is no bomb, raise `max_ratio` (PERSIST_MAX_RATIO)",
         ),
     ];
     let mut found = std::collections::BTreeMap::new();

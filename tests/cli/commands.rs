@@ -197,3 +197,81 @@ fn doctor_says_what_to_fix() {
     assert_eq!((&row["ok"], &row["kind"]), (&false.into(), &"invalid_config".into()));
     assert!(row["detail"].as_str().unwrap().contains("did you mean `PERSIST_BUCKET`?"));
 }
+
+/// To look at a storage that is not there makes none.
+#[test]
+fn reading_makes_nothing() {
+    let home = Home::new();
+    for (arguments, code) in [
+        (&["ls"][..], 0),
+        (&["ls", "--folders", "--long"], 0),
+        (&["load", "a"], 3),
+        (&["stat", "a"], 3),
+        (&["verify", "--all"], 0),
+        (&["session", "ls"], 0),
+        (&["session", "log", "a", "s"], 3),
+        (&["rm", "a"], 0),
+        (&["env"], 0),
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(run.code, code, "{arguments:?}: {}", run.err);
+        assert!(!home.path("data").exists(), "{arguments:?}");
+    }
+    home.save("a", "state");
+    assert_eq!(home.keys(), ["a"]);
+}
+
+#[test]
+fn folders_are_copied_with_everything_in_them() {
+    let home = Home::new();
+    for key in ["agents/1/state.gz", "agents/2/state.gz", "agents/2/image", "agents-x", "agents2/state.gz"] {
+        home.save(key, key.as_bytes());
+    }
+    let run = home
+        .command(&["save", "agents/1/noted", "--metadata", "k=v", "--tag", "t=u"])
+        .write_stdin("x")
+        .output();
+    assert!(run.unwrap().status.success());
+    let session = |arguments: &[&str]| {
+        let arguments = [&["session"], arguments].concat();
+        let run: crate::harness::Run =
+            home.command(&arguments).write_stdin(noise(2000)).output().unwrap().into();
+        run.text()
+    };
+    session(&["save", "a", "s"]);
+    session(&["save", "a", "s"]);
+    session(&["tag", "a", "s", "good", "--at", "1"]);
+    let elsewhere = format!("file://{}", home.path("elsewhere").display());
+    let there = |arguments: &[&str]| home.run(&[&["--storage", &elsewhere], arguments].concat());
+    let copied = home.run(&["cp", "-r", "agents", &format!("{elsewhere}/moved/"), "--json"]);
+    assert_eq!((copied.code, copied.rows().len()), (0, 4), "{}", copied.err);
+    let names = "moved/1/noted\nmoved/1/state.gz\nmoved/2/image\nmoved/2/state.gz\n";
+    assert_eq!(there(&["ls"]).text(), names);
+    assert_eq!(there(&["load", "moved/2/image"]).text(), "agents/2/image");
+    let stat = there(&["stat", "moved/1/noted", "--json"]).rows().remove(0);
+    assert_eq!((&stat["metadata"]["k"], &stat["tags"]["t"]), (&"v".into(), &"u".into()));
+    // Everything, sessions included; what is there already stays, and only that.
+    home.save("agents/1/state.gz", "newer");
+    there(&["rm", "moved/2/image"]).text();
+    let again =
+        home.run(&["cp", "--recursive", "agents/", &format!("{elsewhere}/moved"), "--if-absent", "--json"]);
+    assert_eq!((again.code, again.rows().len()), (0, 1), "{}", again.err);
+    assert_eq!(again.rows()[0]["key"], "2/image");
+    assert_eq!(there(&["load", "moved/1/state.gz"]).text(), "agents/1/state.gz");
+    home.run(&["cp", "-r", "agents/", &format!("{elsewhere}/moved")]).text();
+    assert_eq!(there(&["load", "moved/1/state.gz"]).text(), "newer");
+    home.run(&["cp", "-r", "", &elsewhere]).text();
+    assert_eq!(there(&["session", "load", "a", "s", "--at", "good"]).bytes(), noise(2000));
+    assert!(there(&["session", "verify", "a", "s"]).text().contains("damaged: 0"));
+    // Inside one storage as well, but not into itself, and not from nowhere.
+    home.run(&["cp", "-r", "agents", "copies/of/agents"]).text();
+    assert_eq!(home.run(&["load", "copies/of/agents/1/state.gz"]).text(), "newer");
+    for (source, destination, code, message) in [
+        ("agents", "agents/inside", 2, "the destination lies in the source"),
+        ("", "all", 2, "the destination lies in the source"),
+        ("nowhere", "copies", 3, "there is no snapshot below \"nowhere/\""),
+    ] {
+        let run = home.run(&["cp", "-r", source, destination]);
+        assert!(run.code == code && run.err.contains(message), "{source}: {}", run.err);
+    }
+}

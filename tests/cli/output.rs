@@ -154,6 +154,19 @@ fn logs_name_keys_only_when_asked_for_more() {
     let (none, some, all) = (save(&[]), save(&["-v"]), save(&["-vv"]));
     let pseudonym = persist::Key::new("agents/user@example.com").unwrap().pseudonym();
     assert_eq!(none, "");
+    // Reads as well, with durations that somebody can read.
+    let read = home.run(&["load", "-v", "agents/user@example.com"]);
+    assert!(
+        read.code == 0 && read.err.contains("operation=\"get\"") && read.err.contains(&pseudonym),
+        "{read:?}"
+    );
+    assert!(!read.err.contains("user@example.com"), "{}", read.err);
+    let durations: Vec<&str> = read.err.split("duration_ms=").skip(1).collect();
+    for duration in &durations {
+        let digits = duration.split(' ').next().unwrap();
+        assert!(digits.split_once('.').is_none_or(|(_, behind)| behind.len() <= 2), "{digits}");
+    }
+    assert!(!durations.is_empty());
     assert!(some.contains(&pseudonym) && !some.contains("user@example.com"), "{some}");
     assert!(all.contains("user@example.com"), "{all}");
 }

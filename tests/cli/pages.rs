@@ -65,6 +65,20 @@ fn the_page_of_the_command_line() {
     assert!(home.path("backup/once.gz").is_file());
 }
 
+#[cfg(unix)]
+#[test]
+fn the_page_of_operations() {
+    let home = Home::new();
+    home.save("agents/1/state.gz", "{\"step\": 1}");
+    let save = ["session", "save", "bot", "user@example.com"];
+    assert!(home.command(&save).write_stdin("{}").output().unwrap().status.success());
+    let script = blocks("docs/operations.md", "sh").concat();
+    assert!(script.lines().count() > 8);
+    sh(&home, &format!("BACKUP=file://$PWD/backup\n{script}"));
+    assert_eq!(home.run(&["load", "restored/agents/1/state.gz"]).text(), "{\"step\": 1}");
+    assert_eq!(home.run(&["session", "load", "bot", "restored"]).text(), "{}");
+}
+
 #[test]
 fn the_example_of_an_error() {
     let home = Home::new();

@@ -18,8 +18,9 @@ fn samples(setting: &Setting) -> [&'static str; 2] {
         "s3.endpoint_url" => ["http://127.0.0.1:9000", "https://s3.example.com"],
         "s3.encryption" => ["aws:kms", "AES256"],
         "s3.checksums" => ["when_required", "when_supported"],
-        "s3.part_size" | "gcs.chunk_size" => ["16MiB", "33554432"],
-        "compression_level" | "retry.attempts" | "s3.parallel" | "gcs.parallel" => ["7", "3"],
+        "s3.part_size" | "gcs.chunk_size" | "max_bytes" => ["16MiB", "33554432"],
+        "compression_level" | "retry.attempts" | "s3.parallel" | "gcs.parallel" | "max_ratio" => ["7", "3"],
+        "fence_window" => ["90s", "2h"],
         "s3.path_style" | "s3.atomic_multipart" => ["true", "false"],
         name if name.ends_with("timeout") || name.ends_with("delay") || name.ends_with("deadline") => {
             ["1500ms", "7"]
@@ -165,6 +166,9 @@ fn all_fields_by_hand_by_builder_and_by_variables() {
         namespace: text(),
         codec: Some(Codec::Gzip { level: 7 }),
         idle_timeout: Some(time),
+        max_bytes: Some(16 << 20),
+        max_ratio: Some(7),
+        fence_window: Some(Duration::from_secs(90)),
         retry: RetryConfig { max_attempts: 7, initial_delay: time, max_delay: time, deadline: time },
         s3: S3Config {
             region: text(),
@@ -211,6 +215,9 @@ fn all_fields_by_hand_by_builder_and_by_variables() {
         .with_namespace("some-text")
         .with_codec(Codec::Gzip { level: 7 })
         .with_idle_timeout(time)
+        .with_max_bytes(16 << 20)
+        .with_max_ratio(7)
+        .with_fence_window(Duration::from_secs(90))
         .with_retry(
             RetryConfig::default()
                 .with_max_attempts(7)

@@ -11,6 +11,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use rustix::{
@@ -32,6 +33,8 @@ pub(super) struct Root {
     durable: Mutex<HashMap<PathBuf, u64>>,
     /// Whether small objects in the kernel's caches are read without a thread.
     cached: AtomicBool,
+    /// The longest wait for a lock.
+    pub(super) lock_timeout: Duration,
 }
 
 /// Why an operation on a directory must start anew: another process removed the directory, because it was empty.
@@ -41,11 +44,27 @@ pub(super) enum Step<T> {
 }
 
 impl Root {
-    pub(super) fn new(path: PathBuf) -> Self {
-        let root = Root { path, durable: Mutex::default(), cached: AtomicBool::new(false) };
-        #[cfg(target_os = "linux")]
-        root.cached.store(root.open().is_ok_and(|at| super::cached::works(&at)), Ordering::Relaxed);
+    pub(super) fn new(path: PathBuf, lock_timeout: Duration) -> Self {
+        let root = Root { path, durable: Mutex::default(), cached: AtomicBool::new(false), lock_timeout };
+        root.learn();
         root
+    }
+
+    /// What kind of directory the root is, if it is there.
+    fn learn(&self) {
+        #[cfg(target_os = "linux")]
+        self.cached.store(self.open().is_ok_and(|at| super::cached::works(&at)), Ordering::Relaxed);
+    }
+
+    /// The path of what lies below the root, for messages.
+    pub(super) fn below(&self, path: impl IntoIterator<Item: AsRef<str>>) -> PathBuf {
+        let mut whole = self.path.clone();
+        path.into_iter().for_each(|name| whole.push(name.as_ref()));
+        whole
+    }
+
+    fn opening(&self, error: io::Error) -> Error {
+        io_error(&format!("opening {}", self.path.display()), error)
     }
 
     pub(super) fn reads_cached(&self) -> bool {
@@ -67,9 +86,11 @@ impl Root {
         let mut at = match self.open() {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("opening the root", error)),
+            Err(error) => return Err(self.opening(error)),
         };
+        let mut walked = Vec::new();
         for name in path {
+            walked.push(name);
             at = match open_dir(&at, name) {
                 Ok(directory) => directory,
                 Err(Errno::NOENT) => return Ok(None),
@@ -77,7 +98,9 @@ impl Root {
                     return Err(foreign(&format!("{name:?}")));
                 }
                 Err(Errno::NOTDIR) => return Ok(None),
-                Err(error) => return Err(io_error("opening a directory", error)),
+                Err(error) => {
+                    return Err(io_error(&format!("opening {}", self.below(walked).display()), error));
+                }
             };
         }
         Ok(Some(at))
@@ -90,9 +113,10 @@ impl Root {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 create_root(&self.path)?;
-                self.open().map_err(|error| io_error("opening the root", error))?
+                self.learn();
+                self.open().map_err(|error| self.opening(error))?
             }
-            Err(error) => return Err(io_error("opening the root", error)),
+            Err(error) => return Err(self.opening(error)),
         };
         let mut walked = PathBuf::new();
         let mut new = path.is_empty() && self.remember(&walked, 0);
@@ -108,7 +132,10 @@ impl Root {
                 Ok(directory) => directory,
                 Err(Errno::NOENT) => return Ok(Step::Vanished),
                 Err(Errno::NOTDIR | Errno::LOOP) => return Err(in_the_way(&at, name, &key.as_str()[..*end])),
-                Err(error) => return Err(io_error("making a directory", error)),
+                Err(error) => {
+                    let path = self.path.join(walked).join(name);
+                    return Err(io_error(&format!("making {}", path.display()), error));
+                }
             };
             walked.push(name);
             // Another process may have made the directory a moment ago and not synced its entry yet, so this asks not who made it.
@@ -157,7 +184,7 @@ impl Root {
 /// Makes the root with all above it, for its user alone, and makes it durable.
 pub(super) fn create_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    let failed = |error| io_error("making the root", error);
+    let failed = |error| io_error(&format!("making {}", path.display()), error);
     let missing: Vec<&Path> =
         path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;

@@ -110,9 +110,9 @@ impl Walk {
         let Some(directory) = self.root.find(path.iter().map(String::as_str))? else { return Ok(()) };
         let mut found = Vec::new();
         // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
-        let _ = directory.lock_shared();
+        let lock = self.root.lock_shared(&directory, &path)?;
         self.read(&directory, &prefix, "", &[], &mut found)?;
-        drop(directory);
+        drop(lock);
         self.levels.push(Level { prefix, path, entries: BinaryHeap::from(found) });
         Ok(())
     }

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - `name`: keys as paths
-//! - `dir`: opening directories below the root, without following links
+//! - `dir`: opening directories below the root, without following links; `lock`: their locks
 //! - `write`: saving and deleting
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
@@ -19,6 +19,7 @@ mod cached;
 mod dir;
 mod fail;
 mod list;
+mod lock;
 mod name;
 mod read;
 mod sidecar;
@@ -33,6 +34,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -57,29 +59,40 @@ pub struct LocalAdapter {
 }
 
 impl LocalAdapter {
-    /// Opens the directory `root`, and makes it if need be. Leftovers of killed processes are removed, as far as 1,024 directory entries go.
+    /// Opens the directory `root`. Where there is none, the first save makes it; until then the storage is empty. Leftovers of killed processes are
+    /// removed, as far as 1,024 directory entries go.
     ///
     /// This blocks for some system calls.
     ///
     /// # Errors
-    /// `InvalidConfig` for an empty path and for one that is no directory; `AccessDenied` and `Io` with what to do.
+    /// `InvalidConfig` for an empty path and for one that is no directory; `Io` with what to do.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        Self::open_with(root, crate::RetryConfig::default().deadline)
+    }
+
+    /// [`open`](Self::open), with the longest wait for the lock that a stopped process may hold (default: 120 s). It is held for "look and
+    /// rename", some microseconds.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(root: impl Into<PathBuf>, lock_timeout: Duration) -> Result<Self> {
         let path: PathBuf = root.into();
         let about = |error: Error| error.with_backend("local").with_operation("open");
         if path.as_os_str().is_empty() {
             let message = "the path of the storage is empty; name a directory, such as `./snapshots`";
             return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
         }
-        if path.exists() && !path.is_dir() {
+        if let Some(there) = path.ancestors().find(|above| above.exists())
+            && !there.is_dir()
+        {
             let message =
-                format!("{} is no directory; name one, or a path where one can be made", path.display());
+                format!("{} is no directory; name one, or a path where one can be made", there.display());
             return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
         }
-        dir::create_root(&path).map_err(about)?;
         // An absolute path, so that a change of the working directory does not lead elsewhere.
         let path =
             std::path::absolute(&path).map_err(|error| about(fail::io_error("opening the root", error)))?;
-        let root = Root::new(path);
+        let root = Root::new(path, lock_timeout);
         sweep::tree(&root);
         Ok(LocalAdapter { root: Arc::new(root) })
     }
@@ -169,7 +182,7 @@ impl SnapshotAdapter for LocalAdapter {
                 let dropped = dropped.0.clone();
                 let commit = move || {
                     let (file, root, name, place) = stage()?;
-                    file.commit(&root, &name, &place.file, &options, &dropped)
+                    file.commit(&root, &name, &place, &options, &dropped)
                 };
                 return hop("put", Some(key), commit).await;
             }

@@ -30,6 +30,11 @@ impl Place {
         let file = names.pop().map(|(name, _)| name).unwrap_or_default();
         Place { directories: names, file }
     }
+
+    /// The names of the directories.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.directories.iter().map(|(name, _)| name.as_str())
+    }
 }
 
 /// The names that `segment` has on disk: one, or for a very long one several, of which all but the last are directories that

@@ -39,15 +39,17 @@ pub(super) fn missing() -> Error {
 fn open(root: &Root, key: &Key, place: &Place) -> Result<Opened> {
     let failed = |error: std::io::Error| io_error("reading", error);
     for _ in 0..PATIENCE {
-        let names = place.directories.iter().map(|(name, _)| name.as_str());
-        let directory = root.find(names)?.ok_or_else(missing)?;
+        let directory = root.find(place.names())?.ok_or_else(missing)?;
         // Without NONBLOCK, a pipe under that name would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&directory, place.file.as_str(), flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Err(missing()),
             Err(Errno::LOOP | Errno::NXIO) => return Err(foreign(&format!("{:?}", key.as_str()))),
-            Err(error) => return Err(failed(error.into())),
+            Err(error) => {
+                let path = root.below(place.names()).join(&place.file);
+                return Err(io_error(&format!("opening {}", path.display()), error));
+            }
         };
         let found = file.metadata().map_err(failed)?;
         if found.is_dir() {

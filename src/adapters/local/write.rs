@@ -60,7 +60,10 @@ impl Staged {
                     return Ok(staged);
                 }
                 Err(Errno::NOENT) => {}
-                Err(error) => return Err(io_error("making a temporary file", error)),
+                Err(error) => {
+                    let path = root.below(place.names());
+                    return Err(io_error(&format!("making a file in {}", path.display()), error));
+                }
             }
         }
         Err(vanishing())
@@ -80,16 +83,18 @@ impl Staged {
         mut self,
         root: &Root,
         key: &Key,
-        file: &str,
+        place: &Place,
         options: &PutOptions,
         dropped: &AtomicBool,
     ) -> Result<ObjectMeta> {
+        let file = place.file.as_str();
         let failed = |error| io_error("writing", error);
         self.file.set_times(FileTimes::new().set_modified(next_time())).map_err(failed)?;
         let stamp = Stamp::from(&self.file.metadata().map_err(failed)?);
         let sidecar = Sidecar::of(file, stamp.mtime, options, &self.magic);
         // Its file stays open, hence locked, until the version is there.
-        let done = self.sync(sidecar.as_ref()).and_then(|_beside| self.rename(file, &options.mode, dropped));
+        let done =
+            self.sync(sidecar.as_ref()).and_then(|_beside| self.rename(root, place, &options.mode, dropped));
         if let Err(error) = done {
             if sidecar.is_some() {
                 Sidecar::remove(&self.directory, file, stamp.mtime);
@@ -130,8 +135,9 @@ impl Staged {
 
     /// The one step by which readers see the new version in place of the old one. The lock makes "look and rename" one step for all
     /// writers, those of other processes included.
-    fn rename(&self, file: &str, mode: &PutMode, dropped: &AtomicBool) -> Result<()> {
-        let _lock = Lock::new(&self.directory)?;
+    fn rename(&self, root: &Root, place: &Place, mode: &PutMode, dropped: &AtomicBool) -> Result<()> {
+        let file = place.file.as_str();
+        let _lock = root.lock(&self.directory, place.names())?;
         let current = current(&self.directory, file)?;
         match (mode, current) {
             (PutMode::Create, Some(_)) => return Err(taken()),
@@ -192,22 +198,6 @@ fn rename_to_free(directory: &File, from: &str, to: &str) -> rustix::io::Result<
     rustix::fs::unlinkat(directory, from, AtFlags::empty())
 }
 
-/// An exclusive lock on a directory, until it is dropped or the process ends.
-struct Lock<'a>(&'a File);
-
-impl<'a> Lock<'a> {
-    fn new(directory: &'a File) -> Result<Self> {
-        directory.lock().map_err(|error| io_error("locking the directory", error))?;
-        Ok(Lock(directory))
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.unlock();
-    }
-}
-
 /// The version under a name. A directory there is removed if it is empty, and in the way if not.
 fn current(directory: &File, file: &str) -> Result<Option<Stamp>> {
     let Some(found) = stat(directory, file)? else { return Ok(None) };
@@ -229,10 +219,9 @@ fn current(directory: &File, file: &str) -> Result<Option<Stamp>> {
 
 /// Removes an object, durably, and the directories that are empty then.
 pub(super) fn delete(root: &Root, place: &Place, options: &DeleteOptions) -> Result<()> {
-    let names = place.directories.iter().map(|(name, _)| name.as_str());
-    let Some(directory) = root.find(names)? else { return Ok(()) };
+    let Some(directory) = root.find(place.names())? else { return Ok(()) };
     {
-        let _lock = Lock::new(&directory)?;
+        let _lock = root.lock(&directory, place.names())?;
         let Some(found) = stat(&directory, &place.file)? else { return Ok(()) };
         match kind(&found) {
             FileType::RegularFile => {}
@@ -245,7 +234,10 @@ pub(super) fn delete(root: &Root, place: &Place, options: &DeleteOptions) -> Res
         }
         match rustix::fs::unlinkat(&directory, place.file.as_str(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(io_error("removing", error)),
+            Err(error) => {
+                let path = root.below(place.names()).join(&place.file);
+                return Err(io_error(&format!("removing {}", path.display()), error));
+            }
         }
         Sidecar::remove(&directory, &place.file, stamp.mtime);
     }

@@ -77,7 +77,12 @@ pub(crate) enum Command {
     ///
     /// The stored bytes are copied, with their metadata; nothing is compressed anew.
     ///
-    /// Example: persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz
+    /// With --recursive SOURCE and DESTINATION are folders, and all snapshots below one are copied to the same names below the other.
+    /// Nothing is removed there. What broke off goes on with --if-absent.
+    ///
+    /// Examples:
+    ///   persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz
+    ///   persist cp --recursive s3://old-bucket/agents/ gs://new-bucket/agents/ --if-absent
     #[command(verbatim_doc_comment)]
     Cp(Cp),
     /// Read every byte of a snapshot, or of all, and say whether all is well
@@ -177,6 +182,9 @@ pub(crate) struct Cp {
     pub(crate) source: String,
     /// To: a key or a URL
     pub(crate) destination: String,
+    /// All snapshots below a folder; skips those that --if-absent finds there
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
     /// Only if there is no such snapshot yet
     #[arg(long)]
     pub(crate) if_absent: bool,
@@ -207,4 +215,9 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("write NAME=VALUE".into()),
     }
+}
+
+/// The name of a value, and the file that it is in.
+pub(crate) fn file(text: &str) -> Result<(String, String), String> {
+    pair(text).map_err(|_| "write NAME=FILE".into())
 }

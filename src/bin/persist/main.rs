@@ -56,13 +56,16 @@ fn main() -> ExitCode {
 /// Messages go to standard error. Only persist's own, at any level: libraries beneath it log tokens.
 fn log(verbose: u8) {
     // Operations that failed are logged by the layer that observes them, and told by the command anyway.
-    let (level, operations) = match verbose {
-        0 => (LevelFilter::WARN, LevelFilter::OFF),
-        1 => (LevelFilter::INFO, LevelFilter::INFO),
-        _ => (LevelFilter::DEBUG, LevelFilter::DEBUG),
+    let (level, operations, keys) = match verbose {
+        0 => (LevelFilter::WARN, LevelFilter::OFF, LevelFilter::OFF),
+        // Reads are of level debug.
+        1 => (LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::OFF),
+        _ => (LevelFilter::DEBUG, LevelFilter::DEBUG, LevelFilter::DEBUG),
     };
-    let shown =
-        Targets::new().with_target("persist", level).with_target("persist::layers::observe", operations);
+    let shown = Targets::new()
+        .with_target("persist", level)
+        .with_target("persist::layers::observe", operations)
+        .with_target("persist::keys", keys);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())

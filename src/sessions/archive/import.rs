@@ -19,8 +19,10 @@ use crate::{
     },
 };
 
-/// The longest entry that is read into memory. Bodies are not.
-const MAX_ENTRY: u64 = 256 << 20;
+/// The longest entry that is neither a commit nor a body: the header, the line, a tag.
+const MAX_SMALL: u64 = 64 << 20;
+/// The longest commit, where [`Sessions::sizes`](crate::sessions::Sessions::sizes) does not allow longer ones. Longer states have a body of their own.
+const MAX_COMMIT: u64 = 256 << 20;
 
 /// An import under way.
 struct Import<'a> {
@@ -50,25 +52,22 @@ impl Session {
 
 impl Import<'_> {
     async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
-        match tar::next(input).await? {
-            Some((name, size)) if name == HEADER => {
-                let header = entry(input, size).await?;
-                let header: Header = serde_json::from_slice(&header)
-                    .map_err(|e| tar::bad("its first entry").with_source(e))?;
-                if header.format != 1 {
-                    return Err(newer(format_args!("format {} of session archives", header.format)));
-                }
-            }
-            _ => return Err(tar::bad("it is not an archive of a session")),
+        let size = tar::first(input, HEADER).await?;
+        let header: Header = serde_json::from_slice(&entry(input, size, MAX_SMALL).await?)
+            .map_err(|e| tar::bad("its first entry").with_source(e))?;
+        if header.format != 1 {
+            return Err(newer(format_args!("format {} of session archives", header.format)));
         }
         while let Some((name, size)) = tar::next(input).await? {
             let place = self.session.place();
             match name.split_once('/') {
-                None if name == LINE => self.line = Some(LineRecord::decode(&entry(input, size).await?)?),
+                None if name == LINE => {
+                    self.line = Some(LineRecord::decode(&entry(input, size, MAX_SMALL).await?)?)
+                }
                 Some(("c", _)) => {
                     let key = Key::new(place.prefix(&name))?;
                     let seq = place.seq_of(&key)?;
-                    let bytes = entry(input, size).await?;
+                    let bytes = entry(input, size, self.max_commit()).await?;
                     let commit =
                         object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
                     self.check_body(&commit.manifest).await?;
@@ -82,9 +81,15 @@ impl Import<'_> {
                     self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
-                    let tag = TagRef::decode(&entry(input, size).await?)?;
-                    self.session.tag(&tag.name, tag.target.seq).await?;
-                    self.moved.tags += 1;
+                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)?;
+                    match self.session.tag(&tag.name, tag.target.seq).await {
+                        // Moved since an import that broke off: it stays where it is.
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                        tagged => {
+                            tagged?;
+                            self.moved.tags += 1;
+                        }
+                    }
                 }
                 _ => return Err(tar::bad(format_args!("it has the unknown entry {name:?}"))),
             }
@@ -93,6 +98,11 @@ impl Import<'_> {
             }
         }
         if self.moved.commits == 0 { Err(tar::bad("it has no commit")) } else { Ok(()) }
+    }
+
+    /// A commit with new bytes up to `inline` is one object; they do not grow by more than what stands around them.
+    fn max_commit(&self) -> u64 {
+        MAX_COMMIT.max(2 * self.session.store().inline as u64)
     }
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
@@ -247,9 +257,13 @@ impl Import<'_> {
     }
 }
 
-async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64) -> Result<Bytes> {
-    if size > MAX_ENTRY {
-        return Err(tar::bad(format_args!("an entry has {size} bytes, the limit is {MAX_ENTRY}")));
+/// An entry, in memory, which grows only as far as bytes come, whatever the archive says about its size.
+async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64, most: u64) -> Result<Bytes> {
+    if size > most {
+        let message = format!(
+            "an entry of the archive has {size} bytes, the limit is {most}; give `Sessions::sizes` the `inline` that it was written with"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let mut bytes = Vec::new();
     input.take(size).read_to_end(&mut bytes).await?;

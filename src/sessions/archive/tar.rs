@@ -57,7 +57,36 @@ pub(super) async fn finish<W: AsyncWrite + Unpin + Send>(out: &mut W) -> Result<
 pub(super) async fn next<R: AsyncRead + Unpin + Send>(input: &mut R) -> Result<Option<(String, u64)>> {
     let mut block = [0; BLOCK];
     input.read_exact(&mut block).await.map_err(|e| bad("it ends early").with_source(e))?;
-    if block == [0; BLOCK] {
+    parse(&block)
+}
+
+/// The size of the first file, which must have this name: what begins in another way is another kind of file.
+pub(super) async fn first<R: AsyncRead + Unpin + Send>(input: &mut R, name: &str) -> Result<u64> {
+    let mut start = Vec::new();
+    input.take(BLOCK as u64).read_to_end(&mut start).await?;
+    if !start.starts_with(name.as_bytes()) {
+        let what = match start.first_chunk() {
+            None => "nothing, or next to nothing, came".to_owned(),
+            Some([0x1f, 0x8b, _, _]) => {
+                "this is a gzip file; if an archive is in it, decompress it first (gunzip)".to_owned()
+            }
+            Some([0x28, 0xb5, 0x2f, 0xfd]) => {
+                "this is a zstd file; if an archive is in it, decompress it first (unzstd)".to_owned()
+            }
+            Some(_) => "this is something else".to_owned(),
+        };
+        let message = format!("an import needs an archive that `session export` wrote; {what}");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let block = start.first_chunk().ok_or_else(|| bad("it ends early"))?;
+    match parse(block)? {
+        Some((found, size)) if found == name => Ok(size),
+        _ => Err(bad("its first entry")),
+    }
+}
+
+fn parse(block: &[u8; BLOCK]) -> Result<Option<(String, u64)>> {
+    if *block == [0; BLOCK] {
         return Ok(None);
     }
     let mut sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{At, Restored, Session};
-use crate::{Digest, Result};
+use crate::{Digest, Error, ErrorKind, Result};
 
 /// One difference. Paths are JSON pointers (RFC 6901) into the newer state, for what was removed into the older one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,7 +59,13 @@ pub fn diff(old: &Value, new: &Value) -> Vec<Change> {
 
 fn json(restored: &Restored) -> Result<Value> {
     if restored.commit.values.is_empty() {
-        return restored.json();
+        return restored.json().map_err(|error| {
+            let seq = restored.commit.seq;
+            let message = format!(
+                "commit {seq} is intact, but no JSON, and a diff is one of JSON; load both states and compare them with a tool for their form"
+            );
+            Error::new(ErrorKind::InvalidInput, message).with_operation("diff").with_source(error)
+        });
     }
     let value = |bytes: &[u8]| match serde_json::from_slice(bytes) {
         Ok(value) => value,

@@ -13,11 +13,12 @@ use crate::{
 
 pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<()> {
     let (store, prefix) = storage.locate_prefix(args.prefix).await?;
-    let mut options = ListOptions::new().prefix(prefix);
+    let mut options = ListOptions::new().prefix(&prefix);
     options.limit = args.limit;
     options.delimiter = args.folders;
-    let mut rows = store.list(options);
+    let (mut rows, mut empty) = (store.list(options), true);
     while let Some(entry) = rows.try_next().await? {
+        empty = false;
         match entry {
             ListEntry::Prefix(prefix) if args.long => {
                 output.row(|| json!({"prefix": prefix}), || format!("{:>10}  {:<24}  {prefix}", "", ""))?;
@@ -33,6 +34,11 @@ pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<
                 output.row(|| output::object(&meta), line)?;
             }
         }
+    }
+    if empty {
+        let such =
+            if prefix.is_empty() { String::new() } else { format!(" whose key starts with {prefix:?}") };
+        output.note(|| format!("there is no snapshot{such} in {store}"));
     }
     Ok(())
 }

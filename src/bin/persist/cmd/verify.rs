@@ -44,8 +44,9 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     drop(progress);
     if let Some(kind) = worst {
         let total = sound + failed;
-        let message =
-            format!("{failed} of {total} snapshots cannot be loaded; docs/runbook.md says what to do");
+        let message = format!(
+            "{failed} of {total} snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again"
+        );
         return Err(Error::new(kind, message).into());
     }
     output.note(|| format!("all {sound} snapshots are sound"));

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     ///   persist session load support-bot user@example.com | jq .step
     ///   persist session load support-bot user@example.com --at 41 -o state.json
     ///
-    /// Of a commit with several values, --value gives one; without it they come one behind the other.
+    /// Of a commit with several values, --value says which.
     #[command(verbatim_doc_comment)]
     Load(Load),
     /// List commits, newest first
@@ -39,12 +39,18 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Remove commits that no rule keeps
     ///
-    /// Always kept: the newest, tagged and forked ones, those of the last hour, and what any of these is made of.
+    /// Always kept: the newest, tagged and forked ones, those of the last hour
+    /// (PERSIST_FENCE_WINDOW), and what any of these is made of.
     ///
     /// Example:
     ///   persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
     #[command(verbatim_doc_comment)]
     Prune(Prune),
+    /// Remove a session: all its states and tags
+    ///
+    /// A session that others were forked from is not removed before those. What is younger than an hour (PERSIST_FENCE_WINDOW) stays for so long: call
+    /// it again. A marker without a state stays, and a writer who did not know gets a conflict.
+    Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
@@ -72,6 +78,7 @@ impl Command {
             | Command::Fork(_)
             | Command::Tag(_)
             | Command::Prune(_)
+            | Command::Rm(_)
             | Command::Export(_)
             | Command::Import(_) => true,
         }
@@ -101,8 +108,8 @@ pub(crate) struct Save {
     pub(crate) name: Name,
     /// The file to save [default: standard input]
     pub(crate) file: Option<PathBuf>,
-    /// A named value from FILE; may be repeated
-    #[arg(long, value_name = "NAME=FILE", value_parser = crate::args::pair, conflicts_with = "file")]
+    /// A named value from FILE (`-`: standard input); may be repeated
+    #[arg(long, value_name = "NAME=FILE", value_parser = crate::args::file, conflicts_with = "file")]
     pub(crate) value: Vec<(String, String)>,
     /// A word on the commit
     #[arg(long)]
@@ -128,7 +135,7 @@ pub(crate) struct Load {
     /// Where the commit is damaged, load the newest good one before it, and say so
     #[arg(long)]
     pub(crate) fallback: bool,
-    /// Only the value of this name, of a commit that has several
+    /// The value of this name; needed for a commit that has several
     #[arg(long, value_name = "NAME")]
     pub(crate) value: Option<String>,
     /// Write to FILE (`-`: standard output)
@@ -160,11 +167,14 @@ pub(crate) struct Fork {
 pub(crate) struct Tag {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// The name; one that is there moves
+    /// The name; one that another commit has stays there, unless --force moves it
     pub(crate) tag: Option<String>,
     /// Which commit: latest, a number, an id, a tag or a time
     #[arg(long, value_name = "COMMIT", default_value = "latest")]
     pub(crate) at: At,
+    /// Move the name, if another commit has it
+    #[arg(long, requires = "tag", conflicts_with = "delete")]
+    pub(crate) force: bool,
     /// Remove the name instead
     #[arg(long, requires = "tag", conflicts_with = "at")]
     pub(crate) delete: bool,

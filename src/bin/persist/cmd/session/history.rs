@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::StreamExt;
 use persist::{
     Error, ErrorKind,
-    sessions::{At, Change, Retention, Session},
+    sessions::{At, Change, Damaged, Retention, Session, Verified},
 };
 use serde_json::json;
 
@@ -13,14 +13,15 @@ use crate::output::{Output, cell, human, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
     let mut rows = session.log().take(args.limit.unwrap_or(usize::MAX));
-    let (mut first, mut damaged) = (true, None);
+    let (mut first, mut damaged) = (true, false);
     while let Some(row) = rows.next().await {
         match row {
             Ok(commit) => output.row(|| super::row(&commit), || super::line(&commit))?,
-            // The others are of use, and the exit code still tells.
+            // In its place: the others are of use, and the exit code still tells.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                eprintln!("persist: {error}");
-                damaged = Some(error);
+                let row = || json!({"key": error.key(), "reason": error.message()});
+                output.row(row, || format!("damaged: {error}"))?;
+                damaged = true;
             }
             Err(error) => return Err(error.into()),
         }
@@ -29,7 +30,14 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
     if first {
         session.show(At::Latest).await?; // says that there is no commit
     }
-    damaged.map_or(Ok(()), |error| Err(error.into()))
+    if damaged { Err(has_damage()) } else { Ok(()) }
+}
+
+/// The end of a command that has told what is damaged.
+fn has_damage() -> anyhow::Error {
+    let message =
+        "the session has damage; load with --fallback, or restore the objects that are named from a copy";
+    Error::new(ErrorKind::Corrupt, message).into()
 }
 
 pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Result<()> {
@@ -75,7 +83,10 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
     if args.delete {
         return Ok(session.untag(&name).await?);
     }
-    let tag = session.tag(&name, args.at).await?;
+    let tag = match args.force {
+        true => session.move_tag(&name, args.at).await?,
+        false => session.tag(&name, args.at).await?,
+    };
     output.note(|| format!("commit {} is {name}", tag.seq));
     if output.json { output.row(|| json!(tag), String::new) } else { Ok(()) }
 }
@@ -112,7 +123,7 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
     let text = || {
         let verb = if pruned.dry_run { "would remove" } else { "removed" };
         let (gone, bytes) = (pruned.removed.len(), human(pruned.bytes));
-        let why = if gone == 0 { " (those of the last hour always do)" } else { "" };
+        let why = if gone == 0 { " (those younger than the fence window always do)" } else { "" };
         format!(
             "{verb} {gone} commits and {} other objects, {bytes}; {} commits stay{why}",
             pruned.garbage, pruned.kept
@@ -121,20 +132,54 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
     output.row(|| json!(pruned), text)
 }
 
+pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
+    let removed = session.remove().await?;
+    let text = || {
+        let (gone, bytes) = (removed.removed.len(), human(removed.bytes));
+        let left = match removed.kept.saturating_sub(1) {
+            0 => String::new(),
+            left => format!("; {left} are younger than the fence window: remove it again later"),
+        };
+        format!("removed {gone} commits, {bytes}{left}")
+    };
+    output.row(|| json!(removed), text)
+}
+
 pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
     let verified = session.verify().await?;
     let text = || {
-        let mut lines: Vec<String> =
-            verified.damaged.iter().map(|damaged| format!("damaged: {}", damaged.reason)).collect();
-        let (good, bytes) = (verified.good, human(verified.bytes));
-        lines.push(format!("good: {good} commits, {bytes} of states; damaged: {}", verified.damaged.len()));
+        let mut lines = damage(&verified);
+        let (good, bytes, damaged) = (verified.good, human(verified.bytes), lines.len());
+        lines.push(format!("good: {good} commits, {bytes} of states; damaged: {damaged}"));
         lines.join("\n")
     };
     output.row(|| json!(verified), text)?;
-    if verified.is_good() {
-        return Ok(());
+    if verified.is_good() { Ok(()) } else { Err(has_damage()) }
+}
+
+/// A line for each object that is at fault, with the commits that cannot be loaded for it.
+fn damage(verified: &Verified) -> Vec<String> {
+    let mut faults: Vec<(&Damaged, Vec<u64>)> = Vec::new();
+    for damaged in &verified.damaged {
+        let same = |fault: &&mut (&Damaged, _)| fault.0.key.is_some() && fault.0.key == damaged.key;
+        match faults.iter_mut().find(same) {
+            Some(fault) => {
+                // What is said last is about the object itself.
+                fault.0 = damaged;
+                fault.1.extend(damaged.seq);
+            }
+            None => faults.push((damaged, damaged.seq.into_iter().collect())),
+        }
     }
-    let message =
-        "the session has damage; load with --fallback, or restore the objects that are named from a copy";
-    Err(Error::new(ErrorKind::Corrupt, message).into())
+    let line = |(damaged, mut seqs): (&Damaged, Vec<u64>)| {
+        seqs.sort_unstable();
+        let shown: Vec<String> = seqs.iter().take(10).map(u64::to_string).collect();
+        let more = if seqs.len() > 10 { format!(" and {} more", seqs.len() - 10) } else { String::new() };
+        let lost = match shown.is_empty() {
+            true => String::new(),
+            false => format!(" (not to be loaded: {}{more})", shown.join(", ")),
+        };
+        format!("damaged: {}{lost}", damaged.reason)
+    };
+    faults.into_iter().map(line).collect()
 }

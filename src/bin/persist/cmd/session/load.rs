@@ -16,7 +16,11 @@ use crate::{
 
 pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result<()> {
     let (commit, body) = match (&args.value, args.fallback) {
-        (None, false) => session.load_stream(&args.pick.at).await?,
+        (None, false) => {
+            let (commit, body) = session.load_stream(&args.pick.at).await?;
+            one_state(&commit)?;
+            (commit, body)
+        }
         (value, fallback) => {
             let restored = match fallback {
                 true => session.load_good(&args.pick.at).await?,
@@ -24,7 +28,10 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             };
             passed_over(&restored);
             let state = match value {
-                None => restored.state.clone(),
+                None => {
+                    one_state(&restored.commit)?;
+                    restored.state.clone()
+                }
                 Some(name) => restored.value(name).ok_or_else(|| missing(name, &restored.commit))?,
             };
             (restored.commit, Body::from(state))
@@ -72,11 +79,24 @@ async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// Several values, one behind the other, are nothing that anybody saved.
+fn one_state(commit: &Commit) -> persist::Result<()> {
+    if commit.values.len() < 2 {
+        return Ok(());
+    }
+    let (seq, names) = (commit.seq, names(commit));
+    let message = format!("commit {seq} has several values; name one with --value: {names}");
+    Err(Error::new(ErrorKind::InvalidInput, message).with_operation("load"))
+}
+
 fn missing(name: &str, commit: &Commit) -> Error {
-    let names: Vec<&str> = commit.values.iter().map(|(name, _)| name.as_str()).collect();
-    let message = match names.is_empty() {
+    let message = match commit.values.is_empty() {
         true => format!("commit {} is one state without names; load it without --value", commit.seq),
-        false => format!("commit {} has no value {name:?}; it has {}", commit.seq, names.join(", ")),
+        false => format!("commit {} has no value {name:?}; it has {}", commit.seq, names(commit)),
     };
     Error::new(ErrorKind::NotFound, message)
+}
+
+fn names(commit: &Commit) -> String {
+    commit.values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use persist::{
-    Body, ErrorKind,
+    Body, Error, ErrorKind,
     sessions::{At, Commit, CommitOptions, Session},
 };
 
@@ -56,7 +56,15 @@ async fn values(
 ) -> Result<Commit> {
     let mut values = Vec::new();
     for (name, file) in files {
-        let (body, _): (Body, _) = source(Some(Path::new(file)), output)?;
+        let path = Path::new(file);
+        let (body, _): (Body, _) = source(Some(path), output).map_err(|error| match path.exists() {
+            true => error,
+            // Perhaps the value itself stands there.
+            false => {
+                let message = format!("--value {name}={file}: there is no such file; write NAME=FILE, or NAME=- for standard input");
+                Error::new(ErrorKind::InvalidInput, message).with_source(error)
+            }
+        })?;
         values.push((name.as_str(), body.collect(u64::MAX).await?));
     }
     Ok(session.save_values(&values, options).await?)
