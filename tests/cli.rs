@@ -12,6 +12,8 @@ mod output;
 mod pages;
 #[path = "cli/session.rs"]
 mod session;
+#[path = "cli/session_damage.rs"]
+mod session_damage;
 #[path = "cli/settings.rs"]
 mod settings;
 #[cfg(unix)]

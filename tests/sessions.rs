@@ -310,3 +310,105 @@ async fn a_load_does_not_wait_for_a_long_save_of_a_clone() {
     drop(feed);
     assert_eq!(save.await.unwrap().unwrap().seq, 2);
 }
+
+/// What others save and tag while an archive is written is not in it; what is in it can be imported.
+#[tokio::test]
+async fn an_archive_names_no_commit_that_it_does_not_hold() {
+    let fault = Fault::new(Arc::new(MemoryAdapter::new()));
+    let session = Sessions::new(Arc::new(fault.clone())).unwrap().session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    session.tag("first", 1).await.unwrap();
+    session.tag("moves", 1).await.unwrap();
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    fault.inject(Operation::Get, Injection::Hold(go_on.clone()));
+    let mut archive = Vec::new();
+    let mut export = Box::pin(session.export(&mut archive));
+    // The commits are listed by now.
+    assert!((&mut export).now_or_never().is_none());
+    session.save("two").await.unwrap();
+    session.move_tag("moves", 2).await.unwrap();
+    session.tag("second", 2).await.unwrap();
+    go_on.notify_one();
+    assert_eq!(export.await.unwrap().tags, 1);
+    let copy = Sessions::new(Arc::new(MemoryAdapter::new())).unwrap().session("a", "s").unwrap();
+    copy.import(&mut &archive[..]).await.unwrap();
+    assert_eq!(copy.load(At::Tag("first".into())).await.unwrap().state, "one");
+}
+
+/// A removed session is gone for everybody, and no writer brings a piece of it back.
+#[tokio::test]
+async fn a_removed_session_is_gone_and_can_begin_anew() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(77));
+    let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
+    let sessions = Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone()).sizes(3000, 60_000);
+    let open = |name: &str| sessions.session("a", name).unwrap();
+    let session = open("s");
+    assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::NotFound);
+    for state in growing(77, 20) {
+        session.save(state).await.unwrap();
+    }
+    session.save_stream(std::io::Cursor::new(vec![7; 100_000]), CommitOptions::new()).await.unwrap();
+    session.tag("good", 3).await.unwrap();
+    let fork = session.fork("branch", 5).await.unwrap();
+    fork.save("of the fork").await.unwrap();
+    let error = session.remove().await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Conflict, Some("remove")));
+    assert!(error.to_string().contains("a/branch was forked from commit 5 of a/s"), "{error}");
+    assert_eq!(session.load(At::Latest).await.unwrap().commit.seq, 21);
+
+    // What is young stays, for the sake of writers that have just looked; nobody reads it as the newest state.
+    let late = open("s");
+    late.rebase().await.unwrap();
+    clock.pass(2 * 3_600_000);
+    fork.remove().await.unwrap();
+    let kept = session.remove().await.unwrap();
+    assert_eq!((kept.kept, kept.removed.len()), (1, 21), "{kept:?}");
+    for other in [&session, &open("s")] {
+        assert_eq!(other.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(other.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(other.show(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(other.load_stream(At::Latest).await.is_err());
+        assert!(other.load(At::Tag("good".into())).await.is_err() && other.load(3).await.is_err());
+        assert_eq!(other.fork("again", At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let left: Vec<String> = adapter.keys().await.iter().map(ToString::to_string).collect();
+    let of_session = |key: &&String| key.starts_with("sessions/a/s/");
+    assert_eq!(left.iter().filter(of_session).count(), 2, "the marker and the line: {left:?}");
+    // A writer that did not know is told, and so is one that slept.
+    assert_eq!(late.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    clock.pass(9 * 3_600_000);
+    assert_eq!(session.remove().await.unwrap().kept, 1);
+    assert!(late.rebase().await.unwrap().is_none());
+    assert_eq!(late.save("anew").await.unwrap().seq, 23);
+    let reader = open("s");
+    assert_eq!(reader.load(At::Latest).await.unwrap().state, "anew");
+    let verified = reader.verify().await.unwrap();
+    assert!(verified.is_good() && verified.good == 2 && verified.garbage == 0, "{verified:?}");
+    assert_eq!(open("s").save("next").await.unwrap().seq, 24);
+}
+
+/// Young commits go when they are older; a damaged session can be removed, too.
+#[tokio::test]
+async fn what_is_young_when_a_session_is_removed_goes_later() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(78));
+    let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
+    let sessions = Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone());
+    let session = sessions.session("a", "s").unwrap();
+    for state in growing(78, 3) {
+        session.save(state).await.unwrap();
+    }
+    let writer = sessions.session("a", "s").unwrap();
+    writer.rebase().await.unwrap();
+    let newest = adapter.keys().await.into_iter().find(|key| key.as_str().ends_with("-3")).unwrap();
+    adapter.set(&newest, b"damage".to_vec()).await;
+    let removed = session.remove().await.unwrap();
+    assert_eq!((removed.kept, removed.removed.len()), (4, 0));
+    assert_eq!(session.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(writer.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    clock.pass(2 * 3_600_000);
+    let removed = session.remove().await.unwrap();
+    assert_eq!((removed.kept, removed.removed), (1, vec![3, 2, 1]));
+    // A handle goes on behind its own removal.
+    assert_eq!(session.save("anew").await.unwrap().seq, 5);
+    assert_eq!(session.load(At::Latest).await.unwrap().state, "anew");
+}

@@ -156,6 +156,15 @@ async fn retention() -> Result<()> {
 }
 
 #[tokio::test]
+async fn removal() -> Result<()> {
+    let session = sessions().session("a", "s")?;
+    session.save("one").await?;
+    let removed = session.remove().await?;
+    assert_eq!(removed.kept, 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn archives() -> Result<()> {
     let (sessions, mut archive) = (sessions(), Vec::new());
     let session = sessions.session("a", "s")?;

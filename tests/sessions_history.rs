@@ -5,10 +5,9 @@ mod sessions_support;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use persist::{
     ErrorKind,
-    adapters::memory::MemoryAdapter,
     layers::{Fault, Injection, Operation},
     sessions::*,
 };
@@ -479,28 +478,4 @@ async fn an_archive_moves_a_session_with_its_history() {
         assert!(error.to_string().contains("an archive that `session export` wrote"), "{error}");
         assert!(error.to_string().contains(says), "{error}");
     }
-}
-
-/// What others save and tag while an archive is written is not in it; what is in it can be imported.
-#[tokio::test]
-async fn an_archive_names_no_commit_that_it_does_not_hold() {
-    let fault = Fault::new(Arc::new(MemoryAdapter::new()));
-    let session = Sessions::new(Arc::new(fault.clone())).unwrap().session("a", "s").unwrap();
-    session.save("one").await.unwrap();
-    session.tag("first", 1).await.unwrap();
-    session.tag("moves", 1).await.unwrap();
-    let go_on = Arc::new(tokio::sync::Notify::new());
-    fault.inject(Operation::Get, Injection::Hold(go_on.clone()));
-    let mut archive = Vec::new();
-    let mut export = Box::pin(session.export(&mut archive));
-    // The commits are listed by now.
-    assert!((&mut export).now_or_never().is_none());
-    session.save("two").await.unwrap();
-    session.move_tag("moves", 2).await.unwrap();
-    session.tag("second", 2).await.unwrap();
-    go_on.notify_one();
-    assert_eq!(export.await.unwrap().tags, 1);
-    let copy = Sessions::new(Arc::new(MemoryAdapter::new())).unwrap().session("a", "s").unwrap();
-    copy.import(&mut &archive[..]).await.unwrap();
-    assert_eq!(copy.load(At::Tag("first".into())).await.unwrap().state, "one");
 }

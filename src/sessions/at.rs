@@ -128,7 +128,13 @@ impl Store {
         let none =
             || Error::new(ErrorKind::NotFound, format!("there is no {at} in {place}; see `session log`"));
         match at {
-            At::Latest => Ok(self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found),
+            At::Latest => {
+                let found = self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found;
+                match found.manifest() {
+                    Ok(manifest) if manifest.is_removed() => Err(no_commit(place)),
+                    _ => Ok(found),
+                }
+            }
             At::Seq(seq) => self.find_seq(place, *seq, part).await,
             At::Tag(name) => {
                 let TagRef { target, .. } = self.tag_ref(place, name).await?;

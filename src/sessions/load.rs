@@ -102,7 +102,7 @@ impl Session {
         let looked = Moment::now(&*self.store().clock);
         let latest = at == At::Latest;
         let (restored, place, origin) = if latest {
-            match self.latest(|_| false).await? {
+            match self.latest(Manifest::is_removed).await? {
                 Some(Latest::Whole { restored, place, origin }) => (restored, place, origin),
                 _ => return Err(no_commit(self.place())),
             }

@@ -27,7 +27,7 @@
 //! - `store`: the adapter as sessions use it
 //!
 //! and a load: `at` finds the commit, `restore` fetches and checks its chain, `load` falls back, `log` is the history.
-//! `tag` and `fork` keep commits, `prune` removes those that nothing keeps.
+//! `tag` and `fork` keep commits, `prune` removes those that nothing keeps, `remove` ends a session.
 //! `stream`, `background`, `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
 
 mod archive;
@@ -51,6 +51,7 @@ mod object;
 mod pack;
 mod prune;
 mod refs;
+mod remove;
 mod restore;
 mod session;
 mod store;

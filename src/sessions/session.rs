@@ -229,11 +229,16 @@ impl Session {
     /// The newest commit becomes the head; `None` if there is none.
     pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
         let looked = Moment::now(&*self.store().clock);
-        match self.latest(|_| false).await? {
+        match self.latest(Manifest::is_removed).await? {
             Some(Latest::Whole { restored, place, origin }) => {
                 Ok(Some(self.adopt(writer, looked, restored, &place, origin)))
             }
-            _ => {
+            // It was removed: what comes next begins anew, behind the marker.
+            Some(Latest::Manifest(manifest)) => {
+                writer.adopt(head_of(&manifest, Some(looked), None));
+                Ok(None)
+            }
+            None => {
                 writer.adopt(Head::none(looked));
                 Ok(None)
             }
@@ -244,8 +249,9 @@ impl Session {
     pub(super) async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
         let looked = Moment::now(&*self.store().clock);
         let most = self.store().buffered as u64;
-        let long =
-            |manifest: &Manifest| manifest.number == 0 && manifest.body.is_some() && manifest.size > most;
+        let long = |manifest: &Manifest| {
+            manifest.is_removed() || (manifest.number == 0 && manifest.body.is_some() && manifest.size > most)
+        };
         match self.latest(long).await? {
             Some(Latest::Whole { restored, place, origin }) => {
                 self.adopt(writer, looked, restored, &place, origin);

@@ -27,16 +27,16 @@ const COMMIT: [&str; 16] = [
 
 impl Home {
     /// A command with this on standard input.
-    fn pipe(&self, arguments: &[&str], input: impl Into<Vec<u8>>) -> Run {
+    pub(crate) fn pipe(&self, arguments: &[&str], input: impl Into<Vec<u8>>) -> Run {
         self.command(arguments).write_stdin(input).output().unwrap().into()
     }
 
-    fn session(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn session(&self, arguments: &[&str]) -> Run {
         self.run(&[&["session"], arguments].concat())
     }
 
     /// Commits of `a/s` with the states `{"step":1}` and so on.
-    fn commits(&self, count: u64) {
+    pub(crate) fn commits(&self, count: u64) {
         for step in 1..=count {
             let state = format!("{{\"step\":{step}}}");
             assert_eq!(self.pipe(&["session", "save", "a", "s"], state).text(), "");
@@ -44,13 +44,13 @@ impl Home {
     }
 
     /// The object of a commit of `a/s`.
-    fn object(&self, seq: u64) -> std::path::PathBuf {
+    pub(crate) fn object(&self, seq: u64) -> std::path::PathBuf {
         self.store().join(format!("sessions/a/s/c/999999999/{}-{seq}", 999 - seq))
     }
 }
 
 /// Runs that go wrong: code and message.
-fn refused(home: &Home, runs: &[(&[&str], i32, &str)]) {
+pub(crate) fn refused(home: &Home, runs: &[(&[&str], i32, &str)]) {
     for (arguments, code, message) in runs {
         let run = home.session(arguments);
         assert_eq!((run.code, run.out.len()), (*code, 0), "{arguments:?}: {}", run.err);
@@ -363,152 +363,6 @@ fn differences_in_terms_of_json() {
     assert_eq!(rows[1], json!({"op": "replace", "path": "/n", "old": 2, "value": 1}));
     assert_eq!(home.session(&["diff", "a", "s", "1", "1"]).text(), "");
     refused(&home, &[(&["diff", "a", "s", "1"], 2, "diff: commit 3 is intact, but no JSON")]);
-}
-
-#[test]
-fn a_prune_says_what_goes_and_the_last_hour_stays() {
-    let home = Home::new();
-    home.commits(4);
-    let text = home.session(&["prune", "a", "s", "--keep-last", "1", "--dry-run"]).text();
-    assert_eq!(
-        text,
-        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay (those younger than the fence window always do)\n"
-    );
-    // Written long ago, by the clock of the storage.
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
-    for seq in 1..=4 {
-        fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
-    }
-    home.session(&["tag", "a", "s", "keep", "--at", "1"]).text();
-    let rules = ["--keep-last", "1", "--keep-within", "1h"];
-    let dry =
-        home.session(&[&["prune", "a", "s"], &rules[..], &["--dry-run", "--json"]].concat()).rows().remove(0);
-    let mut real = home.session(&[&["prune", "a", "s"], &rules[..], &["--json"]].concat()).rows().remove(0);
-    assert_eq!(names(&real), ["bytes", "dry_run", "garbage", "kept", "removed"]);
-    assert_eq!((&dry["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
-    real["dry_run"] = json!(true);
-    assert_eq!(dry, real);
-    let left: Vec<u64> = home
-        .session(&["log", "a", "s", "--json"])
-        .rows()
-        .iter()
-        .map(|row| row["seq"].as_u64().unwrap())
-        .collect();
-    let gone: Vec<u64> = serde_json::from_value(real["removed"].clone()).unwrap();
-    assert!(
-        left.contains(&4) && left.contains(&1) && left.iter().all(|seq| !gone.contains(seq)),
-        "{left:?} {gone:?}"
-    );
-    for seq in gone {
-        refused(&home, &[(&["load", "a", "s", "--at", &seq.to_string()], 3, "prune removed it")]);
-    }
-    assert_eq!(home.session(&["verify", "a", "s", "--json"]).rows()[0]["damaged"], json!([]));
-}
-
-#[test]
-fn damage_is_named_and_passed_over_only_when_asked() {
-    let home = Home::new();
-    home.commits(3);
-    let verified = home.session(&["verify", "a", "s"]).text();
-    assert_eq!(verified, "good: 3 commits, 30 B of states; damaged: 0\n");
-    let mut bytes = fs::read(home.object(3)).unwrap();
-    bytes[20] ^= 1;
-    fs::write(home.object(3), bytes).unwrap();
-    let key = "sessions/a/s/c/999999999/996-3";
-    let out = home.write("out.json", "old").display().to_string();
-    refused(&home, &[(&["load", "a", "s"], 5, key), (&["load", "a", "s", "-o", &out], 5, key)]);
-    refused(&home, &[(&["load", "a", "s"], 5, "load with fallback (`load_good`, --fallback)")]);
-    assert_eq!(fs::read(&out).unwrap(), b"old");
-    let run = home.session(&["load", "a", "s", "--json"]);
-    assert_eq!((&run.error()["kind"], &run.error()["key"]), (&json!("corrupt"), &json!(key)));
-    let run = home.session(&["load", "a", "s", "--fallback"]);
-    assert_eq!((run.code, &run.out[..]), (0, &b"{\"step\":2}"[..]));
-    assert!(run.err.starts_with("persist: commit 3 is damaged and was passed over: "), "{}", run.err);
-    let run = home.session(&["verify", "a", "s", "--json"]);
-    assert_eq!(
-        (run.code, &run.rows()[0]["good"], &run.rows()[0]["damaged"][0]["seq"]),
-        (5, &json!(2), &json!(3))
-    );
-    // A writer goes on behind the damage only if it says so.
-    assert_eq!(home.pipe(&["session", "save", "a", "s"], "{}").code, 5);
-    let run = home.pipe(&["session", "save", "a", "s", "--fallback", "--json"], "{}");
-    assert_eq!((&run.rows()[0]["seq"], &run.rows()[0]["keyframe"]), (&json!(4), &json!(true)));
-    assert!(run.err.contains("commit 3 is damaged"), "{}", run.err);
-    assert_eq!(home.session(&["load", "a", "s"]).text(), "{}");
-}
-
-#[test]
-fn a_commit_that_somebody_removed_is_missing_and_not_pruned() {
-    let home = Home::new();
-    home.commits(4);
-    home.session(&["tag", "a", "s", "good", "--at", "2"]).text();
-    home.session(&["fork", "a", "s", "t", "--at", "4"]).text();
-    fs::remove_file(home.object(2)).unwrap();
-    let missing = "commit 2 is missing; restore its object from a copy";
-    let verified = |lines: &[&str]| {
-        let run = home.session(&["verify", "a", "s"]);
-        let out = String::from_utf8(run.out).unwrap();
-        let found: Vec<&str> = out.lines().filter(|line| line.starts_with("damaged: ")).collect();
-        assert_eq!((run.code, found.len()), (5, lines.len()), "{out}");
-        found.iter().zip(lines).for_each(|(found, line)| assert!(found.ends_with(line), "{out}"));
-    };
-    verified(&[&format!("{missing} (not to be loaded: 2, 3, 4)")]);
-    refused(
-        &home,
-        &[(&["load", "a", "s", "--at", "2"], 5, "is missing"), (&["export", "a", "s", "x.tar"], 5, missing)],
-    );
-    assert!(!home.path("x.tar").exists());
-    // In its place in the log, also in that of a fork.
-    for session in ["s", "t"] {
-        let run = home.session(&["log", "a", session]);
-        let out = String::from_utf8(run.out).unwrap();
-        let lines: Vec<&str> = out.lines().collect();
-        assert_eq!((run.code, lines.len()), (5, 4), "{out}");
-        assert!(lines[2].starts_with("damaged: ") && lines[2].ends_with(missing), "{out}");
-        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
-        let run = home.session(&["log", "a", session, "--json"]);
-        assert_eq!((&run.rows()[2]["reason"], &run.rows()[3]["seq"]), (&json!(missing), &json!(1)));
-        assert_eq!(run.error()["exit_code"], 5);
-    }
-    // The newest is missed only by what names it.
-    fs::remove_file(home.object(4)).unwrap();
-    verified(&[
-        &format!("{missing} (not to be loaded: 2, 3)"),
-        "commit 4, which the fork a/t names, is missing; restore its object from a copy (not to be loaded: 4)",
-    ]);
-}
-
-/// One damage is told once, and not as a fault of the tag.
-#[test]
-fn a_damaged_commit_is_told_once() {
-    let home = Home::new();
-    home.commits(3);
-    for seq in ["1", "2"] {
-        home.session(&["tag", "a", "s", seq, "--at", seq]).text();
-    }
-    for (seq, at) in [(2, 20), (1, 3)] {
-        let whole = fs::read(home.object(seq)).unwrap();
-        let mut bytes = whole.clone();
-        bytes[at] ^= 1;
-        fs::write(home.object(seq), bytes).unwrap();
-        let run = home.session(&["verify", "a", "s"]);
-        let text = String::from_utf8(run.out).unwrap();
-        assert_eq!((run.code, text.lines().count()), (5, 2), "{text}");
-        assert!(text.contains(&format!("-{seq}\": ")) && text.ends_with("damaged: 1\n"), "{text}");
-        // No commit twice.
-        let run = home.session(&["verify", "a", "s", "--json"]);
-        let damaged = run.rows()[0]["damaged"].as_array().unwrap().clone();
-        let mut seqs: Vec<&Value> = damaged.iter().map(|damaged| &damaged["seq"]).collect();
-        seqs.dedup();
-        assert_eq!(seqs.len(), damaged.len(), "{damaged:?}");
-        let run = home.session(&["log", "a", "s", "--json"]);
-        let rows = run.rows();
-        let place = rows.iter().position(|row| row["reason"].is_string()).unwrap();
-        assert_eq!((run.code, rows.len(), place), (5, 3, 3 - seq as usize), "{rows:?}");
-        assert_eq!(run.error()["kind"], "corrupt");
-        fs::write(home.object(seq), whole).unwrap();
-    }
-    assert_eq!(home.session(&["verify", "a", "s"]).code, 0);
 }
 
 #[test]

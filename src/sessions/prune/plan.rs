@@ -144,7 +144,7 @@ impl Session {
     }
 
     /// Whether the fork that left this reference came to be.
-    async fn fork_lives(&self, key: &Key, fork: &ForkRef) -> Result<bool> {
+    pub(in crate::sessions) async fn fork_lives(&self, key: &Key, fork: &ForkRef) -> Result<bool> {
         match self.store().slot(&fork.fork, 1, Part::End).await {
             Ok((Slot::Origin(origin), _)) => Ok(self.place().fork(origin.id)? == *key),
             Ok((Slot::Commit(_), _)) => Ok(false),

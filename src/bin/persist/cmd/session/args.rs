@@ -46,6 +46,11 @@ pub(crate) enum Command {
     ///   persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
     #[command(verbatim_doc_comment)]
     Prune(Prune),
+    /// Remove a session: all its states and tags
+    ///
+    /// A session that others were forked from is not removed before those. What is younger than an hour (PERSIST_FENCE_WINDOW) stays for so long: call
+    /// it again. A marker without a state stays, and a writer who did not know gets a conflict.
+    Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
@@ -73,6 +78,7 @@ impl Command {
             | Command::Fork(_)
             | Command::Tag(_)
             | Command::Prune(_)
+            | Command::Rm(_)
             | Command::Export(_)
             | Command::Import(_) => true,
         }

@@ -132,6 +132,19 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
     output.row(|| json!(pruned), text)
 }
 
+pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
+    let removed = session.remove().await?;
+    let text = || {
+        let (gone, bytes) = (removed.removed.len(), human(removed.bytes));
+        let left = match removed.kept.saturating_sub(1) {
+            0 => String::new(),
+            left => format!("; {left} are younger than the fence window: remove it again later"),
+        };
+        format!("removed {gone} commits, {bytes}{left}")
+    };
+    output.row(|| json!(removed), text)
+}
+
 pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
     let verified = session.verify().await?;
     let text = || {

@@ -34,6 +34,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             if output.json { output.row(|| row, String::new) } else { Ok(()) }
         }
         Command::Prune(args) => history::prune(open(&args.name)?, args, output).await,
+        Command::Rm(name) => history::remove(open(&name)?, output).await,
         Command::Verify(name) => history::verify(open(&name)?, output).await,
         Command::Export(args) => archive::export(open(&args.name)?, args, output).await,
         Command::Import(args) => archive::import(open(&args.name)?, args, output).await,

@@ -1,0 +1,90 @@
+//! The end of a session: its states and tags go, and a marker stays behind.
+
+use bytes::Bytes;
+
+use super::{
+    CommitOptions, Pruned, Retention, Session,
+    at::no_commit,
+    clock::Moment,
+    head::Head,
+    load::Latest,
+    manifest::Manifest,
+    refs::ForkRef,
+    store::all,
+    writer::{Payload, Writer, head_of},
+};
+use crate::{Error, ErrorKind, Result};
+
+/// The pair of the commit that ends a session.
+const REMOVED: &str = "persist-removed";
+
+impl Session {
+    /// Removes the session: its states, notes and tags. What is younger than the [fence window](super::Sessions::fence_window) stays for so long, and
+    /// goes with another call, or the next [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included.
+    ///
+    /// The marker is a commit without a state. It holds the number that a writer would take who does not know yet: that one gets a
+    /// `Conflict`. To everybody else the session has no commit; a save begins it anew behind the marker.
+    ///
+    /// # Errors
+    /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as well if somebody saved at this moment;
+    /// `NotFound` in a session without commits; else as [`prune`](Session::prune). Whatever was not done, another call does.
+    pub async fn remove(&self) -> Result<Pruned> {
+        self.end().await.map_err(|error| error.with_operation("remove"))?;
+        // What is still needed, or young, it knows; a fork that came meanwhile keeps what it needs.
+        self.prune(Retention::new().last(1)).await
+    }
+
+    /// Puts the marker behind the newest commit, and removes the tags.
+    async fn end(&self) -> Result<()> {
+        let (store, place) = (self.store(), self.place());
+        if !store.adapter.capabilities().replace {
+            let message =
+                "removing a session needs a storage that replaces an object only if it is unchanged";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        for (meta, fork) in store.refs(place, "f/", ForkRef::decode).await? {
+            if self.fork_lives(&meta.key, &fork).await? {
+                let message = format!(
+                    "the session {} was forked from commit {} of {place} and is made of it; remove that first",
+                    fork.fork, fork.target.seq
+                );
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+        let mut writer = self.writer().await;
+        let looked = Moment::now(&*store.clock);
+        let (head, ended) = match self.latest(|_| true).await {
+            Ok(None) => return Err(no_commit(place)),
+            Ok(Some(Latest::Manifest(manifest))) => {
+                let own = store.newest(place).await?.is_some_and(|row| row.seq == manifest.seq);
+                (head_of(&manifest, Some(looked), None), own && manifest.is_removed())
+            }
+            Ok(Some(Latest::Whole { restored, .. })) => {
+                (head_of(&restored.manifest, Some(looked), None), false)
+            }
+            // Damage is no reason to stay.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let seq = store.newest(place).await?.ok_or(error)?.seq;
+                (Head { seq, id: None, epoch: 0, observed: Some(looked), base: None }, false)
+            }
+            Err(error) => return Err(error),
+        };
+        let mut last = Writer::default();
+        last.adopt(head);
+        if !ended {
+            let options = CommitOptions::new().label("removed").pair(REMOVED, "");
+            self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;
+        }
+        *writer = last;
+        let tags = store.objects(place.prefix("t/")).await?;
+        all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// Whether the session ended with this commit.
+    pub(super) fn is_removed(&self) -> bool {
+        self.number == 0 && self.size == 0 && self.notes.pairs.contains_key(REMOVED)
+    }
+}
