@@ -28,7 +28,10 @@ async fn load(env: &[(&str, &str)], faults: Vec<Fault>) -> (Server, Result<(), S
     command.env("PERSIST_GCS_CHUNK_SIZE", "256KiB").envs(env.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let loaded = match output.status.success() {
-        true => Ok(assert!(std::fs::read(&file).unwrap() == bytes)),
+        true => {
+            assert!(std::fs::read(&file).unwrap() == bytes);
+            Ok(())
+        }
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     };
     (server, loaded)

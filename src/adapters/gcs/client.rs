@@ -127,7 +127,8 @@ impl Client {
 
     /// A request on an object.
     pub(super) fn object(&self, method: Method, bucket: &str, key: &str) -> Call {
-        self.request(method, &format!("/storage/v1/b/{}/o/{}", names::encode(bucket), names::encode(key)))
+        let path = ["/storage/v1/b/", &names::encode(bucket), "/o/", &names::encode(key)];
+        self.request(method, &path.concat())
     }
 
     /// One attempt. A 401 gets one more with a new token; every status that is neither a success nor 308 is a failure.

@@ -1,6 +1,6 @@
 //! The object resource of the JSON API, as far as it is used.
 
-use std::{borrow::Cow, collections::BTreeMap, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -69,16 +69,23 @@ pub(super) struct Rewrite {
 
 /// The API writes 64-bit integers as strings, since JavaScript has none; some servers write numbers.
 fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Int {
-        Text(String),
-        Number(u64),
+    struct Int;
+    impl de::Visitor<'_> for Int {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a 64-bit integer")
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+            text.parse().map_err(|_| E::custom("not a 64-bit integer"))
+        }
     }
-    match Int::deserialize(deserializer)? {
-        Int::Number(number) => Ok(number),
-        Int::Text(text) => text.parse().map_err(|_| de::Error::custom("not a 64-bit integer")),
-    }
+    deserializer.deserialize_any(Int)
 }
 
 fn some_int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

@@ -1,5 +1,7 @@
 //! Names on the wire.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{Error, ErrorKind, Key, Result};
@@ -8,8 +10,8 @@ use crate::{Error, ErrorKind, Key, Result};
 const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A bucket or object name as one segment of a path.
-pub(super) fn encode(name: &str) -> String {
-    utf8_percent_encode(name, UNSAFE).to_string()
+pub(super) fn encode(name: &str) -> Cow<'_, str> {
+    utf8_percent_encode(name, UNSAFE).into()
 }
 
 /// The text that [`encode`] encoded.
