@@ -99,6 +99,7 @@ struct Repr {
     key: Option<Key>,
     request_id: Option<String>,
     retry_after: Option<Duration>,
+    source_past: bool,
 }
 
 impl fmt::Display for Repr {
@@ -132,6 +133,7 @@ impl Error {
             key: None,
             request_id: None,
             retry_after: None,
+            source_past: false,
         };
         Error { repr: Box::new(repr), source: None }
     }
@@ -176,6 +178,17 @@ impl Error {
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.repr.retryable = retryable;
         self
+    }
+
+    /// Notes that the operation would be tried again if its source could be read once more.
+    pub(crate) fn with_source_past(mut self) -> Self {
+        self.repr.source_past = true;
+        self
+    }
+
+    /// Whether the operation may work with its source read once more.
+    pub(crate) fn source_past(&self) -> bool {
+        self.repr.source_past
     }
 
     /// What went wrong, to match on.

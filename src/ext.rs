@@ -24,7 +24,8 @@ use crate::{
 /// wherever a key is wanted. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
-    /// Saves a state that is in memory, in one atomic, durable step.
+    /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream could not repeat, it begins once
+    /// more.
     async fn save<K: IntoKey>(&self, state: impl Into<Bytes> + Send, key: K) -> Result<Saved> {
         self.save_with(state, key, SaveOptions::new()).await
     }
@@ -36,8 +37,11 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         key: K,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let state = state.into();
-        self.save_body_with(Body::from(state), key, options).await
+        let (state, key) = (state.into(), key.into_key()?);
+        match self.save_body_with(Body::from(state.clone()), &key, options.clone()).await {
+            Err(error) if error.source_past() => self.save_body_with(Body::from(state), &key, options).await,
+            outcome => outcome,
+        }
     }
 
     /// Saves what `reader` gives, of any length, in bounded memory. If the reader fails, nothing is stored.
@@ -131,7 +135,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         described.map_err(|error| error.with_operation("describe").with_key(&key))
     }
 
-    /// Saves the file at `path`.
+    /// Saves the file at `path`. It is read once more where an upload is lost that a stream could not repeat.
     async fn upload<K: IntoKey>(&self, path: impl AsRef<Path> + Send, key: K) -> Result<Saved> {
         self.upload_with(path, key, SaveOptions::new()).await
     }
@@ -143,8 +147,14 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         key: K,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let body = files::open(path.as_ref().to_owned()).await?;
-        self.save_body_with(body, key, options).await
+        let (path, key) = (path.as_ref().to_owned(), key.into_key()?);
+        let body = files::open(path.clone()).await?;
+        match self.save_body_with(body, &key, options.clone()).await {
+            Err(error) if error.source_past() => {
+                self.save_body_with(files::open(path).await?, &key, options).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Loads a state into the file at `path`, which is replaced in one step after every check has passed: a failed load leaves what was there.

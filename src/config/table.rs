@@ -229,7 +229,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("gcs.endpoint_url", &["PERSIST_GCS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"],
         "Another server than Google's, with or without `http://`.", "Google Cloud Storage", |c, v| some(&mut c.gcs.endpoint_url, server(v))),
     plain("gcs.timeout", &["PERSIST_GCS_TIMEOUT"],
-        "The longest single attempt; seconds.", "30", |c, v| some(&mut c.gcs.timeout, duration(v))),
+        "The longest silence within one attempt; seconds.", "30", |c, v| some(&mut c.gcs.timeout, duration(v))),
     plain("gcs.connect_timeout", &["PERSIST_GCS_CONNECT_TIMEOUT"],
         "The longest wait for a connection.", "5s", |c, v| some(&mut c.gcs.connect_timeout, duration(v))),
     plain("gcs.chunk_size", &["PERSIST_GCS_CHUNK_SIZE"],

@@ -40,7 +40,7 @@ pub(crate) fn client(connect_timeout: Duration, proxy: bool) -> Result<reqwest::
 }
 
 /// TLS as every client here speaks it. The certificates of the system are read once for each process.
-pub(crate) fn tls() -> Result<ClientConfig> {
+fn tls() -> Result<ClientConfig> {
     static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());

@@ -10,7 +10,7 @@ mod payload;
 mod redact;
 mod send;
 
-pub(crate) use client::{client, tls};
+pub(crate) use client::client;
 pub(crate) use payload::Payload;
 pub(crate) use redact::redact;
 pub(crate) use send::{Lost, body, retry_after, send, server_time, text};

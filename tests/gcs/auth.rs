@@ -302,6 +302,11 @@ async fn credentials_that_cannot_be_used_say_why() {
         json.to_string()
     };
     let external = |source: Value| server.state().tokens.external_account(source, false).to_string();
+    let file = || server.state().tokens.external_account(json!({ "file": "x" }), false);
+    let impersonated = |base: String| {
+        let base = serde_json::from_str(&base).unwrap();
+        server.state().tokens.impersonated(base).to_string()
+    };
     for (credentials, words) in [
         ("{".into(), "not JSON"),
         ("[1]".into(), "not a JSON object"),
@@ -309,7 +314,8 @@ async fn credentials_that_cannot_be_used_say_why() {
         (json!({ "type": "gdch_service_account" }).to_string(), "\"gdch_service_account\" are not supported"),
         (with(user.clone(), "refresh_token", json!(null)), "no `refresh_token`"),
         (with(user.clone(), "token_uri", json!("http://evil.example/token")), "must be an https URL"),
-        (with(user, "universe_domain", json!("example.com")), "universe"),
+        (with(user.clone(), "universe_domain", json!("example.com")), "universe"),
+        (impersonated(with(user, "universe_domain", json!("example.com"))), "universe"),
         (with(service.clone(), "private_key", json!("SECRET")), "not an RSA key"),
         (with(service.clone(), "client_email", json!(7)), "no `client_email`"),
         (with(service, "token_uri", json!("\u{7f}: SECRET")), "not a URL"),
@@ -317,6 +323,16 @@ async fn credentials_that_cannot_be_used_say_why() {
         (external(json!({ "executable": { "command": "x" } })), "executable"),
         (external(json!({ "file": "x", "format": { "type": "xml" } })), "use text or json"),
         (external(json!({})), "no `url`"),
+        (with(file(), "client_id", json!("SECRET")), "`client_id`"),
+        (with(file(), "client_secret", json!("SECRET")), "`client_secret`"),
+        (
+            with(file(), "service_account_impersonation", json!({ "token_lifetime_seconds": 5 })),
+            "600 to 43200",
+        ),
+        (
+            with(file(), "service_account_impersonation", json!({ "token_lifetime_seconds": "x" })),
+            "600 to 43200",
+        ),
     ] {
         let credentials: String = credentials;
         let config = GcsConfig { credentials_json: Some(credentials.clone().into()), ..config(&server) };

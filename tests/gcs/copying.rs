@@ -107,6 +107,19 @@ async fn a_step_that_fails_is_repeated_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_step_may_take_the_service_longer_than_other_requests() {
+    let server = Server::start().await;
+    let quick = GcsConfig { timeout: Some(Duration::from_millis(200)), ..config(&server) };
+    let store = open_with(quick).await;
+    store.save("state", "from").await.unwrap();
+    let slow = || Fault::After(500, Box::new(Fault::Pass));
+    server.script(Kind::Rewrite, [slow(), Fault::Pass, slow()]);
+    store.copy(&key("from"), &store, &key("to"), PutMode::Overwrite).await.unwrap();
+    store.set_tier(&key("to"), Tier::Cool).await.unwrap();
+    assert_eq!(server.count(Kind::Rewrite), 4, "no step was given up");
+}
+
+#[tokio::test]
 async fn the_copy_is_encrypted_and_classed_as_new_snapshots_are() {
     let server = Server::start().await;
     let csek = "U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=";

@@ -1,11 +1,16 @@
 //! Application Default Credentials as a process finds them. Each test runs this program once more, with an environment of its own.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+};
+
+use tokio::io::AsyncReadExt;
 
 use persist::{GcsConfig, RetryConfig, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
 
 use crate::{
-    strict::{BUCKET, Kind, Server},
+    strict::{BUCKET, Fault, Kind, Server},
     support::{guarded, retry},
 };
 
@@ -115,4 +120,65 @@ async fn without_any_credentials_the_error_names_the_ways_to_get_some() {
     ] {
         assert!(outcome.contains(word), "{outcome}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_metadata_server_says_instead_of_a_token_is_understood() {
+    let (server, folder) = setup().await;
+    let host = server.url.trim_start_matches("http://").to_owned();
+    let env = [("HOME", folder.path().to_str().unwrap()), ("GCE_METADATA_HOST", host.as_str())];
+    let token = r#"{"access_token":"ya29.SECRET","expires_in":60,"token_type":"Bearer"}"#;
+    for (fault, words) in [
+        (Fault::Answer(404, vec![], "<html>no such account</html>".into()), "attach a service account"),
+        (Fault::Answer(403, vec![], String::new()), "attach a service account"),
+        (Fault::Answer(200, vec![], token.into()), "is not Google's metadata server"),
+    ] {
+        server.forget_log();
+        server.script(Kind::Token, [fault]);
+        let outcome = run("https://127.0.0.1:1", &env).await;
+        assert!(outcome.contains(words) && !outcome.contains("SECRET"), "{outcome}");
+        assert_eq!(server.count(Kind::Token), 1, "not retried");
+    }
+    let url = ("GCE_METADATA_HOST", server.url.as_str());
+    let outcome = run("https://127.0.0.1:1", &[env[0], url]).await;
+    assert!(outcome.contains("without http://"), "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_token_endpoints_are_asked_through_the_proxy() {
+    let (server, folder) = setup().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(String::new()));
+    let heard = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 1000];
+            let len = stream.read(&mut bytes).await.unwrap();
+            heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..len]));
+        }
+    });
+    let mut service = server.state().tokens.service_account();
+    service["token_uri"] = "https://token.example/token".into();
+    let subject = serde_json::json!({ "url": "https://subject.example/id" });
+    let external = server.state().tokens.external_account(subject, false);
+    for (credentials, host) in [(service, "token.example:443"), (external, "subject.example:443")] {
+        let file = folder.path().join("credentials.json");
+        std::fs::write(&file, credentials.to_string()).unwrap();
+        let file = ("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap());
+        run("https://127.0.0.1:1", &[file, ("HTTPS_PROXY", proxy.as_str())]).await;
+        let asked = std::mem::take(&mut *seen.lock().unwrap());
+        assert!(asked.starts_with(&format!("CONNECT {host} ")), "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_other_variables_are_honoured_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = ("HOME", folder.path().to_str().unwrap());
+    let outcome = run("https://127.0.0.1:1", &[home, ("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "example.com")]).await;
+    assert!(
+        outcome.contains("GOOGLE_CLOUD_UNIVERSE_DOMAIN") && outcome.contains("not supported"),
+        "{outcome}"
+    );
 }

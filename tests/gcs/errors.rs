@@ -38,6 +38,51 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             false,
             &["Encrypter/Decrypter"],
         ),
+        // What stands in a name means nothing.
+        (
+            google(
+                403,
+                "forbidden",
+                "kms-writer@rate limit.billing does not have storage.objects.get access",
+            ),
+            AccessDenied,
+            false,
+            &["Storage Object Admin"],
+        ),
+        (
+            google(404, "notFound", "No such object: b/the specified bucket does not exist"),
+            NotFound,
+            false,
+            &["no snapshot"],
+        ),
+        (
+            google(404, "notFound", "No such object: b/there is no such bucket"),
+            NotFound,
+            false,
+            &["no snapshot"],
+        ),
+        (
+            google(400, "invalid", "No such thing: kms/crc32c/encryption/requester pays"),
+            InvalidInput,
+            false,
+            &["not accept"],
+        ),
+        (
+            google(
+                400,
+                "resourceNotEncryptedWithCustomerEncryptionKey",
+                "The target object is not encrypted by a customer-supplied encryption key.",
+            ),
+            InvalidConfig,
+            false,
+            &["remove PERSIST_GCS_ENCRYPTION_KEY"],
+        ),
+        (
+            google(400, "customerEncryptionKeyIsIncorrect", "The provided encryption key is incorrect."),
+            InvalidConfig,
+            false,
+            &["that it was written with"],
+        ),
         (
             google(404, "notFound", "The specified bucket does not exist."),
             NotFound,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod auth;
+mod auth_faults;
 mod chaos;
 #[cfg(feature = "cli")]
 mod cli;

@@ -226,6 +226,29 @@ async fn a_lost_session_of_a_stream_is_a_clear_error() {
 }
 
 #[tokio::test]
+async fn a_lost_session_of_a_file_or_a_state_begins_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, state) = (folder.path().join("state"), data(12 * CHUNK, 28));
+    std::fs::write(&path, &state).unwrap();
+    for fault in [Fault::Forget(410), Fault::Answer(400, vec![], "Provided CRC32C does not match".into())] {
+        let (server, store) = setup().await;
+        server.script(Kind::Data, [Fault::Pass, fault.clone()]);
+        store.upload(&path, "file").await.unwrap();
+        assert_eq!(server.count(Kind::Start), 2, "{fault:?}");
+        assert!(store.load("file").await.unwrap() == state);
+        server.script(Kind::Data, [Fault::Pass, fault.clone()]);
+        store.save(state.clone(), "state").await.unwrap();
+        assert_eq!(server.count(Kind::Start), 4, "{fault:?}");
+        assert!(store.load("state").await.unwrap() == state);
+        // Once, and not for ever.
+        server.script(Kind::Data, [Fault::Pass, fault.clone(), Fault::Pass, fault]);
+        store.upload(&path, "never").await.unwrap_err();
+        assert_eq!((server.count(Kind::Start), server.bytes("never")), (6, None));
+        server.clean();
+    }
+}
+
+#[tokio::test]
 async fn a_session_lost_in_the_first_chunk_begins_anew_even_for_a_stream() {
     let (server, store) = setup().await;
     let bytes = data(3 * CHUNK, 13);

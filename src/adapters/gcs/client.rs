@@ -1,6 +1,9 @@
 //! The one way in which requests go out: signed, timed, and with every answer that is no success turned into a [`Failure`].
 
-use std::sync::{Arc, Mutex, Weak};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, Weak},
+};
 
 use bytes::Bytes;
 use reqwest::{
@@ -38,17 +41,31 @@ pub(super) struct Client {
 }
 
 /// A request that can be sent again.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Call {
     method: Method,
     url: Url,
     headers: HeaderMap,
     payload: Option<Payload>,
+    /// Of how many timeouts the service may be silent.
+    patience: u32,
+}
+
+/// Shows neither names nor the query, which may be a secret.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({} {})", self.method, kind_of(&self.url))
+    }
+}
+
+/// What kind of request it is.
+fn kind_of(url: &Url) -> &str {
+    url.path().split("/b/").next().unwrap_or_default()
 }
 
 impl Call {
     pub(super) fn new(method: Method, url: Url) -> Self {
-        Call { method, url, headers: HeaderMap::new(), payload: None }
+        Call { method, url, headers: HeaderMap::new(), payload: None, patience: 1 }
     }
 
     /// Adds a parameter to the query.
@@ -75,6 +92,12 @@ impl Call {
         self
     }
 
+    /// A request that the service answers only when its work is done.
+    pub(super) fn patient(mut self) -> Self {
+        self.patience = 10;
+        self
+    }
+
     pub(super) fn payload(mut self, payload: impl Into<Payload>) -> Self {
         self.payload = Some(payload.into());
         self
@@ -98,7 +121,13 @@ impl Client {
         let http = http::client(settings.connect_timeout, true)?;
         // Metadata servers are near, or not there at all.
         let direct = http::client(settings.connect_timeout.min(std::time::Duration::from_secs(2)), false)?;
-        let credentials = Credentials::new(settings.credentials.clone(), http.clone(), direct).await?;
+        let credentials = Credentials::new(
+            settings.credentials.clone(),
+            settings.quota_project.clone(),
+            http.clone(),
+            direct,
+        );
+        let credentials = credentials.await?;
         let client = Arc::new(Client {
             settings: settings.clone(),
             budget: Arc::default(),
@@ -186,11 +215,11 @@ impl Client {
             request = request.header(AUTHORIZATION, token);
         }
         let started = tokio::time::Instant::now();
-        let outcome = http::send(request, call.payload.clone(), self.settings.timeout).await;
+        let quiet = self.settings.timeout.saturating_mul(call.patience);
+        let outcome = http::send(request, call.payload.clone(), quiet).await;
         tracing::debug!(
             method = %call.method,
-            // What kind of request it is; the names behind and the query, which may be a secret, stay out.
-            path = call.url.path().split("/b/").next().unwrap_or_default(),
+            path = kind_of(&call.url),
             status = outcome.as_ref().ok().map(|answer| answer.status().as_u16()),
             sent_bytes = call.payload.as_ref().map_or(0, Payload::len),
             elapsed_ms = started.elapsed().as_millis() as u64,

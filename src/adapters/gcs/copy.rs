@@ -164,5 +164,6 @@ impl Store {
             .headers(encryption.headers())
             .headers(encryption.source_headers())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
+            .patient()
     }
 }

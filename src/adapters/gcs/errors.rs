@@ -7,6 +7,8 @@ use crate::{
     http::{Lost, redact, retry_after},
 };
 
+const NO_BUCKET: &str = "there is no such bucket; check its name, or create it";
+
 /// A request that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -45,18 +47,22 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
     let said = Said::new(body);
     let (kind, fix) = match status.as_u16() {
         304 => (ErrorKind::NotModified, "the snapshot is unchanged"),
-        400 if said.mentions("kms") => (
+        400 if said.is("resourceNotEncryptedWithCustomerEncryptionKey") => (
+            ErrorKind::InvalidConfig,
+            "the object was written without a customer-supplied key: remove PERSIST_GCS_ENCRYPTION_KEY to read it",
+        ),
+        400 if said.needs_key() => {
+            (ErrorKind::InvalidConfig, "the object needs the encryption key that it was written with")
+        }
+        400 if said.opens(&["cloud kms", "the cloud kms", "kms key"]) => (
             ErrorKind::InvalidConfig,
             "check the KMS key's name, and that key and bucket are in the same location",
         ),
-        400 if said.mentions("encryption") || said.mentions("customer-supplied") => {
-            (ErrorKind::InvalidConfig, "the object needs the encryption key that it was written with")
-        }
-        400 if said.mentions("requester pays") || said.mentions("user project") => (
+        400 if said.opens(&["bucket is a requester pays", "requester pays bucket", "user project "]) => (
             ErrorKind::InvalidConfig,
             "the bucket bills its readers: set PERSIST_GCS_PROJECT to the project that pays",
         ),
-        400 if said.mentions("crc32c") || said.mentions("checksum") => (
+        400 if said.opens(&["provided crc32c", "provided md5", "checksum "]) => (
             ErrorKind::Corrupt,
             "the bytes were changed on their way and nothing was stored; save again, and check the network path if it stays",
         ),
@@ -65,21 +71,17 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
             ErrorKind::Unauthenticated,
             "the credentials are not accepted; check which ones are in use and whether they are revoked",
         ),
-        403 if said.mentions("ratelimit") || said.mentions("rate limit") => {
-            (ErrorKind::RateLimited, "the service asks for fewer requests")
-        }
-        403 if said.mentions("kms") => (
+        403 if said.rate_limit() => (ErrorKind::RateLimited, "the service asks for fewer requests"),
+        403 if said.opens(&["permission denied on cloud kms", "cloud kms", "kms key"]) => (
             ErrorKind::AccessDenied,
             "give the bucket's service agent the role Cloud KMS CryptoKey Encrypter/Decrypter on the key",
         ),
-        403 if said.mentions("billing") => (ErrorKind::AccessDenied, "the project's billing is not active"),
+        403 if said.billing() => (ErrorKind::AccessDenied, "the project's billing is not active"),
         403 => (
             ErrorKind::AccessDenied,
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
         ),
-        404 if said.no_bucket() => {
-            (ErrorKind::NotFound, "there is no such bucket; check its name, or create it")
-        }
+        404 if said.no_bucket() => (ErrorKind::NotFound, NO_BUCKET),
         404 => (ErrorKind::NotFound, "there is no snapshot"),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
@@ -107,7 +109,7 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
 
 /// Whether a 404 speaks of the bucket and not of the object: the status does not tell.
 pub(super) fn no_bucket(failure: &Failure) -> bool {
-    failure.is(404) && failure.error.message().contains("no such bucket")
+    failure.is(404) && failure.error.message().starts_with(NO_BUCKET)
 }
 
 /// Google's own words.
@@ -128,12 +130,40 @@ impl Said {
         Said { reason: redact(reason), message: redact(message) }
     }
 
-    fn mentions(&self, word: &str) -> bool {
-        self.reason.to_ascii_lowercase().contains(word) || self.message.to_ascii_lowercase().contains(word)
+    /// Whether this is the reason, which has no names in it.
+    fn is(&self, reason: &str) -> bool {
+        self.reason.eq_ignore_ascii_case(reason)
+    }
+
+    /// Whether the message begins so. What comes later may be the name of an object, a bucket or an account.
+    fn opens(&self, phrases: &[&str]) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        phrases.iter().any(|phrase| message.starts_with(phrase))
+    }
+
+    fn needs_key(&self) -> bool {
+        let reason = ["resourceIsEncryptedWithCustomer", "customerEncryption"]
+            .iter()
+            .any(|start| self.reason.starts_with(start));
+        let phrases =
+            ["the target object is encrypted by a customer", "the source object is encrypted by a customer"];
+        reason || self.opens(&phrases)
+    }
+
+    fn rate_limit(&self) -> bool {
+        ["rateLimitExceeded", "userRateLimitExceeded", "RESOURCE_EXHAUSTED"]
+            .iter()
+            .any(|reason| self.is(reason))
+            || self.opens(&["rate limit exceeded"])
+    }
+
+    fn billing(&self) -> bool {
+        self.is("accountDisabled")
+            || self.opens(&["billing account", "the billing account", "the project to be billed"])
     }
 
     fn no_bucket(&self) -> bool {
-        self.mentions("bucket does not exist") || self.mentions("bucket not found")
+        self.opens(&["the specified bucket does not exist", "bucket not found"])
     }
 }
 

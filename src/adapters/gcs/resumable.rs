@@ -108,8 +108,10 @@ impl Store {
                 Err(Ended::Spoilt(error)) => error,
             };
             restarts += 1;
-            if restarts > RESTARTS || upload.chunk.start > 0 {
-                return Err(named(again));
+            match upload.chunk.start {
+                0 if restarts <= RESTARTS => {}
+                0 => return Err(named(again)),
+                _ => return Err(named(again).with_source_past()),
             }
         };
         let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
@@ -331,5 +333,5 @@ fn unrepeatable(sent: u64, error: Error) -> Error {
     let message = format!(
         "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again"
     );
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    Error::new(ErrorKind::Unavailable, message).with_source(error).with_source_past()
 }

@@ -112,6 +112,7 @@ impl Store {
             .headers(encryption.headers())
             .headers(encryption.source_headers())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
+            .patient()
             .payload(body)
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub(super) base: Url,
     pub(super) credentials: Found,
     pub(super) project: Option<String>,
+    /// The project that the environment wants to be billed, which `project` and not the credentials come before.
+    pub(super) quota_project: Option<String>,
     pub(super) encryption: Encryption,
     pub(super) storage_class: Option<String>,
     /// Longest silence within one attempt.
@@ -86,6 +88,7 @@ impl Settings {
             base,
             credentials: auth::discover(config, emulator, env).await?,
             project: config.project.clone(),
+            quota_project: env("GOOGLE_CLOUD_QUOTA_PROJECT").filter(|_| !emulator),
             encryption: Encryption::new(config)?,
             storage_class,
             timeout,

@@ -115,7 +115,7 @@ pub fn answer(state: &mut State, request: &Req) -> Answer {
             if request.header("metadata-flavor") != Some("Google") {
                 return Answer::new(403, "<html>Missing Metadata-Flavor:Google header.</html>");
             }
-            tokens.answer("metadata")
+            tokens.answer("metadata").header("metadata-flavor", "Google")
         }
         _ => refused("Bad Request"),
     }

@@ -36,6 +36,6 @@ impl AuthorizedUser {
             ("client_secret", self.client_secret.expose()),
             ("refresh_token", self.refresh_token.expose()),
         ];
-        oauth::exchange(http, &self.token_uri, &form).await
+        oauth::exchange(http, &self.token_uri, &form, oauth::of_a_login).await
     }
 }

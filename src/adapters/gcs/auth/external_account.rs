@@ -2,12 +2,20 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 use serde_json::Value;
 use url::Url;
 
-use super::{Fetched, IAM_SCOPE, bad_credentials, fields::Fields, oauth, unauthenticated};
-use crate::{Result, Secret};
+use super::{
+    Fetched, IAM_SCOPE, bad_credentials,
+    fields::Fields,
+    oauth::{self, Advice},
+    unauthenticated,
+};
+use crate::{ErrorKind, Result, Secret};
 
 /// Longest silence of the server that gives the other provider's token: it is on the same machine or link.
 const QUIET: Duration = Duration::from_secs(5);
@@ -18,6 +26,8 @@ pub(super) struct ExternalAccount {
     subject_token_type: String,
     token_url: Url,
     impersonation_url: Option<Url>,
+    /// How long a token of the impersonated account lives.
+    lifetime: Duration,
     /// The project that pays for the exchange of workforce identities.
     workforce_project: Option<String>,
     source: TokenSource,
@@ -35,6 +45,13 @@ enum TokenSource {
 
 impl ExternalAccount {
     pub(super) fn new(fields: Fields<'_>, scope: &'static str) -> Result<Self> {
+        if let Some(field) =
+            ["client_id", "client_secret"].into_iter().find(|name| fields.optional(name).is_some())
+        {
+            return Err(bad_credentials(format!(
+                "external accounts with a client of their own (`{field}`) are not supported; make the file anew without it"
+            )));
+        }
         let source = fields.object("credential_source")?;
         let impersonation_url = match fields.has("service_account_impersonation_url") {
             true => Some(fields.endpoint("service_account_impersonation_url")?),
@@ -45,6 +62,7 @@ impl ExternalAccount {
             subject_token_type: fields.text("subject_token_type")?.into(),
             token_url: fields.endpoint("token_url")?,
             impersonation_url,
+            lifetime: lifetime(fields)?,
             workforce_project: fields.optional("workforce_pool_user_project").map(Into::into),
             scope,
             field: format(source)?,
@@ -53,9 +71,9 @@ impl ExternalAccount {
     }
 
     pub(super) async fn fetch(&self, http: &reqwest::Client, direct: &reqwest::Client) -> Result<Fetched> {
-        let subject = self.subject_token(direct).await?;
-        let options =
-            self.workforce_project.as_ref().map(|project| format!(r#"{{"userProject":"{project}"}}"#));
+        let subject = self.subject_token(http, direct).await?;
+        let options = self.workforce_project.as_ref();
+        let options = options.map(|project| serde_json::json!({ "userProject": project }).to_string());
         let mut form = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
@@ -65,22 +83,26 @@ impl ExternalAccount {
             ("scope", if self.impersonation_url.is_some() { IAM_SCOPE } else { self.scope }),
         ];
         form.extend(options.as_deref().map(|options| ("options", options)));
-        let federated = oauth::exchange(http, &self.token_url, &form).await?;
+        let federated = oauth::exchange(http, &self.token_url, &form, of_an_exchange).await?;
         match &self.impersonation_url {
-            Some(url) => oauth::impersonate(http, url, &federated.token, &[], self.scope).await,
+            Some(url) => {
+                oauth::impersonate(http, url, &federated.token, &[], self.scope, self.lifetime).await
+            }
             None => Ok(federated),
         }
     }
 
-    async fn subject_token(&self, direct: &reqwest::Client) -> Result<Secret> {
+    async fn subject_token(&self, http: &reqwest::Client, direct: &reqwest::Client) -> Result<Secret> {
         let raw = match &self.source {
             TokenSource::File(path) => tokio::fs::read(path).await.map_err(|error| {
                 unauthenticated(format!("the subject token {} cannot be read", path.display()))
                     .with_source(error)
             })?,
             TokenSource::Url(url, headers) => {
-                let request = direct.get(url.clone()).headers(headers.clone());
-                oauth::ask(request, None, QUIET).await?.to_vec()
+                // What is plain is on the same machine or link, and not behind a proxy; what is public may be.
+                let client = if url.scheme() == "https" { http } else { direct };
+                let request = client.get(url.clone()).headers(headers.clone());
+                oauth::ask(request, None, QUIET, of_a_subject).await?.1.to_vec()
             }
         };
         let odd = |what: &str| unauthenticated(format!("the subject token's source {what}"));
@@ -96,6 +118,31 @@ impl ExternalAccount {
             text => Ok(text.into()),
         }
     }
+}
+
+/// `service_account_impersonation.token_lifetime_seconds` (AIP-4117).
+fn lifetime(fields: Fields<'_>) -> Result<Duration> {
+    let given = match fields.has("service_account_impersonation") {
+        true => fields.object("service_account_impersonation")?.value("token_lifetime_seconds"),
+        false => None,
+    };
+    match given.map(|given| given.as_u64().filter(|seconds| (600..=43_200).contains(seconds))) {
+        None => Ok(oauth::HOUR),
+        Some(Some(seconds)) => Ok(Duration::from_secs(seconds)),
+        Some(None) => {
+            Err(bad_credentials("`token_lifetime_seconds` in the credentials must be 600 to 43200"))
+        }
+    }
+}
+
+fn of_an_exchange(_: StatusCode) -> Advice {
+    let fix =
+        "check the audience and the provider of the workload identity pool, and its conditions on the token";
+    (ErrorKind::Unauthenticated, fix)
+}
+
+fn of_a_subject(_: StatusCode) -> Advice {
+    (ErrorKind::Unauthenticated, "check `url` and `headers` of the `credential_source`")
 }
 
 /// The field that holds the token, for sources in JSON.

@@ -22,6 +22,6 @@ impl Impersonated {
 
     /// A token of the account, for `bearer` that may act as it.
     pub(super) async fn fetch(&self, http: &reqwest::Client, bearer: &Secret) -> Result<Fetched> {
-        oauth::impersonate(http, &self.url, bearer, &self.delegates, super::SCOPE).await
+        oauth::impersonate(http, &self.url, bearer, &self.delegates, super::SCOPE, oauth::HOUR).await
     }
 }

@@ -3,7 +3,7 @@
 //! - `source`: finds the credentials and dispatches on their `type`
 //! - `cache`: one token for all requests: fetched once, renewed early, replaced after a 401
 //! - `oauth`: one exchange with a token endpoint
-//! - `service_account`, `authorized_user`, `external_account`, `impersonated`, `metadata`: one way to a token each
+//! - `service_account` with `signer`, `authorized_user`, `external_account`, `impersonated`, `metadata`: one way to a token each
 
 mod authorized_user;
 mod cache;
@@ -13,6 +13,7 @@ mod impersonated;
 mod metadata;
 mod oauth;
 mod service_account;
+mod signer;
 mod source;
 
 pub(super) use cache::Auth;

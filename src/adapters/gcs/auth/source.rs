@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     Fetched, authorized_user::AuthorizedUser, bad_credentials, external_account::ExternalAccount,
-    fields::Fields, impersonated::Impersonated, metadata::MetadataServer, service_account::ServiceAccount,
+    fields::Fields, impersonated::Impersonated, metadata, metadata::MetadataServer,
+    service_account::ServiceAccount,
 };
 use crate::{GcsConfig, Result, Secret};
 
@@ -19,7 +20,8 @@ pub(in super::super) enum Found {
     Anonymous,
     /// The content of a credentials file, and how to name it in messages.
     File(Secret, String),
-    MetadataServer(Option<String>),
+    /// Where it is, if not at its usual name, and whether there should be one.
+    MetadataServer(Option<String>, bool),
 }
 
 /// Finds the credentials, without parsing them.
@@ -44,6 +46,8 @@ pub(in super::super) async fn discover(config: &GcsConfig, emulator: bool, env: 
     if emulator {
         return Ok(Found::Anonymous);
     }
+    check_universe(env("GOOGLE_CLOUD_UNIVERSE_DOMAIN").as_deref())
+        .map_err(|error| bad_credentials(format!("GOOGLE_CLOUD_UNIVERSE_DOMAIN: {}", error.message())))?;
     if let Some(path) = env("GOOGLE_APPLICATION_CREDENTIALS") {
         return read(Path::new(&path), "GOOGLE_APPLICATION_CREDENTIALS").await;
     }
@@ -51,7 +55,7 @@ pub(in super::super) async fn discover(config: &GcsConfig, emulator: bool, env: 
         Some(path) if tokio::fs::try_exists(&path).await.unwrap_or(false) => {
             read(&path, "gcloud's file").await
         }
-        _ => Ok(Found::MetadataServer(env("GCE_METADATA_HOST"))),
+        _ => Ok(Found::MetadataServer(env("GCE_METADATA_HOST"), metadata::expected(env).await)),
     }
 }
 
@@ -99,24 +103,27 @@ enum Source {
 }
 
 impl Credentials {
-    /// Parses what was found.
+    /// Parses what was found. The project that `GOOGLE_CLOUD_QUOTA_PROJECT` names comes before the file's.
     ///
     /// # Errors
     /// `InvalidConfig` that names the file and the field, or the kind of credentials that is not supported.
     pub(in super::super) async fn new(
         found: Found,
+        quota_project: Option<String>,
         http: reqwest::Client,
         direct: reqwest::Client,
     ) -> Result<Self> {
-        let (source, quota_project) = match found {
+        let (source, of_file) = match found {
             Found::Anonymous => (Source::Anonymous, None),
-            Found::MetadataServer(host) => (Source::MetadataServer(MetadataServer::new(host)?), None),
+            Found::MetadataServer(host, expected) => {
+                (Source::MetadataServer(MetadataServer::new(host, expected)?), None)
+            }
             Found::File(text, name) => parse(text.expose()).await.map_err(|error| {
                 let message = format!("{name}: {}", error.message());
                 bad_credentials(message)
             })?,
         };
-        Ok(Credentials { source, quota_project, http, direct })
+        Ok(Credentials { source, quota_project: quota_project.or(of_file), http, direct })
     }
 
     pub(super) fn anonymous(&self) -> bool {
@@ -147,7 +154,7 @@ impl Credentials {
 
     async fn fetch_simple(&self, source: &Source) -> Result<Fetched> {
         match source {
-            Source::ServiceAccount(account) => account.fetch().await,
+            Source::ServiceAccount(account) => account.fetch(&self.http).await,
             Source::AuthorizedUser(user) => user.fetch(&self.http).await,
             Source::ExternalAccount(account) => account.fetch(&self.http, &self.direct).await,
             Source::MetadataServer(server) => server.fetch(&self.direct).await,
@@ -165,13 +172,9 @@ async fn parse(text: &str) -> Result<(Source, Option<String>)> {
     })?;
     let fields = Fields::new(&json)?;
     let quota_project = fields.optional("quota_project_id").map(Into::into);
-    if let Some(universe) = fields.optional("universe_domain").filter(|name| *name != "googleapis.com") {
-        return Err(bad_credentials(format!(
-            "the universe {universe:?} is not supported, only googleapis.com"
-        )));
-    }
     let source = match fields.text("type")? {
         "impersonated_service_account" => {
+            check_universe(fields.optional("universe_domain"))?;
             let base = simple(fields.object("source_credentials")?, super::IAM_SCOPE).await?;
             Source::Impersonated(Impersonated::new(fields)?, Box::new(base))
         }
@@ -180,8 +183,19 @@ async fn parse(text: &str) -> Result<(Source, Option<String>)> {
     Ok((source, quota_project))
 }
 
+/// Google's cloud has others than the public one, with hosts of their own.
+fn check_universe(name: Option<&str>) -> Result<()> {
+    match name.filter(|name| *name != "googleapis.com") {
+        None => Ok(()),
+        Some(name) => {
+            Err(bad_credentials(format!("the universe {name:?} is not supported, only googleapis.com")))
+        }
+    }
+}
+
 /// Every kind that stands on its own.
 async fn simple(fields: Fields<'_>, scope: &'static str) -> Result<Source> {
+    check_universe(fields.optional("universe_domain"))?;
     match fields.text("type")? {
         "service_account" => Ok(Source::ServiceAccount(Box::new(ServiceAccount::new(fields, scope).await?))),
         "authorized_user" => Ok(Source::AuthorizedUser(AuthorizedUser::new(fields)?)),
