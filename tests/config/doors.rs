@@ -191,6 +191,7 @@ fn all_fields_by_hand_by_builder_and_by_variables() {
             connect_timeout: Some(time),
             read_timeout: Some(time),
             attempt_timeout: Some(time),
+            total_timeout: Some(time),
         },
         gcs: GcsConfig {
             credentials_path: Some(path.clone()),
@@ -246,7 +247,8 @@ fn all_fields_by_hand_by_builder_and_by_variables() {
                 .with_parallel(7)
                 .with_connect_timeout(time)
                 .with_read_timeout(time)
-                .with_attempt_timeout(time),
+                .with_attempt_timeout(time)
+                .with_total_timeout(time),
         )
         .with_gcs(
             GcsConfig::default()
