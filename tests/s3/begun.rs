@@ -34,9 +34,9 @@ async fn a_save_dropped_while_its_upload_begins_leaves_nothing() {
     // The answer comes when nobody waits for it any more.
     bench.proxy.fail(1, "POST", "uploads", Fault::Delay(Duration::from_millis(300)));
     let save = saved(&bench);
-    bench.until(|bench| bench.proxy.count("POST", "uploads") == 1).await;
+    bench.until(|bench| bench.proxy.count("POST", "uploads") >= 1).await;
     save.abort();
-    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") == 1).await;
+    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") >= 1).await;
     bench.cleaned().await;
     assert_eq!(bench.proxy.count("PUT", ""), 0);
     // Its answer is lost, and nobody is there to try again.
@@ -44,9 +44,9 @@ async fn a_save_dropped_while_its_upload_begins_leaves_nothing() {
     bench.proxy.fail(1, "POST", "uploads", Fault::Swallow);
     bench.proxy.fail(1, "POST", "uploads", Fault::Delay(Duration::from_millis(300)));
     let save = saved(&bench);
-    bench.until(|bench| bench.proxy.count("POST", "uploads") == 2).await;
+    bench.until(|bench| bench.proxy.count("POST", "uploads") >= 2).await;
     save.abort();
-    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") == 2).await;
+    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") >= 2).await;
     bench.cleaned().await;
 }
 
@@ -57,7 +57,7 @@ async fn a_save_dropped_while_it_cleans_up_leaves_nothing() {
     bench.proxy.fail(1, "DELETE", "uploadId", Fault::answer(503));
     bench.proxy.fail(1, "DELETE", "uploadId", Fault::Delay(Duration::from_millis(300)));
     let save = saved(&bench);
-    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") == 1).await;
+    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") >= 1).await;
     save.abort();
     bench.cleaned().await;
     assert!(bench.stored("new").is_none());

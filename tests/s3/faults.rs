@@ -533,3 +533,42 @@ async fn a_move_is_tried_again_where_the_server_is_silent() {
     tokio::time::timeout(Duration::from_secs(60), moved).await.expect("it still waits").unwrap();
     assert_eq!(bench.adapter.head(&key("large")).await.unwrap().tier, Some(cool));
 }
+
+/// The deadline counts from the first failure: an attempt that took longer than that, because it moved much or the server was silent, is
+/// followed by others.
+#[tokio::test]
+async fn an_attempt_longer_than_the_deadline_is_not_the_last() {
+    let retry = RetryConfig { deadline: Duration::from_secs(1), ..quick() };
+    let bench = Bench::waiting(&retry, Duration::from_millis(1500)).await;
+    let (small, large) = (noise(1, 1000), noise(2, LARGE));
+    bench.proxy.fail(1, "PUT", "small", Fault::Silence);
+    bench.put("small", &small, PutOptions::new().create()).await.unwrap();
+    for (method, target) in [("POST", "uploads"), ("PUT", "partNumber=2"), ("POST", "uploadId")] {
+        bench.proxy.fail(1, method, target, Fault::Silence);
+        bench.put("large", &large, PutOptions::new()).await.unwrap();
+    }
+    bench.proxy.fail(1, "GET", "large", Fault::Silence);
+    bench.proxy.fail(1, "GET", "large", Fault::Stall(1 << 20));
+    assert!(bench.read("large").await.unwrap() == large);
+    let silent = bench.proxy.log().into_iter().filter(|seen| seen.fault != Fault::Pass).count();
+    assert_eq!((silent, bench.is_clean()), (6, true));
+    // No answer at all ends in time all the same.
+    bench.proxy.fail(99, "HEAD", "", Fault::Silence);
+    assert_eq!(kind(bench.adapter.head(&key("small")).await), ErrorKind::Timeout);
+    assert!((2..5).contains(&bench.proxy.count("HEAD", "")), "{}", bench.proxy.count("HEAD", ""));
+}
+
+/// What a broken or hostile server may write there.
+#[tokio::test]
+async fn an_endless_retry_after_is_an_error() {
+    let bench = Bench::new().await;
+    for (header, value) in
+        [("retry-after", u64::MAX.to_string()), ("x-amz-retry-after", u64::MAX.to_string())]
+    {
+        bench.proxy.fail(1, "HEAD", "", Fault::answer_with(503, &[(header, &value)], ""));
+        assert_eq!(kind(bench.adapter.head(&key("state")).await), ErrorKind::Unavailable, "{header}");
+    }
+    // What is no number counts for nothing.
+    bench.proxy.fail(1, "HEAD", "", Fault::answer_with(503, &[("retry-after", "-1")], ""));
+    assert_eq!(kind(bench.adapter.head(&key("state")).await), ErrorKind::NotFound);
+}
