@@ -43,6 +43,21 @@ async fn readme(state: &'static str) -> persist::Result<bytes::Bytes> {
     Ok(state)
 }
 
+#[tokio::test]
+#[rustfmt::skip]
+async fn readme_sessions() -> persist::Result<()> {
+    let store = persist::StorageConfig::from_url("memory://")?.open().await?;
+    let state = "state";
+    use persist::sessions::{At, Sessions};
+
+    let session = Sessions::new(store)?.session("support-bot", "user@example.com")?;
+    session.save(state).await?;                                  // one request, the bytes that changed; a stale writer gets `Conflict`
+    let newest = session.load(At::Latest).await?.state;          // or a number, a tag, a time
+    let what_if = session.fork("what-if", At::Seq(1)).await?;    // a history of its own from there on
+    assert_eq!((newest, what_if.load(At::Latest).await?.state), (state.into(), state.into()));
+    Ok(())
+}
+
 /// Only compiled: the bucket is nobody's.
 #[expect(dead_code)]
 async fn gcs() -> persist::Result<()> {

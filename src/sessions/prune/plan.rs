@@ -74,11 +74,18 @@ impl Session {
         kept.extend(commits.iter().filter(|(_, time)| !old(*time, 1)).map(|(seq, _)| *seq));
         // Forks before tags: a tag that moves is guarded by a fork's reference until it has moved.
         let mut others = Vec::new();
-        for (meta, fork) in store.refs(self.place(), "f/", ForkRef::decode).await? {
-            if old(meta.modified, BODY_WINDOWS) && !self.fork_lives(&meta.key, &fork).await? {
-                others.push(meta);
-            } else {
-                kept.insert(fork.target.seq);
+        let forks = store.refs(self.place(), "f/", ForkRef::decode).await?;
+        let forks = forks.into_iter().map(|(meta, fork)| {
+            let old = old(meta.modified, BODY_WINDOWS);
+            async move {
+                let lives = !old || self.fork_lives(&meta.key, &fork).await?;
+                Ok((meta, fork, lives))
+            }
+        });
+        for (meta, fork, lives) in all(forks.collect()).await? {
+            match lives {
+                true => drop(kept.insert(fork.target.seq)),
+                false => others.push(meta),
             }
         }
         for (_, tag) in store.refs(self.place(), "t/", TagRef::decode).await? {
@@ -94,14 +101,17 @@ impl Session {
         left.extend(origin.iter().map(|_| 1));
         let line = LineRecord::keep(upto, left);
         let mut garbage = others.len() as u64;
-        for meta in store.objects(self.place().prefix("b/")).await? {
-            let Some((seq, id)) = unbody(self.place(), &meta.key) else { continue };
-            if !line.has(seq) {
-                others.push(meta);
-            } else if old(meta.modified, BODY_WINDOWS) && !self.has_body(seq, id).await? {
-                garbage += 1;
-                others.push(meta);
-            }
+        let bodies = store.objects(self.place().prefix("b/")).await?.into_iter().filter_map(|meta| {
+            let (seq, id) = unbody(self.place(), &meta.key)?;
+            let (on_line, old) = (line.has(seq), old(meta.modified, BODY_WINDOWS));
+            Some(async move {
+                let needed = on_line && (!old || self.has_body(seq, id).await?);
+                Ok((meta, on_line, needed))
+            })
+        });
+        for (meta, on_line, needed) in all(bodies.collect()).await? {
+            garbage += u64::from(on_line && !needed);
+            others.extend((!needed).then_some(meta));
         }
         let commits = rows.into_iter().filter(|row| !line.has(row.seq)).collect();
         Ok(Plan { line, commits, others, released, kept: kept.len() as u64, garbage })
