@@ -111,7 +111,14 @@ impl Writer {
                         return Err(self.too_slow());
                     }
                     let (epoch, raw, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
-                    tracing::info!(session = place.logged(), commit = seq, raw, bytes = stored, keyframe, "committed");
+                    tracing::info!(
+                        session = place.logged(),
+                        commit = seq,
+                        raw,
+                        bytes = stored,
+                        keyframe,
+                        "committed"
+                    );
                     self.adopt(Head { seq, id: Some(id), epoch, observed: Some(sent), base });
                     return Ok(Commit::new(manifest, place, stored));
                 }

@@ -1,4 +1,4 @@
-//! `persist session`: every command, right and wrong use, and damage.
+//! `persist session`: every command, right and wrong use.
 
 use std::fs;
 
@@ -392,63 +392,4 @@ fn an_archive_moves_a_session_through_files_and_pipes() {
         let run = home.pipe(&["session", "import", "e", "s"], &piped[..len]);
         assert!(run.code == 5 && run.err.contains("the archive cannot be read"), "{len}: {}", run.err);
     }
-}
-
-/// A limit is one in every command, and no damage.
-#[test]
-fn a_limit_has_one_exit_code() {
-    let home = Home::new();
-    home.pipe(&["session", "save", "a", "s"], noise(3000)).text();
-    home.pipe(&["save", "plain"], noise(3000)).text();
-    for arguments in [
-        &["session", "load", "a", "s"][..],
-        &["session", "load", "a", "s", "--fallback"],
-        &["session", "verify", "a", "s"],
-        &["load", "plain"],
-        &["verify", "plain"],
-    ] {
-        let run: Run = home.command(arguments).env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into();
-        assert_eq!((run.code, run.out.len()), (2, 0), "{arguments:?}: {}", run.err);
-        assert!(run.err.contains("raise `max_bytes` (PERSIST_MAX_BYTES)"), "{arguments:?}: {}", run.err);
-        assert_eq!(home.run(arguments).code, 0);
-    }
-    let run: Run =
-        home.command(&["verify", "--all"]).env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into();
-    assert_eq!(run.code, 2, "{}", run.err);
-}
-
-/// With a window of its own a prune keeps more or less.
-#[test]
-fn the_fence_window_is_a_setting() {
-    let home = Home::new();
-    home.commits(12);
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
-    for seq in 1..=12 {
-        fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
-    }
-    let prune = |window: &str| -> Run {
-        let mut command = home.command(&["session", "prune", "a", "s", "--keep-last", "1", "--dry-run"]);
-        command.env("PERSIST_FENCE_WINDOW", window).output().unwrap().into()
-    };
-    assert!(prune("1h").text().contains("12 commits stay"));
-    let short = prune("5m").text();
-    assert!(!short.contains("12 commits stay"), "{short}");
-    let refused = prune("59s");
-    assert!(refused.code == 8 && refused.err.contains("use 60 seconds to 30 days"), "{}", refused.err);
-}
-
-/// What operators watch: saves, and damage where a load meets it; without the ids of users.
-#[test]
-fn sessions_are_logged() {
-    let home = Home::new();
-    home.commits(2);
-    let saved = home.pipe(&["-v", "session", "save", "a", "s"], b"{}");
-    let line = saved.err.lines().find(|line| line.contains("committed")).unwrap_or_default();
-    assert!(line.contains("commit=3") && line.contains("raw=2") && !line.contains("sessions/a/s"), "{}", saved.err);
-    let keyframe = home.object(1);
-    let mut bytes = fs::read(&keyframe).unwrap();
-    bytes[30] ^= 1;
-    fs::write(&keyframe, bytes).unwrap();
-    let failed = home.run(&["-v", "session", "load", "a", "s", "--at", "1"]);
-    assert!(failed.err.lines().any(|line| line.contains("damaged") && line.contains("commit=1")), "{}", failed.err);
 }

@@ -222,3 +222,27 @@ fn a_session_is_removed() {
     home.pipe(&["session", "save", "a", "s"], "anew").text();
     assert_eq!(home.session(&["load", "a", "s"]).text(), "anew");
 }
+
+/// What operators watch: saves, and damage where a load meets it; without the ids of users.
+#[test]
+fn sessions_are_logged() {
+    let home = Home::new();
+    home.commits(2);
+    let saved = home.pipe(&["-v", "session", "save", "a", "s"], b"{}");
+    let line = saved.err.lines().find(|line| line.contains("committed")).unwrap_or_default();
+    assert!(
+        line.contains("commit=3") && line.contains("raw=2") && !line.contains("sessions/a/s"),
+        "{}",
+        saved.err
+    );
+    let keyframe = home.object(1);
+    let mut bytes = fs::read(&keyframe).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&keyframe, bytes).unwrap();
+    let failed = home.run(&["-v", "session", "load", "a", "s", "--at", "1"]);
+    assert!(
+        failed.err.lines().any(|line| line.contains("damaged") && line.contains("commit=1")),
+        "{}",
+        failed.err
+    );
+}
