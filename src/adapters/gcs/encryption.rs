@@ -70,7 +70,7 @@ impl Encryption {
 
     /// The KMS key that a rewrite of `old` must name: without one the service takes the bucket's.
     pub(super) fn kms_key_of<'a>(&'a self, old: &'a Resource) -> Option<&'a str> {
-        let kept = || Some(old.kms_key_name.as_deref()?.split("/cryptoKeyVersions/").next()?);
+        let kept = || old.kms_key_name.as_deref()?.split("/cryptoKeyVersions/").next();
         match self {
             Encryption::Default => kept(),
             _ => self.kms_key(),

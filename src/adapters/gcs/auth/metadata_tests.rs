@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use reqwest::Method;
 use tokio::{
@@ -20,17 +20,17 @@ async fn asked(expected: bool, operations: u32) -> u32 {
     drop(listener);
     let server = MetadataServer::new(Some(host), expected).unwrap();
     let client = crate::http::client(Duration::from_secs(2), false).unwrap();
-    let (count, config, budget) = (Cell::new(0), RetryConfig::default(), RetryBudget::default());
+    let (count, config, budget) = (AtomicU32::new(0), RetryConfig::default(), RetryBudget::default());
     for _ in 0..operations {
         let outcome = retry(&config, &budget, |_| {
-            count.set(count.get() + u32::from(server.known_absent().is_none()));
+            count.fetch_add(u32::from(server.known_absent().is_none()), Ordering::Relaxed);
             server.fetch(&client)
         });
         let error = outcome.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
         assert!(error.message().starts_with("no Google credentials"), "{error}");
     }
-    count.get()
+    count.into_inner()
 }
 
 #[tokio::test(start_paused = true)]

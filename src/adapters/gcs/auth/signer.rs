@@ -62,8 +62,8 @@ impl Memory {
     fn form(&self) -> Option<String> {
         let written = self.written();
         let (head, body) = std::str::from_utf8(&written).ok()?.split_once("\r\n\r\n")?;
-        let headers = head.lines().filter_map(|line| line.split_once(':'));
-        let length = headers.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).last()?.1;
+        let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+        let length = headers.rfind(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1;
         (length.trim().parse() == Ok(body.len())).then(|| body.to_owned())
     }
 }
