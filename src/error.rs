@@ -181,6 +181,7 @@ impl Error {
     }
 
     /// Notes that the operation would be tried again if its source could be read once more.
+    #[cfg(feature = "gcs")]
     pub(crate) fn with_source_past(mut self) -> Self {
         self.repr.source_past = true;
         self
