@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// Waits for what the test itself makes come.
-    pub(crate) async fn until(&self, come: impl Fn(&Bench) -> bool) {
+    pub(crate) async fn until(&self, come: impl Fn(&Bench) -> bool + Send + Sync) {
         let wait = async {
             while !come(self) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
