@@ -21,6 +21,8 @@ mod doctor;
 mod errors;
 #[path = "s3/faults.rs"]
 mod faults;
+#[path = "s3/limits.rs"]
+mod limits;
 #[path = "s3/options.rs"]
 mod options;
 #[cfg(feature = "cli")]

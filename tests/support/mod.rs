@@ -6,6 +6,8 @@ pub mod proxy;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(feature = "s3")]
+pub mod s3_access;
+#[cfg(feature = "s3")]
 pub mod s3_server;
 #[cfg(feature = "s3")]
 pub mod s3_store;

@@ -3,10 +3,11 @@
 //! # Layout
 //! - [`S3Adapter`]: the adapter, here.
 //! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
-//! - `put`, `multipart`: saves; `begun`: uploads and their end; `progress`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
+//! - `put`, `multipart`: saves; `begun`: uploads and their end; `progress`, `answered`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
 //! - `probe`: what a server can do. `names`: names that a server would change. `uploads`: clean-up.
 //! - `errors`: what S3's answers mean. `total`: the limit for all of it.
 
+mod answered;
 mod begun;
 mod bucket;
 mod checksum;

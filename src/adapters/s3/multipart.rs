@@ -9,13 +9,14 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 
 use super::{
+    answered::Answered,
     begun::Upload,
     bucket::{Bucket, etag, fail, version},
     checksum,
     errors::Failure,
     head,
     progress::Progress,
-    put::{Answered, Attributes, Stored, lost_race},
+    put::{Attributes, Stored, lost_race},
     settings::{LARGEST_OBJECT, MOST_PARTS},
 };
 use crate::{Error, ErrorKind, Key, PutMode, Result, transfer::Parts};

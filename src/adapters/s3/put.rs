@@ -1,24 +1,16 @@
 //! Saves: one PutObject where the body fits, multipart where it does not.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use aws_sdk_s3::{
-    config::{
-        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef,
-    },
-    error::BoxError,
     operation::head_object::HeadObjectOutput,
     primitives::ByteStream,
     types::{ChecksumAlgorithm, StorageClass},
 };
-use aws_smithy_types::{DateTime, date_time::Format};
 use bytes::Bytes;
 
 use super::{
+    answered::Answered,
     bucket::{Bucket, etag, fail, version},
     head, multipart,
     progress::Progress,
@@ -328,45 +320,4 @@ fn tagging(options: &PutOptions) -> String {
     query.extend_pairs(&options.tags);
     // Form encoding writes a space as `+`, and a plus sign as %2B.
     query.finish().replace('+', "%20")
-}
-
-/// The server's clock at its answer: neither PutObject nor CompleteMultipartUpload tells when the object was written.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Answered(Arc<Mutex<Option<SystemTime>>>);
-
-impl Answered {
-    pub(super) fn time(&self) -> SystemTime {
-        self.seen().unwrap_or_else(SystemTime::now)
-    }
-
-    /// Resolves when no answer has begun after `limit`.
-    pub(super) async fn none_for(&self, limit: Duration) {
-        tokio::time::sleep(limit).await;
-        if self.seen().is_some() {
-            std::future::pending().await
-        }
-    }
-
-    fn seen(&self) -> Option<SystemTime> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Intercept for Answered {
-    fn name(&self) -> &'static str {
-        "Answered"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> std::result::Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        let time = time.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or_else(SystemTime::now);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
-        Ok(())
-    }
 }

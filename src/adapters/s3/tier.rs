@@ -14,10 +14,11 @@ use aws_sdk_s3::{
 };
 
 use super::{
+    answered::Answered,
     bucket::{Bucket, etag, fail, version},
     errors::Failure,
     head,
-    put::{Answered, confirmed},
+    put::confirmed,
     settings::Encryption,
 };
 use crate::{ErrorKind, Key, Result, Tier};

@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use super::{
+    answered::Answered,
     bucket::{Bucket, fail},
     head::time,
     names,
-    put::Answered,
 };
 use crate::{ErrorKind, Key, Result};
 
