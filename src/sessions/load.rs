@@ -235,13 +235,16 @@ impl Session {
     pub(super) async fn restore(&self, found: Found) -> Result<restore::Restored> {
         let Found { place, seq, bytes, total: _ } = found;
         let restored = self.store().restore(&place, seq, bytes).await;
-        restored.map_err(|error| {
-            if error.kind() == ErrorKind::Corrupt {
-                let object = error.key().map(Key::logged);
-                tracing::warn!(session = place.logged(), commit = seq, object, "damaged");
-            }
-            error.with_operation("load")
-        })
+        restored.map_err(|error| self.noticed(error).with_operation("load"))
+    }
+
+    /// Logs damage.
+    pub(super) fn noticed(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::Corrupt {
+            let object = error.key().map(Key::logged);
+            tracing::warn!(session = self.place().logged(), object, "damaged");
+        }
+        error
     }
 
     pub(super) fn shown(

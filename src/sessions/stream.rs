@@ -83,13 +83,15 @@ impl Session {
         let found = self.store().find(self.place(), &at, Part::Whole).await?;
         let key = found.place.commit(found.seq)?;
         let total = found.bytes.len() as u64;
-        let manifest = object::at(object::manifest(&found.bytes, total, found.seq), &key)?;
+        let manifest = object::at(object::manifest(&found.bytes, total, found.seq), &key);
+        let manifest = manifest.map_err(|error| self.noticed(error))?;
         match manifest {
             Some(manifest) if manifest.number == 0 && manifest.body.is_some() => {
                 let body = manifest.body.map_or(manifest.id, |body| body.id);
                 let key = found.place.body(found.seq, body)?;
                 // Every check of the small object.
-                object::at(object::decode(found.bytes, found.seq, &self.store().limits), &key)?;
+                object::at(object::decode(found.bytes, found.seq, &self.store().limits), &key)
+                    .map_err(|error| self.noticed(error))?;
                 let state = self.store().open_body(&key, &manifest).await?;
                 let state = checked(state, &manifest, key);
                 Ok((shown(manifest, &found.place, total), state))
