@@ -246,3 +246,27 @@ fn sessions_are_logged() {
         failed.err
     );
 }
+
+/// A damaged delta is no damaged file: only what it means tells.
+#[test]
+fn all_of_a_store_is_verified_with_its_sessions() {
+    let home = Home::new();
+    home.commits(3);
+    home.pipe(&["save", "plain"], "{}").text();
+    let run = home.run(&["verify", "--all"]);
+    assert!(run.code == 0 && run.err.is_empty(), "{run:?}");
+    let rows = home.run(&["verify", "--all", "--json"]).rows();
+    assert_eq!((rows.len(), &rows[0]["key"]), (2, &json!("plain")));
+    assert_eq!((&rows[1]["agent"], &rows[1]["ok"], &rows[1]["good"]), (&json!("a"), &json!(true), &json!(3)));
+    let mut bytes = fs::read(home.object(2)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(home.object(2), bytes).unwrap();
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 5 && out.starts_with("corrupt  session a/s: ") && out.lines().count() == 1, "{out}");
+    assert!(run.err.contains("1 of 1 sessions are damaged; see `persist session verify`"), "{}", run.err);
+    let rows = home.run(&["verify", "--all", "--json"]).rows();
+    let damaged = rows[1]["damaged"].as_array().unwrap();
+    let seqs: Vec<&Value> = damaged.iter().map(|damaged| &damaged["seq"]).collect();
+    assert_eq!((&rows[1]["ok"], seqs), (&json!(false), vec![&json!(2), &json!(3)]));
+}

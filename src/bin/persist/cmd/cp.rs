@@ -15,6 +15,8 @@ use crate::{
     storage::Storage,
 };
 
+/// How often a snapshot is opened again because it was replaced meanwhile.
+const REPLACED: u32 = 4;
 /// Snapshots under way at once.
 const PARALLEL: usize = 8;
 
@@ -32,26 +34,39 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     let (from, source) = storage.locate(&args.source).await?;
     let (to, destination) = storage.locate(&args.destination).await?;
     let progress = Progress::new(output);
-    let object = from.get(&source, GetOptions::new()).await?;
-    let copied = copy(object, from.as_ref(), to.as_ref(), &destination, mode, &progress).await?;
+    let object = open(from.as_ref(), &source).await?;
+    let copied = copy(object, to.as_ref(), &destination, mode, &progress).await?;
     drop(progress);
     report(&copied, to.as_ref(), output)
+}
+
+/// Bytes and metadata of one version.
+async fn open(from: &dyn SnapshotAdapter, key: &Key) -> persist::Result<Object> {
+    for _ in 0..REPLACED {
+        let mut object = from.get(key, GetOptions::new()).await?;
+        if !from.capabilities().tags {
+            return Ok(object);
+        }
+        // Tags are not part of every service's answer to a read.
+        let meta = from.head(key).await?;
+        if meta.version == object.meta.version {
+            object.meta = meta;
+            return Ok(object);
+        }
+    }
+    let message = "the snapshot is replaced faster than it can be opened; copy it again";
+    Err(Error::new(ErrorKind::Conflict, message).with_key(key))
 }
 
 /// The bytes as they are stored: what was compressed is not compressed again, and its checksums go along.
 async fn copy(
     object: Object,
-    from: &dyn SnapshotAdapter,
     to: &dyn SnapshotAdapter,
     destination: &Key,
     mode: PutMode,
     progress: &Progress,
 ) -> persist::Result<ObjectMeta> {
-    let Object { mut meta, body, .. } = object;
-    // Tags are not part of every service's answer to a read.
-    if from.capabilities().tags {
-        meta = from.head(&meta.key).await?;
-    }
+    let Object { meta, body, .. } = object;
     let mut put = PutOptions::new().mode(mode);
     (put.content_type, put.metadata, put.tags) = (meta.content_type, meta.metadata, meta.tags);
     let body = match body.len() {
@@ -91,12 +106,12 @@ async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> 
             if mode == PutMode::Create && there(to.as_ref(), &name).await? {
                 return Ok(None);
             }
-            let object = match from.get(&meta.key, GetOptions::new()).await {
+            let object = match open(from.as_ref(), &meta.key).await {
                 // Removed since it was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 object => object?,
             };
-            match copy(object, from.as_ref(), to.as_ref(), &name, mode, progress).await {
+            match copy(object, to.as_ref(), &name, mode, progress).await {
                 // Somebody else was faster.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
                 copied => copied.map(Some),
@@ -149,5 +164,37 @@ async fn there(to: &dyn SnapshotAdapter, key: &Key) -> persist::Result<bool> {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+    use persist::{
+        SnapshotAdapterExt,
+        adapters::memory::MemoryAdapter,
+        layers::{Fault, Injection, Operation},
+    };
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// The metadata of a state without compression have its size and digest: those of another version would make the copy a damaged one.
+    #[tokio::test]
+    async fn bytes_and_metadata_are_of_one_version() -> Result<()> {
+        let fault = Fault::new(Arc::new(MemoryAdapter::new()));
+        let key = Key::new("key")?;
+        fault.save("old", &key).await?;
+        let go_on = Arc::new(Notify::new());
+        fault.inject(Operation::Head, Injection::Hold(go_on.clone()));
+        let mut opened = Box::pin(open(&fault, &key));
+        assert!((&mut opened).now_or_never().is_none(), "between the two requests");
+        let new = fault.save("newer", &key).await?;
+        go_on.notify_one();
+        let object = opened.await?;
+        assert_eq!((&object.meta.version, object.meta.size), (&new.meta.version, new.meta.size));
+        Ok(())
     }
 }

@@ -2,11 +2,15 @@
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
-use persist::{Error, ErrorKind, Key, ListOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt};
+use persist::{
+    Error, ErrorKind, Key, ListOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt,
+    sessions::{SessionName, Sessions},
+};
 use serde_json::json;
 
 use crate::{
     args::Verify,
+    cmd::session::history::damage,
     output::{Output, human},
     progress::Progress,
     storage::Storage,
@@ -20,10 +24,15 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         return good(&key, size, output);
     }
     let store = progress.over(storage.open().await?);
+    // On a storage that cannot have sessions, such names are those of snapshots.
+    let sessions = Sessions::new(store.clone()).ok();
     let mut rows = store.list(ListOptions::new());
     let (mut sound, mut failed, mut worst) = (0_u64, 0_u64, None);
     while let Some(entry) = rows.try_next().await? {
         let Some(meta) = entry.into_object() else { continue };
+        if sessions.is_some() && is_of_session(&meta.key) {
+            continue;
+        }
         match read_all(store.as_ref(), &meta.key).await {
             Ok(size) => {
                 good(&meta.key, size, output)?;
@@ -41,16 +50,70 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             }
         }
     }
+    let (whole, damaged) = match sessions {
+        Some(sessions) => all_sessions(&sessions, output).await?,
+        None => (0, 0),
+    };
     drop(progress);
-    if let Some(kind) = worst {
+    let mut bad = Vec::new();
+    if failed > 0 {
         let total = sound + failed;
-        let message = format!(
+        bad.push(format!(
             "{failed} of {total} snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again"
-        );
-        return Err(Error::new(kind, message).into());
+        ));
     }
-    output.note(|| format!("all {sound} snapshots are sound"));
+    if damaged > 0 {
+        let total = whole + damaged;
+        bad.push(format!("{damaged} of {total} sessions are damaged; see `persist session verify`"));
+        worst = Some(ErrorKind::Corrupt);
+    }
+    if let Some(kind) = worst {
+        return Err(Error::new(kind, bad.join("; ")).into());
+    }
+    output.note(|| match whole {
+        0 => format!("all {sound} snapshots are sound"),
+        _ => format!("all {sound} snapshots and {whole} sessions are sound"),
+    });
     Ok(())
+}
+
+/// Whether an object is a session's: only with the others it tells whether it is well.
+fn is_of_session(key: &Key) -> bool {
+    let mut segments = key.segments();
+    let inside =
+        segments.next() == Some("sessions") && segments.next().is_some() && segments.next().is_some();
+    inside && matches!(segments.next(), Some("c" | "b" | "t" | "f" | "line"))
+}
+
+/// How many sessions are whole, and how many are not.
+async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<(u64, u64)> {
+    let (mut whole, mut damaged) = (0, 0);
+    let mut names = sessions.list(None);
+    while let Some(SessionName { agent, session, .. }) = names.try_next().await? {
+        let found = match sessions.session(&agent, &session)?.verify().await {
+            // Of a removed one, or one that is only begun, there is nothing to verify.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        if found.is_good() {
+            whole += 1;
+            output.note(|| format!("ok       session {agent}/{session} ({} commits)", found.good));
+        } else {
+            damaged += 1;
+        }
+        if output.json {
+            let row = json!({
+                "agent": agent, "session": session, "ok": found.is_good(),
+                "good": found.good, "damaged": found.damaged,
+            });
+            output.row(|| row, String::new)?;
+        } else {
+            for fault in damage(&found) {
+                output.row(|| json!({}), || format!("corrupt  session {agent}/{session}: {fault}"))?;
+            }
+        }
+    }
+    Ok((whole, damaged))
 }
 
 /// Reads a snapshot to its verified end; its size.

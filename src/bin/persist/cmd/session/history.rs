@@ -148,7 +148,8 @@ pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
 pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
     let verified = session.verify().await?;
     let text = || {
-        let mut lines = damage(&verified);
+        let mut lines: Vec<String> =
+            damage(&verified).iter().map(|fault| format!("damaged: {fault}")).collect();
         let (good, bytes, damaged) = (verified.good, human(verified.bytes), lines.len());
         lines.push(format!("good: {good} commits, {bytes} of states; damaged: {damaged}"));
         lines.join("\n")
@@ -158,7 +159,7 @@ pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
 }
 
 /// A line for each object that is at fault, with the commits that cannot be loaded for it.
-fn damage(verified: &Verified) -> Vec<String> {
+pub(crate) fn damage(verified: &Verified) -> Vec<String> {
     let mut faults: Vec<(&Damaged, Vec<u64>)> = Vec::new();
     for damaged in &verified.damaged {
         let same = |fault: &&mut (&Damaged, _)| fault.0.key.is_some() && fault.0.key == damaged.key;
@@ -179,7 +180,7 @@ fn damage(verified: &Verified) -> Vec<String> {
             true => String::new(),
             false => format!(" (not to be loaded: {}{more})", shown.join(", ")),
         };
-        format!("damaged: {}{lost}", damaged.reason)
+        format!("{}{lost}", damaged.reason)
     };
     faults.into_iter().map(line).collect()
 }

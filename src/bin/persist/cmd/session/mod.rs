@@ -2,7 +2,7 @@
 
 mod archive;
 pub(crate) mod args;
-mod history;
+pub(crate) mod history;
 mod load;
 mod save;
 
