@@ -6,6 +6,9 @@
 mod commands;
 #[path = "cli/harness.rs"]
 mod harness;
+#[cfg(target_os = "linux")]
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/pages.rs"]

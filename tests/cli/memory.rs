@@ -1,0 +1,65 @@
+//! Memory of the whole program at its highest: it does not grow with the state.
+
+use std::{
+    io::{Read, Write},
+    process::{Child, Stdio},
+};
+
+use crate::harness::{Home, noise};
+
+const MIB: usize = 1 << 20;
+
+/// `PERSIST_TEST_MIB=2048` makes it a long run.
+fn size() -> usize {
+    std::env::var("PERSIST_TEST_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(128) * MIB
+}
+
+/// The most memory that the process had so far, in MiB; 0 when it has ended.
+fn peak(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let Some(line) = status.lines().find(|line| line.starts_with("VmHWM:")) else { return 0 };
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// A MiB of a state: half noise, half text, so that gzip has some work.
+fn block() -> Vec<u8> {
+    [noise(MIB / 2), vec![b'x'; MIB / 2]].concat()
+}
+
+/// Most memory of a save of `blocks` from standard input, and of a load to standard output.
+fn save_and_load(home: &Home, codec: &str, block: &[u8], blocks: usize) -> [u64; 2] {
+    let mut save = home.process();
+    let save = save.args(["save", "--codec", codec, "state"]).stdin(Stdio::piped());
+    let mut save = save.spawn().unwrap();
+    let mut input = save.stdin.take().unwrap();
+    (0..blocks).for_each(|_| input.write_all(block).unwrap());
+    let to_save = peak(&save);
+    drop(input);
+    assert!(save.wait().unwrap().success());
+
+    let mut load = home.process();
+    let mut load = load.args(["load", "state"]).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut output, mut read, mut to_load) = (load.stdout.take().unwrap(), vec![0; MIB], 0);
+    for _ in 0..blocks {
+        output.read_exact(&mut read).unwrap();
+        assert!(read == block);
+        to_load = to_load.max(peak(&load));
+    }
+    assert!(to_load > 0);
+    assert_eq!(output.read(&mut read).unwrap(), 0);
+    assert!(load.wait().unwrap().success());
+    [to_save, to_load]
+}
+
+/// A debug build has some 20 MiB of code in memory, a release build 6; the rest is buffers.
+#[test]
+fn memory_does_not_grow_with_the_state() {
+    let (home, block) = (Home::new(), block());
+    for codec in ["gzip", "none"] {
+        let short = save_and_load(&home, codec, &block, 24);
+        let long = save_and_load(&home, codec, &block, size() / MIB);
+        for (what, short, long) in [("save", short[0], long[0]), ("load", short[1], long[1])] {
+            assert!(long <= short + 8 && long <= 64, "{codec}: {short} and {long} MiB to {what}");
+        }
+    }
+}
