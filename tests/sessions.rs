@@ -171,7 +171,7 @@ async fn values_come_together() {
     let sessions = sessions(&adapter, &clock);
     let session = sessions.session("a", "s").unwrap();
     let values = [("state", "{}".into()), ("writes", "".into()), ("image", vec![7; 3000].into())];
-    let commit = session.save_values(&values, CommitOptions::new()).await.unwrap();
+    let commit = session.save_values(&values).await.unwrap();
     assert_eq!(commit.size, 3002);
     let restored = sessions.session("a", "s").unwrap().load(At::Latest).await.unwrap();
     for (name, value) in &values {
@@ -180,9 +180,9 @@ async fn values_come_together() {
     assert_eq!(restored.value("other"), None);
     assert_eq!(restored.values().count(), 3);
     let twice = [("a", "".into()), ("a", "".into())];
-    let error = session.save_values(&twice, CommitOptions::new()).await.unwrap_err();
+    let error = session.save_values(&twice).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    session.save_json(&[1, 2], CommitOptions::new()).await.unwrap();
+    session.save_json(&[1, 2]).await.unwrap();
     assert_eq!(session.load(At::Latest).await.unwrap().json::<Vec<u8>>().unwrap(), [1, 2]);
 }
 
@@ -278,11 +278,11 @@ async fn a_fresh_writer_behind_a_long_stream_does_not_read_it() {
     let mut random = Random(21);
     let mut long = || (0..50_000).map(|_| random.next() as u8).collect::<Vec<u8>>();
     let first = sessions.session("a", "s").unwrap();
-    first.save_stream(std::io::Cursor::new(long()), CommitOptions::new()).await.unwrap();
+    first.save_stream(std::io::Cursor::new(long())).await.unwrap();
     let before = adapter.counts();
     let state = long();
     let second = sessions.session("a", "s").unwrap();
-    second.save_stream(std::io::Cursor::new(state.clone()), CommitOptions::new()).await.unwrap();
+    second.save_stream(std::io::Cursor::new(state.clone())).await.unwrap();
     let cost = adapter.counts() - before;
     // The small commit object alone; then body and commit.
     assert_eq!((cost.list, cost.get, cost.put), (1, 1, 2));
@@ -302,7 +302,7 @@ async fn a_load_does_not_wait_for_a_long_save_of_a_clone() {
     session.save("one").await.unwrap();
     let writer = session.clone();
     let (mut feed, input) = tokio::io::duplex(64);
-    let save = tokio::spawn(async move { writer.save_stream(input, CommitOptions::new()).await });
+    let save = tokio::spawn(async move { writer.save_stream(input).await });
     // More than is held back before the session is taken.
     tokio::io::AsyncWriteExt::write_all(&mut feed, &[1; 7000]).await.unwrap();
     assert!(session.seen().now_or_never().is_none(), "the save is under way");
@@ -367,7 +367,7 @@ async fn a_removed_session_is_gone_and_can_begin_anew() {
     for state in growing(77, 20) {
         session.save(state).await.unwrap();
     }
-    session.save_stream(std::io::Cursor::new(vec![7; 100_000]), CommitOptions::new()).await.unwrap();
+    session.save_stream(std::io::Cursor::new(vec![7; 100_000])).await.unwrap();
     session.tag("good", 3).await.unwrap();
     let fork = session.fork("branch", 5).await.unwrap();
     fork.save("of the fork").await.unwrap();

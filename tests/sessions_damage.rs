@@ -26,9 +26,9 @@ async fn everything(adapter: &Counting) -> Sessions {
     };
     session.save(noise(1, 5000)).await.unwrap();
     session.save([noise(1, 5000), noise(2, 2100)].concat()).await.unwrap();
-    session.save_stream(std::io::Cursor::new(noise(3, 7000)), CommitOptions::new()).await.unwrap();
+    session.save_stream(std::io::Cursor::new(noise(3, 7000))).await.unwrap();
     let values = [("state", "{}".into()), ("image", noise(4, 300).into())];
-    session.save_values(&values, CommitOptions::new()).await.unwrap();
+    session.save_values(&values).await.unwrap();
     session.tag("good", 5).await.unwrap();
     let fork = session.fork("branch", 10).await.unwrap();
     fork.save(states[11].clone()).await.unwrap();
@@ -218,7 +218,7 @@ async fn with_bodies(adapter: &Counting) -> (Session, Vec<Vec<u8>>) {
     let states = vec![noise(1, 5000), [noise(1, 5000), noise(2, 2000)].concat(), noise(3, 9000)];
     session.save(states[0].clone()).await.unwrap();
     session.save(states[1].clone()).await.unwrap();
-    session.save_stream(std::io::Cursor::new(states[2].clone()), CommitOptions::new()).await.unwrap();
+    session.save_stream(std::io::Cursor::new(states[2].clone())).await.unwrap();
     (session, states)
 }
 

@@ -39,7 +39,7 @@ async fn values() -> Result<()> {
     let session = sessions().session("a", "s")?;
     let (state, writes, image) = ("{}", "[]", vec![7; 100]);
     let values = [("state", state.into()), ("writes", writes.into()), ("screenshot", image.into())];
-    session.save_values(&values, CommitOptions::new()).await?;
+    session.save_values(&values).await?;
     let restored = session.load(At::Latest).await?;
     assert_eq!(restored.value("writes").as_deref(), Some(&b"[]"[..]));
     Ok(())

@@ -222,7 +222,7 @@ async fn a_long_stream_passes_through_and_a_large_body_is_an_object_of_its_own()
     for len in lengths {
         let reader = std::io::Cursor::new(noise[..len].to_vec());
         let before = adapter.counts();
-        let commit = session.save_stream(reader, CommitOptions::new()).await.unwrap();
+        let commit = session.save_stream(reader).await.unwrap();
         assert_eq!((commit.size, commit.digest), (len as u64, persist::Digest::of(&noise[..len])));
         assert_eq!((adapter.counts() - before).put, if len > 50_000 { 2 } else { 1 }, "{len}");
     }
@@ -237,7 +237,7 @@ async fn a_long_stream_passes_through_and_a_large_body_is_an_object_of_its_own()
         Ok(bytes::Bytes::from(vec![1; 150_000])),
         Err(persist::Error::new(ErrorKind::Io, "the source broke")),
     ]));
-    assert_eq!(session.save_body(failing, CommitOptions::new()).await.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(session.save_body(failing).await.unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(session.save("after").await.unwrap().seq, 6);
     assert!(session.verify().await.unwrap().is_good());
 }
@@ -377,9 +377,9 @@ async fn everything_can_be_spawned() {
         let background = session.background(1);
         background.save("{}", CommitOptions::new()).await.unwrap();
         background.flush().await.unwrap();
-        session.save_json(&1, CommitOptions::new()).await.unwrap();
-        session.save_values(&[("a", "1".into())], CommitOptions::new()).await.unwrap();
-        session.save_stream(&b"1"[..], CommitOptions::new()).await.unwrap();
+        session.save_json(&1).await.unwrap();
+        session.save_values(&[("a", "1".into())]).await.unwrap();
+        session.save_stream(&b"1"[..]).await.unwrap();
         session.tag("t", 1).await.unwrap();
         session.move_tag("t", 2).await.unwrap();
         session.tags().await.unwrap();
@@ -412,7 +412,7 @@ async fn an_archive_moves_a_session_with_its_history() {
     states.push((0..9000).map(|_| random.next() as u8).collect());
     saved(&main, &states).await;
     let long: Vec<u8> = (0..100_000).map(|_| random.next() as u8).collect();
-    main.save_stream(std::io::Cursor::new(long.clone()), CommitOptions::new()).await.unwrap();
+    main.save_stream(std::io::Cursor::new(long.clone())).await.unwrap();
     states.push(long);
     main.tag("mine", 40).await.unwrap();
     let fork = main.fork("branch", 50).await.unwrap();

@@ -170,13 +170,31 @@ impl Session {
         self.save_with(state, CommitOptions::new()).await
     }
 
-    /// [`save`](Session::save) with notes and conditions.
+    /// [`save`](Session::save) with notes and conditions. Every other form of save has such a form, too.
+    ///
+    /// # Errors
+    /// As [`save`](Session::save); `Conflict` also where the newest commit is not the one that the options expect.
     pub async fn save_with(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<Commit> {
         self.write(Payload::State(state.into()), Vec::new(), options).await
     }
 
     /// Saves a value as JSON.
-    pub async fn save_json<T: Serialize + Sync>(&self, value: &T, options: CommitOptions) -> Result<Commit> {
+    ///
+    /// # Errors
+    /// `InvalidInput` for what JSON cannot say; else as [`save`](Session::save).
+    pub async fn save_json<T: Serialize + Sync>(&self, value: &T) -> Result<Commit> {
+        self.save_json_with(value, CommitOptions::new()).await
+    }
+
+    /// [`save_json`](Session::save_json) with notes and conditions.
+    ///
+    /// # Errors
+    /// As [`save_json`](Session::save_json).
+    pub async fn save_json_with<T: Serialize + Sync>(
+        &self,
+        value: &T,
+        options: CommitOptions,
+    ) -> Result<Commit> {
         let bad = |error| {
             Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
         };
@@ -187,7 +205,15 @@ impl Session {
     ///
     /// # Errors
     /// `InvalidInput` for a name that is given twice; else as [`save`](Session::save).
-    pub async fn save_values(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
+    pub async fn save_values(&self, values: &[(&str, Bytes)]) -> Result<Commit> {
+        self.save_values_with(values, CommitOptions::new()).await
+    }
+
+    /// [`save_values`](Session::save_values) with notes and conditions.
+    ///
+    /// # Errors
+    /// As [`save_values`](Session::save_values).
+    pub async fn save_values_with(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
         let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
         let mut names = HashSet::with_capacity(values.len());
         let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());

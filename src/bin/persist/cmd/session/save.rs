@@ -37,7 +37,7 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
             let (body, total) = source(args.file.as_deref(), output)?;
             let progress = Progress::new(output);
             progress.expect(total);
-            session.save_body(progress.watch(body), options).await?
+            session.save_body_with(progress.watch(body), options).await?
         }
         false => values(&session, &args.value, options, output).await?,
     };
@@ -67,5 +67,5 @@ async fn values(
         })?;
         values.push((name.as_str(), body.collect(u64::MAX).await?));
     }
-    Ok(session.save_values(&values, options).await?)
+    Ok(session.save_values_with(&values, options).await?)
 }
