@@ -100,7 +100,7 @@ fn number_of(state: &[u8]) -> Option<u64> {
 const KEYS: u64 = 6;
 
 fn key_name(key: u64) -> String {
-    format!("agents/{}/state {key}.gz", key % 2)
+    format!("agents/{}/state {key}.bin", key % 2)
 }
 
 /// Saves state after state under each of the keys, and says which it begins and which it has done.
