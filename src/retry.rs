@@ -87,7 +87,8 @@ impl Retries<'_> {
         let asked = error.retry_after().unwrap_or_default();
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
         let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
-        let in_time = since.elapsed() + delay < self.config.deadline && asked <= self.config.max_delay;
+        let in_time =
+            since.elapsed().saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
             return Err(error);
         }

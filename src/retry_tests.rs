@@ -115,3 +115,14 @@ async fn progress_gives_back_what_it_cost() {
     }
     assert!(config.start().wait(failing(ErrorKind::Unavailable), &budget).await.is_err());
 }
+
+/// Whatever a service asks for is a number that somebody else chose.
+#[tokio::test(start_paused = true)]
+async fn an_endless_retry_after_behind_another_failure_ends_the_retries() {
+    let (config, budget) = (RetryConfig::default(), RetryBudget::default());
+    let mut retries = config.start();
+    retries.wait(failing(ErrorKind::Unavailable), &budget).await.unwrap();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let endless = failing(ErrorKind::RateLimited).with_retry_after(Duration::MAX);
+    assert_eq!(retries.wait(endless, &budget).await.unwrap_err().kind(), ErrorKind::RateLimited);
+}

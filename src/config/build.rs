@@ -107,7 +107,7 @@ impl StorageConfig {
         self
     }
 
-    /// The fence window of sessions, the same for all users of a storage; at least a minute.
+    /// The fence window of sessions, the same for all users of a storage; a minute to 30 days.
     pub fn with_fence_window(mut self, window: Duration) -> Self {
         self.fence_window = Some(window);
         self

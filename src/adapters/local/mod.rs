@@ -60,7 +60,7 @@ pub struct LocalAdapter {
 
 impl LocalAdapter {
     /// Opens the directory `root`. Where there is none, the first save makes it; until then the storage is empty. Leftovers of killed processes are
-    /// removed, as far as 1,024 directory entries go.
+    /// removed, as far as 65,536 directory entries go.
     ///
     /// This blocks for some system calls.
     ///
