@@ -52,18 +52,12 @@ struct Walk {
 struct Level {
     /// What keys in this directory start with: empty or with a `/` at the end.
     prefix: String,
+    directory: File,
     /// The directory's path below the root.
     path: Vec<String>,
-    /// Taken from the front one by one: sorting all of a large directory for its first row would be a waste.
-    entries: BinaryHeap<Reverse<Entry>>,
-}
-
-/// Ordered by name; that of a directory ends with `/`, so that `a-b` comes before what is in `a/`.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    name: String,
-    /// The name on disk: behind the level's path, in further directories if it is very long.
-    place: Vec<String>,
+    /// The last segments of keys; that of a directory ends with `/`, so that `a-b` comes before what is in `a/`. Taken from the front one by one:
+    /// sorting all of a large directory for its first row would be a waste.
+    entries: BinaryHeap<Reverse<String>>,
 }
 
 impl Walk {
@@ -76,18 +70,19 @@ impl Walk {
                 self.levels.pop();
                 continue;
             };
-            let name = format!("{}{}", level.prefix, entry.name);
-            let mut path = level.path.clone();
-            path.extend(entry.place);
-            if !name.ends_with('/') {
-                if let Some(meta) = self.object(&name, &path)? {
+            let name = format!("{}{entry}", level.prefix);
+            let Some(segment) = entry.strip_suffix('/') else {
+                if let Some(meta) = level.object(&self.root, name, &entry)? {
                     return Ok(Some(ListEntry::Object(meta)));
                 }
-            } else if self.options.delimiter && name.len() > self.options.prefix.len() {
+                continue;
+            };
+            if self.options.delimiter && name.len() > self.options.prefix.len() {
                 if self.holds_any(&name)? {
                     return Ok(Some(ListEntry::Prefix(name)));
                 }
             } else {
+                let path = level.below(pieces(segment));
                 self.enter(name, path)?;
             }
         }
@@ -111,31 +106,30 @@ impl Walk {
         let mut found = Vec::new();
         // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
         let lock = self.root.lock_shared(&directory, &path)?;
-        self.read(&directory, &prefix, "", &[], &mut found)?;
+        self.read(&directory, &mut prefix.clone(), "", &mut found)?;
         drop(lock);
-        self.levels.push(Level { prefix, path, entries: BinaryHeap::from(found) });
+        self.levels.push(Level { prefix, directory, path, entries: BinaryHeap::from(found) });
         Ok(())
     }
 
-    /// What is in a directory, as far as it is asked for. `begun` is what the names of a directory that continues a long name begin with.
+    /// What is in a directory, as far as it is asked for. `prefix` is what keys in it begin with, and as it was when this returns; `begun`
+    /// is what the names of a directory that continues a long name begin with.
     fn read(
         &self,
         directory: &File,
-        prefix: &str,
+        prefix: &mut String,
         begun: &str,
-        place: &[String],
-        found: &mut Vec<Reverse<Entry>>,
+        found: &mut Vec<Reverse<String>>,
     ) -> Result<()> {
+        let above = prefix.len();
         for entry in entries(directory)? {
             let (file, kind) = entry?;
             if file.starts_with(RESERVED) {
                 continue;
             }
-            let mut place = place.to_vec();
-            place.push(file.clone());
             if let (Some(piece), FileType::Directory) = (file.strip_suffix('%'), kind) {
                 match open_dir(directory, &file) {
-                    Ok(next) => self.read(&next, prefix, &format!("{begun}{piece}"), &place, found)?,
+                    Ok(next) => self.read(&next, prefix, &format!("{begun}{piece}"), found)?,
                     // Removed or replaced meanwhile.
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                     // A listing that leaves something out must not pass for a whole one.
@@ -143,15 +137,18 @@ impl Walk {
                 }
                 continue;
             }
-            let Some(mut name) = segment_of(&format!("{begun}{file}")) else { continue };
+            let place = if begun.is_empty() { file } else { format!("{begun}{file}") };
+            let Some(mut name) = segment_of(place) else { continue };
             match kind {
                 FileType::Directory => name.push('/'),
                 FileType::RegularFile => {}
                 _ => continue,
             }
-            if self.wants(&format!("{prefix}{name}")) {
-                found.push(Reverse(Entry { name, place }));
+            prefix.push_str(&name);
+            if self.wants(prefix) {
+                found.push(Reverse(name));
             }
+            prefix.truncate(above);
         }
         Ok(())
     }
@@ -182,13 +179,30 @@ impl Walk {
         let mut walk = Walk { root: self.root.clone(), options, levels: Vec::new(), started: false };
         Ok(walk.next()?.is_some())
     }
+}
 
-    /// The object under a name, unless it was removed meanwhile or is none.
-    fn object(&self, name: &str, path: &[String]) -> Result<Option<ObjectMeta>> {
+impl Level {
+    /// A path below the directory.
+    fn below(&self, place: Vec<String>) -> Vec<String> {
+        let mut path = self.path.clone();
+        path.extend(place);
+        path
+    }
+
+    /// The object `name`, whose last segment is `segment`, unless it was removed meanwhile or is none.
+    fn object(&self, root: &Root, name: String, segment: &str) -> Result<Option<ObjectMeta>> {
         let Ok(key) = Key::new(name) else { return Ok(None) };
-        let Some((file, above)) = path.split_last() else { return Ok(None) };
-        let Some(directory) = self.root.find(above.iter().map(String::as_str))? else { return Ok(None) };
-        let stamp = match stat(&directory, file)? {
+        let mut place = pieces(segment);
+        let Some(file) = place.pop() else { return Ok(None) };
+        let found = if place.is_empty() {
+            stat(&self.directory, &file)?
+        } else {
+            let Some(directory) = root.find(self.below(place).iter().map(String::as_str))? else {
+                return Ok(None);
+            };
+            stat(&directory, &file)?
+        };
+        let stamp = match found {
             Some(found) if kind(&found) == FileType::RegularFile => Stamp::from(&found),
             _ => return Ok(None),
         };

@@ -37,16 +37,30 @@ impl Place {
     }
 }
 
+/// What a name cannot contain on every system, and what begins an escape.
+const ESCAPED: [char; 9] = ['%', '<', '>', ':', '"', '\\', '|', '?', '*'];
+
+/// Whether a segment is its own name on disk, as nearly all are.
+fn is_plain(segment: &str) -> bool {
+    segment.len() <= LONGEST
+        && !segment.starts_with(RESERVED)
+        && !segment.ends_with(['.', ' '])
+        && !segment.contains(ESCAPED)
+}
+
 /// The names that `segment` has on disk: one, or for a very long one several, of which all but the last are directories that
 /// end with a lone `%` ("goes on below").
 pub(super) fn pieces(segment: &str) -> Vec<String> {
+    if is_plain(segment) {
+        return vec![segment.to_owned()];
+    }
     let mut done = Vec::new();
     let mut piece = String::new();
     for (at, c) in segment.char_indices() {
         let rest = &segment[at..];
         let last = rest.len() == c.len_utf8();
         let unit = match c {
-            '%' | '<' | '>' | ':' | '"' | '\\' | '|' | '?' | '*' => format!("%{:02X}", c as u32),
+            c if ESCAPED.contains(&c) => format!("%{:02X}", c as u32),
             // Windows drops these at the end of a name.
             '.' | ' ' if last => format!("%{:02X}", c as u32),
             c => c.to_string(),
@@ -66,7 +80,10 @@ pub(super) fn pieces(segment: &str) -> Vec<String> {
 
 /// The segment that lies under the name `name` (pieces without their `%` put together), if [`pieces`] would put it there: what anybody
 /// else put into the directory under a name that no key has is not an object.
-pub(super) fn segment_of(name: &str) -> Option<String> {
+pub(super) fn segment_of(name: String) -> Option<String> {
+    if is_plain(&name) {
+        return Some(name);
+    }
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
