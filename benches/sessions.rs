@@ -195,7 +195,7 @@ fn growth(runtime: &Runtime, most: usize) {
             if marks.contains(&(step + window - 1)) {
                 saves = Cpu::now();
             }
-            stored += runtime.block_on(session.save(state)).expect("saved").stored;
+            stored += runtime.block_on(session.save(state)).expect("saved").stored_size;
             if marks.contains(&step) {
                 bytes.push(stored as f64 / step as f64);
                 save_ms.push(Cpu::now().minus(saves).all * 1e3 / window as f64);

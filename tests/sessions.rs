@@ -15,6 +15,26 @@ use persist::{
 use sessions_support::*;
 
 #[tokio::test]
+async fn a_commit_as_json_is_what_the_command_line_prints() {
+    let (adapter, clock) = (Counting::memory(), TestClock::new(1));
+    let session = sessions(&adapter, &clock).session("bot", "main").unwrap();
+    let options = CommitOptions::new().label("l").step(7).metadata("model", "m1");
+    let values = [("state", "abc".into()), ("image", "de".into())];
+    let commit = session.save_values_with(&values, options).await.unwrap();
+    let time = jiff::Timestamp::try_from(commit.time).unwrap();
+    let expected = serde_json::json!({
+        "agent": "bot", "session": "main", "seq": 1, "id": commit.id.to_string(), "parent": null, "epoch": 0,
+        "writer": null, "label": "l", "step": 7, "metadata": {"model": "m1"},
+        "values": [{"name": "state", "size": 3}, {"name": "image", "size": 2}],
+        "time": format!("{time:.3}"), "size": 5, "stored_size": commit.stored_size,
+        "digest": format!("sha256:{}", persist::Digest::of(b"abcde")), "keyframe": true,
+    });
+    assert_eq!(serde_json::to_value(&commit).unwrap(), expected);
+    let digest: persist::Digest = serde_json::from_value(expected["digest"].clone()).unwrap();
+    assert_eq!(digest, commit.digest);
+}
+
+#[tokio::test]
 async fn every_commit_comes_back_by_every_name_it_has() {
     let (adapter, clock) = (Counting::memory(), TestClock::new(1));
     let sessions = sessions(&adapter, &clock);
@@ -24,7 +44,7 @@ async fn every_commit_comes_back_by_every_name_it_has() {
     for (n, state) in states.iter().enumerate() {
         clock.pass(1000);
         let options =
-            CommitOptions::new().label(format!("l{n}")).step(n as u64).pair("k", "v").expect(n as u64);
+            CommitOptions::new().label(format!("l{n}")).step(n as u64).metadata("k", "v").expect(n as u64);
         let commit = session.save_with(state.clone(), options).await.unwrap();
         assert_eq!((commit.seq, commit.size), (n as u64 + 1, state.len() as u64));
         assert_eq!(commit.parent, commits.last().map(|last: &Commit| last.id));
@@ -32,7 +52,7 @@ async fn every_commit_comes_back_by_every_name_it_has() {
     }
     let reader = sessions.session("outer:1|inner:2", "user@example.com/ü").unwrap();
     for (commit, state) in commits.iter().zip(&states) {
-        for at in [At::Seq(commit.seq), At::Id(commit.id), At::Time(commit.time())] {
+        for at in [At::Seq(commit.seq), At::Id(commit.id), At::Time(commit.time)] {
             let restored = reader.load(at.clone()).await.unwrap();
             assert!(restored.state == *state && restored.commit == *commit, "{at}");
         }

@@ -16,7 +16,7 @@ async fn everything(adapter: &Counting) -> Sessions {
     let states = growing(11, 12);
     for (step, state) in states.iter().enumerate() {
         clock.pass(1000);
-        let options = CommitOptions::new().label("é").step(step as u64).pair("k", "v");
+        let options = CommitOptions::new().label("é").step(step as u64).metadata("k", "v");
         session.save_with(state.clone(), options).await.unwrap();
     }
     // A delta and a keyframe whose bodies are objects of their own.

@@ -20,7 +20,7 @@ async fn first_steps() -> Result<()> {
     let session = sessions.session("support-bot", "user@example.com")?;
 
     session.save(r#"{"step": 1}"#).await?;
-    let options = CommitOptions::new().label("after tool call").step(2).pair("model", "m1");
+    let options = CommitOptions::new().label("after tool call").step(2).metadata("model", "m1");
     let commit = session.save_with(r#"{"step": 2}"#, options).await?;
     assert_eq!(commit.seq, 2);
 

@@ -68,7 +68,7 @@ async fn a_fork_copies_nothing_and_goes_on_by_itself() {
     assert!(log[..30].iter().all(|commit| !commit.keyframe));
     // By id and time as well, across the fork.
     assert_eq!(other.load(log[100].id).await.unwrap().commit, log[100]);
-    assert_eq!(other.load(At::Time(log[100].time())).await.unwrap().commit.time(), log[100].time());
+    assert_eq!(other.load(At::Time(log[100].time)).await.unwrap().commit.time, log[100].time);
     // The other line is as it was.
     assert_eq!(main.save(states[100].clone()).await.unwrap().seq, 101);
     assert_eq!(main.fork("branch", 3).await.unwrap_err().kind(), ErrorKind::AlreadyExists);

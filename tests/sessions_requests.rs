@@ -107,7 +107,7 @@ async fn large_changes(server: Counted) {
     let grown = [&start[..], &Seeded(3).bytes(INLINE)].concat();
     let (commit, requests) = server.cost(session.save(grown)).await;
     assert_eq!((commit.keyframe, requests.len()), (false, 1), "{requests:?}");
-    assert!(commit.stored >= INLINE as u64 && commit.stored < INLINE as u64 * 101 / 100);
+    assert!(commit.stored_size >= INLINE as u64 && commit.stored_size < INLINE as u64 * 101 / 100);
     // More than that is a body of its own, in front of a small commit.
     let (_, requests) = server.cost(session.save(Seeded(4).bytes(INLINE + (1 << 20)))).await;
     let (last, body) = requests.split_last().unwrap();

@@ -8,9 +8,14 @@ use sha2::Digest as _;
 use crate::{Error, ErrorKind, Result};
 
 /// The SHA-256 of a state before compression: what `sha256sum` prints for the file.
+///
+/// As JSON it is `sha256:` and the digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
+
+/// Says in JSON which digest it is.
+const PREFIX: &str = "sha256:";
 
 impl Digest {
     /// The digest of `bytes`.
@@ -47,14 +52,16 @@ impl fmt::Debug for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.to_string()
+        format!("{PREFIX}{digest}")
     }
 }
 
 impl FromStr for Digest {
     type Err = Error;
 
+    /// With or without `sha256:`.
     fn from_str(text: &str) -> Result<Self> {
+        let text = text.strip_prefix(PREFIX).unwrap_or(text);
         let bad = || Error::new(ErrorKind::InvalidInput, "a digest has 64 hexadecimal digits");
         if text.len() != 64 || !text.is_ascii() {
             return Err(bad());

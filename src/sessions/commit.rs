@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::Error as _};
 
 use super::{
     CommitId,
@@ -12,6 +12,8 @@ use super::{
 use crate::Digest;
 
 /// A commit: one state of a session, and what is known about it.
+///
+/// As JSON it has these names, and is what the command line prints with `--json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Commit {
@@ -33,22 +35,41 @@ pub struct Commit {
     pub label: Option<String>,
     /// The runtime's own count of steps.
     pub step: Option<u64>,
-    /// The runtime's own key-values.
-    pub pairs: BTreeMap<String, String>,
-    /// Names and lengths in bytes of its values; empty for a state that was saved as one without a name.
-    pub values: Vec<(String, u64)>,
+    /// The runtime's own key-value pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// Its values; empty for a state that was saved as one without a name.
+    pub values: Vec<NamedSize>,
+    /// When it was made, by the clock of its writer; never earlier than its parent.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
     /// Bytes of the state.
     pub size: u64,
     /// Bytes that it added to the storage.
-    pub stored: u64,
+    pub stored_size: u64,
     /// SHA-256 of the state.
     pub digest: Digest,
     /// Whether its object holds the whole state, and not what changed.
     pub keyframe: bool,
 }
 
+/// The name and the size of one value of a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NamedSize {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// To the millisecond, which is all that an id keeps.
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = jiff::Timestamp::try_from(*time).map_err(S::Error::custom)?;
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
 impl Commit {
-    pub(super) fn new(manifest: Manifest, place: &Place, stored: u64) -> Self {
+    pub(super) fn new(manifest: Manifest, place: &Place, stored_size: u64) -> Self {
         let shown = |segment: &str| unsegment(segment).unwrap_or_else(|| segment.to_owned());
         let ids = manifest.ids.unwrap_or_else(|| (shown(&place.agent), shown(&place.session)));
         Commit {
@@ -61,25 +82,25 @@ impl Commit {
             writer: manifest.writer,
             label: manifest.notes.label,
             step: manifest.notes.step,
-            pairs: manifest.notes.pairs,
-            values: manifest.values,
+            metadata: manifest.notes.pairs,
+            values: manifest.values.into_iter().map(|(name, size)| NamedSize { name, size }).collect(),
+            time: manifest.id.time(),
             size: manifest.size,
-            stored,
+            stored_size,
             digest: manifest.digest,
             keyframe: manifest.number == 0,
         }
     }
 
-    /// When it was made, by the clock of its writer; never earlier than its parent.
-    pub fn time(&self) -> SystemTime {
-        self.id.time()
+    /// Its values as a manifest has them.
+    pub(super) fn table(&self) -> Vec<(String, u64)> {
+        self.values.iter().map(|value| (value.name.clone(), value.size)).collect()
     }
 
     /// Who made it and when, for an error message.
     pub(super) fn told(&self) -> String {
         let writer = self.writer.as_deref().unwrap_or("a writer without a name");
-        let time =
-            jiff::Timestamp::try_from(self.time()).map_or_else(|_| "?".into(), |time| time.to_string());
+        let time = jiff::Timestamp::try_from(self.time).map_or_else(|_| "?".into(), |time| time.to_string());
         let label = self.label.as_ref().map(|label| format!(", label {label:?}")).unwrap_or_default();
         format!("commit {} ({}) by {writer} at {time}{label}", self.seq, self.id)
     }
@@ -110,8 +131,8 @@ impl CommitOptions {
         self
     }
 
-    /// A key-value pair of the runtime's own.
-    pub fn pair(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    /// Adds a key-value pair of the runtime's own.
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.notes.pairs.insert(name.into(), value.into());
         self
     }
@@ -125,5 +146,5 @@ impl CommitOptions {
 
 /// The notes of a commit, to make it again.
 pub(super) fn notes_of(commit: &Commit) -> Notes {
-    Notes { label: commit.label.clone(), step: commit.step, pairs: commit.pairs.clone() }
+    Notes { label: commit.label.clone(), step: commit.step, pairs: commit.metadata.clone() }
 }

@@ -58,10 +58,10 @@ impl Restored {
     /// All named values, in the order in which they were saved.
     pub fn values(&self) -> impl Iterator<Item = (&str, Bytes)> {
         let mut at = 0;
-        self.commit.values.iter().map(move |(name, len)| {
+        self.commit.values.iter().map(move |value| {
             let start = at;
-            at += *len as usize;
-            (name.as_str(), self.state.slice(start..at))
+            at += value.size as usize;
+            (value.name.as_str(), self.state.slice(start..at))
         })
     }
 

@@ -66,7 +66,7 @@ pub use at::At;
 pub use background::Background;
 pub use checkpoint::Checkpoints;
 pub use clock::{Clock, SystemClock};
-pub use commit::{Commit, CommitOptions};
+pub use commit::{Commit, CommitOptions, NamedSize};
 pub use diff::{Change, diff};
 pub use id::CommitId;
 pub use list::SessionName;

@@ -72,7 +72,7 @@ impl Session {
         let mut last = Writer::default();
         last.adopt(head);
         if !ended {
-            let options = CommitOptions::new().label("removed").pair(REMOVED, "");
+            let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;
         }
         *writer = last;

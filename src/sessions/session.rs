@@ -319,7 +319,7 @@ impl Session {
             owner.epoch = Some(seen.commit.epoch.saturating_add(1));
             let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
             let content = Payload::State(seen.state.clone());
-            match self.write_as(&mut owner, content, seen.commit.values.clone(), options).await {
+            match self.write_as(&mut owner, content, seen.commit.table(), options).await {
                 Ok(commit) => {
                     *writer = owner;
                     return Ok(Restored { commit, ..seen });

@@ -127,7 +127,7 @@ impl Writer {
                     (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
                     self.pending.clear();
                     // The caller tries again what was saved after all.
-                    if (commit.digest, &commit.values) == (manifest.digest, &manifest.values)
+                    if (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
                         && notes_of(&commit) == manifest.notes
                     {
                         self.confirm(store, place, seq, None).await?;

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     if output.json {
         let mut row = output::object(&saved.meta);
         row["size"] = json!(saved.raw_size);
-        row["digest"] = json!(format!("sha256:{}", saved.digest));
+        row["digest"] = json!(saved.digest);
         row["codec"] = json!(saved.codec.to_string());
         return output.row(|| row, String::new);
     }

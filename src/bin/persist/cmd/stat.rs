@@ -20,7 +20,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
             let mut row = output::object(&meta);
             row["size"] = json!(known.raw_size);
             row["codec"] = json!(known.codec);
-            row["digest"] = json!(known.digest.map(|digest| format!("sha256:{digest}")));
+            row["digest"] = json!(known.digest);
             row["location"] = json!(store.to_string());
             row
         },

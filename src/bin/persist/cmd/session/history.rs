@@ -16,7 +16,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
     let (mut first, mut damaged) = (true, false);
     while let Some(row) = rows.next().await {
         match row {
-            Ok(commit) => output.row(|| super::row(&commit), || super::line(&commit))?,
+            Ok(commit) => output.row(|| json!(commit), || super::line(&commit))?,
             // In its place: the others are of use, and the exit code still tells.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 let row = || json!({"key": error.key(), "reason": error.message()});
@@ -51,22 +51,25 @@ pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Resul
         add("commit", Some(format!("{} of {}/{}", commit.seq, commit.agent, commit.session)));
         add("id", Some(commit.id.to_string()));
         add("parent", commit.parent.map(|id| id.to_string()));
-        add("time", Some(time(commit.time())));
+        add("time", Some(time(commit.time)));
         add("writer", commit.writer.clone());
         add("epoch", (commit.epoch > 0).then(|| commit.epoch.to_string()));
         add("label", commit.label.clone());
         add("step", commit.step.map(|step| step.to_string()));
-        commit.pairs.iter().for_each(|(name, value)| add("metadata", Some(format!("{name}={value}"))));
+        commit.metadata.iter().for_each(|(name, value)| add("metadata", Some(format!("{name}={value}"))));
         add("size", Some(bytes(commit.size)));
-        commit.values.iter().for_each(|(name, size)| add("value", Some(format!("{name}  {}", bytes(*size)))));
-        add("stored size", Some(bytes(commit.stored)));
+        commit
+            .values
+            .iter()
+            .for_each(|value| add("value", Some(format!("{}  {}", value.name, bytes(value.size)))));
+        add("stored size", Some(bytes(commit.stored_size)));
         let stored_as =
             if commit.keyframe { "the whole state, in a file that gunzip reads" } else { "a delta" };
         add("stored as", Some(stored_as.into()));
         add("digest", Some(format!("sha256:{}", commit.digest)));
         lines.join("\n")
     };
-    output.row(|| super::row(&commit), text)
+    output.row(|| json!(commit), text)
 }
 
 pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<()> {

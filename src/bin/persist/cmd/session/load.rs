@@ -7,6 +7,7 @@ use persist::{
     Body, Error, ErrorKind,
     sessions::{Commit, Restored, Session},
 };
+use serde_json::json;
 
 use super::args::Load;
 use crate::{
@@ -45,7 +46,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             to_file(body, path).await?;
             drop(progress);
             output.note(|| format!("loaded commit {} into {}", commit.seq, path.display()));
-            if output.json { output.row(|| super::row(&commit), String::new) } else { Ok(()) }
+            if output.json { output.row(|| json!(commit), String::new) } else { Ok(()) }
         }
         None => {
             let mut out = output::bulk().context("standard output cannot be used")?;
@@ -98,5 +99,5 @@ fn missing(name: &str, commit: &Commit) -> Error {
 }
 
 fn names(commit: &Commit) -> String {
-    commit.values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    commit.values.iter().map(|value| value.name.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -9,7 +9,7 @@ mod save;
 use anyhow::Result;
 use futures_util::TryStreamExt;
 use persist::sessions::{Commit, Session, Sessions};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     output::{self, Output, cell, human},
@@ -58,34 +58,18 @@ fn writer() -> String {
     format!("{host}/{}", std::process::id())
 }
 
-/// A commit as JSON: the names are part of the interface (docs/cli.md).
-fn row(commit: &Commit) -> Value {
-    let mut row = json!(commit);
-    row["time"] = json!(output::time(commit.time()));
-    row["digest"] = json!(format!("sha256:{}", commit.digest));
-    row["metadata"] = json!(commit.pairs);
-    if let Some(fields) = row.as_object_mut() {
-        fields.remove("pairs");
-        fields.insert("stored_size".into(), json!(commit.stored));
-        fields.remove("stored");
-        let values = commit.values.iter().map(|(name, size)| json!({"name": name, "size": size}));
-        fields.insert("values".into(), values.collect());
-    }
-    row
-}
-
 /// A commit as a line.
 fn line(commit: &Commit) -> String {
     let step = commit.step.map(|step| format!("step {step}")).unwrap_or_default();
     let label = cell(commit.label.as_deref().unwrap_or_default());
     let words = [step.as_str(), &label];
     let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  ");
-    let (size, stored) = (human(commit.size), human(commit.stored));
+    let (size, stored) = (human(commit.size), human(commit.stored_size));
     format!(
         "{:>8}  {}  {}  {size:>9}  {stored:>9}  {words}",
         commit.seq,
         commit.id,
-        output::time(commit.time())
+        output::time(commit.time)
     )
     .trim_end()
     .to_owned()
@@ -93,6 +77,6 @@ fn line(commit: &Commit) -> String {
 
 /// What a person wants to know after a save.
 fn told(session: &Session, commit: &Commit) -> String {
-    let (size, stored) = (human(commit.size), human(commit.stored));
+    let (size, stored) = (human(commit.size), human(commit.stored_size));
     format!("{}/{} commit {}: {size}, stored as {stored}", session.agent(), session.name(), commit.seq)
 }

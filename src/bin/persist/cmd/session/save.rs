@@ -7,6 +7,7 @@ use persist::{
     Body, Error, ErrorKind,
     sessions::{At, Commit, CommitOptions, Session},
 };
+use serde_json::json;
 
 use super::args::Save;
 use crate::{cmd::save::source, output::Output, progress::Progress};
@@ -14,7 +15,7 @@ use crate::{cmd::save::source, output::Output, progress::Progress};
 pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result<()> {
     let mut options = CommitOptions::new();
     for (name, value) in args.metadata {
-        options = options.pair(name, value);
+        options = options.metadata(name, value);
     }
     if let Some(label) = args.label {
         options = options.label(label);
@@ -42,7 +43,7 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         false => values(&session, &args.value, options, output).await?,
     };
     if output.json {
-        return output.row(|| super::row(&commit), String::new);
+        return output.row(|| json!(commit), String::new);
     }
     output.note(|| super::told(&session, &commit));
     Ok(())
