@@ -43,7 +43,7 @@ impl RetryConfig {
     }
 
     /// A fresh count of attempts for one operation, or for one stretch without progress.
-    pub fn start(&self) -> Retries<'_> {
+    pub(crate) fn start(&self) -> Retries<'_> {
         Retries { config: self, delays: None, attempts: 0, since: None }
     }
 
@@ -61,7 +61,7 @@ impl RetryConfig {
 
 /// The attempts of one operation.
 #[derive(Debug)]
-pub struct Retries<'a> {
+pub(crate) struct Retries<'a> {
     config: &'a RetryConfig,
     /// Made with the first failure: most operations have none.
     delays: Option<backoff::ExponentialBackoff>,
@@ -72,13 +72,13 @@ pub struct Retries<'a> {
 
 impl Retries<'_> {
     /// How many attempts have failed.
-    pub fn failed(&self) -> u32 {
+    pub(crate) fn failed(&self) -> u32 {
         self.attempts
     }
 
     /// Waits before the next attempt after `error`, or gives the error back when there is to be none: it is not retryable,
     /// attempts or time are used up, the service asks for a longer wait than is left, or the shared budget is empty.
-    pub async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
+    pub(crate) async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
         self.attempts += 1;
         let since = *self.since.get_or_insert_with(Instant::now);
         if !error.retryable() || self.attempts >= self.config.max_attempts {
