@@ -133,7 +133,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let shelf = Shelf::default();
         // Compression, checks and streaming come with the trait `SnapshotAdapterExt`.
         let saved = shelf.save("a state ".repeat(1000), "agents/42/state.json.gz").await?;
-        println!("{} bytes saved as {}", saved.raw_size, saved.meta.size);
+        println!("{} bytes saved as {}", saved.size, saved.meta.size);
         println!("{} bytes loaded", shelf.load("agents/42/state.json.gz").await?.len());
 
         let report = run_all(|| async { Suite::new(Shelf::default()) }).await;

@@ -34,7 +34,7 @@ async fn run() -> persist::Result<()> {
     // Variables and the user's file; what is wrong with either is said here, before anything is touched.
     let config = StorageConfig::from_env()?;
     let store = config.open().await?;
-    let runs = match store.load_json::<u64, _>(KEY).await {
+    let runs = match store.load_json::<u64>(KEY).await {
         Ok(runs) => runs + 1,
         Err(error) if error.kind() == ErrorKind::NotFound => 1,
         Err(error) => return Err(error),

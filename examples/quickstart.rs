@@ -44,7 +44,7 @@ async fn agent(folder: PathBuf) -> Result<(), Box<dyn Error>> {
     let store = config.open().await?;
 
     let started = Instant::now();
-    let mut state = match store.load_json::<State, _>(KEY).await {
+    let mut state = match store.load_json::<State>(KEY).await {
         Ok(state) => state,
         Err(error) if error.kind() == ErrorKind::NotFound => State::default(),
         Err(error) => return Err(error.into()),
@@ -59,7 +59,7 @@ async fn agent(folder: PathBuf) -> Result<(), Box<dyn Error>> {
         println!(
             "step {:>2}: {:>6} bytes of state in {:>5} bytes, saved in {:.1} ms",
             state.step,
-            saved.raw_size,
+            saved.size,
             saved.meta.size,
             millis(started)
         );

@@ -20,14 +20,14 @@ async fn main() -> Result<(), Error> {
     let started = Instant::now();
     let saved =
         store.save_body_with(Body::from_blocking(source), "agent/state.gz", SaveOptions::new()).await?;
-    println!("saved  {} bytes as {} in {:.1?}", saved.raw_size, saved.meta.size, started.elapsed());
+    println!("saved  {} bytes as {} in {:.1?}", saved.size, saved.meta.size, started.elapsed());
 
     let started = Instant::now();
     let reader = store.load_stream("agent/state.gz").await?;
     // Only a clean end says that the state is good: here, that `copy_to` returns `Ok`.
     let (count, bytes) = reader.copy_to(Lines::default()).await?;
     println!("loaded {bytes} bytes, {} steps, in {:.1?}", count.0, started.elapsed());
-    assert_eq!(bytes, saved.raw_size);
+    assert_eq!(bytes, saved.size);
 
     // A part of it reads only the segments that hold it.
     let part = store.load_range("agent/state.gz", 0..60).await?;

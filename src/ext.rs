@@ -26,15 +26,15 @@ use crate::{
 pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream could not repeat, it begins once
     /// more.
-    async fn save<K: IntoKey>(&self, state: impl Into<Bytes> + Send, key: K) -> Result<Saved> {
+    async fn save(&self, state: impl Into<Bytes> + Send, key: impl IntoKey) -> Result<Saved> {
         self.save_with(state, key, SaveOptions::new()).await
     }
 
     /// [`save`](Self::save) with options.
-    async fn save_with<K: IntoKey>(
+    async fn save_with(
         &self,
         state: impl Into<Bytes> + Send,
-        key: K,
+        key: impl IntoKey,
         options: SaveOptions,
     ) -> Result<Saved> {
         let (state, key) = (state.into(), key.into_key()?);
@@ -45,31 +45,27 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// Saves what `reader` gives, of any length, in bounded memory. If the reader fails, nothing is stored.
-    async fn save_stream<R: AsyncRead + Send + 'static, K: IntoKey>(
-        &self,
-        reader: R,
-        key: K,
-    ) -> Result<Saved> {
+    async fn save_stream(&self, reader: impl AsyncRead + Send + 'static, key: impl IntoKey) -> Result<Saved> {
         self.save_stream_with(reader, key, SaveOptions::new()).await
     }
 
     /// [`save_stream`](Self::save_stream) with options.
-    async fn save_stream_with<R: AsyncRead + Send + 'static, K: IntoKey>(
+    async fn save_stream_with(
         &self,
-        reader: R,
-        key: K,
+        reader: impl AsyncRead + Send + 'static,
+        key: impl IntoKey,
         options: SaveOptions,
     ) -> Result<Saved> {
         self.save_body_with(Body::from_reader(reader), key, options).await
     }
 
     /// Saves a [`Body`]: the general form of `save` and `save_stream`.
-    async fn save_body<K: IntoKey>(&self, body: Body, key: K) -> Result<Saved> {
+    async fn save_body(&self, body: Body, key: impl IntoKey) -> Result<Saved> {
         self.save_body_with(body, key, SaveOptions::new()).await
     }
 
     /// [`save_body`](Self::save_body) with options.
-    async fn save_body_with<K: IntoKey>(&self, body: Body, key: K, options: SaveOptions) -> Result<Saved> {
+    async fn save_body_with(&self, body: Body, key: impl IntoKey, options: SaveOptions) -> Result<Saved> {
         let key = key.into_key()?;
         let codec = options.codec.unwrap_or(self.capabilities().codec);
         let mut put = options.put;
@@ -82,26 +78,26 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let summary = encoded.summary();
         let meta = self.put(&key, encoded.body, put).await?;
         let codec::Summary { raw_size, digest } = summary()?;
-        Ok(Saved { meta, raw_size, digest, codec })
+        Ok(Saved { meta, size: raw_size, digest, codec })
     }
 
     /// Loads a state whole. It is returned only after every check has passed.
-    async fn load<K: IntoKey>(&self, key: K) -> Result<Bytes> {
+    async fn load(&self, key: impl IntoKey) -> Result<Bytes> {
         self.load_with(key, LoadOptions::new()).await
     }
 
     /// [`load`](Self::load) with options.
-    async fn load_with<K: IntoKey>(&self, key: K, options: LoadOptions) -> Result<Bytes> {
+    async fn load_with(&self, key: impl IntoKey, options: LoadOptions) -> Result<Bytes> {
         self.load_stream_with(key, options).await?.body.collect(u64::MAX).await
     }
 
     /// Opens a state as a stream, in bounded memory.
-    async fn load_stream<K: IntoKey>(&self, key: K) -> Result<SnapshotReader> {
+    async fn load_stream(&self, key: impl IntoKey) -> Result<SnapshotReader> {
         self.load_stream_with(key, LoadOptions::new()).await
     }
 
     /// [`load_stream`](Self::load_stream) with options.
-    async fn load_stream_with<K: IntoKey>(&self, key: K, options: LoadOptions) -> Result<SnapshotReader> {
+    async fn load_stream_with(&self, key: impl IntoKey, options: LoadOptions) -> Result<SnapshotReader> {
         let key = key.into_key()?;
         let mut get = GetOptions::new();
         (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
@@ -118,7 +114,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
 
     /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec `gzip` only the segments of 1 MiB that hold
     /// them are read.
-    async fn load_range<K: IntoKey>(&self, key: K, range: Range<u64>) -> Result<Bytes> {
+    async fn load_range(&self, key: impl IntoKey, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
         let limits = self.capabilities().limits;
@@ -129,22 +125,22 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// What an object says about its state, from its first and last bytes.
-    async fn describe<K: IntoKey>(&self, key: K) -> Result<Description> {
+    async fn describe(&self, key: impl IntoKey) -> Result<Description> {
         let key = key.into_key()?;
         let described = of_one_version(|| codec::describe(self, &key)).await;
         described.map_err(|error| error.with_operation("describe").with_key(&key))
     }
 
     /// Saves the file at `path`. It is read once more where an upload is lost that a stream could not repeat.
-    async fn upload<K: IntoKey>(&self, path: impl AsRef<Path> + Send, key: K) -> Result<Saved> {
+    async fn upload(&self, path: impl AsRef<Path> + Send, key: impl IntoKey) -> Result<Saved> {
         self.upload_with(path, key, SaveOptions::new()).await
     }
 
     /// [`upload`](Self::upload) with options.
-    async fn upload_with<K: IntoKey>(
+    async fn upload_with(
         &self,
         path: impl AsRef<Path> + Send,
-        key: K,
+        key: impl IntoKey,
         options: SaveOptions,
     ) -> Result<Saved> {
         let (path, key) = (path.as_ref().to_owned(), key.into_key()?);
@@ -158,14 +154,14 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// Loads a state into the file at `path`, which is replaced in one step after every check has passed: a failed load leaves what was there.
-    async fn download<K: IntoKey>(&self, key: K, path: impl AsRef<Path> + Send) -> Result<ObjectMeta> {
+    async fn download(&self, key: impl IntoKey, path: impl AsRef<Path> + Send) -> Result<ObjectMeta> {
         self.download_with(key, path, LoadOptions::new()).await
     }
 
     /// [`download`](Self::download) with options.
-    async fn download_with<K: IntoKey>(
+    async fn download_with(
         &self,
-        key: K,
+        key: impl IntoKey,
         path: impl AsRef<Path> + Send,
         options: LoadOptions,
     ) -> Result<ObjectMeta> {
@@ -174,9 +170,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// [`download`](Self::download) unless `version` is still the current one; then `None`, and the file stays.
-    async fn download_if_newer<K: IntoKey>(
+    async fn download_if_newer(
         &self,
-        key: K,
+        key: impl IntoKey,
         path: impl AsRef<Path> + Send,
         version: &Version,
     ) -> Result<Option<ObjectMeta>> {
@@ -188,15 +184,15 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// Saves a value as JSON.
-    async fn save_json<T: Serialize + Sync, K: IntoKey>(&self, value: &T, key: K) -> Result<Saved> {
+    async fn save_json<T: Serialize + Sync>(&self, value: &T, key: impl IntoKey) -> Result<Saved> {
         self.save_json_with(value, key, SaveOptions::new()).await
     }
 
     /// [`save_json`](Self::save_json) with options.
-    async fn save_json_with<T: Serialize + Sync, K: IntoKey>(
+    async fn save_json_with<T: Serialize + Sync>(
         &self,
         value: &T,
-        key: K,
+        key: impl IntoKey,
         options: SaveOptions,
     ) -> Result<Saved> {
         let bad = |error| {
@@ -207,14 +203,14 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// Loads a value from JSON, after every check of the whole snapshot has passed.
-    async fn load_json<T: DeserializeOwned, K: IntoKey>(&self, key: K) -> Result<T> {
+    async fn load_json<T: DeserializeOwned>(&self, key: impl IntoKey) -> Result<T> {
         self.load_json_with(key, LoadOptions::new()).await
     }
 
     /// [`load_json`](Self::load_json) with options.
-    async fn load_json_with<T: DeserializeOwned, K: IntoKey>(
+    async fn load_json_with<T: DeserializeOwned>(
         &self,
-        key: K,
+        key: impl IntoKey,
         options: LoadOptions,
     ) -> Result<T> {
         let key = key.into_key()?;
@@ -229,7 +225,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// Whether there is a snapshot.
-    async fn exists<K: IntoKey>(&self, key: K) -> Result<bool> {
+    async fn exists(&self, key: impl IntoKey) -> Result<bool> {
         match self.head(&key.into_key()?).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

@@ -11,10 +11,10 @@ use persist::{
 async fn one_line_to_save_one_to_load_through_a_dyn_adapter() {
     let store: Arc<dyn SnapshotAdapter> = Arc::new(MemoryAdapter::new());
     let saved = store.save("state", "agents/42/state.gz").await.unwrap();
-    assert_eq!(saved.raw_size, 5);
+    assert_eq!(saved.size, 5);
     assert_eq!(store.load("agents/42/state.gz").await.unwrap(), "state");
     store.save_json(&vec![1, 2], "list.json.gz").await.unwrap();
-    assert_eq!(store.load_json::<Vec<i32>, _>("list.json.gz").await.unwrap(), [1, 2]);
+    assert_eq!(store.load_json::<Vec<i32>>("list.json.gz").await.unwrap(), [1, 2]);
     store.save_stream(&b"streamed"[..], "s.gz").await.unwrap();
     assert!(store.exists("s.gz").await.unwrap() && !store.exists("t.gz").await.unwrap());
 }
@@ -42,7 +42,7 @@ async fn every_form_of_save_and_load_takes_options() {
     for kind in [
         store.load_with("key", same()).await.unwrap_err().kind(),
         store.load_stream_with("key", same()).await.unwrap_err().kind(),
-        store.load_json_with::<Vec<i32>, _>("key", same()).await.unwrap_err().kind(),
+        store.load_json_with::<Vec<i32>>("key", same()).await.unwrap_err().kind(),
         store.download_with("key", &target, same()).await.unwrap_err().kind(),
     ] {
         assert_eq!(kind, ErrorKind::NotModified);

@@ -67,7 +67,7 @@ async fn a_save_and_a_load_of_any_size_stay_below_96_mib() {
     let adapter = server.open().await;
     let made = Made { left: size(), random: Seeded(1), hash: Sha256::new() };
     let saved = adapter.save_stream(made, "memory/state.gz").await.unwrap();
-    assert_eq!(saved.raw_size, size());
+    assert_eq!(saved.size, size());
     let after_save = peak();
     let mut reader = adapter.load_stream("memory/state.gz").await.unwrap();
     let (mut hash, mut read) = (Sha256::new(), 0);

@@ -17,7 +17,7 @@ pub struct Description {
     /// `gzip`, `zstd` or `none`.
     pub codec: &'static str,
     /// The state's size in bytes, where the object says it.
-    pub raw_size: Option<u64>,
+    pub size: Option<u64>,
     /// The state's SHA-256, where the object says it.
     pub digest: Option<Digest>,
     /// How many segments can be decoded side by side and by range; 0 for files without an index.
@@ -46,9 +46,9 @@ pub(crate) async fn describe<A: SnapshotAdapter + ?Sized>(adapter: &A, key: &Key
         }
         Kind::Plain => ("none", plain::promised(&meta)?, 0),
     };
-    let raw_size = match codec {
+    let size = match codec {
         "none" => Some(meta.size),
         _ => summary.map(|summary| summary.raw_size),
     };
-    Ok(Description { meta, codec, raw_size, digest: summary.map(|summary| summary.digest), segments })
+    Ok(Description { meta, codec, size, digest: summary.map(|summary| summary.digest), segments })
 }

@@ -106,7 +106,7 @@ pub struct Saved {
     /// The stored object; `meta.size` is its size after compression.
     pub meta: ObjectMeta,
     /// The state's size before compression, in bytes.
-    pub raw_size: u64,
+    pub size: u64,
     /// The state's SHA-256.
     pub digest: Digest,
     /// The form that was written.

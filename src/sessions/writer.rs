@@ -110,12 +110,12 @@ impl Writer {
                     if began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store)) {
                         return Err(self.too_slow());
                     }
-                    let (epoch, raw, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
+                    let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
                     tracing::info!(
                         session = place.logged(),
                         commit = seq,
-                        raw,
-                        bytes = stored,
+                        size,
+                        stored_size = stored,
                         keyframe,
                         "committed"
                     );

@@ -171,7 +171,7 @@ async fn bombs() {
 async fn json_that_is_none() {
     let store = StorageConfig::memory().open().await.unwrap();
     store.save("{\"step\": 1", "key").await.unwrap();
-    let error = store.load_json::<serde_json::Value, _>("key").await.unwrap_err();
+    let error = store.load_json::<serde_json::Value>("key").await.unwrap_err();
     assert_eq!(
         answer(&error),
         "invalid_input: the snapshot is intact, but not the JSON that was asked for <- EOF while parsing an object at line 1 column 10"

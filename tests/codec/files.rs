@@ -22,7 +22,7 @@ async fn up_and_down_again() {
     for raw in [Vec::new(), state(100), noise(5 * SEGMENT + 1)] {
         fs::write(&from, &raw).unwrap();
         let saved = store.upload(&from, "key").await.unwrap();
-        assert_eq!(saved.raw_size, raw.len() as u64);
+        assert_eq!(saved.size, raw.len() as u64);
         let meta = store.download("key", &to).await.unwrap();
         assert_eq!(meta.version, saved.meta.version);
         assert!(fs::read(&to).unwrap() == raw);

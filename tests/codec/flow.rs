@@ -139,7 +139,7 @@ async fn a_save_of_any_length_holds_a_few_segments() {
         // Stores nothing, slowly.
         let adapter = Replacing::new(Store::new(1000), Vec::new());
         let saved = adapter.save_body_with(body, "discard", SaveOptions::new().codec(codec)).await.unwrap();
-        assert_eq!(saved.raw_size, 24 * SEGMENT as u64);
+        assert_eq!(saved.size, 24 * SEGMENT as u64);
         assert!(alive.most() <= 8 + 2 + 4, "{codec}: {} segments at once", alive.most());
     }
 }

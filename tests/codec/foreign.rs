@@ -30,7 +30,7 @@ async fn gzip_of_one_and_many_members_with_any_header() {
         assert!(store.load("key").await.unwrap() == raw);
         assert_eq!(store.requests(), 1);
         let about = store.describe("key").await.unwrap();
-        assert_eq!((about.codec, about.raw_size, about.digest, about.segments), ("gzip", None, None, 0));
+        assert_eq!((about.codec, about.size, about.digest, about.segments), ("gzip", None, None, 0));
         assert!(store.load_range("key", 10..20).await.unwrap() == raw[10..20]);
     }
 }
@@ -99,7 +99,7 @@ async fn plain_bytes() {
         store.foreign("key", raw.clone()).await;
         assert!(store.load("key").await.unwrap() == raw);
         let about = store.describe("key").await.unwrap();
-        assert_eq!((about.codec, about.raw_size, about.digest), ("none", Some(raw.len() as u64), None));
+        assert_eq!((about.codec, about.size, about.digest), ("none", Some(raw.len() as u64), None));
     }
     // No bytes at all are not a state: what writes an empty state says so.
     let store = Store::new(1);

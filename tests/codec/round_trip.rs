@@ -33,14 +33,14 @@ async fn sizes_around_the_segment_borders_in_any_chunks() {
             let (store, raw) = (Store::new(50_000), state(len));
             let options = SaveOptions::new().codec(codec);
             let saved = store.save_body_with(chunked(&raw, chunk), "key", options.clone()).await.unwrap();
-            assert_eq!((saved.raw_size, saved.digest), (len as u64, Digest::of(&raw)), "{codec} {len}");
+            assert_eq!((saved.size, saved.digest), (len as u64, Digest::of(&raw)), "{codec} {len}");
             let stored = store.bytes("key").await;
             assert_eq!(saved.meta.size, stored.len() as u64);
             assert!(store.load("key").await.unwrap() == raw, "{codec} {len}");
             let verified = store.load_with("key", LoadOptions::new().verify_digest()).await.unwrap();
             assert!(verified == raw, "{codec} {len}");
             let about = store.describe("key").await.unwrap();
-            assert_eq!((about.codec, about.raw_size), (codec.name(), Some(len as u64)));
+            assert_eq!((about.codec, about.size), (codec.name(), Some(len as u64)));
             // From memory the same bytes are written as from a stream.
             store.save_with(raw.clone(), "same", options).await.unwrap();
             assert!(store.bytes("same").await == stored, "{codec} {len}");
@@ -144,7 +144,7 @@ async fn a_load_that_meets_a_newer_version_gives_that_one_whole() {
             let range = SEGMENT as u64 * 3..SEGMENT as u64 * 4;
             assert!(replacing.load_range("key", range).await.unwrap() == new[3 * SEGMENT..]);
         } else {
-            assert_eq!(replacing.describe("key").await.unwrap().raw_size, Some(new.len() as u64));
+            assert_eq!(replacing.describe("key").await.unwrap().size, Some(new.len() as u64));
         }
     }
     let old = store.head_version("key").await;

@@ -35,14 +35,12 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     drop(progress);
     if output.json {
         let mut row = output::object(&saved.meta);
-        row["size"] = json!(saved.raw_size);
+        row["size"] = json!(saved.size);
         row["digest"] = json!(saved.digest);
         row["codec"] = json!(saved.codec.to_string());
         return output.row(|| row, String::new);
     }
-    output.note(|| {
-        format!("saved {} as {} ({})", human(saved.raw_size), human(saved.meta.size), saved.meta.key)
-    });
+    output.note(|| format!("saved {} as {} ({})", human(saved.size), human(saved.meta.size), saved.meta.key));
     Ok(())
 }
 

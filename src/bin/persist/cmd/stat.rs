@@ -18,7 +18,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
     output.row(
         || {
             let mut row = output::object(&meta);
-            row["size"] = json!(known.raw_size);
+            row["size"] = json!(known.size);
             row["codec"] = json!(known.codec);
             row["digest"] = json!(known.digest);
             row["location"] = json!(store.to_string());
@@ -30,7 +30,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
                 format!("location      {store}"),
                 format!(
                     "size          {}",
-                    known.raw_size.map_or_else(unknown, |size| format!("{} ({size} bytes)", human(size)))
+                    known.size.map_or_else(unknown, |size| format!("{} ({size} bytes)", human(size)))
                 ),
                 format!("stored size   {} ({} bytes)", human(meta.size), meta.size),
                 format!("codec         {}", known.codec),
