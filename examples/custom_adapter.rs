@@ -52,7 +52,8 @@ impl SnapshotAdapter for Shelf {
                     "another writer was faster; load it and try again",
                 );
             }
-            _ => *writes += 1,
+            (PutMode::Overwrite | PutMode::Create | PutMode::Replace(_), _) => *writes += 1,
+            _ => return fail(ErrorKind::Unsupported, "put", key, "a shelf does not know this mode"),
         }
         let version = Version::new(writes.to_string());
         let mut meta = ObjectMeta::new(key.clone(), bytes.len() as u64, version, SystemTime::now());
@@ -74,7 +75,7 @@ impl SnapshotAdapter for Shelf {
         }
         let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
         let body = Body::from(bytes.slice(range.start as usize..range.end as usize));
-        Ok(Object { meta, range, body })
+        Ok(Object::new(meta, range, body))
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {

@@ -128,6 +128,7 @@ impl ObjectMeta {
 
 /// What [`get`](crate::SnapshotAdapter::get) gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Object {
     /// The whole object's metadata, also when only a range was asked for.
     pub meta: ObjectMeta,
@@ -137,8 +138,16 @@ pub struct Object {
     pub body: Body,
 }
 
+impl Object {
+    /// `body` holds the bytes `range` of the object that `meta` describes.
+    pub fn new(meta: ObjectMeta, range: Range<u64>, body: Body) -> Self {
+        Object { meta, range, body }
+    }
+}
+
 /// One row of a listing.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum ListEntry {
     /// An object.
     Object(ObjectMeta),

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, ops::Range};
 
 use crate::{Error, ErrorKind, Result, Tier, Version};
 
-/// When a `put` may take effect.
+/// When a `put` may take effect. An adapter answers a mode that it does not know with `Unsupported`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PutMode {
     /// Always: the last writer wins.
     #[default]
@@ -135,6 +136,7 @@ pub fn check_metadata(options: &PutOptions) -> Result<()> {
 
 /// A part of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ByteRange {
     /// `length` bytes from `start`; fewer where the object ends before.
     Bounded {

@@ -13,7 +13,7 @@ use delta::Copies;
 use libfuzzer_sys::fuzz_target;
 use persist::{Error, ErrorKind, Limits, Result};
 
-const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_ratio: 250, ratio_free_bytes: 1 << 20 };
+const LIMITS: Limits = Limits::new().max_bytes(1 << 20).ratio_free_bytes(1 << 20);
 
 fuzz_target!(|input: (Vec<Vec<u8>>, Vec<u8>)| {
     let (states, mut foreign) = input;

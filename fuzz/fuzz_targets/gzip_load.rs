@@ -17,7 +17,7 @@ fuzz_target!(|file: &[u8]| {
         let store = MemoryAdapter::new();
         let key = Key::new("key").expect("a key");
         store.put(&key, Body::from(file.to_vec()), PutOptions::new()).await.expect("stored");
-        let limits = Limits { max_bytes: MOST, ..Limits::default() };
+        let limits = Limits::new().max_bytes(MOST);
         if let Ok(state) = store.load_with(&key, LoadOptions::new().limits(limits).verify_digest()).await {
             assert!(state.len() as u64 <= MOST);
         }

@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
         let store = MemoryAdapter::new();
         let key = Key::new("key").expect("a key");
         store.put(&key, Body::from(file), PutOptions::new()).await.expect("stored");
-        let limits = Limits { max_bytes: 16 << 20, ..Limits::default() };
+        let limits = Limits::new().max_bytes(16 << 20);
         let _ = store.load_with(&key, LoadOptions::new().limits(limits)).await;
         let _ = store.describe(&key).await;
         let _ = store.load_range(&key, 5..1000).await;

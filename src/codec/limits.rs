@@ -4,6 +4,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// How much a load may give. A snapshot that goes over it is refused while it is read, before memory is spent on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The most bytes after decompression. Default: no limit.
     pub max_bytes: u64,
@@ -16,11 +17,34 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_bytes: u64::MAX, max_ratio: 250, ratio_free_bytes: 64 << 20 }
+        Limits::new()
     }
 }
 
 impl Limits {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Limits { max_bytes: u64::MAX, max_ratio: 250, ratio_free_bytes: 64 << 20 }
+    }
+
+    /// The most bytes after decompression.
+    pub const fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The most bytes after decompression for each stored byte.
+    pub const fn max_ratio(mut self, ratio: u64) -> Self {
+        self.max_ratio = ratio;
+        self
+    }
+
+    /// The first bytes, to which `max_ratio` does not apply.
+    pub const fn ratio_free_bytes(mut self, bytes: u64) -> Self {
+        self.ratio_free_bytes = bytes;
+        self
+    }
+
     /// Checks a load that has read `stored` bytes and given `raw`.
     ///
     /// # Errors

@@ -43,6 +43,7 @@ use crate::{Codec, Error, ErrorKind, Result, RetryConfig};
 
 /// A kind of storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum StorageBackend {
     /// A folder of this machine.
     #[default]
@@ -53,13 +54,14 @@ pub enum StorageBackend {
     S3,
     /// Google Cloud Storage.
     Gcs,
-    /// Azure Blob Storage. Planned.
+    // Planned: they have names so that their URLs get an answer.
+    #[doc(hidden)]
     Azure,
-    /// SQLite. Planned.
+    #[doc(hidden)]
     Sqlite,
-    /// PostgreSQL. Planned.
+    #[doc(hidden)]
     Postgres,
-    /// MySQL and MariaDB. Planned.
+    #[doc(hidden)]
     Mysql,
 }
 
@@ -112,6 +114,9 @@ impl FromStr for StorageBackend {
 }
 
 /// Everything that [`open`](StorageConfig::open) needs to know.
+///
+/// Struct literals are welcome, here and for [`S3Config`], [`GcsConfig`] and [`RetryConfig`]. End them with `..Default::default()`: a new field
+/// is no breaking change.
 ///
 /// ```
 /// # use std::path::PathBuf;

@@ -21,13 +21,19 @@ use crate::{
 
 /// An operation of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Operation {
+    /// [`SnapshotAdapter::put`]
     Put,
+    /// [`SnapshotAdapter::get`]
     Get,
+    /// [`SnapshotAdapter::head`]
     Head,
+    /// [`SnapshotAdapter::delete`]
     Delete,
+    /// [`SnapshotAdapter::list`]
     List,
+    /// [`SnapshotAdapter::set_tier`]
     SetTier,
 }
 

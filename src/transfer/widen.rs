@@ -18,6 +18,7 @@ use crate::{Body, Result};
 
 /// When one connection is too slow.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Pace {
     /// How many bytes a second are enough.
     pub enough: u64,
@@ -26,6 +27,11 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Slow is what gives less than `enough` bytes a second while a reader has waited for `patience`.
+    pub const fn new(enough: u64, patience: Duration) -> Self {
+        Pace { enough, patience }
+    }
+
     /// Of Amazon and Google, where a connection gets a small part of what the service can give: at Amazon less than 100 MB a second.
     pub const CLOUD: Pace = Pace { enough: 128 << 20, patience: Duration::from_millis(100) };
     /// Of every other server. Disks and processors are the limit there as a rule, where ranges only add to the work, and some servers give the

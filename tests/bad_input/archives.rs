@@ -137,8 +137,8 @@ async fn bombs() {
     store.put(&Key::new("foreign").unwrap(), Body::from(bomb), PutOptions::new()).await.unwrap();
     store.save(vec![0; 1 << 20], "own").await.unwrap();
     let limits = |what: &str| match what {
-        "size" => Limits { max_bytes: 1 << 19, ..Limits::default() },
-        _ => Limits { max_ratio: 100, ratio_free_bytes: 1 << 16, ..Limits::default() },
+        "size" => Limits::new().max_bytes(1 << 19),
+        _ => Limits::new().max_ratio(100).ratio_free_bytes(1 << 16),
     };
     let rows = [
         (

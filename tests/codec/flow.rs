@@ -252,33 +252,33 @@ macro_rules! adapter {
 }
 
 adapter!(Silent, |self, options, object| {
-    let Object { meta, range, body } = object;
+    let Object { meta, range, body, .. } = object;
     if options.range.is_some() {
-        return Ok(Object { meta, range, body });
+        return Ok(Object::new(meta, range, body));
     }
     let bytes = body.collect(u64::MAX).await?;
     let body = Body::from_stream(stream::iter([Ok(bytes.slice(..70_000))]).chain(stream::pending()));
-    Ok(Object { meta, range, body })
+    Ok(Object::new(meta, range, body))
 });
 
 adapter!(Counting, |self, options, object| {
-    let Object { meta, range, body } = object;
+    let Object { meta, range, body, .. } = object;
     if matches!(options.range, Some(ByteRange::Last(_))) {
-        return Ok(Object { meta, range, body });
+        return Ok(Object::new(meta, range, body));
     }
     let (bytes, alive) = (body.collect(u64::MAX).await?, self.1.clone());
     let starts = (0..bytes.len()).step_by(SEGMENT);
     let chunks = starts.map(move |at| Ok(alive.chunk(bytes[at..(at + SEGMENT).min(bytes.len())].to_vec())));
-    Ok(Object { meta, range, body: Body::from_stream(stream::iter(chunks)) })
+    Ok(Object::new(meta, range, Body::from_stream(stream::iter(chunks))))
 });
 
 adapter!(Replacing, |self, options, object| {
-    let Object { meta, range, body } = object;
+    let Object { meta, range, body, .. } = object;
     let with = self.1.lock().unwrap().take();
     if let Some(with) = with {
         self.0.save(with, meta.key.clone()).await?;
     }
     let bytes = body.collect(u64::MAX).await?;
     let chunks: Vec<_> = bytes.chunks(60_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-    Ok(Object { meta, range, body: Body::from_stream(stream::iter(chunks)) })
+    Ok(Object::new(meta, range, Body::from_stream(stream::iter(chunks))))
 });

@@ -16,7 +16,7 @@ async fn refused(store: &Store, limits: Limits) -> String {
 #[tokio::test]
 async fn a_limit_on_the_size_holds_for_every_form() {
     let raw = state(3 * SEGMENT);
-    let limits = |max_bytes| Limits { max_bytes, ..Limits::default() };
+    let limits = |max_bytes| Limits::new().max_bytes(max_bytes);
     for codec in ["gzip", "none", "zstd"] {
         let codec: Codec = codec.parse().unwrap();
         if codec.name() == "zstd" && !cfg!(feature = "zstd") {
@@ -56,10 +56,10 @@ async fn whatever_was_saved_loads_with_the_default_limits() {
 async fn a_bomb_of_ours_is_refused_before_anything_is_decoded() {
     let store = Store::new(100_000);
     store.save(vec![0; 8 * SEGMENT], "key").await.unwrap();
-    let limits = Limits { max_ratio: 250, ratio_free_bytes: SEGMENT as u64, ..Limits::default() };
+    let limits = Limits::new().max_ratio(250).ratio_free_bytes(SEGMENT as u64);
     let message = refused(&store, limits).await;
     assert!(message.contains("expands more than 250 times"), "{message}");
-    let all = Limits { max_ratio: 2000, ..limits };
+    let all = limits.max_ratio(2000);
     let loaded = store.load_with("key", LoadOptions::new().limits(all)).await.unwrap();
     assert_eq!(loaded.len(), 8 * SEGMENT);
 }
@@ -71,11 +71,11 @@ async fn a_foreign_bomb_is_refused_while_it_is_read() {
     let bomb = bomb.finish().unwrap();
     let store = Store::new(1000);
     store.foreign("key", bomb.clone()).await;
-    let limits = Limits { max_bytes: 5 << 20, ..Limits::default() };
+    let limits = Limits::new().max_bytes(5 << 20);
     refused(&store, limits).await;
     let read = store.read.load(std::sync::atomic::Ordering::Relaxed) as usize;
     assert!(read < bomb.len() / 4, "{read} of {} bytes were read", bomb.len());
-    refused(&store, Limits { ratio_free_bytes: 1 << 20, max_ratio: 100, ..Limits::default() }).await;
+    refused(&store, Limits::new().ratio_free_bytes(1 << 20).max_ratio(100)).await;
     // A stream shows no more than the limit before it fails.
     let mut reader = store.load_stream_with("key", LoadOptions::new().limits(limits)).await.unwrap();
     let mut shown = 0;
@@ -93,6 +93,6 @@ async fn an_ordinary_state_is_no_bomb() {
     let store = Store::new(100_000);
     let raw = state(4 * SEGMENT);
     store.save_body_with(chunked(&raw, SEGMENT), "key", SaveOptions::new()).await.unwrap();
-    let limits = Limits { ratio_free_bytes: 1000, ..Limits::default() };
+    let limits = Limits::new().ratio_free_bytes(1000);
     assert!(store.load_with("key", LoadOptions::new().limits(limits)).await.unwrap() == raw);
 }

@@ -151,7 +151,7 @@ impl SnapshotAdapter for Store {
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
         self.gets.fetch_add(1, Ordering::Relaxed);
-        let Object { meta, range, body } = self.inner.get(key, options).await?;
+        let Object { meta, range, body, .. } = self.inner.get(key, options).await?;
         let bytes = body.collect(u64::MAX).await?;
         let (store, size) = (self.clone(), self.chunk);
         let chunks =
@@ -159,7 +159,7 @@ impl SnapshotAdapter for Store {
         let body = stream::iter(chunks.map(Ok)).inspect_ok(move |chunk: &Bytes| {
             store.read.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         });
-        Ok(Object { meta, range, body: Body::from_stream(body.boxed()) })
+        Ok(Object::new(meta, range, Body::from_stream(body.boxed())))
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {

@@ -248,7 +248,7 @@ impl SnapshotAdapter for Aged {
     }
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
         let object = self.inner.get(key, options).await?;
-        Ok(Object { meta: self.aged(object.meta), ..object })
+        Ok(Object::new(self.aged(object.meta), object.range, object.body))
     }
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         Ok(self.aged(self.inner.head(key).await?))

@@ -168,7 +168,7 @@ impl SnapshotAdapter for Sim {
             let size = found.0.len() as u64;
             let range = options.range.map_or(Ok(0..size), |range| range.resolve(size))?;
             let body = Body::from(found.0.slice(range.start as usize..range.end as usize));
-            Ok(Object { meta: meta(&key, found), range, body })
+            Ok(Object::new(meta(&key, found), range, body))
         })
         .await
     }

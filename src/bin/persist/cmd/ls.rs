@@ -33,6 +33,7 @@ pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<
                 };
                 output.row(|| output::object(&meta), line)?;
             }
+            other => output.row(|| json!({"name": other.name()}), || other.name().to_owned())?,
         }
     }
     if empty {
