@@ -105,14 +105,31 @@ pub struct Capabilities {
     pub tiers: bool,
     /// Reading a part costs about that part. False where the adapter must read all before it.
     pub ranges: bool,
-    /// How the deployment wants snapshots to be encoded, when the caller of `save` does not say. Not the adapter's business: layers
-    /// that [`StorageConfig::open`](crate::StorageConfig::open) adds set it.
+    /// What the deployment chose, for callers that do not say. An adapter leaves it alone; the layer
+    /// [`Defaults`](crate::layers::Defaults), which [`StorageConfig::open`](crate::StorageConfig::open) adds, sets it.
+    pub settings: Settings,
+}
+
+/// What a deployment chose, for callers that do not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The form in which `save` writes. Default: gzip, level 6.
     pub codec: Codec,
-    /// How loads are guarded against decompression bombs, when their caller does not say. Set by layers, too.
+    /// The guard of loads against decompression bombs.
     pub limits: Limits,
-    /// How long a writer of a session may sleep, and how young a commit is that no prune removes
-    /// ([`Sessions::fence_window`](crate::sessions::Sessions::fence_window)). Set by layers, too. An hour by default.
+    /// The window of sessions: see [`Sessions::fence_window`](crate::sessions::Sessions::fence_window). Default: an hour.
     pub fence_window: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            codec: Codec::default(),
+            limits: Limits::default(),
+            fence_window: Duration::from_secs(3600),
+        }
+    }
 }
 
 impl Default for Capabilities {
@@ -126,9 +143,7 @@ impl Default for Capabilities {
             tags: false,
             tiers: false,
             ranges: true,
-            codec: Codec::default(),
-            limits: Limits::default(),
-            fence_window: Duration::from_secs(3600),
+            settings: Settings::default(),
         }
     }
 }
@@ -150,12 +165,6 @@ impl Capabilities {
     /// With tiers.
     pub fn with_tiers(mut self) -> Self {
         self.tiers = true;
-        self
-    }
-
-    /// With another codec to prefer.
-    pub fn with_codec(mut self, codec: Codec) -> Self {
-        self.codec = codec;
         self
     }
 }

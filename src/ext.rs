@@ -67,7 +67,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// [`save_body`](Self::save_body) with options.
     async fn save_body_with(&self, body: Body, key: impl IntoKey, options: SaveOptions) -> Result<Saved> {
         let key = key.into_key()?;
-        let codec = options.codec.unwrap_or(self.capabilities().codec);
+        let codec = options.codec.unwrap_or(self.capabilities().settings.codec);
         let mut put = options.put;
         put.content_type.get_or_insert_with(|| codec.content_type().into());
         // A copied object's metadata may speak of another encoding.
@@ -101,7 +101,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let key = key.into_key()?;
         let mut get = GetOptions::new();
         (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
-        let limits = options.limits.unwrap_or(self.capabilities().limits);
+        let limits = options.limits.unwrap_or(self.capabilities().settings.limits);
         let open = || async {
             let object = self.get(&key, get.clone()).await?;
             let meta = object.meta.clone();
@@ -117,7 +117,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     async fn load_range(&self, key: impl IntoKey, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
-        let limits = self.capabilities().limits;
+        let limits = self.capabilities().settings.limits;
         let part = of_one_version(|| async {
             codec::decode_range(self, &key, range.clone(), limits).await?.collect(whole).await
         });

@@ -69,7 +69,7 @@ pub mod testing;
 mod threads;
 pub mod transfer;
 
-pub use adapter::{Capabilities, SnapshotAdapter};
+pub use adapter::{Capabilities, Settings, SnapshotAdapter};
 pub use body::Body;
 pub use cleanup::cleaned_up;
 pub use codec::{Codec, Description, Digest, Limits};

@@ -158,7 +158,7 @@ fn persist_url(path: &std::path::Path) -> String {
 async fn limits_and_the_fence_window_reach_loads_and_sessions() {
     use persist::{ErrorKind, Limits, LoadOptions, SnapshotAdapterExt, sessions::Sessions};
     let store = StorageConfig::memory().with_max_bytes(1000).with_max_ratio(7).open().await.unwrap();
-    let limits = store.capabilities().limits;
+    let limits = store.capabilities().settings.limits;
     assert_eq!((limits.max_bytes, limits.max_ratio), (1000, 7));
     store.save(vec![1; 1001], "key").await.unwrap();
     for error in [store.load("key").await.unwrap_err(), {
@@ -178,7 +178,7 @@ async fn limits_and_the_fence_window_reach_loads_and_sessions() {
     assert_eq!(store.load_with("key", options).await.unwrap().len(), 1001);
     let window = std::time::Duration::from_secs(120);
     let store = StorageConfig::memory().with_fence_window(window).open().await.unwrap();
-    assert_eq!(store.capabilities().fence_window, window);
+    assert_eq!(store.capabilities().settings.fence_window, window);
     let short = StorageConfig::memory().with_fence_window(window / 3).open().await.unwrap_err();
     assert_eq!(short.kind(), ErrorKind::InvalidConfig);
     assert!(short.to_string().contains("fence_window 40s: use 60 seconds to 30 days"), "{short}");

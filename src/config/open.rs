@@ -81,7 +81,7 @@ impl StorageConfig {
         if (codec, max_bytes, max_ratio, fence_window) == (&None, &None, &None, &None) {
             return Ok(adapter);
         }
-        let mut limits = adapter.capabilities().limits;
+        let mut limits = adapter.capabilities().settings.limits;
         limits.max_bytes = max_bytes.unwrap_or(limits.max_bytes);
         limits.max_ratio = max_ratio.unwrap_or(limits.max_ratio);
         let mut defaults = layers::Defaults::new(adapter).limits(limits);

@@ -6,7 +6,7 @@ use crate::{Codec, Digest, Limits, ObjectMeta, PutMode, PutOptions, Version};
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SaveOptions {
-    /// The form to write; by default what the deployment configured ([`Capabilities::codec`](crate::Capabilities::codec)).
+    /// The form to write; by default what the deployment configured ([`Settings::codec`](crate::Settings::codec)).
     pub codec: Option<Codec>,
     /// Condition, metadata, tags and tier of the object.
     pub put: PutOptions,
@@ -57,7 +57,7 @@ impl SaveOptions {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// The guard against decompression bombs; by default what the deployment configured ([`Capabilities::limits`](crate::Capabilities::limits)).
+    /// The guard against decompression bombs; by default what the deployment configured ([`Settings::limits`](crate::Settings::limits)).
     pub limits: Option<Limits>,
     /// Only this version; else `Conflict`.
     pub if_version: Option<Version>,

@@ -10,8 +10,7 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
-/// Sets [`Capabilities::codec`], the form that `save` writes when its caller does not choose one, [`Capabilities::limits`], the guard of loads, and
-/// [`Capabilities::fence_window`], the window of sessions.
+/// Sets [`Capabilities::settings`]: the form that `save` writes, the guard of loads, and the window of sessions.
 #[derive(Debug)]
 pub struct Defaults {
     inner: Arc<dyn SnapshotAdapter>,
@@ -50,9 +49,10 @@ impl Defaults {
 impl SnapshotAdapter for Defaults {
     fn capabilities(&self) -> Capabilities {
         let mut can = self.inner.capabilities();
-        can.codec = self.codec.unwrap_or(can.codec);
-        can.limits = self.limits.unwrap_or(can.limits);
-        can.fence_window = self.fence_window.unwrap_or(can.fence_window);
+        let set = &mut can.settings;
+        set.codec = self.codec.unwrap_or(set.codec);
+        set.limits = self.limits.unwrap_or(set.limits);
+        set.fence_window = self.fence_window.unwrap_or(set.fence_window);
         can
     }
 

@@ -19,7 +19,7 @@ use super::{
     store::Store,
     writer::{Draft, Payload, Writer, forked, head_of},
 };
-use crate::{Capabilities, Codec, Error, ErrorKind, Limits, Result, SnapshotAdapter};
+use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
 
 /// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
 pub(crate) const WINDOWS: RangeInclusive<Duration> =
@@ -45,7 +45,7 @@ impl Sessions {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let Capabilities { codec, limits, fence_window, .. } = adapter.capabilities();
+        let Settings { codec, limits, fence_window } = adapter.capabilities().settings;
         codec.check()?;
         let level = match codec {
             Codec::Gzip { level } => level,

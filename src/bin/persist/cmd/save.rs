@@ -24,7 +24,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);
-    let mut codec = args.codec.unwrap_or_else(|| store.capabilities().codec);
+    let mut codec = args.codec.unwrap_or_else(|| store.capabilities().settings.codec);
     if let Some(level) = args.level {
         codec = codec.with_level(level)?;
     }
