@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use persist::{
     Codec, ErrorKind, SnapshotAdapterExt, StorageBackend, StorageConfig,
-    config::{Layers, split_key, split_prefix},
+    config::{Sources, split_key, split_prefix},
 };
 
 pub(crate) fn vars(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -22,7 +22,7 @@ pub(crate) fn vars(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 pub(crate) fn from_vars(pairs: &[(&str, &str)]) -> persist::Result<StorageConfig> {
-    Layers::new().environment(vars(pairs))?.resolve()
+    Sources::new().environment(vars(pairs))?.resolve()
 }
 
 /// The forms that the documentation promises. They must compile as they stand.
@@ -109,8 +109,8 @@ fn no_secret_is_shown() {
     assert_eq!(config.s3.secret_access_key, Some("hunter2".into()));
     assert!(!format!("{config:?}").contains("hunter2"));
     for url in ["postgres://user:hunter2@host/db", "mysql:hunter2", "az://c?account_key=hunter2"] {
-        let layers = Layers::new().url(url, "--storage").unwrap().environment(vars(&secrets)).unwrap();
-        assert!(!format!("{:?}", layers.effective().unwrap()).contains("hunter2"), "{url}");
+        let sources = Sources::new().url(url, "--storage").unwrap().environment(vars(&secrets)).unwrap();
+        assert!(!format!("{:?}", sources.effective().unwrap()).contains("hunter2"), "{url}");
     }
 }
 

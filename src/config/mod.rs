@@ -9,7 +9,7 @@
 //! # Layout
 //! - `table`: the one table of settings, all their names, meanings and defaults; `values`: how their text is read
 //! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by default
-//! - `layer`, `layers`: what one place says, and how places lie over each other
+//! - `source`, `sources`: what one place says, and how places lie over each other
 //! - `suggest`: the nearest right name for a wrong one
 //! - `build`, `services`, `services_build`: the data, its constructors and builder methods
 //! - `open`: from a configuration to an adapter
@@ -18,11 +18,11 @@ mod build;
 mod file;
 mod folders;
 mod inside;
-mod layer;
-mod layers;
 mod open;
 mod services;
 mod services_build;
+mod source;
+mod sources;
 mod suggest;
 mod table;
 mod url;
@@ -30,14 +30,17 @@ mod values;
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
+pub use services::{GcsConfig, S3Config};
+pub use sources::{Effective, Sources};
+pub use table::{SETTINGS, Setting};
+
+// For the command line and the fuzz targets.
+#[doc(hidden)]
 pub use self::{
     file::parse_toml,
+    open::variables,
     url::{split_key, split_prefix},
 };
-pub use layers::{Effective, Layers};
-pub use open::variables;
-pub use services::{GcsConfig, S3Config};
-pub use table::{SETTINGS, Setting};
 
 use crate::{Codec, Error, ErrorKind, Result, RetryConfig};
 

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{Layers, StorageBackend, StorageConfig, bad, folders, url, values};
+use super::{Sources, StorageBackend, StorageConfig, bad, folders, url, values};
 use crate::{
     Codec, Error, ErrorKind, Key, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers,
     sessions::WINDOWS,
@@ -22,7 +22,7 @@ impl StorageConfig {
     /// # Errors
     /// `InvalidConfig` that names the variable or key, and the nearest right name of an unknown one.
     pub fn from_env() -> Result<Self> {
-        Layers::new().environment(variables()?)?.configuration_file(None)?.resolve()
+        Sources::new().environment(variables()?)?.configuration_file(None)?.resolve()
     }
 
     /// From a storage URL, or a path for local disk.
@@ -30,7 +30,7 @@ impl StorageConfig {
     /// # Errors
     /// `InvalidConfig` for a URL that cannot be used.
     pub fn from_url(url: &str) -> Result<Self> {
-        Layers::new().url(url, "the storage URL")?.resolve()
+        Sources::new().url(url, "the storage URL")?.resolve()
     }
 
     /// From a file: `.toml`, or `.yaml` with the feature `yaml`.
@@ -38,7 +38,7 @@ impl StorageConfig {
     /// # Errors
     /// `InvalidConfig` that names the key, and the nearest right name of an unknown one.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        Layers::new().file(path.as_ref())?.resolve()
+        Sources::new().file(path.as_ref())?.resolve()
     }
 
     /// Opens the storage. What it gives can be shared and cloned; clients of a service are shared between adapters that are

@@ -69,7 +69,7 @@ impl Setting {
         }
     }
 
-    /// Settings that make sense only together have one: as soon as one of them is set, the others are not taken from layers below. Half of one key and
+    /// Settings that make sense only together have one: as soon as one of them is set, the others are not taken from places below. Half of one key and
     /// half of another would be worse than none.
     pub(super) fn bundle(&self) -> &'static str {
         match self.name {

@@ -2,7 +2,7 @@
 
 use persist::{
     StorageBackend, StorageConfig,
-    config::{Layers, split_key},
+    config::{Sources, split_key},
 };
 
 use super::{answer, compare};
@@ -337,7 +337,7 @@ fn variables() {
                 let name = if index == 0 { name.to_string() } else { format!("PERSIST_{name}") };
                 (name, value.to_string())
             });
-            let layers = Layers::new().environment(pairs.collect::<Vec<_>>());
+            let sources = Sources::new().environment(pairs.collect::<Vec<_>>());
             // Where nothing is wrong with the location, it must not be the developer's own.
             let memory = |config: StorageConfig| match config {
                 config if config.backend == StorageBackend::Local => {
@@ -345,7 +345,7 @@ fn variables() {
                 }
                 config => config,
             };
-            refused(layers.and_then(|layers| layers.resolve()).map(memory))
+            refused(sources.and_then(|sources| sources.resolve()).map(memory))
         },
     );
 }

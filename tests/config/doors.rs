@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use persist::{
     Codec, GcsConfig, RetryConfig, S3Config, StorageBackend, StorageConfig,
-    config::{Layers, SETTINGS, Setting},
+    config::{SETTINGS, Setting, Sources},
 };
 
 use super::{from_vars, vars};
@@ -85,8 +85,8 @@ fn the_file_and_the_url_set_the_same_as_the_variable() {
     for setting in settings() {
         let value = samples(setting)[0];
         let by_variable = from_vars(&[backend(setting), (setting.variables[0], value)]).unwrap();
-        let layers = Layers::new().environment(vars(&[backend(setting)])).unwrap();
-        let by_file = layers.file(&file(&folder, setting, value)).unwrap().resolve();
+        let sources = Sources::new().environment(vars(&[backend(setting)])).unwrap();
+        let by_file = sources.file(&file(&folder, setting, value)).unwrap().resolve();
         assert_eq!(by_file.unwrap(), by_variable, "{}", setting.name);
         if let Some(url) = url(setting, value) {
             let location = StorageConfig::from_url(&url).unwrap();
@@ -134,20 +134,20 @@ fn the_stronger_place_wins() {
             if !exists {
                 continue;
             }
-            let layers = match value(0).and_then(|text| url(setting, text)) {
-                Some(url) => Layers::new().url(&url, "--storage").unwrap(),
-                None => Layers::new(),
+            let sources = match value(0).and_then(|text| url(setting, text)) {
+                Some(url) => Sources::new().url(&url, "--storage").unwrap(),
+                None => Sources::new(),
             };
-            let layers = layers.environment(vars(&variables)).unwrap();
-            let layers = match value(3) {
-                Some(text) => layers.file(&file(&folder, setting, text)).unwrap(),
-                None => layers,
+            let sources = sources.environment(vars(&variables)).unwrap();
+            let sources = match value(3) {
+                Some(text) => sources.file(&file(&folder, setting, text)).unwrap(),
+                None => sources,
             };
             let mut expected = from_vars(&[backend(setting), (setting.variables[0], strong)]).unwrap();
             if first == 0 {
                 expected = StorageConfig::from_url(&url(setting, strong).unwrap()).unwrap();
             }
-            assert_eq!(layers.resolve().unwrap(), expected, "{} from place {first}", setting.name);
+            assert_eq!(sources.resolve().unwrap(), expected, "{} from place {first}", setting.name);
         }
     }
 }

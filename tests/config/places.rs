@@ -1,6 +1,6 @@
 //! What several places say together, where it is more than "the stronger wins".
 
-use persist::{Codec, StorageBackend, StorageConfig, config::Layers};
+use persist::{Codec, StorageBackend, StorageConfig, config::Sources};
 
 use super::{from_vars, vars};
 
@@ -16,8 +16,8 @@ impl Files {
     /// `--storage`, variables and this file.
     fn with(&self, url: Option<&str>, variables: &[(&str, &str)]) -> persist::Result<StorageConfig> {
         let layers = match url {
-            Some(url) => Layers::new().url(url, "--storage")?,
-            None => Layers::new(),
+            Some(url) => Sources::new().url(url, "--storage")?,
+            None => Sources::new(),
         };
         layers.environment(vars(variables))?.file(&self.0.path().join("persist.toml"))?.resolve()
     }
@@ -165,7 +165,7 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
         [("XDG_CONFIG_HOME", folder.path().to_str().unwrap()), ("PERSIST_CONFIG", named.to_str().unwrap())];
     let resolve =
         |variables: &[(&str, &str)], path: Option<&std::path::Path>| -> persist::Result<Option<String>> {
-            let layers = Layers::new().environment(vars(variables)).unwrap().configuration_file(path)?;
+            let layers = Sources::new().environment(vars(variables)).unwrap().configuration_file(path)?;
             Ok(layers.resolve()?.namespace)
         };
     if !cfg!(any(windows, target_os = "macos")) {
@@ -181,7 +181,7 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
 fn a_snapshots_own_url_is_complete() {
     let layers = |url| {
         let variables = vars(&[("PERSIST_NAMESPACE", "n"), ("PERSIST_PREFIX", "p"), ("AWS_REGION", "r")]);
-        Layers::new().snapshot_url(url).unwrap().environment(variables).unwrap().resolve().unwrap()
+        Sources::new().snapshot_url(url).unwrap().environment(variables).unwrap().resolve().unwrap()
     };
     let config = layers("s3://b");
     assert_eq!((config.namespace, config.prefix, config.s3.region.as_deref()), (None, None, Some("r")));

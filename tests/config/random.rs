@@ -2,7 +2,7 @@
 
 use persist::{
     Key, StorageConfig,
-    config::{Layers, SETTINGS, parse_toml, split_key},
+    config::{SETTINGS, Sources, parse_toml, split_key},
 };
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ proptest! {
     fn variables_have_answers(index in 0..SETTINGS.len(), value in "\\PC{1,30}") {
         let setting = &SETTINGS[index];
         let variables = [(setting.variables[0].to_string(), value.clone())];
-        let resolved = Layers::new().environment(variables).and_then(|layers| layers.resolve());
+        let resolved = Sources::new().environment(variables).and_then(|layers| layers.resolve());
         if let Err(error) = resolved {
             let message = error.message();
             prop_assert!(message.contains(setting.variables[0]) && !message.contains('\n'), "{}", message);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use persist::{
     Key, SnapshotAdapter, StorageBackend, StorageConfig,
-    config::{Layers, split_key, split_prefix, variables},
+    config::{Sources, split_key, split_prefix, variables},
 };
 use tokio::sync::OnceCell;
 
@@ -25,27 +25,27 @@ impl Storage {
     }
 
     /// All that is configured, the strongest first; a snapshot's own URL stands in place of `--storage`.
-    fn layers_for(&self, snapshot: Option<&str>) -> persist::Result<Layers> {
-        let layers = match (snapshot, &self.url) {
-            (Some(url), _) => Layers::new().snapshot_url(url)?,
-            (None, Some(url)) => Layers::new().url(url, "--storage")?,
-            (None, None) => Layers::new(),
+    fn sources_for(&self, snapshot: Option<&str>) -> persist::Result<Sources> {
+        let sources = match (snapshot, &self.url) {
+            (Some(url), _) => Sources::new().snapshot_url(url)?,
+            (None, Some(url)) => Sources::new().url(url, "--storage")?,
+            (None, None) => Sources::new(),
         };
-        layers.environment(variables()?)?.configuration_file(self.config.as_deref())
+        sources.environment(variables()?)?.configuration_file(self.config.as_deref())
     }
 
-    pub(crate) fn layers(&self) -> persist::Result<Layers> {
-        self.layers_for(None)
+    pub(crate) fn sources(&self) -> persist::Result<Sources> {
+        self.sources_for(None)
     }
 
     /// The configured storage.
     pub(crate) async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
-        let open = || async { open(&self.layers()?.resolve()?).await };
+        let open = || async { open(&self.sources()?.resolve()?).await };
         Ok(self.opened.get_or_try_init(open).await?.clone())
     }
 
     async fn open_url(&self, url: &str) -> Result<Arc<dyn SnapshotAdapter>> {
-        open(&self.layers_for(Some(url))?.resolve()?).await
+        open(&self.sources_for(Some(url))?.resolve()?).await
     }
 
     /// The snapshot that `text` names, a key or a URL, and where it is.
@@ -62,8 +62,8 @@ impl Storage {
     /// The same, without opening the storage.
     pub(crate) fn describe(&self, text: &str) -> Result<(StorageConfig, Key)> {
         match split_key(text)? {
-            Some((url, key)) => Ok((self.layers_for(Some(&url))?.resolve()?, key)),
-            None => Ok((self.layers()?.resolve()?, Key::new(text)?)),
+            Some((url, key)) => Ok((self.sources_for(Some(&url))?.resolve()?, key)),
+            None => Ok((self.sources()?.resolve()?, Key::new(text)?)),
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Doctor, storage: &Storage, output: &Output) -> Res
 }
 
 async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> Result<()> {
-    let config = storage.layers().and_then(|layers| layers.resolve());
+    let config = storage.sources().and_then(|sources| sources.resolve());
     let backend = config.as_ref().map(|config| format!("backend {}", config.backend.as_str()));
     if !report.row("configuration", backend.map_err(copy))? {
         return Ok(());

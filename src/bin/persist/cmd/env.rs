@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{output::Output, storage::Storage};
 
 pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
-    for row in storage.layers()?.effective()? {
+    for row in storage.sources()?.effective()? {
         let setting = row.setting;
         let names: Vec<&str> = setting.variables.iter().chain(setting.generic).copied().collect();
         output.row(

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     SETTINGS, Setting, StorageBackend, StorageConfig, bad, file, folders,
-    layer::{Layer, Value},
+    source::{Source, Value},
     suggest,
     table::setting,
     url,
@@ -17,17 +17,17 @@ use crate::Result;
 /// The places that configure persist, the strongest first: lay them in the order command line, environment, file.
 ///
 /// ```
-/// use persist::config::Layers;
+/// use persist::config::Sources;
 /// let vars = [("PERSIST_BACKEND", "s3"), ("PERSIST_BUCKET", "states")].map(|(n, v)| (n.to_string(), v.to_string()));
-/// let config = Layers::new().environment(vars)?.resolve()?;
+/// let config = Sources::new().environment(vars)?.resolve()?;
 /// assert_eq!(config.bucket.as_deref(), Some("states"));
 /// # Ok::<(), persist::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Layers {
-    layers: Vec<Layer>,
+pub struct Sources {
+    sources: Vec<Source>,
     /// Lowest of all.
-    generic: Layer,
+    generic: Source,
     /// The file to read when none is named.
     default_file: Option<PathBuf>,
 }
@@ -44,17 +44,17 @@ pub struct Effective {
     pub from: Option<String>,
 }
 
-impl Default for Layers {
+impl Default for Sources {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Layers {
+impl Sources {
     /// Nothing but defaults.
     pub fn new() -> Self {
-        let generic = Layer { shared: true, ..Layer::default() };
-        Layers { layers: Vec::new(), generic, default_file: None }
+        let generic = Source { shared: true, ..Source::default() };
+        Sources { sources: Vec::new(), generic, default_file: None }
     }
 
     /// Lays a storage URL below what is there.
@@ -62,24 +62,24 @@ impl Layers {
     /// # Errors
     /// `InvalidConfig` for a URL that cannot be used, without its password.
     pub fn url(mut self, url: &str, from: &str) -> Result<Self> {
-        let mut layer = Layer::default();
-        layer.add(known("storage_url")?, url, from.into())?;
-        self.layers.push(layer);
+        let mut source = Source::default();
+        source.add(known("storage_url")?, url, from.into())?;
+        self.sources.push(source);
         Ok(self)
     }
 
     /// The same for the storage part of a snapshot's own URL: it is complete, so that no namespace applies unless it names one.
     ///
     /// # Errors
-    /// As for [`url`](Layers::url).
+    /// As for [`url`](Sources::url).
     pub fn snapshot_url(mut self, url: &str) -> Result<Self> {
         const FROM: &str = "the URL of the snapshot";
-        let mut layer = Layer::default();
-        layer.add(known("storage_url")?, url, FROM.into())?;
-        if layer.get("namespace").is_none() {
-            layer.add(known("namespace")?, "", FROM.into())?;
+        let mut source = Source::default();
+        source.add(known("storage_url")?, url, FROM.into())?;
+        if source.get("namespace").is_none() {
+            source.add(known("namespace")?, "", FROM.into())?;
         }
-        self.layers.push(layer);
+        self.sources.push(source);
         Ok(self)
     }
 
@@ -92,19 +92,19 @@ impl Layers {
         let variables: BTreeMap<String, String> =
             variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         check_names(&variables)?;
-        let (mut own, mut foreign) = (Layer::default(), Layer { shared: true, ..Layer::default() });
+        let (mut own, mut foreign) = (Source::default(), Source { shared: true, ..Source::default() });
         for setting in SETTINGS {
             for name in setting.variables.iter().chain(setting.generic) {
                 let Some(text) = variables.get(*name) else { continue };
-                let layer = match () {
+                let source = match () {
                     () if setting.generic.contains(name) => &mut self.generic,
                     () if name.starts_with(OWN) => &mut own,
                     () => &mut foreign,
                 };
-                layer.add(setting, text, format!("variable {name}"))?;
+                source.add(setting, text, format!("variable {name}"))?;
             }
         }
-        self.layers.extend([own, foreign]);
+        self.sources.extend([own, foreign]);
         self.default_file = folders::config_file(&|name| variables.get(name).map(PathBuf::from));
         Ok(self)
     }
@@ -114,11 +114,11 @@ impl Layers {
     /// # Errors
     /// `InvalidConfig` for a file that cannot be read or parsed, and for unknown keys, with the nearest right name.
     pub fn file(mut self, path: &Path) -> Result<Self> {
-        let mut layer = Layer::default();
+        let mut source = Source::default();
         for (setting, text) in file::read(path)?.into_iter().filter(|(_, text)| !text.is_empty()) {
-            layer.add(setting, &text, format!("key {} of {}", setting.name, path.display()))?;
+            source.add(setting, &text, format!("key {} of {}", setting.name, path.display()))?;
         }
-        self.layers.push(layer);
+        self.sources.push(source);
         Ok(self)
     }
 
@@ -126,9 +126,9 @@ impl Layers {
     /// configuration directory if it is there.
     ///
     /// # Errors
-    /// As for [`file`](Layers::file).
+    /// As for [`file`](Sources::file).
     pub fn configuration_file(self, named: Option<&Path>) -> Result<Self> {
-        let variable = self.layers.iter().find_map(|layer| layer.get("config")).map(|value| &value.text);
+        let variable = self.sources.iter().find_map(|source| source.get("config")).map(|value| &value.text);
         let file = match (named, variable) {
             (Some(file), _) => file.to_path_buf(),
             (None, Some(file)) => file.into(),
@@ -156,7 +156,7 @@ impl Layers {
     /// Every setting with its effective value.
     ///
     /// # Errors
-    /// As for [`resolve`](Layers::resolve).
+    /// As for [`resolve`](Sources::resolve).
     pub fn effective(&self) -> Result<Vec<Effective>> {
         self.resolve()?;
         let winners = self.winners()?;
@@ -177,8 +177,8 @@ impl Layers {
 
     /// For each setting the value that counts.
     fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
-        let all = || self.layers.iter().chain([&self.generic]);
-        let named = all().find_map(|layer| layer.get("backend"));
+        let all = || self.sources.iter().chain([&self.generic]);
+        let named = all().find_map(|source| source.get("backend"));
         let backend = match named {
             Some(value) => {
                 let mut config = StorageConfig::default();
@@ -189,10 +189,10 @@ impl Layers {
         };
         let mut winners: BTreeMap<&'static str, (usize, &Value)> = BTreeMap::new();
         let mut located = false;
-        for (rank, layer) in all().enumerate() {
-            // Decided by the layers above, before this one has a say.
+        for (rank, source) in all().enumerate() {
+            // Decided by the sources above, before this one has a say.
             let settled: Vec<&str> = winners.values().map(|(_, value)| value.setting.bundle()).collect();
-            for (target, value) in layer.targets(backend)? {
+            for (target, value) in source.targets(backend)? {
                 let bundle = value.setting.bundle();
                 let replaced =
                     (located && value.setting.location) || (!bundle.is_empty() && settled.contains(&bundle));
@@ -200,7 +200,7 @@ impl Layers {
                     winners.entry(target).or_insert((rank, value));
                 }
             }
-            located |= layer.whole_location;
+            located |= source.whole_location;
         }
         check_bucket(&mut winners, backend, named)?;
         check_ownerless(all(), named)?;
@@ -263,9 +263,9 @@ fn check_bucket(winners: &mut Winners<'_>, backend: StorageBackend, named: Optio
 }
 
 /// `PERSIST_GCS_BUCKET` without a word about the backend would be passed over, and the snapshots would go to the local disk.
-fn check_ownerless<'a>(mut layers: impl Iterator<Item = &'a Layer>, named: Option<&Value>) -> Result<()> {
+fn check_ownerless<'a>(mut sources: impl Iterator<Item = &'a Source>, named: Option<&Value>) -> Result<()> {
     let ownerless = |value: &&Value| value.setting.only_for().is_some() && !value.shared;
-    match layers.find_map(|layer| layer.values.iter().find(ownerless)) {
+    match sources.find_map(|source| source.values.iter().find(ownerless)) {
         Some(value) if named.is_none() => {
             let how = "is for one backend, but nothing names the backend; set PERSIST_BACKEND, or use a URL";
             Err(bad(format!("{} {how}", value.shown())))

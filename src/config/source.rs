@@ -18,15 +18,15 @@ pub(super) struct Value {
 
 /// What one place says.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Layer {
+pub(super) struct Source {
     pub(super) values: Vec<Value>,
-    /// A URL names the whole location, so the layers below have no say in it.
+    /// A URL names the whole location, so the sources below have no say in it.
     pub(super) whole_location: bool,
     /// Its names may be meant for other programs: what does not fit is passed over.
     pub(super) shared: bool,
 }
 
-impl Layer {
+impl Source {
     /// Adds a value. A URL is taken apart, and what it says stands beside the rest.
     pub(super) fn add(&mut self, setting: &'static Setting, text: &str, from: String) -> Result<()> {
         if setting.name == "storage_url" {
