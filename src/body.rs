@@ -88,9 +88,13 @@ impl Body {
 
     /// States how many bytes will come. A body that then gives more or fewer ends with `InvalidInput`.
     pub fn with_len(mut self, len: u64) -> Self {
-        if let Inner::Stream(stream) = self.inner {
-            self.inner = Inner::Stream(exactly(stream, len).boxed());
-        }
+        self.inner = match self.inner {
+            Inner::Memory(bytes) if bytes.len() as u64 == len => Inner::Memory(bytes),
+            Inner::Memory(bytes) => {
+                Inner::Stream(exactly(futures_util::stream::iter([Ok(bytes)]).boxed(), len).boxed())
+            }
+            Inner::Stream(stream) => Inner::Stream(exactly(stream, len).boxed()),
+        };
         self.len = Some(len);
         self
     }

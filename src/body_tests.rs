@@ -58,6 +58,18 @@ async fn holds_the_source_to_its_length() {
 }
 
 #[tokio::test]
+async fn holds_bytes_in_memory_to_their_length() {
+    assert!(Body::from("abc").with_len(3).in_memory().is_some());
+    for (len, says) in
+        [(0, "more than the 0 bytes"), (2, "more than the 2 bytes"), (4, "fewer than the 4 bytes")]
+    {
+        let error = Body::from("abc").with_len(len).collect(9).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn counts_down() {
     let mut body = chunks(&["ab", "c"]).with_len(3);
     body.chunk().await.unwrap();
