@@ -11,7 +11,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -29,12 +29,27 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) path: PathBuf,
-    /// Directories whose own entry is known to be on disk, with their inode.
-    durable: Mutex<HashMap<PathBuf, u64>>,
+    /// Directories whose own entry is known to be on disk; the root under `..`, and under no name once something was saved in it.
+    durable: Mutex<HashMap<PathBuf, Identity>>,
     /// Whether small objects in the kernel's caches are read without a thread.
     cached: AtomicBool,
     /// The longest wait for a lock.
     pub(super) lock_timeout: Duration,
+}
+
+/// Which directory it is. An inode alone is not enough: that of a removed one is soon used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    inode: u64,
+    /// Where the file system says it.
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(directory: &File) -> Result<Self> {
+        let found = directory.metadata().map_err(|error| io_error("making a directory", error))?;
+        Ok(Identity { inode: found.ino(), born: found.created().ok() })
+    }
 }
 
 /// Why an operation on a directory must start anew: another process removed the directory, because it was empty.
@@ -118,13 +133,22 @@ impl Root {
             }
             Err(error) => return Err(self.opening(error)),
         };
+        let found = Identity::of(&at)?;
+        if !self.remembers(Path::new(".."), found) {
+            sync_above(&self.path).map_err(|error| self.opening(error))?;
+            self.remember(Path::new(".."), found);
+        }
         let mut walked = PathBuf::new();
-        let mut new = path.is_empty() && self.remember(&walked, 0);
+        let mut new = path.is_empty() && self.remember(&walked, found);
         for (name, end) in path {
+            let mut made = false;
             let next = match open_dir(&at, name) {
                 Err(Errno::NOENT) => match rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => open_dir(&at, name),
-                    Err(error) => Err(error),
+                    Err(error) if error != Errno::EXIST => Err(error),
+                    done => {
+                        made = done.is_ok();
+                        open_dir(&at, name)
+                    }
                 },
                 opened => opened,
             };
@@ -138,61 +162,80 @@ impl Root {
                 }
             };
             walked.push(name);
-            // Another process may have made the directory a moment ago and not synced its entry yet, so this asks not who made it.
-            let inode = next.metadata().map_err(|error| io_error("making a directory", error))?.ino();
-            new = !self.remembers(&walked, inode);
+            // Another process may have made the directory a moment ago and not synced its entry yet, so this asks not only who made it.
+            let found = Identity::of(&next)?;
+            new = made || !self.remembers(&walked, found);
             if new {
-                at.sync_all().map_err(|error| io_error("syncing a directory", error))?;
-                self.remember(&walked, inode);
+                sync(&at).map_err(|error| io_error("syncing a directory", error))?;
+                self.remember(&walked, found);
             }
             at = next;
         }
         Ok(Step::Done((at, new)))
     }
 
-    fn remembers(&self, path: &Path, inode: u64) -> bool {
-        self.durable().get(path) == Some(&inode)
+    fn remembers(&self, path: &Path, found: Identity) -> bool {
+        self.durable().get(path) == Some(&found)
     }
 
     /// True if it is new.
-    fn remember(&self, path: &Path, inode: u64) -> bool {
+    fn remember(&self, path: &Path, found: Identity) -> bool {
         let mut durable = self.durable();
         if durable.len() >= REMEMBERED {
             durable.clear();
         }
-        durable.insert(path.into(), inode) != Some(inode)
+        durable.insert(path.into(), found) != Some(found)
     }
 
     /// Removes the directories at `path` from the bottom up, as far as they are empty.
     pub(super) fn prune(&self, path: &[(String, usize)]) {
         let names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
         for depth in (0..names.len()).rev() {
-            let Ok(Some(parent)) = self.find(names[..depth].iter().copied()) else { return };
-            // Not empty, or gone already: either way there is nothing left to do above.
-            if rustix::fs::unlinkat(&parent, names[depth], AtFlags::REMOVEDIR).is_err() {
-                return;
+            let Ok(parent) = self.find(names[..depth].iter().copied()) else { return };
+            match parent.map(|parent| rustix::fs::unlinkat(&parent, names[depth], AtFlags::REMOVEDIR)) {
+                // Gone already, perhaps with what is above it.
+                None | Some(Ok(()) | Err(Errno::NOENT)) => {}
+                // Not empty: then nor is what is above.
+                Some(Err(_)) => return,
             }
             self.durable().remove(&names[..=depth].iter().collect::<PathBuf>());
         }
     }
 
-    fn durable(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, u64>> {
+    fn durable(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Identity>> {
         self.durable.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// Makes the root with all above it, for its user alone, and makes it durable.
-pub(super) fn create_root(path: &Path) -> Result<()> {
+/// Makes the root with all above it, for its user alone, one after the other. Each name is durable before anything is made below it, whoever made it: so only
+/// the root's own may still have to be.
+fn create_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let failed = |error| io_error(&format!("making {}", path.display()), error);
-    let missing: Vec<&Path> =
-        path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    for made in missing {
-        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
+    for next in missing.into_iter().rev() {
+        next.parent().map_or(Ok(()), sync_above).map_err(failed)?;
+        match std::fs::DirBuilder::new().mode(0o700).create(next) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// Makes a directory's own name durable, as far as that is allowed: what is above the root may belong to others, and be of another file system.
+fn sync_above(directory: &Path) -> io::Result<()> {
+    match File::open(directory.join("..")).and_then(|above| sync(&above)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::ROFS)) => Ok(()),
+        done => done,
+    }
+}
+
+fn sync(directory: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tests::note(directory);
+    directory.sync_all()
 }
 
 pub(super) fn open_dir(at: &File, name: &str) -> rustix::io::Result<File> {
@@ -252,3 +295,7 @@ pub(super) fn entries(at: &File) -> Result<impl Iterator<Item = Result<(String, 
         Some(Ok((name.to_owned(), kind)))
     }))
 }
+
+#[cfg(test)]
+#[path = "dir_tests.rs"]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::{Error, ErrorKind};
 
 /// An error of the operating system while `doing` something.
@@ -27,11 +29,14 @@ pub(super) fn io_error(doing: &str, error: impl Into<io::Error>) -> Error {
         io::ErrorKind::InvalidFilename => {
             (ErrorKind::InvalidInput, "the name is too long for this file system; use a shorter key")
         }
-        _ => match Some(rustix::io::Errno::from_io_error(&error)) {
-            Some(Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)) => {
+        _ => match Some(Errno::from_io_error(&error)) {
+            Some(Some(Errno::MFILE | Errno::NFILE)) => {
                 (ErrorKind::Io, "too many open files; raise the limit (ulimit -n)")
             }
-            Some(Some(rustix::io::Errno::NOLCK | rustix::io::Errno::BADF | rustix::io::Errno::OPNOTSUPP)) => {
+            // NOTSUP and OPNOTSUPP are one number on Linux, and two on macOS.
+            Some(Some(errno))
+                if [Errno::NOLCK, Errno::BADF, Errno::OPNOTSUPP, Errno::NOTSUP].contains(&errno) =>
+            {
                 (
                     ErrorKind::Unsupported,
                     "the file system cannot do that; network file systems need locks (flock), or use a local disk",

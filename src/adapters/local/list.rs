@@ -104,32 +104,36 @@ impl Walk {
     fn enter(&mut self, prefix: String, path: Vec<String>) -> Result<()> {
         let Some(directory) = self.root.find(path.iter().map(String::as_str))? else { return Ok(()) };
         let mut found = Vec::new();
-        // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
-        let lock = self.root.lock_shared(&directory, &path)?;
-        self.read(&directory, &mut prefix.clone(), "", &mut found)?;
-        drop(lock);
+        self.read(&directory, &mut path.clone(), path.len(), &mut prefix.clone(), &mut found)?;
         self.levels.push(Level { prefix, directory, path, entries: BinaryHeap::from(found) });
         Ok(())
     }
 
-    /// What is in a directory, as far as it is asked for. `prefix` is what keys in it begin with, and as it was when this returns; `begun`
-    /// is what the names of a directory that continues a long name begin with.
+    /// What is in a directory, as far as it is asked for. `path` is its own and `prefix` what keys in it begin with, both as they were when
+    /// this returns; the names in `path` from `begun` on continue a long name.
     fn read(
         &self,
         directory: &File,
+        path: &mut Vec<String>,
+        begun: usize,
         prefix: &mut String,
-        begun: &str,
         found: &mut Vec<Reverse<String>>,
     ) -> Result<()> {
         let above = prefix.len();
+        // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
+        let _lock = self.root.lock_shared(directory, &*path)?;
         for entry in entries(directory)? {
             let (file, kind) = entry?;
             if file.starts_with(RESERVED) {
                 continue;
             }
-            if let (Some(piece), FileType::Directory) = (file.strip_suffix('%'), kind) {
+            if file.ends_with('%') && kind == FileType::Directory {
                 match open_dir(directory, &file) {
-                    Ok(next) => self.read(&next, prefix, &format!("{begun}{piece}"), found)?,
+                    Ok(next) => {
+                        path.push(file);
+                        self.read(&next, path, begun, prefix, found)?;
+                        path.pop();
+                    }
                     // Removed or replaced meanwhile.
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                     // A listing that leaves something out must not pass for a whole one.
@@ -137,8 +141,7 @@ impl Walk {
                 }
                 continue;
             }
-            let place = if begun.is_empty() { file } else { format!("{begun}{file}") };
-            let Some(mut name) = segment_of(place) else { continue };
+            let Some(mut name) = segment_of(&path[begun..], file) else { continue };
             match kind {
                 FileType::Directory => name.push('/'),
                 FileType::RegularFile => {}

@@ -7,7 +7,7 @@
 //! # Layout
 //! - `name`: keys as paths
 //! - `dir`: opening directories below the root, without following links; `lock`: their locks
-//! - `write`: saving and deleting
+//! - `write`: saving and deleting; `hollow`: empty directories in the way
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
 //! - `sidecar`: metadata, content type and tags
@@ -18,6 +18,7 @@
 mod cached;
 mod dir;
 mod fail;
+mod hollow;
 mod list;
 mod lock;
 mod name;
@@ -173,16 +174,16 @@ impl SnapshotAdapter for LocalAdapter {
             let stage = move || -> Result<_> {
                 let mut file = match staged {
                     Some(file) => file,
-                    None => Staged::new(&root, &name, &place)?,
+                    None => Staged::new(root, &name, place)?,
                 };
                 file.write(&batch)?;
-                Ok((file, root, name, place))
+                Ok((file, name))
             };
             if end {
                 let dropped = dropped.0.clone();
                 let commit = move || {
-                    let (file, root, name, place) = stage()?;
-                    file.commit(&root, &name, &place, &options, &dropped)
+                    let (file, name) = stage()?;
+                    file.commit(&name, &options, &dropped)
                 };
                 return hop("put", Some(key), commit).await;
             }

@@ -78,12 +78,14 @@ pub(super) fn pieces(segment: &str) -> Vec<String> {
     done
 }
 
-/// The segment that lies under the name `name` (pieces without their `%` put together), if [`pieces`] would put it there: what anybody
+/// The segment that lies in `file` below the directories `above`, which begin its name, if [`pieces`] would put it there: what anybody
 /// else put into the directory under a name that no key has is not an object.
-pub(super) fn segment_of(name: String) -> Option<String> {
-    if is_plain(&name) {
-        return Some(name);
+pub(super) fn segment_of(above: &[String], file: String) -> Option<String> {
+    if above.is_empty() && is_plain(&file) {
+        return Some(file);
     }
+    let begun = above.iter().map(|piece| piece.strip_suffix('%').unwrap_or(piece));
+    let name: String = begun.chain([file.as_str()]).collect();
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
@@ -98,10 +100,9 @@ pub(super) fn segment_of(name: String) -> Option<String> {
         });
     }
     let segment = String::from_utf8(bytes).ok()?;
-    let mut plain: Vec<_> = pieces(&segment);
-    let last = plain.pop()?;
-    let joined: String = plain.iter().map(|piece| &piece[..piece.len() - 1]).chain([last.as_str()]).collect();
-    (joined == name).then_some(segment)
+    let mut place = pieces(&segment);
+    let last = place.pop()?;
+    (place == above && last == file).then_some(segment)
 }
 
 #[cfg(test)]

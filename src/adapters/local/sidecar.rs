@@ -70,24 +70,47 @@ impl Sidecar {
         serde_json::from_slice(&json).map(Some).map_err(|error| damaged("").with_source(error))
     }
 
-    /// Writes it, and gives the file, which must be synced, and kept open until the version is visible. What an earlier,
-    /// killed process left under the name is replaced.
-    pub(super) fn write(&self, directory: &File) -> Result<File> {
+    /// Writes it. What an earlier, killed process left under the name is replaced.
+    pub(super) fn write<'a>(&self, directory: &'a File) -> Result<Beside<'a>> {
         let failed = |error: std::io::Error| io_error("writing metadata", error);
         let json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            rustix::fs::openat(directory, name(&self.file, self.mtime), flags, Mode::RUSR | Mode::WUSR);
-        let mut file = File::from(file.map_err(|error| failed(error.into()))?);
+        let name = name(&self.file, self.mtime);
+        let file = rustix::fs::openat(directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(|error| failed(error.into()))?);
+        let mut beside = Beside { directory, name, file, kept: false };
         // Says to those who sweep that its version is about to come; where there are no locks, the file's age must do.
-        let _ = file.try_lock();
-        file.write_all(&json).map_err(failed)?;
-        Ok(file)
+        let _ = beside.file.try_lock();
+        beside.file.write_all(&json).map_err(failed)?;
+        Ok(beside)
     }
 
     /// Removes the sidecar of one version, if it has one. One that stays behind is harmless and is swept up later.
     pub(super) fn remove(directory: &File, file: &str, mtime: i64) {
         let _ = rustix::fs::unlinkat(directory, name(file, mtime), AtFlags::empty());
+    }
+}
+
+/// A sidecar whose version is about to come: it stays open, hence locked, and goes away with this value unless it is kept.
+pub(super) struct Beside<'a> {
+    directory: &'a File,
+    name: String,
+    pub(super) file: File,
+    kept: bool,
+}
+
+impl Beside<'_> {
+    /// Its version is there.
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = rustix::fs::unlinkat(self.directory, self.name.as_str(), AtFlags::empty());
+        }
     }
 }
 
@@ -98,8 +121,13 @@ pub(super) fn name(file: &str, mtime: i64) -> String {
     format!("{RESERVED}meta-{short}-{mtime:x}")
 }
 
+/// Whether [`name`] gives such names.
 pub(super) fn is_sidecar(name: &str) -> bool {
-    name.strip_prefix(RESERVED).is_some_and(|rest| rest.starts_with("meta-"))
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let rest = name.strip_prefix(RESERVED).and_then(|rest| rest.strip_prefix("meta-"));
+    rest.and_then(|rest| rest.split_once('-')).is_some_and(|(file, mtime)| {
+        file.len() == 24 && hex(file) && (1..=16).contains(&mtime.len()) && hex(mtime)
+    })
 }
 
 fn damaged(why: &str) -> Error {

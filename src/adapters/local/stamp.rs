@@ -1,7 +1,8 @@
 //! Versions: when a file was written, to the nanosecond, which inode it has and how long it is.
 
 use std::{
-    fs::Metadata,
+    fs::{File, FileTimes, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     sync::atomic::{AtomicI64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -29,8 +30,7 @@ impl Stamp {
     }
 
     pub(super) fn modified(self) -> SystemTime {
-        let distance = Duration::from_nanos(self.mtime.unsigned_abs());
-        if self.mtime < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
+        system_time(self.mtime)
     }
 }
 
@@ -53,11 +53,41 @@ fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// Now, and later than any time it gave before.
-pub(super) fn next_time() -> SystemTime {
+fn system_time(nanoseconds: i64) -> SystemTime {
+    let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
+    if nanoseconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
+}
+
+/// Now, in nanoseconds since 1970, and later than any time it gave before.
+pub(super) fn next_time() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
     let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
-    let time = now.max(last.unwrap_or_default() + 1);
-    UNIX_EPOCH + Duration::from_nanos(time as u64)
+    now.max(last.unwrap_or_default() + 1)
 }
+
+/// Gives `file` a time. The stamp has the one that the file system keeps, which may be cut to the second.
+pub(super) fn set_time(file: &File, time: i64) -> io::Result<Stamp> {
+    #[cfg(test)]
+    let time = tests::kept(time);
+    file.set_times(FileTimes::new().set_modified(system_time(time)))?;
+    Ok(Stamp::from(&file.metadata()?))
+}
+
+/// The steps in which file systems keep times, in nanoseconds: SMB, exFAT, HFS+ and ext4 with small inodes, FAT.
+const STEPS: [i64; 4] = [1_000, 10_000_000, 1_000_000_000, 2_000_000_000];
+
+/// Gives `file` the next time behind `old` that its file system can keep, if there is one: some end in 2038.
+pub(super) fn set_later(file: &File, old: i64) -> io::Result<Option<Stamp>> {
+    for step in STEPS {
+        let stamp = set_time(file, old.saturating_add(step))?;
+        if stamp.mtime > old {
+            return Ok(Some(stamp));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+#[path = "stamp_tests.rs"]
+pub(super) mod tests;

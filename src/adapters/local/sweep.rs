@@ -1,6 +1,6 @@
 //! Removes what killed processes left behind: temporary files, and sidecars of versions that are gone.
 //!
-//! Sweeping is bounded, happens on the side, and takes nothing that a living process may still need: only files that are an hour old, and
+//! Sweeping is bounded, happens on the side, and takes nothing that is somebody else's or that a living process may still need: only names just as the adapter gives them, files that are an hour old, and
 //! only if nobody holds their lock: a writer that slept for long, or whose disk is that slow, has a temporary file and a sidecar that are not in use yet.
 
 use std::{
@@ -13,9 +13,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::{
     dir::{Root, entries, open_dir, stat},
-    name::RESERVED,
     sidecar::{Sidecar, is_sidecar},
     stamp::Stamp,
+    write::is_temporary,
 };
 
 /// How old something must be to be swept up.
@@ -57,7 +57,7 @@ pub(super) fn directory(root: &Root, at: &File, left: &mut usize) -> Vec<String>
         *left -= 1;
         if kind == FileType::Directory {
             directories.push(name);
-        } else if name.starts_with(RESERVED)
+        } else if (is_temporary(&name) || is_sidecar(&name))
             && is_leftover(at, &name)
             && rustix::fs::unlinkat(at, name.as_str(), AtFlags::empty()).is_ok()
         {

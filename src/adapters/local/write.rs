@@ -1,9 +1,12 @@
 //! A save, step by step: temporary file, content, time, fsync, rename, fsync of the directory. All of it blocks; it runs on tokio's blocking threads.
 
 use std::{
-    fs::{File, FileTimes},
+    fs::File,
     io::Write,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -15,9 +18,10 @@ use rustix::{
 use super::{
     dir::{Root, Step, kind, stat},
     fail::{foreign, io_error},
+    hollow,
     name::{Place, RESERVED},
-    sidecar::{self, Sidecar},
-    stamp::{Stamp, next_time},
+    sidecar::{self, Beside, Sidecar},
+    stamp::{Stamp, next_time, set_later, set_time},
     sweep,
 };
 use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result};
@@ -25,9 +29,11 @@ use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOption
 /// How often an operation starts anew because others removed its directory at the same moment.
 const PATIENCE: usize = 100;
 
-/// An object under way: a temporary file, which goes away with this value unless it was committed.
+/// An object under way: a temporary file, which goes away with this value unless it was committed, and so do directories that were made for it.
 #[derive(Debug)]
 pub(super) struct Staged {
+    root: Arc<Root>,
+    place: Arc<Place>,
     directory: File,
     /// This adapter has not written to the directory before.
     new_here: bool,
@@ -38,27 +44,38 @@ pub(super) struct Staged {
     committed: bool,
 }
 
+/// What the temporary file is about to be.
+struct Pending {
+    stamp: Stamp,
+    sidecar: Option<Sidecar>,
+    /// The file system keeps times to the nanosecond, so that no other version has this one.
+    exact: bool,
+}
+
 impl Staged {
     /// An empty temporary file in the directory where the object will lie.
-    pub(super) fn new(root: &Root, key: &Key, place: &Place) -> Result<Self> {
-        let name = format!("{RESERVED}tmp-{}", ulid::Ulid::generate());
+    pub(super) fn new(root: Arc<Root>, key: &Key, place: Arc<Place>) -> Result<Self> {
+        let name = format!("{RESERVED}{TEMPORARY}{}", ulid::Ulid::generate());
+        match Self::make(&root, key, &place, &name) {
+            Ok((directory, new_here, file)) => {
+                // Says to those who sweep that this process lives; where there are no locks, the file's age must do.
+                let _ = file.try_lock();
+                let magic = Vec::new();
+                Ok(Staged { root, place, directory, new_here, name, file, magic, committed: false })
+            }
+            Err(error) => {
+                root.prune(&place.directories);
+                Err(error)
+            }
+        }
+    }
+
+    fn make(root: &Root, key: &Key, place: &Place, name: &str) -> Result<(File, bool, File)> {
         for _ in 0..PATIENCE {
             let Step::Done((directory, new_here)) = root.make(key, &place.directories)? else { continue };
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(&directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => {
-                    let staged = Staged {
-                        directory,
-                        new_here,
-                        name,
-                        file: file.into(),
-                        magic: Vec::new(),
-                        committed: false,
-                    };
-                    // Says to those who sweep that this process lives; where there are no locks, the file's age must do.
-                    let _ = staged.file.try_lock();
-                    return Ok(staged);
-                }
+            match rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => return Ok((directory, new_here, file.into())),
                 Err(Errno::NOENT) => {}
                 Err(error) => {
                     let path = root.below(place.names());
@@ -81,31 +98,21 @@ impl Staged {
     /// Makes it durable and, if the mode allows, visible under the key. Nothing happens any more once `dropped` is set.
     pub(super) fn commit(
         mut self,
-        root: &Root,
         key: &Key,
-        place: &Place,
         options: &PutOptions,
         dropped: &AtomicBool,
     ) -> Result<ObjectMeta> {
-        let file = place.file.as_str();
-        let failed = |error| io_error("writing", error);
-        self.file.set_times(FileTimes::new().set_modified(next_time())).map_err(failed)?;
-        let stamp = Stamp::from(&self.file.metadata().map_err(failed)?);
-        let sidecar = Sidecar::of(file, stamp.mtime, options, &self.magic);
-        // Its file stays open, hence locked, until the version is there.
-        let done =
-            self.sync(sidecar.as_ref()).and_then(|_beside| self.rename(root, place, &options.mode, dropped));
-        if let Err(error) = done {
-            if sidecar.is_some() {
-                Sidecar::remove(&self.directory, file, stamp.mtime);
-            }
-            return Err(error);
-        }
+        let asked = next_time();
+        let stamp = set_time(&self.file, asked).map_err(|error| io_error("writing", error))?;
+        let sidecar = Sidecar::of(&self.place.file, stamp.mtime, options, &self.magic);
+        let mut version = Pending { stamp, sidecar, exact: stamp.mtime == asked };
+        self.publish(&mut version, &options.mode, dropped)?;
         self.committed = true;
         self.directory.sync_all().map_err(|error| io_error("syncing the directory", error))?;
         if self.new_here {
-            sweep::directory(root, &self.directory, &mut sweep::budget());
+            sweep::directory(&self.root, &self.directory, &mut sweep::budget());
         }
+        let Pending { stamp, sidecar, .. } = version;
         let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());
         sidecar::describe(&mut meta, sidecar, &self.magic);
         Ok(meta)
@@ -113,7 +120,7 @@ impl Staged {
 
     /// Makes the file and its sidecar durable, side by side: a journal commits what is asked for at once in one go. Their names are made durable
     /// with the directory, after the renaming; the fsync of a new file comes before that, and journals keep the order.
-    fn sync(&self, sidecar: Option<&Sidecar>) -> Result<Option<File>> {
+    fn sync(&self, sidecar: Option<&Sidecar>) -> Result<Option<Beside<'_>>> {
         let failed = |error| io_error("writing", error);
         let Some(sidecar) = sidecar else {
             self.file.sync_all().map_err(failed)?;
@@ -121,12 +128,12 @@ impl Staged {
         };
         let beside = sidecar.write(&self.directory)?;
         let synced = std::thread::scope(|scope| {
-            let other = std::thread::Builder::new().spawn_scoped(scope, || beside.sync_all());
+            let other = std::thread::Builder::new().spawn_scoped(scope, || beside.file.sync_all());
             self.file.sync_all()?;
             match other.map(std::thread::ScopedJoinHandle::join) {
                 Ok(Ok(synced)) => synced,
                 // No thread to be had, or it ended early.
-                _ => beside.sync_all(),
+                _ => beside.file.sync_all(),
             }
         });
         synced.map_err(failed)?;
@@ -135,9 +142,11 @@ impl Staged {
 
     /// The one step by which readers see the new version in place of the old one. The lock makes "look and rename" one step for all
     /// writers, those of other processes included.
-    fn rename(&self, root: &Root, place: &Place, mode: &PutMode, dropped: &AtomicBool) -> Result<()> {
-        let file = place.file.as_str();
-        let _lock = root.lock(&self.directory, place.names())?;
+    fn publish(&self, version: &mut Pending, mode: &PutMode, dropped: &AtomicBool) -> Result<()> {
+        let file = self.place.file.as_str();
+        // A sidecar whose name may be that of the current version's has to wait.
+        let early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
+        let _lock = self.root.lock(&self.directory, self.place.names())?;
         let current = current(&self.directory, file)?;
         match (mode, current) {
             (PutMode::Create, Some(_)) => return Err(taken()),
@@ -153,6 +162,7 @@ impl Staged {
         if dropped.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Internal, "the save was given up"));
         }
+        let late = if version.exact { None } else { self.set_apart(version, current)? };
         let renamed = match mode {
             // Programs that know nothing of the lock do not lose their file either.
             PutMode::Create => rename_to_free(&self.directory, &self.name, file),
@@ -163,10 +173,26 @@ impl Staged {
             Err(Errno::EXIST) => return Err(taken()),
             Err(error) => return Err(io_error("renaming", error)),
         }
-        if let Some(old) = current {
+        [early, late].into_iter().flatten().for_each(Beside::keep);
+        if let Some(old) = current.filter(|old| old.mtime != version.stamp.mtime) {
             Sidecar::remove(&self.directory, file, old.mtime);
         }
         Ok(())
+    }
+
+    /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a later one than the current. Under the lock.
+    fn set_apart(&self, version: &mut Pending, current: Option<Stamp>) -> Result<Option<Beside<'_>>> {
+        if let Some(current) = current.filter(|current| current.mtime >= version.stamp.mtime) {
+            let later = set_later(&self.file, current.mtime).map_err(|error| io_error("writing", error))?;
+            version.stamp = later.ok_or_else(|| {
+                let message = "the file system keeps no later time than that of the snapshot's file; correct that (`touch`) and save again";
+                Error::new(ErrorKind::Io, message)
+            })?;
+        }
+        if let Some(sidecar) = &mut version.sidecar {
+            sidecar.mtime = version.stamp.mtime;
+        }
+        self.sync(version.sidecar.as_ref())
     }
 }
 
@@ -174,8 +200,17 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if !self.committed {
             let _ = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty());
+            self.root.prune(&self.place.directories);
         }
     }
+}
+
+/// What the names of temporary files go on with, before an id.
+const TEMPORARY: &str = "tmp-";
+
+pub(super) fn is_temporary(name: &str) -> bool {
+    let id = name.strip_prefix(RESERVED).and_then(|rest| rest.strip_prefix(TEMPORARY));
+    id.is_some_and(|id| ulid::Ulid::from_string(id).is_ok_and(|parsed| parsed.to_string() == id))
 }
 
 fn taken() -> Error {
@@ -190,20 +225,23 @@ fn vanishing() -> Error {
 fn rename_to_free(directory: &File, from: &str, to: &str) -> rustix::io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     match rustix::fs::renameat_with(directory, from, directory, to, rustix::fs::RenameFlags::NOREPLACE) {
-        // A file system or kernel that does not know the flag.
+        // A file system or kernel that does not know the flag. Two names for one number on Linux, and not on macOS.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        Err(error) if error == Errno::NOTSUP => {}
         done => return done,
     }
     rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;
-    rustix::fs::unlinkat(directory, from, AtFlags::empty())
+    // The version is there. A second name that stays is swept up later.
+    let _ = rustix::fs::unlinkat(directory, from, AtFlags::empty());
+    Ok(())
 }
 
-/// The version under a name. A directory there is removed if it is empty, and in the way if not.
+/// The version under a name. A directory there is removed if nothing but directories is in it, and in the way if not.
 fn current(directory: &File, file: &str) -> Result<Option<Stamp>> {
     let Some(found) = stat(directory, file)? else { return Ok(None) };
     match kind(&found) {
         FileType::RegularFile => Ok(Some(Stamp::from(&found))),
-        FileType::Directory => match rustix::fs::unlinkat(directory, file, AtFlags::REMOVEDIR) {
+        FileType::Directory => match hollow::remove(directory, file) {
             Ok(()) | Err(Errno::NOENT) => Ok(None),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 let message = format!(
@@ -219,13 +257,21 @@ fn current(directory: &File, file: &str) -> Result<Option<Stamp>> {
 
 /// Removes an object, durably, and the directories that are empty then.
 pub(super) fn delete(root: &Root, place: &Place, options: &DeleteOptions) -> Result<()> {
-    let Some(directory) = root.find(place.names())? else { return Ok(()) };
+    if remove(root, place, options)? {
+        root.prune(&place.directories);
+    }
+    Ok(())
+}
+
+/// True if there is no such object now, so that directories may be empty.
+fn remove(root: &Root, place: &Place, options: &DeleteOptions) -> Result<bool> {
+    let Some(directory) = root.find(place.names())? else { return Ok(true) };
     {
         let _lock = root.lock(&directory, place.names())?;
-        let Some(found) = stat(&directory, &place.file)? else { return Ok(()) };
+        let Some(found) = stat(&directory, &place.file)? else { return Ok(true) };
         match kind(&found) {
             FileType::RegularFile => {}
-            FileType::Directory => return Ok(()),
+            FileType::Directory => return Ok(false),
             _ => return Err(foreign(&format!("{:?}", place.file))),
         }
         let stamp = Stamp::from(&found);
@@ -242,6 +288,9 @@ pub(super) fn delete(root: &Root, place: &Place, options: &DeleteOptions) -> Res
         Sidecar::remove(&directory, &place.file, stamp.mtime);
     }
     directory.sync_all().map_err(|error| io_error("syncing the directory", error))?;
-    root.prune(&place.directories);
-    Ok(())
+    Ok(true)
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -3,6 +3,9 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+mod foreign;
+mod leftovers;
+
 use std::{
     fs::{self, File, FileTimes},
     os::unix::fs::{MetadataExt, symlink},
@@ -203,22 +206,6 @@ async fn special_files_are_refused_and_never_waited_for() {
 }
 
 #[tokio::test]
-async fn files_of_other_programs_are_objects_where_their_names_are_keys() {
-    let (_directory, store) = store();
-    fs::create_dir_all(store.root().join("copied/in")).unwrap();
-    for name in ["copied/in/state.gz", "a:b", "%41", "a%", "bad\nname", ".persist-tmp-01", "notes.txt"] {
-        fs::write(store.root().join(name), "foreign").unwrap();
-    }
-    assert_eq!(listed(&store).await, ["copied/in/state.gz", "notes.txt"]);
-    let before = store.head(&key("notes.txt")).await.unwrap();
-    // Written in place by somebody else: another version.
-    fs::write(store.root().join("notes.txt"), "changed").unwrap();
-    let error =
-        store.put(&key("notes.txt"), Body::from("x"), PutOptions::new().replace(before.version)).await;
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);
-}
-
-#[tokio::test]
 async fn a_file_that_is_written_into_while_it_is_read_is_a_conflict() {
     let (_directory, store) = store();
     fs::write(store.root().join("state"), vec![1; 3 << 20]).unwrap();
@@ -237,94 +224,6 @@ async fn a_file_that_is_written_into_while_it_is_read_is_a_conflict() {
         }
         assert_eq!(body.collect(u64::MAX).await.unwrap_err().kind(), ErrorKind::Conflict, "{change}");
     }
-}
-
-#[tokio::test]
-async fn leftovers_are_swept_up_when_they_are_old() {
-    let (_directory, store) = store();
-    store.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await.unwrap();
-    let sidecar = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-")).unwrap();
-    let orphan = sidecar.replace(".persist-meta-", ".persist-meta-0");
-    fs::copy(store.root().join(&sidecar), store.root().join(&orphan)).unwrap();
-    // Its file is there, but in another version.
-    let json = fs::read_to_string(store.root().join(&orphan)).unwrap().replace("\"mtime\":1", "\"mtime\":2");
-    fs::write(store.root().join(&orphan), json).unwrap();
-    let torn = "a/.persist-meta-torn";
-    let leftovers = ["a/.persist-tmp-dead", ".persist-tmp-dead", torn, orphan.as_str()];
-    for name in leftovers {
-        if !store.root().join(name).exists() {
-            fs::write(store.root().join(name), "{").unwrap();
-        }
-        age(&store.root().join(name));
-    }
-    age(&store.root().join(&sidecar));
-    for young in ["a/.persist-tmp-young", ".persist-meta-young"] {
-        fs::write(store.root().join(young), "").unwrap();
-    }
-    // Held by a process that lives, however long ago it last wrote.
-    let held = File::create(store.root().join("a/.persist-tmp-held")).unwrap();
-    held.try_lock().unwrap();
-    age(&store.root().join("a/.persist-tmp-held"));
-    assert_eq!(listed(&store).await, ["a/state"]);
-
-    LocalAdapter::open(store.root()).unwrap();
-    let mut expected =
-        [".persist-meta-young", "a/.persist-tmp-held", "a/.persist-tmp-young", "a/state", &sidecar]
-            .map(str::to_owned);
-    expected.sort();
-    assert_eq!(files(store.root()), expected);
-    assert_eq!(store.head(&key("a/state")).await.unwrap().metadata["a"], "1");
-}
-
-/// A writer that sleeps between its sidecar and the renaming, as a suspended machine makes it, wakes up to find both.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_leaves_what_a_sleeping_writer_is_about_to_need() {
-    let (_directory, store) = store();
-    let name = key("a/state");
-    put(&store, "a/other", "x").await.unwrap();
-    let folder = File::open(store.root().join("a")).unwrap();
-    folder.lock().unwrap();
-    let writer = store.clone();
-    let save = tokio::spawn(async move {
-        writer.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await
-    });
-    let sidecar = loop {
-        let found = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-"));
-        match found.map(|name| store.root().join(name)) {
-            Some(path) if fs::metadata(&path).unwrap().len() > 0 => break path,
-            _ => tokio::task::yield_now().await,
-        }
-    };
-    age(&sidecar);
-    LocalAdapter::open(store.root()).unwrap();
-    folder.unlock().unwrap();
-    save.await.unwrap().unwrap();
-    assert_eq!(store.head(&name).await.unwrap().metadata["a"], "1");
-}
-
-#[tokio::test]
-async fn the_first_save_into_a_directory_sweeps_it() {
-    let (_directory, store) = store();
-    fs::create_dir(store.root().join("a")).unwrap();
-    fs::write(store.root().join("a/.persist-tmp-dead"), "").unwrap();
-    age(&store.root().join("a/.persist-tmp-dead"));
-    put(&store, "a/state", "state").await.unwrap();
-    assert_eq!(files(store.root()), ["a/state"]);
-}
-
-#[tokio::test]
-async fn a_sweep_finds_what_lies_behind_many_snapshots() {
-    let (_directory, store) = store();
-    for name in 0..3000 {
-        fs::write(store.root().join(format!("state {name}")), "").unwrap();
-    }
-    let dead: Vec<_> = (0..20).map(|name| store.root().join(format!(".persist-tmp-dead{name}"))).collect();
-    for path in &dead {
-        fs::write(path, "").unwrap();
-        age(path);
-    }
-    LocalAdapter::open(store.root()).unwrap();
-    assert!(dead.iter().all(|path| !path.exists()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

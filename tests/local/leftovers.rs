@@ -1,0 +1,194 @@
+//! What failed saves and killed processes leave behind, and what is cleared away of it.
+
+use super::*;
+
+/// How the name of a temporary file goes on.
+const DEAD: &str = "01KC0000000000000000000000";
+
+/// Every directory below the root.
+fn folders(root: &Path) -> usize {
+    let below = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    below.map(|path| 1 + folders(&path)).sum()
+}
+
+#[tokio::test]
+async fn leftovers_are_swept_up_when_they_are_old() {
+    let (_directory, store) = store();
+    store.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await.unwrap();
+    let sidecar = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-")).unwrap();
+    let (begun, mtime) = sidecar.rsplit_once('-').unwrap();
+    let orphan = format!("{begun}-2{}", &mtime[1..]);
+    fs::copy(store.root().join(&sidecar), store.root().join(&orphan)).unwrap();
+    // Its file is there, but in another version.
+    let json = fs::read_to_string(store.root().join(&orphan)).unwrap().replace("\"mtime\":1", "\"mtime\":2");
+    fs::write(store.root().join(&orphan), json).unwrap();
+    let torn = "a/.persist-meta-0123456789abcdef01234567-18ea";
+    let dead = format!(".persist-tmp-{DEAD}");
+    let in_a = format!("a/{dead}");
+    let leftovers = [&in_a, &dead, torn, orphan.as_str()];
+    for name in leftovers {
+        if !store.root().join(name).exists() {
+            fs::write(store.root().join(name), "{").unwrap();
+        }
+        age(&store.root().join(name));
+    }
+    age(&store.root().join(&sidecar));
+    let young = ["a/.persist-tmp-01KC00000000000000000YNGER", ".persist-meta-0123456789abcdef01234567-0"];
+    for young in young {
+        fs::write(store.root().join(young), "").unwrap();
+    }
+    // Held by a process that lives, however long ago it last wrote.
+    let name = "a/.persist-tmp-01KC00000000000000000HE1D0";
+    let held = File::create(store.root().join(name)).unwrap();
+    held.try_lock().unwrap();
+    age(&store.root().join(name));
+    assert_eq!(listed(&store).await, ["a/state"]);
+
+    LocalAdapter::open(store.root()).unwrap();
+    let mut expected = [young[1], name, young[0], "a/state", &sidecar].map(str::to_owned);
+    expected.sort();
+    assert_eq!(files(store.root()), expected);
+    assert_eq!(store.head(&key("a/state")).await.unwrap().metadata["a"], "1");
+}
+
+/// A writer that sleeps between its sidecar and the renaming, as a suspended machine makes it, wakes up to find both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_leaves_what_a_sleeping_writer_is_about_to_need() {
+    let (_directory, store) = store();
+    let name = key("a/state");
+    put(&store, "a/other", "x").await.unwrap();
+    let folder = File::open(store.root().join("a")).unwrap();
+    folder.lock().unwrap();
+    let writer = store.clone();
+    let save = tokio::spawn(async move {
+        writer.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await
+    });
+    let sidecar = loop {
+        let found = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-"));
+        match found.map(|name| store.root().join(name)) {
+            Some(path) if fs::metadata(&path).unwrap().len() > 0 => break path,
+            _ => tokio::task::yield_now().await,
+        }
+    };
+    age(&sidecar);
+    LocalAdapter::open(store.root()).unwrap();
+    folder.unlock().unwrap();
+    save.await.unwrap().unwrap();
+    assert_eq!(store.head(&name).await.unwrap().metadata["a"], "1");
+}
+
+#[tokio::test]
+async fn the_first_save_into_a_directory_sweeps_it() {
+    let (_directory, store) = store();
+    fs::create_dir(store.root().join("a")).unwrap();
+    let dead = store.root().join(format!("a/.persist-tmp-{DEAD}"));
+    fs::write(&dead, "").unwrap();
+    age(&dead);
+    put(&store, "a/state", "state").await.unwrap();
+    assert_eq!(files(store.root()), ["a/state"]);
+}
+
+#[tokio::test]
+async fn a_sweep_finds_what_lies_behind_many_snapshots() {
+    let (_directory, store) = store();
+    for name in 0..3000 {
+        fs::write(store.root().join(format!("state {name}")), "").unwrap();
+    }
+    let dead: Vec<_> = (0..20).map(|name| store.root().join(format!(".persist-tmp-{name:026}"))).collect();
+    for path in &dead {
+        fs::write(path, "").unwrap();
+        age(path);
+    }
+    LocalAdapter::open(store.root()).unwrap();
+    assert!(dead.iter().all(|path| !path.exists()));
+}
+
+/// Only what persist names so is persist's: whoever opens a folder to look must not lose files of another sort.
+#[tokio::test]
+async fn a_sweep_takes_no_file_that_only_looks_alike() {
+    let (_directory, store) = store();
+    let names = [
+        ".persist-notes.txt",
+        ".persist-tmp-notes",
+        ".persist-abc123.tmp",
+        ".persist-tmp-01kc0000000000000000000000",
+        ".persist-tmp-01KC0000000000000000000000.txt",
+        ".persist-meta-torn",
+        ".persist-meta-0123456789abcdef01234567-",
+        ".persist-meta-0123456789abcdef0123456-18ea",
+        ".persist-meta-0123456789abcdef01234567-18ea.txt",
+    ];
+    for name in names {
+        fs::write(store.root().join(name), "mine").unwrap();
+        age(&store.root().join(name));
+    }
+    LocalAdapter::open(store.root()).unwrap();
+    let mut names = names.map(str::to_owned);
+    names.sort();
+    assert_eq!(files(store.root()), names);
+    assert!(listed(&store).await.is_empty());
+}
+
+/// A folder that was made for a save that then failed would stand in the way of a snapshot of that name.
+#[tokio::test]
+async fn failed_saves_leave_no_folders() {
+    let (_directory, store) = store();
+    let name = key("a/b/c");
+    let version = persist::Version::new("nope");
+    let refused = store.put(&name, Body::from("x"), PutOptions::new().replace(version)).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(folders(store.root()), 0, "after a conflict");
+
+    let half = futures_util::stream::iter([
+        Ok(vec![1; 2 << 20].into()),
+        Err(persist::Error::new(ErrorKind::Unavailable, "the source broke")),
+    ]);
+    store.put(&name, Body::from_stream(half), PutOptions::new()).await.unwrap_err();
+    assert_eq!(folders(store.root()), 0, "after a broken body");
+
+    let (sender, body) = tokio::sync::mpsc::channel::<persist::Result<bytes::Bytes>>(1);
+    let body =
+        futures_util::stream::unfold(body, |mut body| async { body.recv().await.map(|item| (item, body)) });
+    let mut put = store.put(&name, Body::from_stream(body), PutOptions::new());
+    sender.send(Ok(vec![1; 2 << 20].into())).await.unwrap();
+    while files(store.root()).is_empty() {
+        assert!(futures_util::FutureExt::now_or_never(&mut put).is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(put);
+    while folders(store.root()) > 0 {
+        tokio::task::yield_now().await;
+    }
+
+    put_all(&store).await;
+}
+
+async fn put_all(store: &LocalAdapter) {
+    put(store, "a", "state").await.unwrap();
+    store.delete(&key("a"), Default::default()).await.unwrap();
+    put(store, "a/b", "state").await.unwrap();
+}
+
+/// A process that was killed leaves its empty folders, whoever comes next.
+#[tokio::test]
+async fn empty_folders_stand_in_nobodys_way() {
+    let (_directory, store) = store();
+    fs::create_dir_all(store.root().join("a/b/c")).unwrap();
+    fs::create_dir_all(store.root().join("a/d")).unwrap();
+    put_all(&store).await;
+
+    fs::create_dir_all(store.root().join("full/empty")).unwrap();
+    fs::create_dir_all(store.root().join("full/other")).unwrap();
+    fs::write(store.root().join("full/other/state"), "state").unwrap();
+    let error = put(&store, "full", "state").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("with snapshots below it"), "{error}");
+    assert!(store.root().join("full/empty").exists(), "something was removed, and for nothing");
+
+    fs::create_dir_all(store.root().join("x/y/z")).unwrap();
+    store.delete(&key("x/y/z/missing"), Default::default()).await.unwrap();
+    assert!(!store.root().join("x").exists());
+    fs::create_dir_all(store.root().join("x")).unwrap();
+    store.delete(&key("x/y/z/missing"), Default::default()).await.unwrap();
+    assert!(!store.root().join("x").exists());
+}
