@@ -156,3 +156,27 @@ async fn other_settings_are_refused() {
     let error = store.copy(&key("k"), &store, &reserved, PutMode::Create).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+#[tokio::test]
+async fn a_copy_that_is_there_is_a_success_whatever_becomes_of_its_source() {
+    for mode in [PutMode::Create, PutMode::Overwrite] {
+        for removed in [false, true] {
+            let (server, store) = setup().await;
+            let late = Fault::After(200, Box::new(Fault::Pass));
+            server.script(Kind::Rewrite, [Fault::Pass, Fault::Lost, late]);
+            let (copied, ()) = futures_util::future::join(copy(&store, mode.clone()), async {
+                while server.count(Kind::Rewrite) < 2 {
+                    tokio::task::yield_now().await;
+                }
+                match removed {
+                    true => drop(server.state().objects.remove("dir/from")),
+                    false => drop(server.state().plant("dir/from", "newer")),
+                }
+            })
+            .await;
+            assert_eq!(copied.unwrap(), store.head(&key("to")).await.unwrap());
+            assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+            server.clean();
+        }
+    }
+}

@@ -215,3 +215,37 @@ async fn a_tier_that_was_set_without_an_answer_is_set() {
     assert_eq!(server.count(Kind::Rewrite), rewrites.len());
     server.clean();
 }
+
+#[tokio::test]
+async fn a_delete_of_what_never_was_a_version_is_tried_again() {
+    let (server, store) = setup().await;
+    server.state().plant("k", "old");
+    server.script(Kind::Metadata, [Fault::Status(503), Fault::Reset]);
+    let only = DeleteOptions::new().if_version(persist::Version::new("\"etag\""));
+    assert_eq!(store.delete(&key("k"), only).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!((server.count(Kind::Metadata), server.bytes("k").is_some()), (3, true));
+}
+
+#[tokio::test]
+async fn a_tier_is_not_set_over_a_change_of_metadata() {
+    let (server, store) = setup().await;
+    put(&store, PutMode::Overwrite).await.unwrap();
+    server.script(Kind::Rewrite, [Fault::Pass, Fault::After(200, Box::new(Fault::Pass))]);
+    let name = key("k");
+    let (outcome, ()) = futures_util::future::join(store.set_tier(&name, persist::Tier::Cold), async {
+        while server.count(Kind::Rewrite) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let mut state = server.state();
+        let object = state.objects.get_mut("k").unwrap();
+        object.metageneration += 1;
+        object.resource.insert("metadata".into(), serde_json::json!({ "owner": "somebody" }));
+    })
+    .await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(store.head(&name).await.unwrap().metadata["owner"], "somebody");
+    store.set_tier(&name, persist::Tier::Cold).await.unwrap();
+    assert_eq!(store.head(&name).await.unwrap().metadata["owner"], "somebody");
+    server.clean();
+}

@@ -1,7 +1,8 @@
 //! Keys of the deployment's own.
 
 use persist::{
-    ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier, adapters::gcs::GcsAdapter,
+    DeleteOptions, ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
+    adapters::gcs::GcsAdapter,
 };
 
 use crate::{
@@ -123,4 +124,53 @@ async fn keys_that_cannot_be_used_are_refused_at_once() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains(word) && !error.to_string().contains("SECRET"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_needs_no_key_works_on_objects_under_another_key_or_none() {
+    let other = Some("T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT08=".into());
+    for before in [None, other] {
+        let server = Server::start().await;
+        let old = open_with(GcsConfig { encryption_key: before, ..config(&server) }).await;
+        let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;
+        let bytes = data(600_000, 4);
+        let put = async |body: persist::Body, options| store.put(&key("k"), body, options).await;
+        // What is there is replaced, in one request and in many.
+        for body in [persist::Body::from("new"), streamed(&bytes), bytes.clone().into()] {
+            let version = old.put(&key("k"), "old".into(), PutOptions::new()).await.unwrap().version;
+            put(body, PutOptions::new().replace(version)).await.unwrap();
+        }
+        // Or is in the way.
+        old.put(&key("k"), "old".into(), PutOptions::new()).await.unwrap();
+        let error = put(streamed(&bytes), PutOptions::new().create()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        // Lost answers, and versions that are not there.
+        server.state().age("k", std::time::Duration::from_secs(3600));
+        server.script(Kind::Multipart, [Fault::Reset]);
+        put("new".into(), PutOptions::new()).await.unwrap();
+        assert_eq!(read(&store, "k").await.unwrap(), "new");
+        old.put(&key("k"), "old".into(), PutOptions::new()).await.unwrap();
+        let only = DeleteOptions::new().if_version(persist::Version::new("17"));
+        assert_eq!(store.delete(&key("k"), only).await.unwrap_err().kind(), ErrorKind::Conflict);
+        server.state().age("k", std::time::Duration::from_secs(3600));
+        server.script(Kind::Delete, [Fault::Reset]);
+        store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+        assert_eq!(server.bytes("k"), None);
+        server.clean();
+    }
+}
+
+#[tokio::test]
+async fn what_was_recognised_without_the_key_is_still_verified_by_loads() {
+    let server = Server::start().await;
+    let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;
+    server.script(Kind::Multipart, [Fault::Lost]);
+    store.put(&key("k"), "state".into(), PutOptions::new()).await.unwrap();
+    server.script(Kind::Media, [Fault::Flip(2)]);
+    assert_eq!(read(&store, "k").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    server.script(Kind::Rewrite, [Fault::Pass, Fault::Lost]);
+    store.set_tier(&key("k"), Tier::Cold).await.unwrap();
+    server.script(Kind::Media, [Fault::Flip(2)]);
+    assert_eq!(read(&store, "k").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    server.clean();
 }

@@ -111,7 +111,13 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             false,
             &["in the way", "being changed"],
         ),
-        (google(412, "conditionNotMet", "did not hold"), Conflict, false, &["another writer"]),
+        (
+            google(412, "conditionNotMet", "At least one of the pre-conditions"),
+            Conflict,
+            false,
+            &["condition"],
+        ),
+        (google(412, "conditionNotMet", "did not hold"), AccessDenied, false, &["policy", "did not hold"]),
         (google(416, "requestedRangeNotSatisfiable", "no"), InvalidInput, false, &["behind the end"]),
         (google(410, "gone", "session"), Unavailable, false, &["upload session has ended"]),
         (
@@ -125,9 +131,9 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
         (Fault::Answer(401, vec![], String::new()), Unauthenticated, false, &["credentials"]),
         (
             Fault::Answer(302, vec![("location", "http://elsewhere/".into())], String::new()),
-            Unavailable,
+            InvalidConfig,
             false,
-            &["http 302"],
+            &["http 302", "PERSIST_GCS_ENDPOINT_URL"],
         ),
         (Fault::Answer(418, vec![], "x".repeat(5000)), Unavailable, false, &["…"]),
     ] {

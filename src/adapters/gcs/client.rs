@@ -49,6 +49,10 @@ pub(super) struct Call {
     payload: Option<Payload>,
     /// Of how many timeouts the service may be silent.
     patience: u32,
+    /// Whether a 412 may mean that a condition does not hold.
+    pub(super) conditional: bool,
+    /// Whether a 308 tells how far an upload is, and is no redirect.
+    pub(super) progress: bool,
 }
 
 /// Shows neither names nor the query, which may be a secret.
@@ -65,13 +69,20 @@ fn kind_of(url: &Url) -> &str {
 
 impl Call {
     pub(super) fn new(method: Method, url: Url) -> Self {
-        Call { method, url, headers: HeaderMap::new(), payload: None, patience: 1 }
+        let headers = HeaderMap::new();
+        Call { method, url, headers, payload: None, patience: 1, conditional: false, progress: false }
     }
 
     /// Adds a parameter to the query.
     pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.url.query_pairs_mut().append_pair(name, value.as_ref());
         self
+    }
+
+    /// Adds a condition to the query.
+    pub(super) fn condition(mut self, name: &str, value: u64) -> Self {
+        self.conditional = true;
+        self.query(name, value.to_string())
     }
 
     /// Adds a parameter if there is one.
@@ -160,7 +171,7 @@ impl Client {
         self.request(method, &path.concat())
     }
 
-    /// One attempt. A 401 gets one more with a new token; every status that is neither a success nor 308 is a failure.
+    /// One attempt. A 401 gets one more with a new token; every status that is no success is a failure.
     pub(super) async fn send(&self, call: Call) -> Result<Response, Failure> {
         let mut token = None;
         if self.trusted(&call.url) {
@@ -175,13 +186,13 @@ impl Client {
             _ => answer,
         };
         let status = answer.status();
-        if status.is_success() || status == StatusCode::PERMANENT_REDIRECT {
+        if status.is_success() || (call.progress && status == StatusCode::PERMANENT_REDIRECT) {
             return Ok(answer);
         }
         let headers = answer.headers().clone();
         // The status says enough where the message is lost.
         let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.unwrap_or_default();
-        let mut failure = errors::failure(status, &headers, &body);
+        let mut failure = errors::failure(status, &headers, &body, call.conditional);
         if !call.url.path().starts_with("/upload/") {
             // The same header names the upload session, whose id is a secret, in answers to uploads.
             if let Some(id) = headers.get("x-guploader-uploadid").and_then(|id| id.to_str().ok()) {
@@ -195,12 +206,8 @@ impl Client {
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<(T, HeaderMap), Failure> {
         let answer = self.send(call).await?;
         let headers = answer.headers().clone();
-        let lost = |error| Failure { error, status: None, doubtful: true };
-        let body = http::text(answer, JSON_BYTES, self.settings.timeout).await.map_err(lost)?;
-        match parse(&body) {
-            Ok(value) => Ok((value, headers)),
-            Err(error) => Err(lost(error)),
-        }
+        let body = http::text(answer, JSON_BYTES, self.settings.timeout).await.map_err(Failure::unread)?;
+        Ok((parse(&body).map_err(Failure::unread)?, headers))
     }
 
     /// The body of a download.

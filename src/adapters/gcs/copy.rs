@@ -18,9 +18,8 @@ use super::{
     model::{PUT_ID, Resource, Rewrite},
     names,
     put::Expected,
-    rewrite::KEPT,
 };
-use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result, retry::retry};
+use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result};
 
 /// What a step of a copy came to.
 enum Step {
@@ -67,16 +66,8 @@ impl Store {
         let named = |error: Error| to.named("copy", target, error);
         names::check_key(target).map_err(named)?;
         let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
-        let call = self.object(Method::GET, source).headers(self.client.settings.encryption.headers());
-        let before: Value = retry(&self.retry, &self.client.budget, |_| async {
-            let answer = self.client.json(call.clone()).await;
-            answer.map(|(value, _)| value).map_err(|failure| self.named("copy", source, failure.error))
-        })
-        .await?;
-        let old: Resource = serde_json::from_value(before.clone()).map_err(|_| {
-            named(Error::new(ErrorKind::Unavailable, "the service's answer cannot be understood"))
-        })?;
-        let body = Bytes::from(self.new_copy(&before, doubt.id()).to_string());
+        let (old, kept) = self.kept("copy", source).await?;
+        let body = Bytes::from(self.new_copy(kept, doubt.id()).to_string());
         let call = self.copy_call(source, &old, to, target).payload(body);
         let stored = match self.copy_steps(call, &doubt, to, target).await {
             Ok(stored) => stored,
@@ -126,10 +117,21 @@ impl Store {
                 let message = "the service stopped in the middle of a copy";
                 Err(named(Error::new(ErrorKind::Unavailable, message)))
             }
-            Err(failure) if failure.is(412) => doubt.refused(to, target).await.map(Step::Done).map_err(named),
+            Err(failure) if failure.refused => match doubt.refused(to, target, &failure).await {
+                Ok(Some(stored)) => Ok(Step::Done(stored)),
+                Ok(None) => Err(named(failure.error)),
+                Err(error) => Err(named(error)),
+            },
+            // The copy may have been made before the source went.
             Err(failure) if failure.is(404) && !no_bucket(&failure) => {
-                let message = "the snapshot was replaced or removed while it was copied; copy it again";
-                Err(named(Error::new(ErrorKind::Conflict, message)))
+                match doubt.landed(to, target).await? {
+                    Some(stored) => Ok(Step::Done(stored)),
+                    None => {
+                        let message =
+                            "the snapshot was replaced or removed while it was copied; copy it again";
+                        Err(named(Error::new(ErrorKind::Conflict, message)))
+                    }
+                }
             }
             Err(failure) => {
                 doubt.failed(&failure, started);
@@ -139,9 +141,7 @@ impl Store {
     }
 
     /// The resource of the copy: a body of its own replaces all of the source's, so what is kept is repeated.
-    fn new_copy(&self, source: &Value, put_id: &str) -> Value {
-        let mut resource: Map<String, Value> =
-            KEPT.iter().filter_map(|name| Some((name.to_string(), source.get(name)?.clone()))).collect();
+    fn new_copy(&self, mut resource: Map<String, Value>, put_id: &str) -> Value {
         let metadata = resource.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         metadata[PUT_ID] = put_id.into();
         if let Some(class) = &self.client.settings.storage_class {

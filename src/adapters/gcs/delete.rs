@@ -5,24 +5,27 @@ use std::sync::Mutex;
 use reqwest::Method;
 use tokio::time::Instant;
 
-use super::{Store, doubt::existed, doubt::generation, errors::no_bucket};
+use super::{
+    Store,
+    doubt::{Condition, existed, generation},
+    errors::no_bucket,
+    model::Resource,
+};
 use crate::{DeleteOptions, Error, ErrorKind, Key, Result, retry::retry};
 
 impl Store {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        let wanted = match &options.if_version {
-            None => None,
-            Some(version) => match generation(version) {
-                Some(generation) => Some(generation),
-                // No object ever had this version: whatever is there is another one.
-                None => return self.delete_of_another(key).await,
-            },
-        };
+        let wanted = options.if_version.as_ref().and_then(generation);
+        // Then no object ever had this version: whatever is there is another one.
+        let never = options.if_version.is_some() && wanted.is_none();
         let known = self.known.generation(key);
         // Since when an attempt may have removed the object without a word.
         let since = Mutex::new(None::<Instant>);
         let doubtful = || *since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         retry(&self.retry, &self.client.budget, |_| async {
+            if never {
+                return self.delete_of_another(key, self.look(key).await?.resource);
+            }
             let only = match (wanted, doubtful()) {
                 (None, Some(since)) => {
                     let seen = self.look(key).await?;
@@ -34,15 +37,20 @@ impl Store {
                 }
                 (wanted, _) => wanted,
             };
-            let call = self
-                .object(Method::DELETE, key)
-                .maybe("ifGenerationMatch", only.map(|only| only.to_string()));
+            let condition = only.map_or(Condition::Always, Condition::Generation);
+            let call = condition.apply(self.object(Method::DELETE, key));
             let started = Instant::now();
             match self.client.send(call).await {
                 Ok(_) => Ok(()),
                 Err(failure) if failure.is(404) && !no_bucket(&failure) => Ok(()),
-                Err(failure) if failure.is(412) && wanted.is_none() => Ok(()),
-                Err(failure) if failure.is(412) => self.delete_of_another(key).await,
+                Err(failure) if failure.is_clear() && wanted.is_none() => Ok(()),
+                Err(failure) if failure.refused && wanted.is_some() => match self.look(key).await?.resource {
+                    // The condition holds: something else is the matter.
+                    Some(old) if Some(old.generation) == wanted => {
+                        Err(self.named("delete", key, failure.error))
+                    }
+                    seen => self.delete_of_another(key, seen),
+                },
                 Err(failure) => {
                     if failure.doubtful {
                         since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(started);
@@ -55,8 +63,8 @@ impl Store {
     }
 
     /// The version to remove is not the current one: a conflict, unless there is nothing at all.
-    async fn delete_of_another(&self, key: &Key) -> Result<()> {
-        match self.look(key).await?.resource {
+    fn delete_of_another(&self, key: &Key, seen: Option<Resource>) -> Result<()> {
+        match seen {
             None => Ok(()),
             Some(_) => {
                 let error = Error::new(ErrorKind::Conflict, "another writer replaced the snapshot");

@@ -40,7 +40,7 @@ impl Condition {
     pub(super) fn apply(self, call: Call) -> Call {
         match self {
             Condition::Always => call,
-            Condition::Generation(generation) => call.query("ifGenerationMatch", generation.to_string()),
+            Condition::Generation(generation) => call.condition("ifGenerationMatch", generation),
         }
     }
 }
@@ -107,19 +107,46 @@ impl Doubt {
         }
     }
 
-    /// After a 412: the write's own earlier attempt, or somebody else's.
-    pub(super) async fn refused(&self, store: &Store, key: &Key) -> Result<Box<Resource>> {
-        if self.since().is_some()
-            && let Some(resource) = self.landed(store, key).await?
-        {
-            return Ok(resource);
+    /// Whether an attempt of unknown outcome may still take effect. Who repeats such a `put` under another id would not recognise it.
+    pub(super) fn is_open(&self) -> bool {
+        self.since().is_some()
+    }
+
+    /// After a refusal: what an earlier attempt of this `put` has stored, somebody else's write as an error, or nothing where the condition holds
+    /// and so something else is the matter.
+    pub(super) async fn refused(
+        &self,
+        store: &Store,
+        key: &Key,
+        failure: &Failure,
+    ) -> Result<Option<Box<Resource>>> {
+        if failure.is_clear() && !self.is_open() {
+            return Err(self.conflict());
         }
-        Err(self.conflict())
+        let seen = match store.look(key).await {
+            // Who may write need not be allowed to read. A condition was sent, so the answer speaks of that.
+            Err(error) if error.kind() == ErrorKind::AccessDenied && !self.is_open() => {
+                return Err(self.conflict());
+            }
+            seen => seen?.resource,
+        };
+        let current = seen.as_ref().map_or(0, |resource| resource.generation);
+        match seen {
+            Some(resource) if resource.put_id() == Some(&self.id) => Ok(Some(Box::new(resource))),
+            _ if self.wanted == Condition::Generation(current) && !failure.is_clear() => Ok(None),
+            _ => Err(self.conflict()),
+        }
     }
 
     /// After the session of an upload was lost whose last bytes were sent: what this `put` has stored, nothing, or the conflict that ended
-    /// the session.
+    /// the session or follows from a doubtful attempt.
     pub(super) async fn lost(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+        if self.is_open() && self.wanted == Condition::Always {
+            return match self.next(store, key).await? {
+                Next::Done(stored) => Ok(Some(stored)),
+                Next::Go(_) => Ok(None),
+            };
+        }
         let seen = store.look(key).await?.resource;
         let current = seen.as_ref().map_or(0, |resource| resource.generation);
         match seen {
@@ -142,15 +169,18 @@ impl Doubt {
         }
     }
 
-    /// What this `put` has stored, if it is the current object.
-    async fn landed(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+    /// What a doubtful attempt of this `put` has stored, if it is the current object.
+    pub(super) async fn landed(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+        if !self.is_open() {
+            return Ok(None);
+        }
         let seen = store.look(key).await?.resource;
         Ok(seen.filter(|resource| resource.put_id() == Some(&self.id)).map(Box::new))
     }
 
     /// The last word after `error`: an attempt of unknown outcome that did take effect is a success.
     pub(super) async fn give_up(&self, store: &Store, key: &Key, error: Error) -> Result<Box<Resource>> {
-        if self.since().is_none() || matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
+        if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
             return Err(error);
         }
         match self.landed(store, key).await {

@@ -17,12 +17,24 @@ pub(super) struct Failure {
     pub(super) status: Option<u16>,
     /// Whether the service may have acted on it all the same: a lost answer, a timeout, a failure behind the front.
     pub(super) doubtful: bool,
+    /// Whether a condition that was sent may not hold (412).
+    pub(super) refused: bool,
 }
 
 impl Failure {
     /// A failure before anything was sent.
     pub(super) fn unsent(error: Error) -> Self {
-        Failure { error, status: None, doubtful: false }
+        Failure { error, status: None, doubtful: false, refused: false }
+    }
+
+    /// An answer that cannot be used, or not whole: the service has acted on the request.
+    pub(super) fn unread(error: Error) -> Self {
+        Failure { doubtful: true, ..Failure::unsent(error) }
+    }
+
+    /// Whether the service says in so many words that a condition does not hold. Policies that forbid a write are answered 412 as well.
+    pub(super) fn is_clear(&self) -> bool {
+        self.refused && self.error.kind() == ErrorKind::Conflict
     }
 
     pub(super) fn is(&self, status: u16) -> bool {
@@ -32,7 +44,7 @@ impl Failure {
 
 impl From<Lost> for Failure {
     fn from(lost: Lost) -> Self {
-        Failure { error: lost.error, status: None, doubtful: lost.sent }
+        Failure { doubtful: lost.sent, ..Failure::unsent(lost.error) }
     }
 }
 
@@ -42,11 +54,15 @@ impl From<Failure> for Error {
     }
 }
 
-/// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
-pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+/// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty; `conditional`: whether the request had a condition.
+pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], conditional: bool) -> Failure {
     let said = Said::new(body);
     let (kind, fix) = match status.as_u16() {
         304 => (ErrorKind::NotModified, "the snapshot is unchanged"),
+        301 | 302 | 303 | 307 | 308 => (
+            ErrorKind::InvalidConfig,
+            "the server sends requests elsewhere, which is not followed; set PERSIST_GCS_ENDPOINT_URL to where the service answers",
+        ),
         400 if said.is("resourceNotEncryptedWithCustomerEncryptionKey") => (
             ErrorKind::InvalidConfig,
             "the object was written without a customer-supplied key: remove PERSIST_GCS_ENCRYPTION_KEY to read it",
@@ -87,7 +103,13 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
         410 => (ErrorKind::Unavailable, "the upload session has ended"),
         411 | 413 => (ErrorKind::Internal, "the service does not accept the request's length"),
-        412 => (ErrorKind::Conflict, "another writer was faster"),
+        412 if said.opens(&["at least one of the pre-conditions", "precondition failed"]) => {
+            (ErrorKind::Conflict, "a condition of the request does not hold")
+        }
+        412 => (
+            ErrorKind::AccessDenied,
+            "a policy of the bucket or its organization forbids this; where it demands a key of your own, set PERSIST_GCS_KMS_KEY",
+        ),
         416 => (ErrorKind::InvalidInput, "the range starts behind the end of the object"),
         429 => (
             ErrorKind::RateLimited,
@@ -97,14 +119,16 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> F
         _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
-    // 410 ends a session, not the service; redirects and the like do not pass either.
+    // 410 ends a session, not the service.
     let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
     error = error.with_retryable(matches!(status.as_u16(), 408 | 429 | 500..=599) || passes);
     if let Some(delay) = retry_after(headers) {
         error = error.with_retry_after(delay);
     }
     let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-    Failure { error, status: Some(status.as_u16()), doubtful }
+    let policy = said.opens(&["request violates constraint"]);
+    let refused = conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
+    Failure { error, status: Some(status.as_u16()), doubtful, refused }
 }
 
 /// Whether a 404 speaks of the bucket and not of the object: the status does not tell.

@@ -18,7 +18,7 @@ use crate::{
 
 impl Store {
     pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        let call = self.metadata(key);
+        let call = self.metadata(key).headers(self.client.settings.encryption.headers());
         let resource = retry(&self.retry, &self.client.budget, |_| async {
             let answer = self.client.json::<Resource>(call.clone()).await;
             answer.map(|(resource, _)| resource).map_err(|failure| self.named("head", key, failure.error))

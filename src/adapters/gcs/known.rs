@@ -28,13 +28,15 @@ impl Known {
     /// Notes what an answer has shown.
     pub(super) fn saw(&self, key: &Key, resource: &Resource) {
         let metadata: usize = resource.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        // Without a checksum, which not every answer shows, a load could not be verified.
+        let whole = metadata <= METADATA && resource.crc32c.is_some();
         let mut known = self.lock();
         match known.get_mut(key) {
             Some(last) if last.resource.as_deref().is_some_and(|seen| seen.same_as(resource)) => {}
             last => {
                 let seen = Last {
                     generation: resource.generation,
-                    resource: (metadata <= METADATA).then(|| Arc::new(resource.clone())),
+                    resource: whole.then(|| Arc::new(resource.clone())),
                 };
                 match last {
                     Some(last) => *last = seen,

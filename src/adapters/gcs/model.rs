@@ -14,7 +14,7 @@ pub(super) const PUT_ID: &str = "persist-put-id";
 const TAG: &str = "persist-tag-";
 
 /// The fields of [`Resource`], for partial answers.
-pub(super) const FIELDS: &str = "name,size,generation,metageneration,crc32c,contentType,contentEncoding,storageClass,timeCreated,metadata,\
+pub(super) const FIELDS: &str = "name,size,generation,metageneration,crc32c,contentType,storageClass,timeCreated,metadata,\
                                  kmsKeyName,customerEncryption";
 
 /// <https://cloud.google.com/storage/docs/json_api/v1/objects#resource>

@@ -100,18 +100,18 @@ impl Store {
     }
 
     async fn describe(&self, key: &Key, options: &GetOptions) -> Result<Resource> {
-        let call = conditional(self.metadata(key), options)?;
+        let call = self.metadata(key).headers(self.client.settings.encryption.headers());
+        let call = conditional(call, options)?;
         match self.client.json::<Resource>(call).await {
             Ok((resource, _)) => Ok(resource),
-            Err(failure) if failure.is(412) => Err(replaced()),
+            Err(failure) if failure.refused => Err(replaced()),
             Err(failure) => Err(failure.error),
         }
     }
 
+    /// A request for metadata. The checksum of an object with a customer's key is shown to whoever sends the key along.
     pub(super) fn metadata(&self, key: &Key) -> Call {
-        self.object(Method::GET, key)
-            .query("fields", model::FIELDS)
-            .headers(self.client.settings.encryption.headers())
+        self.object(Method::GET, key).query("fields", model::FIELDS)
     }
 
     /// A request for bytes as they are stored: without `Accept-Encoding: gzip` the service would decompress what other tools stored with
@@ -159,7 +159,7 @@ fn conditional(mut call: Call, options: &GetOptions) -> Result<Call> {
         let wanted = generation(version).ok_or_else(|| {
             Error::new(ErrorKind::Conflict, "the snapshot has another version than the one asked for")
         })?;
-        call = call.query("ifGenerationMatch", wanted.to_string());
+        call = call.condition("ifGenerationMatch", wanted);
     }
     // What is no generation is not the current one either.
     Ok(call.maybe(

@@ -91,7 +91,10 @@ impl Store {
             let started = Instant::now();
             match self.client.json::<Resource>(call.payload(payload.clone())).await {
                 Ok((stored, _)) => Ok(Box::new(stored)),
-                Err(failure) if failure.is(412) => doubt.refused(self, key).await,
+                Err(failure) if failure.refused => doubt
+                    .refused(self, key, &failure)
+                    .await?
+                    .ok_or_else(|| self.named("put", key, failure.error)),
                 Err(failure) => {
                     doubt.failed(&failure, started);
                     Err(self.named("put", key, failure.error))
@@ -160,14 +163,11 @@ impl Store {
         }
     }
 
-    /// The object as it is now, and what the service's clock shows. One attempt.
+    /// The object as it is now, and what the service's clock shows. One attempt, without a customer's key: what is there may have another one, or
+    /// none. Of an object that has one this shows no checksum.
     pub(super) async fn look(&self, key: &Key) -> Result<Seen> {
         let sent = std::time::SystemTime::now();
-        let call = self
-            .object(Method::GET, key)
-            .query("fields", model::FIELDS)
-            .headers(self.client.settings.encryption.headers());
-        match self.client.json::<Resource>(call).await {
+        match self.client.json::<Resource>(self.metadata(key)).await {
             Ok((resource, headers)) => {
                 let now = crate::http::server_time(&headers).unwrap_or(sent);
                 Ok(Seen { resource: Some(resource), now })

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Store,
     doubt::{Doubt, Next},
+    errors::Failure,
     model::Resource,
     put::Expected,
     session::{Progress, Session},
@@ -29,8 +30,8 @@ enum Ended {
     Spoilt(Error),
     /// For good.
     Failed(Error),
-    /// A condition does not hold.
-    Refused,
+    /// A condition may not hold.
+    Refused(Failure),
     /// The source failed: its error goes to the caller as it is.
     Source(Error),
 }
@@ -88,9 +89,10 @@ impl Store {
                 Ok(stored) => break Box::new(stored),
                 Err(Ended::Source(error)) => return Err(error),
                 Err(Ended::Failed(error)) => break doubt.give_up(self, key, named(error)).await?,
-                Err(Ended::Refused) => {
-                    let looked = retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key));
-                    break looked.await.map_err(named)?;
+                Err(Ended::Refused(failure)) => {
+                    let looked =
+                        retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key, &failure));
+                    break looked.await.map_err(named)?.ok_or_else(|| named(failure.error))?;
                 }
                 Err(Ended::Lost(error)) => {
                     // The answer to the last chunk may be what was lost, and the session with it.
@@ -102,7 +104,7 @@ impl Store {
                     }
                     match upload.chunk.start {
                         0 => error,
-                        sent => return Err(named(unrepeatable(sent, error))),
+                        sent => unrepeatable(sent, error),
                     }
                 }
                 Err(Ended::Spoilt(error)) => error,
@@ -111,6 +113,7 @@ impl Store {
             match upload.chunk.start {
                 0 if restarts <= RESTARTS => {}
                 0 => return Err(named(again)),
+                _ if doubt.is_open() => return Err(named(again)),
                 _ => return Err(named(again).with_source_past()),
             }
         };
@@ -165,7 +168,10 @@ impl Store {
             }
             match Session::start(self.client.clone(), call).await {
                 Ok(session) => Ok(Ok(session)),
-                Err(failure) if failure.is(412) => doubt.refused(self, key).await.map(Err),
+                Err(failure) if failure.refused => match doubt.refused(self, key, &failure).await? {
+                    Some(stored) => Ok(Err(stored)),
+                    None => Err(self.named("put", key, failure.error)),
+                },
                 Err(failure) => Err(self.named("put", key, failure.error)),
             }
         })
@@ -193,9 +199,13 @@ impl Store {
                     return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk)).await));
                 }
                 Ok((None, None)) => return Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
-                Err(ended @ (Ended::Lost(_) | Ended::Refused)) => {
+                Err(Ended::Lost(error)) => {
                     session.ended();
-                    return Err(ended);
+                    return Err(Ended::Lost(error));
+                }
+                Err(Ended::Refused(failure)) if failure.is_clear() => {
+                    session.ended();
+                    return Err(Ended::Refused(failure));
                 }
                 Err(ended) => {
                     session.cancel().await;
@@ -229,7 +239,7 @@ impl Store {
             }
         });
         let (delivered, made) = match select(deliver, read).await {
-            Either::Left((Err(ended @ (Ended::Failed(_) | Ended::Refused)), _)) => return Err(ended),
+            Either::Left((Err(ended @ (Ended::Failed(_) | Ended::Refused(_))), _)) => return Err(ended),
             Either::Left((delivered, read)) => (delivered, read.await.map_err(Ended::Source)?),
             Either::Right((Err(error), _)) => return Err(Ended::Source(error)),
             Either::Right((Ok(made), deliver)) => (deliver.await, made),
@@ -294,7 +304,7 @@ impl Store {
                     )
                 }
                 Err(failure) if failure.is(404) || failure.is(410) => return Err(Ended::Lost(failure.error)),
-                Err(failure) if failure.is(412) => return Err(Ended::Refused),
+                Err(failure) if failure.refused => return Err(Ended::Refused(failure)),
                 Err(failure) if failure.error.kind() == ErrorKind::Corrupt => {
                     return Err(Ended::Spoilt(failure.error));
                 }
@@ -333,5 +343,5 @@ fn unrepeatable(sent: u64, error: Error) -> Error {
     let message = format!(
         "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again"
     );
-    Error::new(ErrorKind::Unavailable, message).with_source(error).with_source_past()
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }

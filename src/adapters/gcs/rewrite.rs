@@ -17,7 +17,7 @@ use super::{
 use crate::{Error, ErrorKind, Key, Result, Tier, retry::retry};
 
 /// What a rewrite with a body of its own does not take over from the source.
-pub(super) const KEPT: [&str; 7] = [
+const KEPT: [&str; 7] = [
     "contentType",
     "contentEncoding",
     "contentDisposition",
@@ -34,21 +34,10 @@ impl Store {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         let named = |error| self.named("set tier", key, error);
         let wanted = model::class(tier);
-        let headers = self.client.settings.encryption.headers();
-        let call = self.object(Method::GET, key).headers(headers);
-        let before: Value = retry(&self.retry, &self.client.budget, |_| async {
-            let answer = self.client.json(call.clone()).await;
-            answer.map(|(value, _)| value).map_err(|failure| named(failure.error))
-        })
-        .await?;
-        let old: Resource = serde_json::from_value(before.clone()).map_err(|_| {
-            named(Error::new(ErrorKind::Unavailable, "the service's answer cannot be understood"))
-        })?;
+        let (old, mut body) = self.kept("set tier", key).await?;
         if old.storage_class.as_deref() == Some(wanted) {
             return Ok(());
         }
-        let mut body: Map<String, Value> =
-            KEPT.iter().filter_map(|name| Some((name.to_string(), before.get(name)?.clone()))).collect();
         body.insert("storageClass".into(), wanted.into());
         let body = Bytes::from(Value::Object(body).to_string());
         let kms_key = self.client.settings.encryption.kms_key_of(&old);
@@ -61,15 +50,17 @@ impl Store {
                 async move {
                     match self.client.json::<Rewrite>(call).await {
                         Ok((step, _)) => Ok(step),
-                        Err(failure) if failure.is(412) => match self.look(key).await?.resource {
+                        Err(failure) if failure.refused => match self.look(key).await?.resource {
                             // An earlier attempt, whose answer was lost.
                             Some(new) if failed > 0 && moved(old, &new, wanted) => {
                                 Ok(Rewrite { done: true, rewrite_token: None, resource: Some(new) })
                             }
                             None => Err(named(Error::new(ErrorKind::NotFound, "there is no snapshot"))),
+                            // The conditions hold: something else is the matter.
+                            Some(new) if version(&new) == version(old) => Err(named(failure.error)),
                             Some(_) => Err(named(Error::new(
                                 ErrorKind::Conflict,
-                                "another writer replaced the snapshot; try again",
+                                "another writer replaced or changed the snapshot; try again",
                             ))),
                         },
                         Err(failure) => Err(named(failure.error)),
@@ -97,26 +88,59 @@ impl Store {
         }
     }
 
-    /// Rewrites this generation onto itself, and only if it is still the current one.
+    /// An object, and what a rewrite with a body of its own must repeat of it.
+    pub(super) async fn kept(
+        &self,
+        operation: &'static str,
+        key: &Key,
+    ) -> Result<(Resource, Map<String, Value>)> {
+        let call = self.object(Method::GET, key).headers(self.client.settings.encryption.headers());
+        let named = |error| self.named(operation, key, error);
+        let seen: Value = retry(&self.retry, &self.client.budget, |_| async {
+            let answer = self.client.json(call.clone()).await;
+            answer.map(|(value, _)| value).map_err(|failure| named(failure.error))
+        })
+        .await?;
+        let kept = KEPT.iter().filter_map(|name| Some((name.to_string(), seen.get(name)?.clone())));
+        let kept = kept.collect();
+        let object = serde_json::from_value(seen).map_err(|_| {
+            named(Error::new(ErrorKind::Unavailable, "the service's answer cannot be understood"))
+        })?;
+        Ok((object, kept))
+    }
+
+    /// Rewrites this generation onto itself, and only if it is still the current one, and nothing else is said of it meanwhile.
     fn rewrite(&self, key: &Key, old: &Resource, kms_key: Option<&str>, body: Bytes) -> Call {
         let (bucket, object) = (names::encode(&self.bucket), names::encode(key.as_str()));
-        let (generation, encryption) = (old.generation.to_string(), &self.client.settings.encryption);
-        self.client
+        let encryption = &self.client.settings.encryption;
+        let call = self
+            .client
             .request(
                 Method::POST,
                 &format!("/storage/v1/b/{bucket}/o/{object}/rewriteTo/b/{bucket}/o/{object}"),
             )
-            .query("ifSourceGenerationMatch", &generation)
-            .query("ifGenerationMatch", &generation)
+            .condition("ifSourceGenerationMatch", old.generation)
+            .condition("ifGenerationMatch", old.generation)
             .maybe("destinationKmsKeyName", kms_key)
             .headers(encryption.headers())
             .headers(encryption.source_headers())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
             .patient()
-            .payload(body)
+            .payload(body);
+        match old.metageneration {
+            Some(metageneration) => call.condition("ifSourceMetagenerationMatch", metageneration),
+            None => call,
+        }
     }
 }
 
+fn version(object: &Resource) -> (u64, Option<u64>) {
+    (object.generation, object.metageneration)
+}
+
+/// Whether the one became the other. A look does not show every checksum.
 fn moved(old: &Resource, new: &Resource, class: &str) -> bool {
-    new.storage_class.as_deref() == Some(class) && new.put_id() == old.put_id() && new.crc32c == old.crc32c
+    new.storage_class.as_deref() == Some(class)
+        && new.put_id() == old.put_id()
+        && (new.crc32c.is_none() || new.crc32c == old.crc32c)
 }

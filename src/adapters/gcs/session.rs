@@ -37,6 +37,8 @@ pub(super) struct Session {
     client: Arc<Client>,
     url: Url,
     headers: HeaderMap,
+    /// Whether it began with a condition, which is checked at its end.
+    conditional: bool,
     open: bool,
 }
 
@@ -49,12 +51,9 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Begins a session with a `POST` that has everything but the data.
     pub(super) async fn start(client: Arc<Client>, call: Call) -> Result<Self, Failure> {
+        let conditional = call.conditional;
         let answer = client.send(call).await?;
-        let lost = |message: &str| Failure {
-            error: Error::new(ErrorKind::Unavailable, message),
-            status: Some(answer.status().as_u16()),
-            doubtful: false,
-        };
+        let lost = |message: &str| Failure::unsent(Error::new(ErrorKind::Unavailable, message));
         let location = answer.headers().get(LOCATION).and_then(|url| url.to_str().ok());
         let location = location.ok_or_else(|| lost("the service began an upload and did not say where"))?;
         let url =
@@ -67,7 +66,7 @@ impl Session {
             return Err(Failure::unsent(Error::new(ErrorKind::Unsupported, message)));
         }
         let headers = client.settings.encryption.headers();
-        Ok(Session { client, url, headers, open: true })
+        Ok(Session { client, url, headers, conditional, open: true })
     }
 
     /// Sends the bytes from `from` on. `total` is the object's size, given with the last bytes only, and its checksum.
@@ -97,14 +96,15 @@ impl Session {
         self.progress(self.call(Method::PUT, "bytes */*").payload(Bytes::new())).await
     }
 
-    async fn progress(&self, call: Call) -> Result<Progress, Failure> {
+    async fn progress(&self, mut call: Call) -> Result<Progress, Failure> {
+        (call.conditional, call.progress) = (self.conditional, true);
         let answer = self.client.send(call).await?;
         if answer.status() == StatusCode::PERMANENT_REDIRECT {
             return stored(&answer).map(Progress::Stored);
         }
-        let broken = |error| Failure { error, status: None, doubtful: true };
-        let body = http::text(answer, 1024 * 1024, self.client.settings.timeout).await.map_err(broken)?;
-        Ok(Progress::Done(Box::new(parse(&body).map_err(broken)?)))
+        let body =
+            http::text(answer, 1024 * 1024, self.client.settings.timeout).await.map_err(Failure::unread)?;
+        Ok(Progress::Done(Box::new(parse(&body).map_err(Failure::unread)?)))
     }
 
     fn call(&self, method: Method, range: &str) -> Call {
@@ -147,12 +147,8 @@ fn stored(answer: &Response) -> Result<u64, Failure> {
     let Some(range) = answer.headers().get(RANGE) else { return Ok(0) };
     let end =
         range.to_str().ok().and_then(|range| range.trim().strip_prefix("bytes=0-")?.parse::<u64>().ok());
-    end.and_then(|end| end.checked_add(1)).ok_or_else(|| Failure {
-        error: Error::new(
-            ErrorKind::Unavailable,
-            "the service's word on the upload's progress cannot be understood",
-        ),
-        status: Some(308),
-        doubtful: true,
+    end.and_then(|end| end.checked_add(1)).ok_or_else(|| {
+        let message = "the service's word on the upload's progress cannot be understood";
+        Failure::unread(Error::new(ErrorKind::Unavailable, message))
     })
 }

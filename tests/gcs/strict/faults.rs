@@ -22,6 +22,8 @@ pub enum Fault {
     Lost,
     /// Acted on, but the answer is this status.
     LostTo(u16),
+    /// The session is forgotten, and another writer has replaced its object; the answer is this status.
+    Overtaken(u16, &'static str),
     /// Of a chunk, only so many bytes are kept. Then 308, or this status, or (0) no answer.
     Persist(usize, Option<u16>),
     /// The session is forgotten; the answer is this status.
@@ -132,6 +134,12 @@ impl Effect {
             }
             Fault::Forget(status) => {
                 state.sessions.remove(request.query("upload_id").unwrap_or_default());
+                Some(Answer::refusal(*status, "notFound", "the upload session is gone"))
+            }
+            Fault::Overtaken(status, data) => {
+                if let Some(session) = state.sessions.remove(request.query("upload_id").unwrap_or_default()) {
+                    state.plant(&session.name, *data);
+                }
                 Some(Answer::refusal(*status, "notFound", "the upload session is gone"))
             }
             _ => None,

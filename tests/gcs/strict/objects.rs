@@ -60,7 +60,7 @@ pub fn media(state: &mut State, request: &Req) -> Answer {
         Answer::new(status, body.to_vec())
             .header("content-type", object.resource["contentType"].as_str().unwrap_or_default())
             .header("x-goog-generation", object.generation.to_string())
-            .header("x-goog-metageneration", "1")
+            .header("x-goog-metageneration", object.metageneration.to_string())
             .header("x-goog-stored-content-encoding", stored)
             .header("x-goog-stored-content-length", object.data.len().to_string())
             .header("x-goog-hash", format!("crc32c={}", checksum(&object.data)))
@@ -212,7 +212,7 @@ fn prefixes_before(
 /// Two steps for each rewrite, as for a large object that changes its class.
 pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     let name = request.object();
-    let target = decode(request.path.rsplit_once("/o/").map_or("", |(_, target)| target));
+    let Some(target) = request.raw_target().map(decode) else { return state.violation("no target") };
     let Some(object) = state.objects.get(&name).cloned() else {
         return Answer::refusal(404, "notFound", "No such object");
     };
@@ -220,7 +220,8 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
         return Answer::refusal(404, "notFound", "No such object");
     }
     let source = state.condition_on(object.generation, request.query("ifSourceGenerationMatch"), None);
-    if let Some(refused) = source.or_else(|| state.condition(request, &target)) {
+    let said = state.condition_on(object.metageneration, request.query("ifSourceMetagenerationMatch"), None);
+    if let Some(refused) = source.or(said).or_else(|| state.condition(request, &target)) {
         return refused;
     }
     let new_key = match (
@@ -236,16 +237,18 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
             );
         }
     };
-    let Some(token) = request.query("rewriteToken") else {
-        let token = format!("rewrite-{}", object.generation);
-        state.rewrites.insert(token.clone(), 1);
+    let mut query = request.query.clone();
+    let now = |query| (request.path.clone(), query, request.body.clone());
+    let Some(token) = query.remove("rewriteToken") else {
+        let token = format!("rewrite-{}-{}", object.generation, state.rewrites.len());
+        state.rewrites.insert(token.clone(), now(query));
         return Answer::json(
             &json!({ "kind": "storage#rewriteResponse", "done": false, "rewriteToken": token,
             "totalBytesRewritten": "1", "objectSize": object.data.len().to_string() }),
         );
     };
-    if !state.rewrites.contains_key(token) {
-        return state.violation("an unknown rewrite token");
+    if state.rewrites.get(&token) != Some(&now(query)) {
+        return state.violation("a rewrite token that is unknown, or began with another request");
     }
     let mut moved = object;
     let kms = request.query("destinationKmsKeyName").map(str::to_owned);

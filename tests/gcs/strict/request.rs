@@ -91,6 +91,11 @@ impl Req {
         Some(rest.split_once("/rewriteTo/").map_or(rest, |(object, _)| object))
     }
 
+    /// The object that a rewrite writes, as it came.
+    pub fn raw_target(&self) -> Option<&str> {
+        Some(self.path.split_once("/rewriteTo/b/")?.1.split_once("/o/")?.1)
+    }
+
     pub fn object(&self) -> String {
         decode(self.raw_object().unwrap_or_default())
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -50,6 +51,7 @@ impl Default for Rules {
 pub struct Object {
     pub data: Vec<u8>,
     pub generation: u64,
+    pub metageneration: u64,
     pub created: SystemTime,
     /// The settable part of the resource: contentType, metadata, storageClass and so on.
     pub resource: Map<String, Value>,
@@ -57,6 +59,9 @@ pub struct Object {
     /// SHA-256 of the customer's key, in base64.
     pub csek: Option<String>,
 }
+
+/// Path, query and body of the first step of a rewrite.
+pub type Begun = (String, BTreeMap<String, String>, Bytes);
 
 pub struct State {
     pub rules: Rules,
@@ -69,11 +74,12 @@ pub struct State {
     pub violations: Vec<String>,
     last_generation: u64,
     last_session: u64,
-    pub rewrites: HashMap<String, u32>,
+    /// What each rewrite that is under way began with, by its token.
+    pub rewrites: HashMap<String, Begun>,
 }
 
 /// Parameters that the API knows; another one is a spelling mistake that the real service ignores in silence.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "uploadType",
     "upload_id",
     "name",
@@ -83,6 +89,7 @@ const KNOWN: [&str; 20] = [
     "ifGenerationMatch",
     "ifGenerationNotMatch",
     "ifSourceGenerationMatch",
+    "ifSourceMetagenerationMatch",
     "sourceGeneration",
     "kmsKeyName",
     "destinationKmsKeyName",
@@ -131,9 +138,10 @@ impl State {
         if !is_ours(&request.path) {
             return Some(Answer::refusal(404, "notFound", "The specified bucket does not exist."));
         }
-        let raw = request.raw_object().unwrap_or_default();
-        if let Some(odd) = raw.bytes().find(|b| !(b.is_ascii_alphanumeric() || b"-_.~%".contains(b))) {
-            return Some(self.violation(format!("raw {:?} in the path {raw}", odd as char)));
+        for raw in request.raw_object().into_iter().chain(request.raw_target()) {
+            if let Some(odd) = raw.bytes().find(|b| !(b.is_ascii_alphanumeric() || b"-_.~%".contains(b))) {
+                return Some(self.violation(format!("raw {:?} in the path {raw}", odd as char)));
+            }
         }
         if let Some(coded) = request.header("content-encoding") {
             return Some(self.violation(format!("Content-Encoding: {coded}")));
@@ -180,7 +188,7 @@ impl State {
     /// Stores an object under a new generation and gives its resource.
     pub fn store(&mut self, name: &str, mut object: Object) -> Value {
         self.last_generation += 1;
-        object.generation = self.last_generation;
+        (object.generation, object.metageneration) = (self.last_generation, 1);
         object.created = SystemTime::now();
         let resource = object.describe(name, true);
         self.objects.insert(name.into(), object);
@@ -210,7 +218,15 @@ impl Object {
     pub fn new(data: Vec<u8>) -> Self {
         let mut resource = Map::new();
         resource.insert("contentType".into(), "application/octet-stream".into());
-        Object { data, generation: 0, created: SystemTime::now(), resource, kms: None, csek: None }
+        Object {
+            data,
+            generation: 0,
+            metageneration: 1,
+            created: SystemTime::now(),
+            resource,
+            kms: None,
+            csek: None,
+        }
     }
 
     /// The resource as the API gives it. Hashes of an object with a customer's key are shown to whoever has the key.
@@ -222,7 +238,7 @@ impl Object {
             "bucket": super::BUCKET,
             "size": self.data.len().to_string(),
             "generation": self.generation.to_string(),
-            "metageneration": "1",
+            "metageneration": self.metageneration.to_string(),
             "timeCreated": created,
             "updated": created,
             "storageClass": "STANDARD",
