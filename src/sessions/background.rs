@@ -1,30 +1,62 @@
 //! Saves that a step does not wait for.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Commit, CommitOptions, Session};
+use super::{
+    Commit, CommitOptions, Session,
+    load::told,
+    writer::{Payload, conflict},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process dies; what
 /// [`flush`](Background::flush) has answered is as durable as any save.
+///
+/// After a failure, what was queued behind it is not saved either, until a call has told of the failure: a runtime that hears of a `Conflict` and
+/// [rebases](Session::rebase) does not find older states on top of what it then makes.
 #[derive(Debug)]
 pub struct Background {
     queue: mpsc::Sender<Job>,
-    /// The first failure that no call has told yet, and the newest commit.
-    done: Arc<Mutex<Done>>,
+    session: Session,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
-struct Done {
-    error: Option<Error>,
+struct State {
+    /// The newest commit that this made.
     newest: Option<Commit>,
+    /// States in the queue.
+    waiting: u64,
+    /// The first failure, until something newer is saved.
+    failure: Option<Failure>,
+    /// Failures that were told. What was queued before the last one is not saved.
+    told: u64,
 }
 
+#[derive(Debug)]
+struct Failure {
+    /// Which state was not saved, and why.
+    what: String,
+    why: String,
+    kind: ErrorKind,
+    retryable: bool,
+    /// States behind it that are not saved because of it.
+    dropped: u64,
+    told: bool,
+}
+
+#[derive(Debug)]
 enum Job {
-    Save(Bytes, CommitOptions),
+    Save {
+        state: Bytes,
+        options: CommitOptions,
+        /// What was known when it was queued.
+        told: u64,
+        rebases: u64,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -34,25 +66,86 @@ impl Session {
     /// When this is dropped, what waits is still saved, as long as the runtime lives; nobody hears of failures then.
     pub fn background(&self, queue: usize) -> Background {
         let (sender, mut jobs) = mpsc::channel(queue.max(1));
-        let (done, session) = (Arc::new(Mutex::new(Done::default())), self.clone());
-        let told = done.clone();
+        let (state, session) = (Arc::new(Mutex::new(State::default())), self.clone());
+        let shared = state.clone();
         tokio::spawn(async move {
             while let Some(job) = jobs.recv().await {
                 match job {
-                    Job::Save(state, options) => {
-                        let saved = session.save_with(state, options).await;
-                        let mut done = told.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                        match saved {
-                            Ok(commit) => done.newest = Some(commit),
-                            Err(error) => drop(done.error.get_or_insert(error)),
+                    Job::Save { state, options, told, rebases } => {
+                        if !lock(&shared).goes_on(told) {
+                            continue;
                         }
+                        let step = options.notes.step;
+                        let saved = session.save_queued(state, options, rebases).await;
+                        lock(&shared).note(saved, step);
                     }
                     // Who asked may have gone.
                     Job::Flush(asked) => drop(asked.send(())),
                 }
             }
         });
-        Background { queue: sender, done }
+        Background { queue: sender, session: self.clone(), state }
+    }
+
+    /// A rebase since the state was queued means that the state knows nothing of what others saved.
+    async fn save_queued(&self, state: Bytes, options: CommitOptions, rebases: u64) -> Result<Commit> {
+        let mut writer = self.writer().await;
+        if self.rebases() != rebases {
+            return Err(conflict(
+                "the session was rebased after this state was queued; queue one that is made of the newest",
+            ));
+        }
+        self.write_as(&mut writer, Payload::State(state), Vec::new(), options).await
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl State {
+    /// Whether the state that is next in turn is saved; `told` as it was when that was queued.
+    fn goes_on(&mut self, told: u64) -> bool {
+        self.waiting -= 1;
+        match &mut self.failure {
+            Some(failure) if !failure.told => failure.dropped += 1,
+            _ if told == self.told => return true,
+            // It was counted when the failure was told.
+            _ => {}
+        }
+        false
+    }
+
+    fn note(&mut self, saved: Result<Commit>, step: Option<u64>) {
+        match saved {
+            Ok(commit) => (self.newest, self.failure) = (Some(commit), None),
+            Err(error) => {
+                let what = step.map_or_else(|| "a state".into(), |step| format!("the state of step {step}"));
+                let (why, kind, retryable) = (told(&error), error.kind(), error.retryable());
+                self.failure = Some(Failure { what, why, kind, retryable, dropped: 0, told: false });
+            }
+        }
+    }
+
+    /// Fails with a failure that no call has told yet.
+    fn tell(&mut self) -> Result<()> {
+        let Some(failure) = self.failure.as_mut().filter(|failure| !failure.told) else { return Ok(()) };
+        failure.told = true;
+        failure.dropped += self.waiting;
+        self.told += 1;
+        Err(failure.error())
+    }
+}
+
+impl Failure {
+    fn error(&self) -> Error {
+        let behind = match self.dropped {
+            0 => String::new(),
+            1 => ", nor was 1 state behind it".into(),
+            more => format!(", nor were {more} states behind it"),
+        };
+        let message = format!("{} was not saved{behind}: {}", self.what, self.why);
+        Error::new(self.kind, message).with_operation("save").with_retryable(self.retryable)
     }
 }
 
@@ -60,27 +153,31 @@ impl Background {
     /// Puts a state into the queue; waits only while that is full.
     ///
     /// # Errors
-    /// The failure of an earlier save, once: then this state was not queued.
+    /// The failure of an earlier save, once: then neither this state was queued, nor will those be saved that were queued before.
     pub async fn save(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<()> {
-        self.failed()?;
-        self.queue.send(Job::Save(state.into(), options)).await.map_err(|_| gone())
+        let (state, rebases) = (state.into(), self.session.rebases());
+        let place = self.queue.reserve().await.map_err(|_| gone())?;
+        let mut shared = lock(&self.state);
+        shared.tell()?;
+        shared.waiting += 1;
+        place.send(Job::Save { state, options, told: shared.told, rebases });
+        Ok(())
     }
 
     /// Waits until everything that was queued before is saved, and gives the newest commit that this made.
     ///
     /// # Errors
-    /// The first failure that no call has told yet.
+    /// The failure of an earlier save, also one that was told already: until something newer was saved, not everything is.
     pub async fn flush(&self) -> Result<Option<Commit>> {
         let (asked, answer) = oneshot::channel();
         self.queue.send(Job::Flush(asked)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?;
-        self.failed()?;
-        Ok(self.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).newest.clone())
-    }
-
-    fn failed(&self) -> Result<()> {
-        let mut done = self.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        done.error.take().map_or(Ok(()), Err)
+        let mut state = lock(&self.state);
+        state.tell()?;
+        match &state.failure {
+            Some(failure) => Err(failure.error()),
+            None => Ok(state.newest.clone()),
+        }
     }
 }
 

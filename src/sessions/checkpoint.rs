@@ -32,25 +32,25 @@ use crate::Result;
 #[derive(Debug)]
 pub struct Checkpoints {
     session: Session,
-    steps: u64,
+    steps: Option<u64>,
     time: Option<Duration>,
     /// The step and time of the last save.
     last: Option<(u64, Moment)>,
 }
 
 impl Checkpoints {
-    /// Saves after every step, until a rule says otherwise.
+    /// Saves after every step, unless a rule is set: [`every_steps`](Checkpoints::every_steps), [`every`](Checkpoints::every), or both.
     pub fn new(session: Session) -> Self {
-        Checkpoints { session, steps: 1, time: None, last: None }
+        Checkpoints { session, steps: None, time: None, last: None }
     }
 
     /// Saves when so many steps have passed since the last save, and at once when the count of steps went back.
     pub fn every_steps(mut self, steps: u64) -> Self {
-        self.steps = steps.max(1);
+        self.steps = Some(steps.max(1));
         self
     }
 
-    /// Saves also when so much time has passed since the last save.
+    /// Saves when so much time has passed since the last save.
     pub fn every(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
@@ -102,7 +102,8 @@ impl Checkpoints {
     fn due(&self, step: u64) -> bool {
         let Some((last, at)) = self.last else { return true };
         let passed = |time| at.elapsed(&*self.session.store().clock) >= time;
+        let steps = self.steps.or_else(|| self.time.is_none().then_some(1));
         // A count that went back is another run, whose states are no less new.
-        step < last || step - last >= self.steps || self.time.is_some_and(passed)
+        step < last || steps.is_some_and(|steps| step - last >= steps) || self.time.is_some_and(passed)
     }
 }

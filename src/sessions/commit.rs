@@ -25,7 +25,7 @@ pub struct Commit {
     pub seq: u64,
     /// Its random id.
     pub id: CommitId,
-    /// The commit before; `None` for the first one, and behind one that was damaged.
+    /// The commit before; `None` for the first one, and where what came before was damaged.
     pub parent: Option<CommitId>,
     /// Which owner wrote it: see [`Session::take_over`](super::Session::take_over). 0 where nobody ever took over.
     pub epoch: u64,
@@ -137,7 +137,7 @@ impl CommitOptions {
         self
     }
 
-    /// Only if the newest commit has this number (0: there is none); else `Conflict`.
+    /// Only if the newest commit has this number (0: there is none, or the session was removed); else `Conflict`.
     pub fn expect(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self

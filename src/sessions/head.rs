@@ -19,6 +19,8 @@ pub(super) struct Head {
     /// `None` before the first commit, and where the newest is damaged.
     pub(super) id: Option<CommitId>,
     pub(super) epoch: u64,
+    /// Whether the session was removed with it: to callers there is no commit then.
+    pub(super) ended: bool,
     /// When it was certainly the newest; `None` if that was never seen.
     pub(super) observed: Option<Moment>,
     /// What a delta can start from; `None` makes the next commit a keyframe.
@@ -64,7 +66,12 @@ pub(super) struct Step {
 impl Head {
     /// Of a session without a commit.
     pub(super) fn none(observed: Moment) -> Self {
-        Head { seq: 0, id: None, epoch: 0, observed: Some(observed), base: None }
+        Head { seq: 0, id: None, epoch: 0, ended: false, observed: Some(observed), base: None }
+    }
+
+    /// Where the newest commit is damaged: what comes next is a keyframe and has no parent.
+    pub(super) fn behind_damage(seq: u64, epoch: u64, observed: Moment) -> Self {
+        Head { seq, epoch, ..Head::none(observed) }
     }
 }
 

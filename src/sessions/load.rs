@@ -10,11 +10,13 @@ use super::{
     At, Commit, Session,
     at::{Found, Newest, no_commit},
     clock::Moment,
-    head::Head,
+    head::{Base, Head},
     manifest::Manifest,
     names::Place,
+    object,
+    refs::{self, Origin},
     restore,
-    store::Part,
+    store::{Part, Store},
     writer::{forked, head_of},
 };
 use crate::{Error, ErrorKind, Key, Result};
@@ -100,29 +102,71 @@ impl Session {
     pub async fn load(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
-        let latest = at == At::Latest;
-        let (restored, place, origin) = if latest {
-            match self.latest(Manifest::is_removed).await? {
-                Some(Latest::Whole { restored, place, origin }) => (restored, place, origin),
-                _ => return Err(no_commit(self.place())),
+        let (restored, place, origin) = self.heard(self.state_of(&at).await)?;
+        self.begin(&at, looked, &restored.manifest, Some(&restored.base), &place, origin);
+        Ok(self.shown(restored, &place, Vec::new()))
+    }
+
+    /// The commit that is meant. Its manifest may be damaged.
+    pub(super) async fn meant(&self, at: &At) -> Result<Newest> {
+        if *at != At::Latest {
+            let found = self.store().find(self.place(), at, Part::Whole).await?;
+            return Ok(Newest { found, origin: false });
+        }
+        match self.store().find_latest(self.place(), Part::Whole).await? {
+            Some(newest) if !newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
+                Ok(newest)
             }
-        } else {
-            let found = self.store().find(self.place(), &at, Part::Whole).await?;
+            _ => Err(no_commit(self.place())),
+        }
+    }
+
+    /// Its state, where it lies, and whether this session is a fork that has no commit of its own yet.
+    pub(super) async fn state_of(&self, at: &At) -> Result<(restore::Restored, Place, bool)> {
+        let mut attempts = 0;
+        loop {
+            let Newest { found, origin } = self.meant(at).await?;
             let place = found.place.clone();
-            (self.restore(found).await?, place, false)
-        };
-        let seq = restored.manifest.seq;
-        let own = place == *self.place();
+            match self.restore(found).await {
+                Ok(restored) => return Ok((restored, place, origin)),
+                Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
+            }
+        }
+    }
+
+    /// The first commit that a handle sees is what its saves continue. `base` where its state was read.
+    pub(super) fn begin(
+        &self,
+        at: &At,
+        looked: Moment,
+        manifest: &Manifest,
+        base: Option<&Base>,
+        place: &Place,
+        origin: bool,
+    ) {
+        let own = place == self.place();
         // A save that is under way has looked for itself; a load does not wait for it.
         if let Some(mut writer) = self.idle_writer()
             && writer.head.is_none()
             && (own || origin)
         {
-            let base =
-                if own { restored.base.clone() } else { forked(restored.base.clone(), seq, place.clone()) };
-            writer.adopt(head_of(&restored.manifest, latest.then_some(looked), Some(base)));
+            let base = base.cloned().map(|base| match own {
+                true => base,
+                false => forked(base, manifest.seq, place.clone()),
+            });
+            writer.adopt(head_of(manifest, (*at == At::Latest).then_some(looked), base));
         }
-        Ok(self.shown(restored, &place, Vec::new()))
+    }
+
+    /// Damage that a read met: perhaps the next commit would have started from it.
+    pub(super) fn heard<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Corrupt
+            && let Some(mut writer) = self.idle_writer()
+        {
+            writer.forget_states();
+        }
+        result
     }
 
     /// The newest commit, read whole unless its manifest is `enough`.
@@ -153,6 +197,9 @@ impl Session {
     /// Loads a commit's state, or where that is damaged, that of the newest good commit before it.
     /// [`Restored::skipped`] says what was passed over.
     ///
+    /// Where the newest is damaged, the next save of this handle goes on behind it with a whole state, also if no commit is good. A handle that was
+    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before.
+    ///
     /// # Errors
     /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).
     pub async fn load_good(&self, at: impl Into<At> + Send) -> Result<Restored> {
@@ -167,22 +214,35 @@ impl Session {
         let epoch_of = |found: &Found| found.manifest().map_or(0, |manifest| manifest.epoch);
         let mut epoch = newest.as_ref().map_or(0, epoch_of);
         let mut skipped = Vec::new();
-        let mut rows = match &newest {
+        let (mut rows, newest) = match newest {
             Ok(found) => {
-                skipped.push(Skipped { seq: found.seq, reason: told(&first) });
-                self.store().history(&found.place, Some(found.seq))
+                let (place, seq) = (found.place.clone(), found.seq);
+                match self.restore(found).await {
+                    // It is another one than was read first, or was repaired meanwhile.
+                    Ok(_) => return self.load(at).await,
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        skipped.push(Skipped { seq, reason: told(&error) });
+                    }
+                    Err(error) => return Err(error),
+                }
+                (self.store().history(&place, Some(seq)), Some(seq))
             }
             // What a damaged tag named is not known.
             Err(_) if matches!(at, At::Tag(_)) => return Err(first),
             // Even what names the commit is damaged.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 skipped.push(Skipped { seq: 0, reason: told(&first) });
-                self.store().history(self.place(), None)
+                (self.store().history(self.place(), None), None)
             }
             Err(_) => return Err(first),
         };
+        let mut good = Err(first);
         while let Some(step) = rows.next().await {
-            let (place, seq) = step?;
+            let (place, seq) = match step {
+                // Behind this, nothing can be found.
+                Err(error) if error.kind() == ErrorKind::Corrupt => break,
+                step => step?,
+            };
             let found = match self.store().find_seq(&place, seq, Part::Whole).await {
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
@@ -197,10 +257,8 @@ impl Session {
             epoch = epoch.max(epoch_of(&found));
             match self.restore(found).await {
                 Ok(restored) => {
-                    if let (At::Latest, Ok(newest)) = (&at, &newest) {
-                        self.go_on_behind(newest, epoch, looked);
-                    }
-                    return Ok(self.shown(restored, &place, skipped));
+                    good = Ok((restored, place));
+                    break;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     skipped.push(Skipped { seq, reason: told(&error) });
@@ -208,28 +266,46 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        Err(first)
+        if at == At::Latest {
+            self.go_on_behind(newest, epoch, looked).await?;
+        }
+        good.map(|(restored, place)| self.shown(restored, &place, skipped))
     }
 
     /// Makes the newest commit the one that the next save follows, whatever this handle saw before, and loads it. `None` in a
     /// session without commits.
     ///
     /// # Errors
-    /// As [`load`](Session::load).
+    /// As [`load`](Session::load). After `Corrupt`, [`load_good`](Session::load_good) does in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
         // Until this has succeeded, a handle that lost to a rival stays one that may not write.
-        self.look(&mut writer).await
+        let seen = self.look(&mut writer).await;
+        match &seen {
+            Ok(_) => self.rebased(),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                writer.forget_states();
+                writer.rebasing = true;
+            }
+            Err(_) => {}
+        }
+        seen
     }
 
     /// After damage: the next commit follows the newest number, as a keyframe and without a parent.
-    fn go_on_behind(&self, newest: &Found, epoch: u64, looked: Moment) {
+    async fn go_on_behind(&self, newest: Option<u64>, epoch: u64, looked: Moment) -> Result<()> {
+        let newest = match newest {
+            None => self.store().newest_number(self.place()).await?,
+            known => known,
+        };
         if let Some(mut writer) = self.idle_writer()
-            && writer.head.is_none()
-            && newest.place == *self.place()
+            && (writer.head.is_none() || writer.rebasing)
+            && let Some(seq) = newest
         {
-            writer.adopt(Head { seq: newest.seq, id: None, epoch, observed: Some(looked), base: None });
+            let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
+            writer.adopt(Head::behind_damage(seq, epoch.max(seen), looked));
         }
+        Ok(())
     }
 
     pub(super) async fn restore(&self, found: Found) -> Result<restore::Restored> {
@@ -256,6 +332,36 @@ impl Session {
         let commit = Commit::new(restored.manifest, place, restored.stored);
         Restored { state: restored.base.state, commit, skipped }
     }
+}
+
+impl Store {
+    /// The number that the next commit follows, where the newest cannot be read; `None` where that is not known.
+    async fn newest_number(&self, place: &Place) -> Result<Option<u64>> {
+        match self.newest(place).await? {
+            Some(row) if row.seq == 1 => {}
+            newest => return Ok(newest.map(|row| row.seq)),
+        }
+        let key = place.commit(1)?;
+        let bytes = self.read(&key).await?.0;
+        if refs::is_small(&bytes) {
+            // What it starts from is damaged or missing.
+            let origin = Origin::decode(&bytes).ok().filter(|origin| origin.target.seq > 0);
+            return Ok(origin.map(|origin| origin.target.seq));
+        }
+        // Its start may be what is damaged. Only its end tells then that it is no origin, behind which other numbers come.
+        let end = bytes.get(4..).unwrap_or_default();
+        let ended = matches!(object::manifest(end, bytes.len() as u64, 1), Ok(Some(_)));
+        Ok((ended || object::is_commit(&bytes)).then_some(1))
+    }
+}
+
+/// Where the newest is meant and a prune removed it while it was read, there is a newer one by now.
+pub(super) fn pruned_meanwhile(at: &At, error: Error, attempts: &mut u32) -> Result<()> {
+    if *at == At::Latest && error.kind() == ErrorKind::NotFound && *attempts < 4 {
+        *attempts += 1;
+        return Ok(());
+    }
+    Err(error)
 }
 
 /// An error and its causes in one line.

@@ -49,6 +49,7 @@ mod manifest;
 mod names;
 mod object;
 mod pack;
+mod pending;
 mod prune;
 mod refs;
 mod remove;

@@ -65,7 +65,7 @@ impl Session {
             // Damage is no reason to stay.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 let seq = store.newest(place).await?.ok_or(error)?.seq;
-                (Head { seq, id: None, epoch: 0, observed: Some(looked), base: None }, false)
+                (Head::behind_damage(seq, 0, looked), false)
             }
             Err(error) => return Err(error),
         };

@@ -118,7 +118,7 @@ impl Store {
 
 impl Store {
     /// An object of the chain is gone: either the commit was pruned meanwhile, or somebody deleted what it needs.
-    async fn missing(&self, place: &Place, seq: u64, error: Error) -> Error {
+    pub(super) async fn missing(&self, place: &Place, seq: u64, error: Error) -> Error {
         match self.line(place).await {
             Ok((line, _)) if line.has(seq) => match error.key().cloned() {
                 Some(key) => lost(&key).with_source(error),

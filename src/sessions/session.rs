@@ -1,6 +1,15 @@
 //! A session and all sessions of a storage: the handles that callers hold.
 
-use std::{collections::HashSet, fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -36,7 +45,7 @@ impl Sessions {
     ///
     /// # Errors
     /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart. `InvalidInput` where
-    /// the storage's codec has a level that does not exist.
+    /// the storage's codec has a level that does not exist, or its fence window is shorter than a minute or longer than 30 days.
     pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
         if !adapter.capabilities().create {
             let message = format!(
@@ -47,6 +56,7 @@ impl Sessions {
         }
         let Settings { codec, limits, fence_window } = adapter.capabilities().settings;
         codec.check()?;
+        check_window(fence_window)?;
         let level = match codec {
             Codec::Gzip { level } => level,
             _ => 6,
@@ -83,11 +93,7 @@ impl Sessions {
     /// # Errors
     /// `InvalidInput` for any other length.
     pub fn fence_window(self, window: Duration) -> Result<Self> {
-        if !WINDOWS.contains(&window) {
-            let message =
-                format!("a fence window of {} s is out of range; use a minute to 30 days", window.as_secs());
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
+        check_window(window)?;
         Ok(self.with(|store| store.fence_window = window))
     }
 
@@ -124,13 +130,23 @@ impl Sessions {
         let (agent, session) = (agent.as_ref(), session.as_ref());
         let place = Place::new(agent, session)?;
         let (agent, session) = (agent.to_owned(), session.to_owned());
-        let inner = Inner { store: self.store.clone(), place, agent, session, writer: Mutex::default() };
+        let (store, writer, rebases) = (self.store.clone(), Mutex::default(), AtomicU64::default());
+        let inner = Inner { store, place, agent, session, writer, rebases };
         Ok(Session { inner: Arc::new(inner) })
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
+}
+
+fn check_window(window: Duration) -> Result<()> {
+    if WINDOWS.contains(&window) {
+        return Ok(());
+    }
+    let message =
+        format!("a fence window of {} s is out of range; use a minute to 30 days", window.as_secs());
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// A handle of one session: reads its history, and continues it.
@@ -147,6 +163,8 @@ struct Inner {
     agent: String,
     session: String,
     writer: Mutex<Writer>,
+    /// How often the writer was told to go on from what others saved.
+    rebases: AtomicU64,
 }
 
 impl Session {
@@ -308,24 +326,38 @@ impl Session {
     /// earlier epoch can then no longer write, not even after a rebase.
     ///
     /// # Errors
-    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster.
+    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster. After `Timeout` or `Unavailable` it is not known
+    /// whether it was done; another call finds out, and does it once.
     pub async fn take_over(&self) -> Result<Restored> {
         let mut writer = self.writer().await;
         let mut attempts = 0;
         loop {
             // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
-            let mut owner = Writer::default();
+            let mut owner = Writer { taking: writer.taking.clone(), ..Writer::default() };
             let seen = self.look(&mut owner).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
+            // What an earlier call did not hear of: it was carried out.
+            if owner.taking.has(seen.commit.id) {
+                *writer = owner;
+                self.rebased();
+                return Ok(seen);
+            }
+            // It may still arrive.
+            owner.pending = owner.taking.clone();
             owner.epoch = Some(seen.commit.epoch.saturating_add(1));
             let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
             let content = Payload::State(seen.state.clone());
             match self.write_as(&mut owner, content, seen.commit.table(), options).await {
                 Ok(commit) => {
                     *writer = owner;
+                    self.rebased();
                     return Ok(Restored { commit, ..seen });
                 }
                 Err(error) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    owner.pending.forget_states();
+                    writer.taking = owner.pending;
+                    return Err(error);
+                }
             }
         }
     }
@@ -339,6 +371,15 @@ impl Session {
     /// clone that is under way.
     pub async fn seen(&self) -> Option<u64> {
         self.writer().await.head.as_ref().map(|head| head.seq)
+    }
+
+    /// How often this handle was rebased, or has taken the session over.
+    pub(super) fn rebases(&self) -> u64 {
+        self.inner.rebases.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn rebased(&self) {
+        self.inner.rebases.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The ids, where the keys do not give them back.

@@ -6,13 +6,15 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncRead;
 
 use super::{
-    At, Commit, CommitOptions, Session,
+    At, Commit, CommitId, CommitOptions, Restored, Session,
+    at::{Found, Newest},
     clock::Moment,
     delta,
+    load::pruned_meanwhile,
     log::shown,
     manifest::Manifest,
     object,
-    store::{Part, Store},
+    store::Store,
     wire::corrupt,
     writer::{Payload, conflict},
 };
@@ -96,27 +98,50 @@ impl Session {
     /// As [`load`](Session::load), here or in place of the end.
     pub async fn load_stream(&self, at: impl Into<At> + Send) -> Result<(Commit, Body)> {
         let at = at.into();
-        let found = self.store().find(self.place(), &at, Part::Whole).await?;
-        let key = found.place.commit(found.seq)?;
-        let total = found.bytes.len() as u64;
-        let manifest = object::at(object::manifest(&found.bytes, total, found.seq), &key);
-        let manifest = manifest.map_err(|error| self.noticed(error))?;
-        match manifest {
-            Some(manifest) if manifest.number == 0 && manifest.body.is_some() => {
-                let body = manifest.body.map_or(manifest.id, |body| body.id);
-                let key = found.place.body(found.seq, body)?;
-                // Every check of the small object.
-                object::at(object::decode(found.bytes, found.seq, &self.store().limits), &key)
-                    .map_err(|error| self.noticed(error))?;
-                let state = self.store().open_body(&key, &manifest).await?;
-                let state = checked(state, &manifest, key);
-                Ok((shown(manifest, &found.place, total), state))
-            }
-            _ => {
-                let restored = self.load(at).await?;
-                Ok((restored.commit, Body::from(restored.state)))
+        self.heard(self.open_state(&at).await)
+    }
+
+    async fn open_state(&self, at: &At) -> Result<(Commit, Body)> {
+        let looked = Moment::now(&*self.store().clock);
+        let mut attempts = 0;
+        loop {
+            let Newest { found, origin } = self.meant(at).await?;
+            let manifest = found.manifest().map_err(|error| self.noticed(error))?;
+            let place = found.place.clone();
+            let opened = match manifest.body {
+                Some(body) if manifest.number == 0 => {
+                    let opened = self.open_long(found, &manifest, body.id).await;
+                    opened.inspect(|_| self.begin(at, looked, &manifest, None, &place, origin))
+                }
+                _ => self.restore(found).await.map(|restored| {
+                    self.begin(at, looked, &manifest, Some(&restored.base), &place, origin);
+                    let Restored { state, commit, .. } = self.shown(restored, &place, Vec::new());
+                    (commit, Body::from(state))
+                }),
+            };
+            match opened {
+                Ok(opened) => return Ok(opened),
+                Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
             }
         }
+    }
+
+    /// The state of a keyframe whose body is an object of its own.
+    async fn open_long(&self, found: Found, manifest: &Manifest, body: CommitId) -> Result<(Commit, Body)> {
+        let Found { place, seq, bytes, total } = found;
+        let store = self.store();
+        // Every check of the small object.
+        object::at(object::decode(bytes, seq, &store.limits), &place.commit(seq)?)
+            .map_err(|error| self.noticed(error))?;
+        let key = place.body(seq, body)?;
+        let state = match store.open_body(&key, manifest).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let error = store.missing(&place, seq, error.with_key(&key)).await;
+                return Err(self.noticed(error).with_operation("load"));
+            }
+            opened => opened.map_err(|error| self.noticed(error))?,
+        };
+        Ok((shown(manifest.clone(), &place, total), checked(state, manifest, key)))
     }
 }
 

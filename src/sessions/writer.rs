@@ -14,12 +14,11 @@ use super::{
     names::{MAX_SEQ, Place},
     object,
     pack::{Form, Packed, pack},
-    store::{Part, Slot, Store},
+    pending::Pending,
+    store::{Described, Store},
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
 
-/// Own commits whose fate is unknown and whose states are remembered, so that a delta can go on from them.
-const MAX_PENDING_STATES: usize = 4;
 /// A body without a commit is garbage after so many fence windows.
 pub(super) const BODY_WINDOWS: u32 = 24;
 /// States up to this are packed without a thread of their own.
@@ -35,7 +34,11 @@ pub(super) struct Writer {
     /// Why it may not write until it is rebased.
     pub(super) stale: Option<String>,
     /// Own commits behind the head whose answer was lost.
-    pending: Vec<(CommitId, Option<Base>)>,
+    pub(super) pending: Pending,
+    /// The same of take-overs, whose commits other writers may have found since.
+    pub(super) taking: Pending,
+    /// A rebase met damage: what a fallback finds then is what saves continue.
+    pub(super) rebasing: bool,
     /// The rival of the last conflict.
     pub(super) rival: Option<Commit>,
 }
@@ -65,7 +68,7 @@ pub(super) enum Payload {
 
 /// The answer to a create.
 enum Outcome {
-    Mine(Option<Version>),
+    Mine(Version),
     /// An earlier commit of this handle, whose answer was lost.
     Earlier(Box<Commit>, Option<Base>),
     Rival(Box<Commit>),
@@ -79,9 +82,20 @@ pub(super) fn conflict(message: impl Into<String>) -> Error {
 impl Writer {
     /// Makes this the head that the next commit follows.
     pub(super) fn adopt(&mut self, head: Head) {
+        if head.id.is_some_and(|id| self.taking.has(id)) {
+            self.epoch = Some(head.epoch);
+        }
         self.epoch.get_or_insert(head.epoch);
-        (self.head, self.stale, self.rival) = (Some(head), None, None);
+        (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
         self.pending.clear();
+    }
+
+    /// After damage: the next commit is a keyframe, for what a delta would start from may be what is damaged.
+    pub(super) fn forget_states(&mut self) {
+        if let Some(head) = &mut self.head {
+            head.base = None;
+        }
+        self.pending.forget_states();
     }
 
     /// Creates the commit behind the head. The head must be known.
@@ -93,24 +107,29 @@ impl Writer {
             let Some(head) = &self.head else { return Err(conflict("the session was not read yet")) };
             self.may_write(head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
+            let late = || began.is_some_and(|began: Moment| began.elapsed(&*store.clock) > body_time(store));
+            // Before it is there for everybody, too.
+            if late() {
+                return Err(too_slow());
+            }
             let Packed { manifest, object, body: _, base } = packed;
             let (seq, id) = (manifest.seq, manifest.id);
             let stored = object.len() as u64 + manifest.body.map_or(0, |body| body.stored);
             let base = matches!(draft.content, Payload::State(_)).then_some(base);
             // Before it is sent: the future may be dropped while the answer is on its way.
-            // Every id is kept: any of them may have arrived, the first one most likely.
-            self.pending.insert(0, (id, base.clone()));
-            if let Some((_, base)) = self.pending.get_mut(MAX_PENDING_STATES) {
-                *base = None;
-            }
+            self.pending.remember(id, base.clone());
             let sent = Moment::now(&*store.clock);
             match self.create(store, place, seq, id, object).await? {
                 Outcome::Mine(version) => {
-                    self.confirm(store, place, seq, version).await?;
-                    if began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store)) {
-                        return Err(self.too_slow());
+                    if late() {
+                        withdraw(store, place, &manifest, &version).await;
+                        let error = too_slow();
+                        self.stale = Some(error.message().to_owned());
+                        return Err(error);
                     }
+                    self.confirm(store, place, seq, Some(version)).await?;
                     let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
+                    let ended = manifest.is_removed();
                     tracing::info!(
                         session = place.logged(),
                         commit = seq,
@@ -119,12 +138,12 @@ impl Writer {
                         keyframe,
                         "committed"
                     );
-                    self.adopt(Head { seq, id: Some(id), epoch, observed: Some(sent), base });
+                    self.adopt(Head { seq, id: Some(id), epoch, ended, observed: Some(sent), base });
                     return Ok(Commit::new(manifest, place, stored));
                 }
                 Outcome::Earlier(commit, base) => {
                     let Some(head) = &mut self.head else { continue };
-                    (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
+                    (head.seq, head.id, head.ended, head.base) = (seq, Some(commit.id), false, base);
                     self.pending.clear();
                     // The caller tries again what was saved after all.
                     if (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
@@ -154,7 +173,8 @@ impl Writer {
 
     /// Fails where the head is not one that may be continued.
     pub(super) fn may_write(&self, head: &Head, options: &CommitOptions) -> Result<()> {
-        if options.expect.is_some_and(|expected| expected != head.seq) {
+        let met = |expected| expected == head.seq || (expected == 0 && head.ended);
+        if options.expect.is_some_and(|expected| !met(expected)) {
             let (expected, seq) = (options.expect.unwrap_or(0), head.seq);
             return Err(conflict(format!(
                 "commit {expected} was expected to be the newest, it is {seq}; load it, then save"
@@ -190,34 +210,40 @@ impl Writer {
             if object.starts_with(&[31, 139]) { "application/gzip" } else { "application/octet-stream" };
         let key = place.commit(seq)?;
         let error = match store.create(&key, object, media).await {
-            Ok(ObjectMeta { version, .. }) => return Ok(Outcome::Mine(Some(version))),
+            Ok(ObjectMeta { version, .. }) => return Ok(Outcome::Mine(version)),
             Err(error) => error,
         };
         let taken = error.kind() == ErrorKind::AlreadyExists;
         if !taken && never_sent(error.kind()) {
-            self.pending.retain(|(of, _)| *of != id);
+            self.pending.forget(id);
             return Err(error);
         }
-        let (found, meta) = match store.slot(place, seq, Part::End).await {
+        let (found, meta) = match store.manifest(place, seq).await {
             // Where nothing is known, nothing may be said: the commit may still arrive.
             Err(lost) if !taken => {
                 tracing::debug!(error = %lost, "what became of a commit is unknown");
                 return Err(error);
             }
             Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(Outcome::Gone),
-            Err(unreadable) => {
+            Err(damaged) if is_damage(damaged.kind()) => {
                 let message =
                     format!("commit {seq} is already there and cannot be read; rebase or fork to go on");
-                return Err(self.lost(message).with_source(unreadable));
+                return Err(self.lost(message).with_source(damaged));
             }
-            Ok(slot) => slot,
+            // It may be this one, or an earlier one of this handle, whose answer was lost.
+            Err(unread) => {
+                let message = format!("commit {seq} is there, but whose it is could not be read; save again");
+                let error = Error::new(unread.kind(), message).with_retryable(unread.retryable());
+                return Err(error.with_operation("save").with_source(unread));
+            }
+            Ok(found) => found,
         };
-        let bytes = match found {
-            Slot::Commit(bytes) => bytes,
-            Slot::Origin(origin) if origin.target.seq == 0 => {
+        let manifest = match found {
+            Described::Commit(manifest) => *manifest,
+            Described::Origin(origin) if origin.target.seq == 0 => {
                 return Err(self.lost("the session is being imported; rebase to go on".into()));
             }
-            Slot::Origin(origin) => {
+            Described::Origin(origin) => {
                 let message = format!(
                     "the session was created meanwhile, as a fork of {}; rebase to go on",
                     origin.source
@@ -225,19 +251,15 @@ impl Writer {
                 return Err(self.lost(message));
             }
         };
-        let total = meta.size;
-        let Some(manifest) = object::manifest(&bytes, total, seq).map_err(|error| error.with_key(&key))?
-        else {
-            return Err(self.lost(format!("commit {seq} is already there; rebase or fork to go on")));
-        };
-        if manifest.id == id {
-            return Ok(Outcome::Mine(None));
+        let found = manifest.id;
+        if found == id {
+            return Ok(Outcome::Mine(meta.version));
         }
-        if let Some(at) = self.pending.iter().position(|(of, _)| *of == manifest.id) {
-            let (_, base) = self.pending.swap_remove(at);
-            return Ok(Outcome::Earlier(Box::new(shown(manifest, place, total)), base));
-        }
-        Ok(Outcome::Rival(Box::new(shown(manifest, place, total))))
+        let commit = Box::new(shown(manifest, place, meta.size));
+        Ok(match self.pending.take(found) {
+            Some(base) => Outcome::Earlier(commit, base),
+            None => Outcome::Rival(commit),
+        })
     }
 
     /// A writer that last looked long ago may have created a commit that others made and pruned since: then it is not on the line.
@@ -270,11 +292,22 @@ impl Writer {
         self.stale = Some(message.clone());
         conflict(message)
     }
+}
 
-    fn too_slow(&mut self) -> Error {
-        let message = "the body took so long that a prune may have taken it for garbage; save again with a longer fence window";
-        self.stale = Some(message.into());
-        Error::new(ErrorKind::Timeout, message).with_operation("save").with_retryable(false)
+fn too_slow() -> Error {
+    let message = "the body took so long that a prune may have taken it for garbage; save again with a longer fence window";
+    Error::new(ErrorKind::Timeout, message).with_operation("save").with_retryable(false)
+}
+
+/// Takes a commit back whose body is gone: nobody can read it. Where the body is there, others may have built on the commit.
+async fn withdraw(store: &Store, place: &Place, manifest: &Manifest, version: &Version) {
+    let Some(body) = manifest.body else { return };
+    let (Ok(body), Ok(commit)) = (place.body(manifest.seq, body.id), place.commit(manifest.seq)) else {
+        return;
+    };
+    let gone = store.adapter.head(&body).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if gone && let Err(error) = store.delete_version(&commit, version).await {
+        tracing::debug!(%error, "a commit without its body stays");
     }
 }
 
@@ -287,6 +320,11 @@ pub(super) fn body_time(store: &Store) -> Duration {
 fn never_sent(kind: ErrorKind) -> bool {
     use ErrorKind::{AccessDenied, InvalidConfig, InvalidInput, NotFound, Unauthenticated, Unsupported};
     matches!(kind, AccessDenied | InvalidConfig | InvalidInput | NotFound | Unauthenticated | Unsupported)
+}
+
+/// Whether an error of this kind says that an object was read and is not what it should be.
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
 
 /// Packs the draft, and stores its body where that is an object of its own. Also gives when the body began.
@@ -343,7 +381,8 @@ async fn prepare(
 
 /// The head of a session, from its newest commit; `base` where its state was read.
 pub(super) fn head_of(manifest: &Manifest, observed: Option<Moment>, base: Option<Base>) -> Head {
-    Head { seq: manifest.seq, id: Some(manifest.id), epoch: manifest.epoch, observed, base }
+    let (seq, id, epoch, ended) = (manifest.seq, Some(manifest.id), manifest.epoch, manifest.is_removed());
+    Head { seq, id, epoch, ended, observed, base }
 }
 
 /// The same for a fork's first commit, whose base lies where it was forked.

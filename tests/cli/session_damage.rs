@@ -82,6 +82,21 @@ fn damage_is_named_and_passed_over_only_when_asked() {
 }
 
 #[test]
+fn a_session_without_a_good_commit_goes_on_with_a_fallback() {
+    let home = Home::new();
+    home.commits(1);
+    let mut bytes = fs::read(home.object(1)).unwrap();
+    bytes[20] ^= 1;
+    fs::write(home.object(1), bytes).unwrap();
+    refused(&home, &[(&["load", "a", "s", "--fallback"], 5, "998-1")]);
+    assert_eq!(home.pipe(&["session", "save", "a", "s"], "{}").code, 5);
+    let run = home.pipe(&["session", "save", "a", "s", "--fallback", "--json"], "{}");
+    assert_eq!((run.code, &run.rows()[0]["seq"]), (0, &json!(2)), "{}", run.err);
+    assert!(run.err.starts_with("persist: no commit is good, the newest is passed over: "), "{}", run.err);
+    assert_eq!(home.session(&["load", "a", "s"]).text(), "{}");
+}
+
+#[test]
 fn a_commit_that_somebody_removed_is_missing_and_not_pruned() {
     let home = Home::new();
     home.commits(4);

@@ -133,6 +133,18 @@ impl Counting {
         object.body.collect(u64::MAX).await.unwrap().to_vec()
     }
 
+    /// The first key with these characters.
+    pub(crate) async fn key(&self, part: &str) -> Key {
+        let keys = self.keys().await;
+        let found = keys.iter().find(|key| key.as_str().contains(part));
+        found.unwrap_or_else(|| panic!("{part} in {keys:?}")).clone()
+    }
+
+    /// As something else than persist does.
+    pub(crate) async fn remove(&self, key: &Key) {
+        self.inner.delete(key, DeleteOptions::new()).await.unwrap();
+    }
+
     pub(crate) async fn set(&self, key: &Key, bytes: Vec<u8>) {
         self.inner.put(key, Body::from(bytes), PutOptions::new()).await.unwrap();
     }
@@ -287,4 +299,10 @@ pub(crate) fn growing(seed: u64, steps: usize) -> Vec<Vec<u8>> {
                 .into_bytes()
         })
         .collect()
+}
+
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..len).map(|_| random.next() as u8).collect()
 }

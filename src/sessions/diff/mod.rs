@@ -44,9 +44,15 @@ impl Session {
     /// # Errors
     /// `InvalidInput` if a state without names is no JSON, else as [`load`](Session::load).
     pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
-        let (from, to) = (self.load(from.into()).await?, self.load(to.into()).await?);
+        let (from, to) = (self.look_at(&from.into()).await?, self.look_at(&to.into()).await?);
         let work = move || Ok(diff(&json(&from)?, &json(&to)?));
         crate::threads::run(work).await
+    }
+
+    /// A state that is not what saves continue.
+    async fn look_at(&self, at: &At) -> Result<Restored> {
+        let (restored, place, _) = self.heard(self.state_of(at).await)?;
+        Ok(self.shown(restored, &place, Vec::new()))
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         match session.load_good(At::Latest).await {
             Ok(good) => super::load::passed_over(&good),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                eprintln!("persist: no commit is good, the newest is passed over: {error}");
+            }
             Err(error) => return Err(error.into()),
         }
     }

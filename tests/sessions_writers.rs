@@ -1,0 +1,278 @@
+//! Writers in trouble: lost answers, sleeps, queues and removed sessions.
+#![allow(clippy::unwrap_used)]
+
+mod sessions_support;
+
+use std::{io::Cursor, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, TryStreamExt};
+use persist::{
+    ErrorKind,
+    adapters::memory::MemoryAdapter,
+    layers::{Defaults, Fault, Injection, Operation},
+    sessions::*,
+};
+use sessions_support::*;
+use tokio::sync::Notify;
+
+const HOUR: u64 = 3_600_000;
+
+fn faulty(adapter: &Counting) -> (Fault, Sessions) {
+    let fault = Fault::new(Arc::new(adapter.clone()));
+    (fault.clone(), Sessions::new(Arc::new(fault)).unwrap())
+}
+
+async fn seqs(session: &Session) -> Vec<u64> {
+    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
+}
+
+/// What comes next is as good as if nothing had been lost, also where each look fails as well.
+#[tokio::test]
+async fn a_lost_answer_and_a_look_that_fails_make_no_conflict() {
+    let adapter = Counting::memory();
+    let (fault, sessions) = faulty(&adapter);
+    let session = sessions.session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+    fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+    assert_eq!(session.save("two").await.unwrap_err().kind(), ErrorKind::Timeout);
+    // It is there, and nobody can say whose it is.
+    for kind in [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::RateLimited, ErrorKind::AccessDenied]
+    {
+        fault.inject(Operation::Get, Injection::Before(kind));
+        let error = session.save("two").await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+    assert!(session.rival().await.is_none());
+    assert_eq!(session.save("two").await.unwrap().seq, 2);
+    assert_eq!(session.save("three").await.unwrap().seq, 3);
+    assert_eq!(seqs(&session).await, [3, 2, 1]);
+    // A rival's that is damaged is a conflict all the same.
+    sessions.session("a", "s").unwrap().save("rival").await.unwrap();
+    adapter.set(&adapter.key("-4").await, b"damage".to_vec()).await;
+    for _ in 0..2 {
+        let error = session.save("mine").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert!(error.to_string().contains("commit 4 is already there and cannot be read"), "{error}");
+    }
+}
+
+/// The body must not be garbage when its commit comes: such a commit is not made.
+#[tokio::test]
+async fn a_body_that_took_too_long_gets_no_commit() {
+    for stream in [false, true] {
+        let (adapter, clock) = (Counting::memory(), TestClock::new(41));
+        let (fault, sessions) = faulty(&adapter);
+        let session = sessions.clock(clock.clone()).sizes(1000, 6000).session("a", "s").unwrap();
+        session.save("one").await.unwrap();
+        // A machine that sleeps in the middle of the body.
+        let awake = Arc::new(Notify::new());
+        fault.inject(Operation::Put, Injection::Hold(awake.clone()));
+        let mut save = match stream {
+            true => session.save_stream(Cursor::new(noise(41, 9000))).boxed(),
+            false => session.save(noise(41, 5000)).boxed(),
+        };
+        while fault.calls(Operation::Put) < 2 {
+            assert!((&mut save).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        clock.pass(13 * HOUR);
+        awake.notify_one();
+        let error = save.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.to_string().contains("longer fence window"), "{error}");
+        assert_eq!(seqs(&session).await, [1]);
+        // Nothing was made, so there is nothing to rebase to.
+        assert_eq!(session.save(noise(42, 5000)).await.unwrap().seq, 2);
+    }
+}
+
+/// Where the sleep was between the request and its answer: a commit whose body is gone is taken back, any other one stays.
+#[tokio::test]
+async fn a_commit_whose_body_was_pruned_is_taken_back() {
+    for gone in [true, false] {
+        let (adapter, clock) = (Counting::memory(), TestClock::new(43));
+        let (fault, sessions) = faulty(&adapter);
+        let sessions = sessions.clock(clock.clone()).sizes(1000, 6000);
+        let session = sessions.session("a", "s").unwrap();
+        session.save("one").await.unwrap();
+        let awake = Arc::new(Notify::new());
+        fault.inject_later(Operation::Put, 1, Injection::Hold(awake.clone()));
+        let mut save = session.save(noise(43, 5000)).boxed();
+        assert!((&mut save).now_or_never().is_none());
+        clock.pass(13 * HOUR);
+        if gone {
+            adapter.remove(&adapter.key("/b/").await).await;
+        }
+        awake.notify_one();
+        assert_eq!(save.await.unwrap_err().kind(), ErrorKind::Timeout);
+        let fresh = sessions.session("a", "s").unwrap();
+        assert_eq!(fresh.load(At::Latest).await.unwrap().commit.seq, if gone { 1 } else { 2 });
+        assert_eq!(session.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+        session.rebase().await.unwrap();
+        session.save("again").await.unwrap();
+    }
+}
+
+/// After a failure, nothing that was queued before is saved, until somebody has heard of it.
+#[tokio::test]
+async fn a_failure_in_the_background_stops_what_was_queued_behind_it() {
+    let (fault, sessions) = faulty(&Counting::memory());
+    let session = sessions.session("a", "s").unwrap();
+    let background = session.background(8);
+    fault.inject(Operation::Put, Injection::Before(ErrorKind::AccessDenied));
+    for step in 1..=3 {
+        background.save(format!("state {step}"), CommitOptions::new().step(step)).await.unwrap();
+    }
+    let error = background.flush().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied);
+    let text = error.to_string();
+    assert!(text.contains("step 1") && text.contains("2 states behind it"), "{text}");
+    assert_eq!(session.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    // What was asked for is not so, until something newer is saved.
+    let error = background.flush().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::AccessDenied && error.to_string().contains("step 1"), "{error}");
+    background.save("state 4", CommitOptions::new().step(4)).await.unwrap();
+    assert_eq!(background.flush().await.unwrap().unwrap().step, Some(4));
+
+    // The same where a save hears of it: what is in the queue then is not saved either.
+    fault.inject(Operation::Put, Injection::Before(ErrorKind::AccessDenied));
+    background.save("state 5", CommitOptions::new().step(5)).await.unwrap();
+    background.save("state 6", CommitOptions::new().step(6)).await.unwrap();
+    while fault.calls(Operation::Put) < 3 {
+        tokio::task::yield_now().await;
+    }
+    let error = background.save("state 7", CommitOptions::new().step(7)).await.unwrap_err();
+    assert!(error.to_string().contains("step 5"), "{error}");
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::AccessDenied);
+    background.save("state 8", CommitOptions::new().step(8)).await.unwrap();
+    assert_eq!(background.flush().await.unwrap().unwrap().step, Some(8));
+    let steps: Vec<_> = session.log().map_ok(|commit| commit.step).try_collect().await.unwrap();
+    assert_eq!(steps, [Some(8), Some(4)]);
+}
+
+/// A state that was made before a rebase does not land on what the rebase found.
+#[tokio::test]
+async fn a_rebase_takes_nothing_along_that_was_queued_before() {
+    for conflict in [true, false] {
+        let (fault, sessions) = faulty(&Counting::memory());
+        let session = sessions.session("a", "s").unwrap();
+        session.save("one").await.unwrap();
+        let background = session.background(8);
+        if conflict {
+            // The first state is under way when the rival comes, and the rebase is next in turn.
+            let go_on = Arc::new(Notify::new());
+            fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
+            background.save("stale 1", CommitOptions::new().step(1)).await.unwrap();
+            background.save("stale 2", CommitOptions::new().step(2)).await.unwrap();
+            while fault.calls(Operation::Put) < 2 {
+                tokio::task::yield_now().await;
+            }
+            sessions.session("a", "s").unwrap().save("rival").await.unwrap();
+            let clone = session.clone();
+            let rebase = tokio::spawn(async move { clone.rebase().await });
+            tokio::task::yield_now().await;
+            go_on.notify_one();
+            rebase.await.unwrap().unwrap();
+        } else {
+            sessions.session("a", "s").unwrap().save("rival").await.unwrap();
+            background.save("stale 1", CommitOptions::new().step(1)).await.unwrap();
+            assert_eq!(session.rebase().await.unwrap().unwrap().state, "rival");
+        }
+        let error = background.flush().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        let fresh = sessions.session("a", "s").unwrap();
+        assert_eq!(fresh.load(At::Latest).await.unwrap().state, "rival", "{conflict}");
+        session.rebase().await.unwrap();
+        background.save("merged", CommitOptions::new()).await.unwrap();
+        assert_eq!(background.flush().await.unwrap().unwrap().seq, 3);
+    }
+}
+
+/// To everybody a removed session has no commit, and that can be a condition.
+#[tokio::test]
+async fn a_removed_session_is_begun_anew_on_the_condition_that_there_is_none() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(47));
+    let open = || sessions.session("a", "s").unwrap();
+    let first = CommitOptions::new().expect(0);
+    let session = open();
+    session.save_with("one", first.clone()).await.unwrap();
+    assert_eq!(open().save_with("again", first.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.remove().await.unwrap();
+    let (one, two, three) = (open(), open(), open());
+    assert!(two.rebase().await.unwrap().is_none());
+    assert_eq!(
+        three.save_with("x", CommitOptions::new().expect(1)).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+    assert_eq!(one.save_with("anew", first.clone()).await.unwrap().seq, 3);
+    for late in [one, two, three, session] {
+        assert_eq!(late.save_with("late", first.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+    assert_eq!(open().load(At::Latest).await.unwrap().state, "anew");
+    // The handle that removed it, too.
+    let session = open();
+    session.remove().await.unwrap();
+    assert_eq!(session.save_with("third", first).await.unwrap().seq, 5);
+}
+
+/// A take-over that arrived is one, whatever its caller was told.
+#[tokio::test]
+async fn a_take_over_whose_answer_was_lost_is_found_again() {
+    for (arrived, again) in [(true, true), (true, false), (false, true)] {
+        let (fault, sessions) = faulty(&Counting::memory());
+        let open = || sessions.session("a", "s").unwrap();
+        let (old, new) = (open(), open());
+        old.save("one").await.unwrap();
+        new.load(At::Latest).await.unwrap();
+        let lost = ErrorKind::Timeout;
+        fault.inject(Operation::Put, if arrived { Injection::After(lost) } else { Injection::Before(lost) });
+        // The newest commit is read, and whose the next one is not.
+        fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Unavailable));
+        assert_eq!(new.take_over().await.unwrap_err().kind(), lost);
+        if again {
+            let taken = new.take_over().await.unwrap();
+            assert_eq!((taken.commit.seq, taken.commit.epoch, &taken.state[..]), (2, 1, &b"one"[..]));
+        } else {
+            assert_eq!(new.rebase().await.unwrap().unwrap().commit.epoch, 1);
+        }
+        let next = new.save("two").await.unwrap();
+        assert_eq!((next.seq, next.epoch), (3, 1), "{arrived} {again}");
+        old.rebase().await.unwrap();
+        assert_eq!(old.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+}
+
+#[tokio::test]
+async fn checkpoints_by_time_alone_are_not_saved_at_each_step() {
+    let clock = TestClock::new(49);
+    let sessions = sessions(&Counting::memory(), &clock);
+    let saved = async |mut checkpoints: Checkpoints| {
+        let mut saved = Vec::new();
+        for step in 1..=9 {
+            clock.pass(10_000);
+            saved.extend(checkpoints.step(step, || "x").await.unwrap().and_then(|commit| commit.step));
+        }
+        saved
+    };
+    let new = |name: &str| Checkpoints::new(sessions.session("a", name).unwrap());
+    let time = Duration::from_secs(30);
+    assert_eq!(saved(new("time").every(time)).await, [1, 4, 7]);
+    assert_eq!(saved(new("no rule")).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(saved(new("steps").every_steps(4)).await, [1, 5, 9]);
+    assert_eq!(saved(new("both").every(time).every_steps(2)).await, [1, 3, 5, 7, 9]);
+}
+
+/// A window that fences nothing, or that no time can be added to, is refused wherever it comes from.
+#[tokio::test]
+async fn a_storage_with_a_fence_window_that_cannot_be_is_refused() {
+    for (seconds, fine) in [(0, false), (1, false), (59, false), (60, true), (30 * 86_400, true)] {
+        let storage =
+            Defaults::new(Arc::new(MemoryAdapter::new())).fence_window(Duration::from_secs(seconds));
+        assert_eq!(Sessions::new(Arc::new(storage)).is_ok(), fine, "{seconds}");
+    }
+    let storage = Defaults::new(Arc::new(MemoryAdapter::new())).fence_window(Duration::MAX);
+    let error = Sessions::new(Arc::new(storage)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("use a minute to 30 days"), "{error}");
+}
