@@ -16,8 +16,11 @@ use crate::{
 /// A place that stores objects: bytes under a [`Key`], with a version each.
 ///
 /// Adapters move bytes. They never compress, never hash content for the caller, and retry inside themselves, so that what a
-/// caller sees is the outcome. Every bullet below is a test of the conformance suite (feature `testing`), which
-/// any adapter can run with one line; `docs/backends.md` teaches how to write one.
+/// caller sees is the outcome.
+///
+/// Every bullet below that can be seen through the trait is a test of the conformance suite (feature `testing`), which any adapter can run with
+/// one line. Those marked † need power cuts, lost answers or counted requests; each adapter of this crate tests them itself.
+/// The page `docs/backends.md` of the repository teaches how to write an adapter.
 ///
 /// `Display` is the location without secrets, such as `gs://bucket/prefix`.
 ///
@@ -32,11 +35,11 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// # Behavior
     /// - All or nothing: readers see what was there before or all of the new object, never a part. After `Timeout`, `Unavailable`, `Io`, or a drop
     ///   of the future, either may be there; after any other error, what was there before.
-    /// - Durable: after `Ok` the object survives a crash of the process and of the machine.
+    /// - † Durable: after `Ok` the object survives a crash of the process and of the machine.
     /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of racers exactly one wins.
     /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is gone; of any number of
     ///   racers with one version exactly one wins.
-    /// - The writer's own earlier attempt, whose answer was lost, is a success and not a conflict.
+    /// - † The writer's own earlier attempt, whose answer was lost, is a success and not a conflict.
     /// - A body that fails, or is not as long as it says, stores nothing; its error comes back as it is.
     /// - An empty body is an object of 0 bytes.
     /// - A condition, tag or tier that the adapter cannot honour is `Unsupported`, never ignored.
@@ -48,7 +51,7 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// - No object: `NotFound`.
     /// - The body is of one version from the first byte to the last, whatever writers do meanwhile; where the backend cannot
     ///   go on with that version, the body ends with `Conflict`.
-    /// - A body that breaks off ends with an error, never as if complete.
+    /// - † A body that breaks off ends with an error, never as if complete.
     /// - A range past the end is cut; one that starts at or behind the end, and an empty one, is `InvalidInput`.
     /// - `if_version` that is not current is `Conflict`, `if_not_version` that is current is `NotModified`.
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object>;
@@ -72,7 +75,7 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - In byte order of the names, each name once.
-    /// - Pages are fetched as the stream is read, never ahead of need; with a limit of 1 that is one request.
+    /// - † Pages are fetched as the stream is read, never ahead of need; with a limit of 1 that is one request.
     /// - Every object that was there before and is not deleted meanwhile is listed; nothing unfinished ever is.
     /// - `prefix` is a text prefix, not a folder; `start_after` is exclusive and need not be a key.
     /// - With `delimiter`, keys with a `/` behind the prefix come as one [`ListEntry::Prefix`] each, up to and with that `/`.

@@ -1,10 +1,10 @@
 //! persist saves and restores the state of agents: atomic, verified snapshots on local disk, S3, GCS or in memory, and
-//! the fenced, deduplicated history of an agent's session on top of them.
+//! the history of an agent's session on top of them.
 //!
-//! - **Nothing is lost or silently forked.** A save is all or nothing and durable; of two writers one wins and the other is told.
+//! - **Nothing is lost or silently forked.** A save is all or nothing, and durable. Of two writers one wins, and the other gets an error.
 //! - **Cost follows the change.** [`sessions`] store a growing state in the bytes that changed.
-//! - **Constant memory.** States of any size stream through save and load.
-//! - **Verified.** Every load is checked; damage is an error with a name, never a wrong state.
+//! - **Bounded memory.** States of any size stream through save and load.
+//! - **Verified.** What `save` compressed is checked to the last byte by every load. Damage is an error, not a wrong state.
 //! - **Plain bytes.** What `save` writes is an ordinary `.gz`.
 //!
 //! ```
@@ -25,15 +25,17 @@
 //! ```
 //!
 //! # Layout
-//! In the order of dependency; nothing looks down the list.
+//! In the order of dependency. [`Settings`] alone looks down the list: it holds a [`Codec`] and [`Limits`].
 //!
 //! | module | job |
 //! |---|---|
 //! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
+//! | `threads`, `buffers` | blocking work and its memory |
 //! | `retry` | [`RetryConfig`] and the one retry loop |
 //! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
+//! | `http` | what HTTP backends share: sending, redaction |
 //! | [`adapters`] | the backends |
 //! | `codec` | gzip, zstd, none; digests; limits |
 //! | `ext` | [`SnapshotAdapterExt`]: `save`, `load` and their kin |
@@ -43,7 +45,7 @@
 //! | `testing` | the conformance suite, for any adapter (feature `testing`) |
 //!
 //! # Features
-//! `cli` (default: the command line), `s3`, `s3-sso` (profiles of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`,
+//! Local disk (Unix) and memory are always there. `cli` (default: the command line), `s3`, `s3-sso` (profiles of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`,
 //! `full`.
 
 mod adapter;

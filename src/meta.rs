@@ -8,8 +8,9 @@ use crate::{Body, Error, ErrorKind, Key, Result};
 
 /// An opaque mark of one version of an object: an ETag, a generation, whatever the backend has.
 ///
-/// Two versions of one key are equal exactly if they are the same write. A version says nothing about order and nothing
-/// across keys or backends.
+/// Different content of a key always has different versions. Whether writing the same bytes again makes a new version is up to the backend: it does on
+/// local disk, in memory and on GCS, but not on S3, whose ETag comes from the content. A version says nothing about order and nothing across keys or
+/// backends.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(Arc<str>);
@@ -38,7 +39,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// How fast and how costly an object is to read. Each service has its own names for these; `docs/backends.md` lists them.
+/// How fast and how costly an object is to read. Each service has its own names for these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

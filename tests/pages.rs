@@ -31,29 +31,64 @@ fn every_block_is_compiled() {
     assert!(blocks >= 3, "only {blocks} blocks were found");
 }
 
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let adr = fs::read_dir(root.join("docs/adr")).unwrap();
+    let pages = fs::read_dir(root.join("docs")).unwrap().chain(fs::read_dir(root).unwrap()).chain(adr);
+    let pages = pages.map(|entry| entry.unwrap().path());
+    let mut links = 0;
+    for page in pages.filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            let heading = |line: &str| line.starts_with('#') && slug(line) == anchor;
+            let found = anchor.is_empty() || fs::read_to_string(&target).unwrap().lines().any(heading);
+            assert!(found, "{}: no heading for {link}", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 50, "only {links} links were found");
+}
+
+/// The anchor of a heading, as web sites that show Markdown make it.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 /// Only compiled: it would save where the settings of whoever runs it say.
 #[expect(dead_code)]
-#[rustfmt::skip]
-async fn readme(state: &'static str) -> persist::Result<bytes::Bytes> {
+mod readme {
     use persist::{SnapshotAdapterExt, StorageConfig};
 
-    let store = StorageConfig::from_env()?.open().await?;        // PERSIST_STORAGE_URL=s3://bucket/prefix, or nothing at all
-    store.save(state, "agents/42/state.json.gz").await?;         // atomic, durable, compressed, checked
-    let state = store.load("agents/42/state.json.gz").await?;    // every byte verified, or an error
-    Ok(state)
+    #[tokio::main]
+    async fn main() -> persist::Result<()> {
+        // PERSIST_STORAGE_URL=s3://bucket/prefix, or local disk where nothing is set.
+        let store = StorageConfig::from_env()?.open().await?;
+        store.save(r#"{"step": 7}"#, "agents/42/state.json.gz").await?;
+        let state = store.load("agents/42/state.json.gz").await?;
+        println!("{}", String::from_utf8_lossy(&state));
+        Ok(())
+    }
 }
 
 #[tokio::test]
-#[rustfmt::skip]
 async fn readme_sessions() -> persist::Result<()> {
     let store = persist::StorageConfig::from_url("memory://")?.open().await?;
     let state = "state";
     use persist::sessions::{At, Sessions};
 
     let session = Sessions::new(store)?.session("support-bot", "user@example.com")?;
-    session.save(state).await?;                                  // one request, the bytes that changed; a stale writer gets `Conflict`
-    let newest = session.load(At::Latest).await?.state;          // or a number, a tag, a time
-    let what_if = session.fork("what-if", At::Seq(1)).await?;    // a history of its own from there on
+    session.save(state).await?; // one request; a stale writer gets `Conflict`
+    let newest = session.load(At::Latest).await?.state; // or a number, a tag, a time
+    let what_if = session.fork("what-if", At::Seq(1)).await?; // copies nothing
     assert_eq!((newest, what_if.load(At::Latest).await?.state), (state.into(), state.into()));
     Ok(())
 }

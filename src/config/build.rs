@@ -1,4 +1,4 @@
-//! Constructors and builder methods. None of them fails.
+//! Constructors and builder methods that never fail: `open` checks.
 
 use std::{path::PathBuf, time::Duration};
 

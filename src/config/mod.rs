@@ -1,7 +1,7 @@
 //! Where snapshots go and how, as plain data.
 //!
-//! [`StorageConfig`] is made by hand, by builder methods, or from the environment, a URL and a file. None of its constructors and
-//! builder methods can fail; [`open`](StorageConfig::open) does, with an error that names the setting.
+//! [`StorageConfig`] is made by hand, by builder methods, or from the environment, a URL and a file. Its builder methods
+//! never fail. Reading the environment, a URL or a file does, and so does [`open`](StorageConfig::open), with an error that names the setting.
 //!
 //! What is set in several places is decided so: explicit > command line > environment > file > default. A
 //! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below it.

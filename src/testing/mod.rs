@@ -1,4 +1,5 @@
-//! The conformance suite: every `# Behavior` bullet of [`SnapshotAdapter`](crate::SnapshotAdapter) as a test that any adapter can run.
+//! The conformance suite: the `# Behavior` bullets of [`SnapshotAdapter`](crate::SnapshotAdapter) as tests that any adapter can run; all but those
+//! marked †, which cannot be seen through the trait.
 //!
 //! One line in a test file makes one `#[tokio::test]` of each case, so that a failure names the bullet that is broken:
 //!

@@ -246,7 +246,7 @@ fn sessions_are_logged() {
     let saved = home.pipe(&["-v", "session", "save", "a", "s"], b"{}");
     let line = saved.err.lines().find(|line| line.contains("committed")).unwrap_or_default();
     assert!(
-        line.contains("commit=3") && line.contains("raw=2") && !line.contains("sessions/a/s"),
+        line.contains("commit=3") && line.contains(" size=2") && !line.contains("sessions/a/s"),
         "{}",
         saved.err
     );
