@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use persist::{
     Key, StorageConfig,
-    config::{Layers, split_key, split_prefix},
+    config::{Sources, split_key, split_prefix},
 };
 
 const SECRET: &str = "hunter2-hunter2";
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
     }
     if let Ok(Some((storage, key))) = split_key(text) {
         assert_eq!(Key::new(key.as_str()).expect("a key"), key);
-        let _ = Layers::new().snapshot_url(&storage);
+        let _ = Sources::new().snapshot_url(&storage);
     }
     let _ = split_prefix(text);
     if !text.contains(SECRET) && !text.contains(['/', '?', '#']) {
@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
                 assert!(!error.to_string().contains(SECRET), "{error}");
             }
             let variables = [("PERSIST_PREFIX".to_string(), url)];
-            if let Err(error) = Layers::new().environment(variables).and_then(|layers| layers.resolve()) {
+            if let Err(error) = Sources::new().environment(variables).and_then(|sources| sources.resolve()) {
                 assert!(!error.to_string().contains(SECRET), "{error}");
             }
         }

