@@ -31,7 +31,9 @@ pub(crate) async fn decode_range<A: SnapshotAdapter + ?Sized>(
         drop(body);
         let (start, length) = (range.start, range.end - range.start);
         let raw = ByteRange::Bounded { start, length }.resolve(index.raw_size)?;
+        // The size of the part counts, but the ratio of the whole file: a part of a bomb is one.
         limits.check(u64::MAX, raw.end - raw.start)?;
+        Limits { max_bytes: u64::MAX, ..limits }.check(meta.size, index.raw_size)?;
         return indexed::decode_range(adapter, key, &meta, &index, first, raw).await;
     }
     let body =

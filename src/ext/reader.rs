@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, future::try_join};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::{Body, ObjectMeta, Result, threads};
+use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
 
 /// A snapshot being read: an `AsyncRead` of the state, or a `Stream` of its chunks.
 ///
@@ -51,17 +51,27 @@ impl SnapshotReader {
         while let Some(chunk) = next {
             written += chunk.len() as u64;
             let write = threads::run(move || {
-                writer.write_all(&chunk)?;
+                writer.write_all(&chunk).map_err(unwritable)?;
                 Ok(writer)
             });
             // The next one is on its way meanwhile.
             (writer, next) = try_join(write, self.chunk()).await?;
         }
         let flush = move || {
-            writer.flush()?;
+            writer.flush().map_err(unwritable)?;
             Ok(writer)
         };
         Ok((threads::run(flush).await?, written))
+    }
+}
+
+/// The error for a writer that fails. What it does not find is no snapshot that is missing.
+fn unwritable(error: std::io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(inner) => inner,
+        Err(error) => Error::new(ErrorKind::Io, format!("the state cannot be written: {error}"))
+            .with_retryable(false)
+            .with_source(error),
     }
 }
 

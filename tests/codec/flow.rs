@@ -282,3 +282,30 @@ adapter!(Replacing, |self, options, object| {
     let chunks: Vec<_> = bytes.chunks(60_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
     Ok(Object::new(meta, range, Body::from_stream(stream::iter(chunks))))
 });
+
+/// A writer that fails in one way.
+struct Fails(std::io::ErrorKind);
+
+impl std::io::Write for Fails {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a writer does not find is no snapshot, and what it may not do says nothing of the storage.
+#[tokio::test]
+async fn a_writer_that_fails_is_io_whatever_it_says() {
+    use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, TimedOut, WriteZero};
+    let store = Store::new(1000);
+    store.save("state", "key").await.unwrap();
+    for kind in [NotFound, PermissionDenied, TimedOut, InvalidInput, WriteZero] {
+        let reader = store.load_stream("key").await.unwrap();
+        let error = reader.copy_to(Fails(kind)).await.err().unwrap();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Io, false), "{kind:?}: {error}");
+        assert!(std::error::Error::source(&error).is_some(), "{error}");
+    }
+}

@@ -64,6 +64,28 @@ async fn a_bomb_of_ours_is_refused_before_anything_is_decoded() {
     assert_eq!(loaded.len(), 8 * SEGMENT);
 }
 
+/// A part is asked for, but who made the file decides how much of it there is.
+#[tokio::test]
+async fn a_part_of_a_bomb_is_refused_too() {
+    let store = Store::new(100_000);
+    store.save(vec![0; 8 * SEGMENT], "key").await.unwrap();
+    let part = async |limits: Limits, range| {
+        let inner: std::sync::Arc<dyn persist::SnapshotAdapter> = std::sync::Arc::new(store.clone());
+        persist::layers::Defaults::new(inner).limits(limits).load_range("key", range).await
+    };
+    let limits = Limits::new().ratio_free_bytes(SEGMENT as u64);
+    for range in [0..u64::MAX, 0..10] {
+        let error = part(limits, range).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("expands more than 250 times"), "{error}");
+    }
+    assert_eq!(part(limits.max_ratio(2000), 0..10).await.unwrap().len(), 10);
+    // The limit on the size is for the part.
+    let limits = Limits::new().max_bytes(10);
+    assert_eq!(part(limits, 0..10).await.unwrap().len(), 10);
+    assert!(part(limits, 0..11).await.unwrap_err().to_string().contains("larger than the limit of 10 bytes"));
+}
+
 #[tokio::test]
 async fn a_foreign_bomb_is_refused_while_it_is_read() {
     let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
