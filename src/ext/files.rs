@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -23,8 +24,8 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
     .await
 }
 
-/// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no regular file, such as `/dev/stdout`, is
-/// written as it is.
+/// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no regular file is written as it is, and so is what stands
+/// for an open file, such as `/dev/stdout`: the state comes behind what is there.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<ObjectMeta> {
     let meta = reader.meta().clone();
     let target = Target::new(path).await?;
@@ -48,8 +49,10 @@ impl Target {
     async fn new(path: PathBuf) -> Result<Self> {
         threads::run(move || {
             let failed = |error| failed("write", &path, error);
-            // Through symbolic links: they stay, and what they point to is replaced.
-            let path = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            let path = match lead(&path) {
+                Lead::File(path) => path,
+                Lead::Open(path) => return Ok(Target::Device(once_more(&path).map_err(failed)?)),
+            };
             let old = match fs::metadata(&path) {
                 Ok(old) if old.is_dir() => {
                     let message = format!("{} is a directory; name a file", path.display());
@@ -60,7 +63,8 @@ impl Target {
                     return Ok(Target::Device(device));
                 }
                 Ok(old) => Some(old.permissions()),
-                Err(_) => None,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(failed(error)),
             };
             let mut builder = tempfile::Builder::new();
             builder.prefix(".persist-").suffix(".tmp");
@@ -71,6 +75,52 @@ impl Target {
         })
         .await
     }
+}
+
+/// Where a path leads.
+enum Lead {
+    File(PathBuf),
+    /// To something that is open already, as `/dev/stdout` does. Replacing the file behind it would take it from whoever else writes to it.
+    Open(PathBuf),
+}
+
+/// Follows symbolic links, one by one: they stay, and what they point to is written, also where that is not there yet.
+fn lead(path: &Path) -> Lead {
+    let mut path = path.to_path_buf();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let (Ok(above), Some(name)) = (fs::canonicalize(folder(&path)), path.file_name()) else { break };
+        let whole = above.join(name);
+        if above == Path::new("/dev/fd") || above.starts_with("/proc") {
+            return Lead::Open(whole);
+        }
+        path = match fs::read_link(&whole) {
+            Ok(target) => above.join(target),
+            Err(_) => return Lead::File(whole),
+        };
+    }
+    Lead::File(path)
+}
+
+/// What is open already, to be written from where it is; a file that only another process has open, or that is neither standard output nor error, from its end.
+fn once_more(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let own = [Path::new("/dev/fd"), &Path::new("/proc").join(std::process::id().to_string()).join("fd")];
+        let standard = match path.file_name().and_then(std::ffi::OsStr::to_str) {
+            Some("1") => Some(io::stdout().as_fd().try_clone_to_owned()),
+            Some("2") => Some(io::stderr().as_fd().try_clone_to_owned()),
+            _ => None,
+        };
+        if let (Some(open), Some(above)) = (standard, path.parent())
+            && own.contains(&above)
+        {
+            return open.map(File::from);
+        }
+    }
+    let file = fs::metadata(path)?.is_file();
+    File::options().write(true).append(file).open(path)
 }
 
 fn finish(temporary: tempfile::NamedTempFile, path: &Path, permissions: Option<Permissions>) -> Result<()> {

@@ -232,3 +232,27 @@ fn a_session_whose_state_is_an_object_of_its_own_is_sound() {
     let run = home.run(&["verify", "--all"]);
     assert_eq!(run.code, 0, "{run:?}");
 }
+
+#[cfg(unix)]
+/// The file behind standard output belongs to whoever redirected it there.
+#[test]
+fn an_output_that_stands_for_an_open_file_is_written_behind_what_is_there() {
+    use std::{fs, io::Write};
+    let home = Home::new();
+    home.save("key", "state");
+    let link = home.path("link");
+    std::os::unix::fs::symlink("/dev/stdout", &link).unwrap();
+    for path in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", link.to_str().unwrap()] {
+        for append in [false, true] {
+            let log = home.path("log");
+            let _ = fs::remove_file(&log);
+            let mut out = fs::File::options().create_new(true).write(true).append(append).open(&log).unwrap();
+            out.write_all(b"header\n").unwrap();
+            let status =
+                home.process().args(["load", "key", "-o", path]).stdout(out.try_clone().unwrap()).status();
+            assert!(status.unwrap().success());
+            out.write_all(b"\nend").unwrap();
+            assert_eq!(fs::read_to_string(&log).unwrap(), "header\nstate\nend", "{path}");
+        }
+    }
+}

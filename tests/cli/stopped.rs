@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -96,11 +96,54 @@ fn an_input_that_ends_early_saves_what_it_gave() {
 fn a_load_that_nobody_reads_can_be_stopped() {
     let home = Home::new();
     home.save("large", noise(4_000_000));
-    let mut child = home.process().args(["load", "large"]).stdout(Stdio::piped()).spawn().unwrap();
+    for arguments in [&["load", "large"][..], &["load", "large", "-o", "-"]] {
+        let mut child = home.process().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 10]).unwrap();
+        send("-TERM", &child);
+        let status = end(child);
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15), "{arguments:?}");
+        drop(out);
+    }
+}
+
+/// How it ended; by force, if it does not end.
+fn end(mut child: Child) -> ExitStatus {
+    let started = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None if started.elapsed() > Duration::from_secs(60) => child.kill().unwrap(),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// What it has begun cannot be undone while it waits for a reader of its rows; a second signal is an end in any case.
+#[test]
+fn a_command_whose_rows_nobody_reads_can_be_stopped() {
+    let home = Home::new();
+    for index in 0..600 {
+        home.write(&format!("data/persist/from/{}{index}", "x".repeat(200)), "state");
+    }
+    let arguments = ["cp", "--recursive", "--json", "from/", "to/"];
+    let mut child = home.process().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 10]).unwrap();
+    // Until nothing more is copied, because the pipe is full.
+    let copied = || files(&home.store().join("to")).len();
+    let mut before = copied();
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        match copied() {
+            now if now == before => break,
+            now => before = now,
+        }
+    }
+    assert!(before < 600, "the pipe took all rows");
     send("-TERM", &child);
-    let status = child.wait().unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    std::thread::sleep(Duration::from_millis(100));
+    send("-TERM", &child);
+    assert_eq!(end(child).code(), Some(143));
     drop(out);
 }

@@ -67,6 +67,16 @@ async fn a_replaced_file_keeps_its_permissions_and_a_link_stays_a_link() {
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    // Also one whose file is not there yet.
+    let later = folder.path().join("later");
+    fs::create_dir(folder.path().join("data")).unwrap();
+    std::os::unix::fs::symlink("data/new", &later).unwrap();
+    store.download("key", &later).await.unwrap();
+    assert!(fs::symlink_metadata(&later).unwrap().is_symlink());
+    assert_eq!(fs::read(folder.path().join("data/new")).unwrap(), b"new");
+    let circle = folder.path().join("circle");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    assert_eq!(store.download("key", &circle).await.unwrap_err().kind(), ErrorKind::Io);
     // What is no file is written as it is.
     store.download("key", "/dev/null").await.unwrap();
     assert!(!fs::metadata("/dev/null").unwrap().is_file());

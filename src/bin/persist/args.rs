@@ -107,7 +107,7 @@ impl Command {
     /// Whether it may leave something half-written behind when it is stopped by force.
     pub(crate) fn writes(&self) -> bool {
         match self {
-            Command::Load(args) => args.output.is_some(),
+            Command::Load(args) => args.output.as_ref().is_some_and(|path| path.as_os_str() != "-"),
             Command::Ls(_) | Command::Stat { .. } | Command::Verify(_) | Command::Env => false,
             Command::Session(command) => command.writes(),
             Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor(_) => true,

@@ -2,7 +2,9 @@
 //!
 //! Commands that only read are ended by the signal itself, also while they wait for a reader of their output.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, process, sync::mpsc, thread, time::Duration};
+
+use tokio::{runtime, sync::watch};
 
 /// A signal came; this is the exit code that tells so.
 pub(crate) struct Interrupted(pub(crate) u8);
@@ -13,52 +15,91 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 /// Runs `work` until it is done or a signal asks to stop. Then its future is dropped, and what that sets off (removing temporary files,
 /// giving up uploads) gets a moment, and as long as it takes where that is known, but not for ever: another signal ends it.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Interrupted> {
-    let interrupted = {
+    let mut signals = listen();
+    let code = {
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => return Ok(done),
-            interrupted = signal() => interrupted,
+            code = next(&mut signals) => code,
         }
     };
     let undone = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         persist::cleaned_up().await;
     };
-    tokio::select! {
-        _ = tokio::time::timeout(CLEAN_UP, undone) => {}
-        _ = signal() => {}
+    let _ = tokio::time::timeout(CLEAN_UP, undone).await;
+    Err(Interrupted(code))
+}
+
+/// The next signal's exit code; none where signals cannot be listened to: then they end the process by themselves.
+async fn next(signals: &mut watch::Receiver<u8>) -> u8 {
+    match signals.changed().await {
+        Ok(()) => *signals.borrow_and_update(),
+        Err(_) => std::future::pending().await,
     }
-    Err(interrupted)
+}
+
+/// Listens on a thread of its own, because the runtime's may stand still: in a write to a pipe that nobody reads. Then there is nothing to undo, and the process
+/// ends a moment after the first signal, or with the second.
+fn listen() -> watch::Receiver<u8> {
+    let (send, signals) = watch::channel(0);
+    let (ready, listening) = mpsc::channel();
+    let thread = move || {
+        let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let Ok(mut signals) = Signals::new() else { return };
+            let _ = ready.send(());
+            let code = signals.next().await;
+            let _ = send.send(code);
+            let _ = tokio::time::timeout(CLEAN_UP + Duration::from_secs(1), signals.next()).await;
+            process::exit(code.into());
+        });
+    };
+    if thread::Builder::new().name("signals".into()).spawn(thread).is_ok() {
+        // From here on no signal ends the process before it is asked to. An error says that it does not listen.
+        let _ = listening.recv();
+    }
+    signals
 }
 
 #[cfg(unix)]
-async fn signal() -> Interrupted {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async {
-        let (mut interrupt, mut terminate, mut hangup) = (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        );
+struct Signals([(tokio::signal::unix::Signal, u8); 3]);
+
+#[cfg(unix)]
+impl Signals {
+    /// Must be called on a runtime.
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
         // 128 and the signal's number, as shells have it.
-        io::Result::Ok(tokio::select! {
-            _ = interrupt.recv() => 130,
-            _ = terminate.recv() => 143,
-            _ = hangup.recv() => 129,
-        })
-    };
-    match wait.await {
-        Ok(code) => Interrupted(code),
-        // Signals cannot be listened to; then they end the process by themselves.
-        Err(_) => std::future::pending().await,
+        let one = |kind, code| io::Result::Ok((signal(kind)?, code));
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Signals([one(interrupt, 130)?, one(terminate, 143)?, one(SignalKind::hangup(), 129)?]))
+    }
+
+    async fn next(&mut self) -> u8 {
+        let [(interrupt, int), (terminate, term), (hangup, hup)] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => *int,
+            _ = terminate.recv() => *term,
+            _ = hangup.recv() => *hup,
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn signal() -> Interrupted {
-    let listened: io::Result<()> = tokio::signal::ctrl_c().await;
-    match listened {
-        Ok(()) => Interrupted(130),
-        Err(_) => std::future::pending().await,
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) -> u8 {
+        let listened: io::Result<()> = tokio::signal::ctrl_c().await;
+        match listened {
+            Ok(()) => 130,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
