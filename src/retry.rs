@@ -50,7 +50,8 @@ impl RetryConfig {
     fn delays(&self) -> backoff::ExponentialBackoff {
         // `backoff` spreads a delay by ± factor, so half the bound with factor 1 is full jitter: 0 to the bound.
         backoff::ExponentialBackoffBuilder::new()
-            .with_initial_interval(self.initial_delay / 2)
+            // The crate bounds the delays behind the first.
+            .with_initial_interval(self.initial_delay.min(self.max_delay) / 2)
             .with_max_interval(self.max_delay / 2)
             .with_multiplier(2.0)
             .with_randomization_factor(1.0)

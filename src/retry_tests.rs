@@ -51,6 +51,17 @@ async fn delays_stay_under_doubling_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_delay_is_longer_than_the_bound_of_all() {
+    let (long, short) = (Duration::from_secs(60), Duration::from_secs(1));
+    let config =
+        RetryConfig { max_attempts: 2, initial_delay: long, max_delay: short, ..RetryConfig::default() };
+    for _ in 0..50 {
+        let (_, _, elapsed) = run(&config, 1, || failing(ErrorKind::RateLimited)).await;
+        assert!(elapsed <= short + Duration::from_millis(10), "{elapsed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn waits_as_long_as_the_service_asks_but_not_past_the_deadline() {
     let (outcome, _, elapsed) = run(&RetryConfig::default(), 1, || {
         failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(7))

@@ -204,3 +204,12 @@ impl std::fmt::Display for Gives {
         f.write_str("test://")
     }
 }
+
+#[tokio::test]
+async fn an_endless_limit_is_none() {
+    let store = Timeout::new(memory(), Duration::MAX);
+    store.save("state", "state").await.unwrap();
+    assert_eq!(store.load("state").await.unwrap(), "state");
+    store.delete(&key("state"), Default::default()).await.unwrap();
+    assert!(store.list(ListOptions::new()).try_next().await.unwrap().is_none());
+}
