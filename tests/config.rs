@@ -183,3 +183,59 @@ async fn limits_and_the_fence_window_reach_loads_and_sessions() {
     assert_eq!(short.kind(), ErrorKind::InvalidConfig);
     assert!(short.to_string().contains("fence_window 40s: use 60 seconds to 30 days"), "{short}");
 }
+
+/// What variables and files refuse, code cannot slip past them either: the error comes before the first save does.
+#[tokio::test]
+async fn values_that_no_save_could_use_are_refused_when_a_storage_is_opened() {
+    let memory = StorageConfig::memory;
+    for (config, says) in [
+        (
+            StorageConfig { codec: Some(Codec::Gzip { level: 42 }), ..memory() },
+            "compression gzip:42: level 42",
+        ),
+        (StorageConfig { idle_timeout: Some(std::time::Duration::ZERO), ..memory() }, "idle_timeout is 0"),
+        (memory().with_max_ratio(0), "max_ratio is 0"),
+        (memory().with_max_bytes(0), "max_bytes is 0"),
+    ] {
+        let error = config.open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+/// One range, whichever way a window is set.
+#[tokio::test]
+async fn a_fence_window_is_the_same_in_every_form() {
+    use std::time::Duration;
+    let day = Duration::from_secs(86_400);
+    for (text, window) in [("60", day / 1440), ("48h", day * 2), ("3d", day * 3), ("30d", day * 30)] {
+        let config = from_vars(&[("PERSIST_FENCE_WINDOW", text)]).unwrap();
+        assert_eq!(config.fence_window, Some(window), "{text}");
+        let url = StorageConfig::from_url(&format!("memory://?fence_window={text}")).unwrap();
+        assert_eq!(url, StorageConfig::memory().with_fence_window(window));
+        let store = url.open().await.unwrap();
+        assert_eq!(store.capabilities().settings.fence_window, window);
+        persist::sessions::Sessions::new(store).unwrap().fence_window(window).unwrap();
+    }
+    for (text, window) in [("59s", day / 1464), ("721h", day * 31), ("31d", day * 31)] {
+        let error = from_vars(&[("PERSIST_FENCE_WINDOW", text)]).unwrap_err();
+        assert!(error.message().contains("use 60 seconds to 30 days"), "{error}");
+        StorageConfig::memory().with_fence_window(window).open().await.unwrap_err();
+        let store = StorageConfig::memory().open().await.unwrap();
+        persist::sessions::Sessions::new(store).unwrap().fence_window(window).unwrap_err();
+    }
+    // Other times stay at a day.
+    assert!(from_vars(&[("PERSIST_RETRY_DEADLINE", "2d")]).unwrap_err().message().contains("at most 24h"));
+}
+
+/// To open a local storage is to read directories, which may take long: no work for the caller's thread.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_storage_is_not_opened_on_the_callers_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StorageConfig::local(folder.path());
+    let mut open = Box::pin(config.open());
+    let at_once = futures_util::FutureExt::now_or_never(&mut open);
+    assert!(at_once.is_none(), "it was opened before anything else could run");
+    open.await.unwrap();
+}

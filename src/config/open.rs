@@ -53,6 +53,20 @@ impl StorageConfig {
         {
             return Err(missing_feature("the codec zstd", "zstd"));
         }
+        if let Some(codec) = self.codec {
+            codec.check().map_err(|error| bad(format!("compression {codec}: {}", error.message())))?;
+        }
+        for (setting, zero) in [
+            ("idle_timeout", self.idle_timeout.is_some_and(|timeout| timeout.is_zero())),
+            ("max_bytes", self.max_bytes == Some(0)),
+            ("max_ratio", self.max_ratio == Some(0)),
+        ] {
+            if zero {
+                return Err(bad(format!(
+                    "{setting} is 0, which lets nothing through; give more or leave it out"
+                )));
+            }
+        }
         if let Some(bucket) = &self.bucket
             && !self.backend.has_bucket()
             && self.backend.is_written()
@@ -123,12 +137,21 @@ impl StorageConfig {
     async fn adapter(&self) -> Result<Arc<dyn SnapshotAdapter>> {
         match self.backend {
             StorageBackend::Memory => Ok(Arc::new(MemoryAdapter::new())),
+            #[cfg(not(unix))]
+            StorageBackend::Local => {
+                let message = "the backend local needs a Unix system (`openat`, `flock`, and `rename` over a file); use s3, gcs or memory";
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+            #[cfg(unix)]
             StorageBackend::Local => {
                 let folder = match &self.local_base_path {
                     Some(folder) => folder.clone(),
                     None => folders::data(&|name| env::var_os(name).map(PathBuf::from))?,
                 };
-                Ok(Arc::new(crate::adapters::local::LocalAdapter::open_with(folder, self.retry.deadline)?))
+                let deadline = self.retry.deadline;
+                // It reads directories.
+                let open = move || crate::adapters::local::LocalAdapter::open_with(folder, deadline);
+                Ok(Arc::new(crate::threads::run(open).await?))
             }
             #[cfg(feature = "s3")]
             StorageBackend::S3 => Ok(Arc::new(self.s3().await?)),

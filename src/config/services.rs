@@ -72,7 +72,7 @@ pub struct GcsConfig {
     pub storage_class: Option<String>,
     /// Another server than Google's (`STORAGE_EMULATOR_HOST`), with or without `http://`.
     pub endpoint_url: Option<String>,
-    /// Longest single attempt; default 30 s.
+    /// Longest silence within one attempt; default 30 s.
     pub timeout: Option<Duration>,
     /// Longest wait for a connection; default 5 s.
     pub connect_timeout: Option<Duration>,

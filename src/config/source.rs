@@ -47,6 +47,11 @@ impl Source {
         self.values.iter().find(|value| value.setting.name == name)
     }
 
+    /// Whether it says in persist's own words where snapshots are.
+    pub(super) fn names_a_place(&self) -> bool {
+        self.values.iter().any(|value| value.setting.location && !value.shared)
+    }
+
     /// For each thing that is set, the one value that sets it, if `backend` is the one that is used.
     ///
     /// # Errors
@@ -86,7 +91,17 @@ impl Value {
     }
 
     pub(super) fn apply(&self, config: &mut StorageConfig) -> Result<()> {
-        (self.setting.apply)(config, &self.text).map_err(|reason| bad(format!("{}: {reason}", self.shown())))
+        (self.setting.apply)(config, &self.text).map_err(|reason| {
+            let own = self.setting.variables.first().filter(|_| self.shared);
+            let way_out =
+                own.map_or(String::new(), |own| format!("; if it is meant for another program, set {own}"));
+            bad(format!("{}: {reason}{way_out}", self.shown()))
+        })
+    }
+
+    /// Whether it can be used at all.
+    pub(super) fn fits(&self) -> bool {
+        self.apply(&mut StorageConfig::default()).is_ok()
     }
 }
 

@@ -178,7 +178,12 @@ impl Sources {
     /// For each setting the value that counts.
     fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
         let all = || self.sources.iter().chain([&self.generic]);
-        let named = all().find_map(|source| source.get("backend"));
+        // Once persist's own settings say where snapshots are, a generic name that means nothing to persist is meant for somebody else. Until then it may be a slip, and
+        // snapshots must not go elsewhere than they were meant to.
+        let placed = self.sources.iter().any(Source::names_a_place);
+        let strays =
+            |source: &Source, value: &Value| placed && std::ptr::eq(source, &self.generic) && !value.fits();
+        let named = all().find_map(|source| source.get("backend").filter(|value| !strays(source, value)));
         let backend = match named {
             Some(value) => {
                 let mut config = StorageConfig::default();
@@ -194,6 +199,11 @@ impl Sources {
             let settled: Vec<&str> = winners.values().map(|(_, value)| value.setting.bundle()).collect();
             for (target, value) in source.targets(backend)? {
                 let bundle = value.setting.bundle();
+                let others = value.shared && !value.setting.is_for(backend) && !value.fits();
+                if others || strays(source, value) {
+                    tracing::debug!("{} is passed over: it is not for persist", value.from);
+                    continue;
+                }
                 let replaced =
                     (located && value.setting.location) || (!bundle.is_empty() && settled.contains(&bundle));
                 if !replaced {

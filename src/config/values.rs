@@ -84,9 +84,8 @@ pub(super) fn number<T: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Res
     T::try_from(number).map_err(|_| bad())
 }
 
-/// Seconds, or a number with `ms`, `s`, `m` or `h`; more than nothing, at most a day.
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
-    let bad = || "use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h".to_string();
+/// Seconds, or a number with `ms`, `s`, `m`, `h` or `d`.
+fn time(value: &str) -> Option<Duration> {
     let digits = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
     let unit = match unit {
@@ -94,22 +93,28 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(bad()),
+        "d" => 86_400.0,
+        _ => return None,
     };
-    let seconds = number.trim().parse::<f64>().map_err(|_| bad())? * unit;
-    if !(0.001..=86_400.0).contains(&seconds) {
-        return Err(bad());
-    }
-    Ok(Duration::from_millis((seconds * 1000.0).round() as u64))
+    let milliseconds = (number.trim().parse::<f64>().ok()? * unit * 1000.0).round();
+    (1.0..=1e15).contains(&milliseconds).then(|| Duration::from_millis(milliseconds as u64))
+}
+
+/// More than nothing, at most a day.
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    let short = time(value).filter(|time| *time <= Duration::from_secs(86_400));
+    short.ok_or_else(|| {
+        "use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h".to_string()
+    })
 }
 
 /// What is wrong with another fence window.
-pub(super) const BAD_WINDOW: &str = "use 60 seconds to 30 days; the clocks of storages are no better";
+pub(super) const BAD_WINDOW: &str =
+    "use 60 seconds to 30 days, such as `90s`, `2h`, `7d`; the clocks of storages are no better";
 
 /// A fence window.
 pub(super) fn window(value: &str) -> Result<Duration, String> {
-    let window = duration(value)?;
-    if WINDOWS.contains(&window) { Ok(window) } else { Err(BAD_WINDOW.into()) }
+    time(value).filter(|window| WINDOWS.contains(window)).ok_or_else(|| BAD_WINDOW.into())
 }
 
 /// Bytes, or a number with `KiB`, `MiB`, `GiB`.

@@ -14,7 +14,7 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
-/// A `tracing` span around each operation and an event at its end: operation, backend, bytes (rows of a listing), duration, outcome. With the feature
+/// A `tracing` span around each operation and an event at its end: operation, backend, bytes (none for a listing), duration, outcome. With the feature
 /// `metrics` also counters and a histogram of the same through the `metrics` facade.
 ///
 /// Writes are logged at `INFO`, reads at `DEBUG`, failures at `WARN`; that something is missing, taken, unchanged or was changed by another is an outcome

@@ -328,7 +328,7 @@ fn variables() {
             ),
             (
                 "STORAGE_BACKEND=redis",
-                "invalid_config: variable STORAGE_BACKEND (\"redis\"): there is no such backend; use local, memory, s3 or gcs",
+                "invalid_config: variable STORAGE_BACKEND (\"redis\"): there is no such backend; use local, memory, s3 or gcs; if it is meant for another program, set PERSIST_BACKEND",
             ),
         ],
         |text| {

@@ -15,6 +15,7 @@ where each comes from.
 Explicit in code > command line > variables > file > generic variables (`STORAGE_*`) > default. Among variables persist's own, `PERSIST_*`, come
 before those that other programs know too (`AWS_S3_BUCKET`, `AWS_REGION`, `GCS_BUCKET`, `GOOGLE_APPLICATION_CREDENTIALS`, `STORAGE_EMULATOR_HOST`).
 
+- A value of a name that other programs know too is passed over where persist cannot read it and it is for another backend, or is a `STORAGE_*` beside persist's own location.
 - A storage URL names the whole location: backend, bucket, path and prefix of weaker places do not count. The namespace is no part of the location.
 - Two settings of one place may say the same, but not different things: the error names both.
 - Credentials are taken from one place as a whole. An emulator of GCS (an address that is not `https://`) gets none that only

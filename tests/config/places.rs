@@ -102,6 +102,37 @@ fn names_that_others_use_give_way_to_persists_own() {
     assert_eq!(from_vars(&generic).unwrap(), StorageConfig::local("/data"));
 }
 
+/// Other programs' variables have other programs' values.
+#[test]
+fn what_is_not_for_this_backend_or_this_program_is_passed_over() {
+    let others = [
+        ("GOOGLE_APPLICATION_CREDENTIALS", "~/k.json"),
+        ("STORAGE_EMULATOR_HOST", "http://user:password@host"),
+        ("STORAGE_BACKEND", "redis"),
+        ("STORAGE_PREFIX", "/media"),
+        ("STORAGE_BASE_PATH", "s3://media"),
+    ];
+    for own in
+        [("PERSIST_STORAGE_URL", "/data"), ("PERSIST_BACKEND", "memory"), ("PERSIST_LOCAL_PATH", "/data")]
+    {
+        for other in others {
+            let alone = from_vars(&[own]).unwrap();
+            assert_eq!(from_vars(&[own, other]).unwrap(), alone, "{other:?}");
+            assert_eq!(Files::new("").with(Some("/data"), &[other]).unwrap(), StorageConfig::local("/data"));
+        }
+    }
+    // For a backend that is not used, where nothing else is said.
+    assert_eq!(from_vars(&others[..2]).unwrap(), StorageConfig::default());
+    // Where nothing says where snapshots go, it may be a slip: they must not go elsewhere unnoticed.
+    for (name, value) in &others[2..] {
+        let message = message(from_vars(&[(name, value)]));
+        let own = name.replace("STORAGE_BASE", "PERSIST_LOCAL").replace("STORAGE", "PERSIST");
+        assert!(message.ends_with(&format!("if it is meant for another program, set {own}")), "{message}");
+    }
+    let gcs = ("PERSIST_BACKEND", "gcs");
+    assert!(message(from_vars(&[gcs, others[0]])).contains("set PERSIST_GCS_CREDENTIALS_PATH"));
+}
+
 #[test]
 fn a_bucket_without_a_backend_that_has_buckets_is_refused() {
     for name in ["PERSIST_BUCKET", "PERSIST_S3_BUCKET", "PERSIST_GCS_BUCKET", "PERSIST_GCS_PREFIX"] {
