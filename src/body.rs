@@ -76,12 +76,16 @@ impl Body {
 
     /// The same bytes; errors say during which operation on which key they happened.
     pub(crate) fn with_context(self, operation: &'static str, key: &Key) -> Self {
-        let (len, key) = (self.len, key.clone());
+        let key = key.clone();
+        self.naming(move |error| error.with_operation(operation).with_key(&key))
+    }
+
+    /// Passes errors through `map`.
+    pub(crate) fn naming(self, map: impl FnMut(Error) -> Error + Send + 'static) -> Self {
         match self.inner {
             Inner::Memory(_) => self,
             Inner::Stream(stream) => {
-                let named = stream.map_err(move |error| error.with_operation(operation).with_key(&key));
-                Body { inner: Inner::Stream(named.boxed()), len }
+                Body { inner: Inner::Stream(stream.map_err(map).boxed()), len: self.len }
             }
         }
     }

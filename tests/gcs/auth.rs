@@ -250,12 +250,51 @@ async fn a_token_is_renewed_before_it_ends_and_an_outage_does_not_matter_while_i
     tokio::time::sleep(Duration::from_millis(1600)).await;
     server.script(Kind::Token, [Fault::Status(503)]);
     store.save("state", "k").await.unwrap();
-    assert_eq!(server.count(Kind::Token), 2);
+    tokens(&server, 2).await;
     assert_eq!(server.count(Kind::Multipart), 2);
     // Behind its end there must be a new one.
     tokio::time::sleep(Duration::from_millis(500)).await;
     store.save("state", "k").await.unwrap();
     assert_eq!(server.count(Kind::Token), 3);
+}
+
+/// Waits for so many requests for tokens: early renewals go on in the background.
+async fn tokens(server: &Server, count: usize) {
+    for _ in 0..5000 {
+        if server.count(Kind::Token) < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert_eq!(server.count(Kind::Token), count);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_early_renewal_and_there_is_only_one() {
+    let server = guarded().await;
+    server.state().tokens.lifetime = 4;
+    let credentials = server.state().tokens.authorized_user();
+    let store = open(&server, credentials).await;
+    store.save("state", "k").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3050)).await;
+    // The endpoint never answers.
+    server.script(Kind::Token, [Fault::Hang]);
+    let saves = futures_util::future::try_join_all((0..20).map(|i| store.save("state", format!("k{i}"))));
+    tokio::time::timeout(Duration::from_secs(10), saves).await.expect("they wait for the token").unwrap();
+    tokens(&server, 2).await;
+    server.clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn adapters_that_are_opened_at_once_share_as_well() {
+    let server = guarded().await;
+    let credentials = server.state().tokens.service_account().to_string();
+    let config = GcsConfig { credentials_json: Some(credentials.into()), ..config(&server) };
+    let opens = (0..8).map(|_| {
+        let config = config.clone();
+        tokio::spawn(async move { GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap() })
+    });
+    let stores = futures_util::future::try_join_all(opens).await.unwrap();
+    assert!(stores.iter().all(|store| store.can_copy_to(&stores[0])));
 }
 
 #[tokio::test]
@@ -288,6 +327,11 @@ async fn the_token_goes_to_the_endpoint_and_nowhere_else() {
     let store = GcsAdapter::open(BUCKET, &config(&emulator), &retry()).await.unwrap();
     emulator.state().url = emulator.url.replace("127.0.0.1", "localhost");
     store.put(&key("k"), streamed(&data(600_000, 2)), PutOptions::new()).await.unwrap();
+}
+
+/// A source of subject tokens that wants a bearer token.
+fn guarded_source(url: &str) -> Value {
+    json!({ "url": url, "headers": { "Authorization": "bearer SECRET" } })
 }
 
 #[tokio::test]
@@ -323,6 +367,9 @@ async fn credentials_that_cannot_be_used_say_why() {
         (external(json!({ "executable": { "command": "x" } })), "executable"),
         (external(json!({ "file": "x", "format": { "type": "xml" } })), "use text or json"),
         (external(json!({})), "no `url`"),
+        (external(json!({ "url": "ftp://127.0.0.1/token" })), "http or https"),
+        (external(guarded_source("http://tokens.example/token")), "must be https"),
+        (external(guarded_source("http://8.8.8.8/token")), "must be https"),
         (with(file(), "client_id", json!("SECRET")), "`client_id`"),
         (with(file(), "client_secret", json!("SECRET")), "`client_secret`"),
         (
@@ -340,6 +387,14 @@ async fn credentials_that_cannot_be_used_say_why() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
+    }
+    // Near, or without a secret that could be seen on the way.
+    let plain = json!({ "url": "http://tokens.example/token" });
+    let near = ["127.0.0.1", "169.254.169.254", "10.1.2.3", "[::1]", "[fd00:ec2::254]", "localhost"];
+    let sources = near.map(|host| guarded_source(&format!("http://{host}/token")));
+    for source in sources.into_iter().chain([plain, guarded_source("https://tokens.example/token")]) {
+        let credentials = server.state().tokens.external_account(source, false);
+        open(&server, credentials).await;
     }
     let missing = GcsConfig { credentials_path: Some("/no/such/file.json".into()), ..config(&server) };
     let error = GcsAdapter::open(BUCKET, &missing, &retry()).await.unwrap_err();

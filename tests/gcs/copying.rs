@@ -22,7 +22,7 @@ async fn setup() -> (Server, GcsAdapter) {
 }
 
 async fn copy(store: &GcsAdapter, mode: PutMode) -> persist::Result<persist::ObjectMeta> {
-    store.copy(&key("dir/from"), store, &key("to"), mode).await
+    store.copy(&key("dir/from"), store, &key("dir/to"), mode).await
 }
 
 #[tokio::test]
@@ -31,9 +31,11 @@ async fn no_byte_comes_here_and_everything_is_kept() {
     let copied = copy(&store, PutMode::Overwrite).await.unwrap();
     let kinds: Vec<_> = server.log().iter().map(|request| request.kind).collect();
     assert_eq!(kinds, [Kind::Metadata, Kind::Rewrite, Kind::Rewrite]);
-    assert!(server.logged(Kind::Rewrite)[0].path.ends_with("/o/dir%2Ffrom/rewriteTo/b/strict-bucket/o/to"));
-    assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
-    let (from, to) = (store.head(&key("dir/from")).await.unwrap(), store.head(&key("to")).await.unwrap());
+    assert!(
+        server.logged(Kind::Rewrite)[0].path.ends_with("/o/dir%2Ffrom/rewriteTo/b/strict-bucket/o/dir%2Fto")
+    );
+    assert_eq!(server.bytes("dir/to").unwrap(), data(100_000, 1));
+    let (from, to) = (store.head(&key("dir/from")).await.unwrap(), store.head(&key("dir/to")).await.unwrap());
     assert_eq!(copied, to);
     assert_eq!((from.size, from.metadata, from.tags), (to.size, to.metadata, to.tags));
     assert_eq!(from.content_type, to.content_type);
@@ -48,14 +50,14 @@ async fn the_target_has_conditions_and_the_source_one_version() {
     let second = copy(&store, PutMode::Replace(first.version.clone())).await.unwrap();
     let error = copy(&store, PutMode::Replace(first.version)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    assert_eq!(store.head(&key("to")).await.unwrap(), second);
+    assert_eq!(store.head(&key("dir/to")).await.unwrap(), second);
     // Another writer comes between the two steps.
     server.script(Kind::Metadata, [Fault::Rival("newer")]);
     let error = copy(&store, PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.to_string().contains("while it was copied"), "{error}");
-    assert_eq!(store.head(&key("to")).await.unwrap(), second);
-    let missing = store.copy(&key("no"), &store, &key("to"), PutMode::Overwrite).await.unwrap_err();
+    assert_eq!(store.head(&key("dir/to")).await.unwrap(), second);
+    let missing = store.copy(&key("no"), &store, &key("dir/to"), PutMode::Overwrite).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     assert!(missing.to_string().contains("\"no\""), "{missing}");
     server.clean();
@@ -68,18 +70,18 @@ async fn a_lost_answer_is_a_success_and_a_newer_write_stands() {
             let (server, store) = setup().await;
             server.script(Kind::Rewrite, [Fault::Pass, fault.clone()]);
             let copied = copy(&store, mode.clone()).await.unwrap();
-            assert_eq!(copied, store.head(&key("to")).await.unwrap(), "{fault:?}");
-            assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+            assert_eq!(copied, store.head(&key("dir/to")).await.unwrap(), "{fault:?}");
+            assert_eq!(server.bytes("dir/to").unwrap(), data(100_000, 1));
             server.clean();
         }
     }
     let (server, store) = setup().await;
-    server.state().plant("to", "newer");
+    server.state().plant("dir/to", "newer");
     server.script(Kind::Rewrite, [Fault::Reset]);
     assert_eq!(copy(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert_eq!(server.bytes("to").unwrap(), b"newer");
+    assert_eq!(server.bytes("dir/to").unwrap(), b"newer");
     // What is old enough was there before.
-    server.state().age("to", Duration::from_secs(3600));
+    server.state().age("dir/to", Duration::from_secs(3600));
     server.script(Kind::Rewrite, [Fault::Reset]);
     copy(&store, PutMode::Overwrite).await.unwrap();
 }
@@ -101,7 +103,7 @@ async fn a_step_that_fails_is_repeated_where_it_was() {
         let rewrites = server.logged(Kind::Rewrite);
         let anew = rewrites.iter().filter(|request| request.query("rewriteToken").is_none()).count();
         assert_eq!((anew, rewrites.len()), (begins, steps), "{faults:?}");
-        assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+        assert_eq!(server.bytes("dir/to").unwrap(), data(100_000, 1));
     }
     server.clean();
 }
@@ -115,8 +117,8 @@ async fn a_step_may_take_the_service_longer_than_other_requests() {
     store.save("state", "from").await.unwrap();
     let slow = || Fault::After(500, Box::new(Fault::Pass));
     server.script(Kind::Rewrite, [slow(), Fault::Pass, slow()]);
-    store.copy(&key("from"), &store, &key("to"), PutMode::Overwrite).await.unwrap();
-    store.set_tier(&key("to"), Tier::Cool).await.unwrap();
+    store.copy(&key("from"), &store, &key("dir/to"), PutMode::Overwrite).await.unwrap();
+    store.set_tier(&key("dir/to"), Tier::Cool).await.unwrap();
     assert_eq!(server.count(Kind::Rewrite), 4);
 }
 
@@ -131,9 +133,9 @@ async fn the_copy_is_encrypted_and_classed_as_new_snapshots_are() {
     ] {
         let store = open_with(secret).await;
         store.save("state", "from").await.unwrap();
-        let copied = store.copy(&key("from"), &store, &key("to"), PutMode::Overwrite).await.unwrap();
+        let copied = store.copy(&key("from"), &store, &key("dir/to"), PutMode::Overwrite).await.unwrap();
         assert!(copied.encryption.is_some());
-        assert_eq!(store.load("to").await.unwrap(), "state");
+        assert_eq!(store.load("dir/to").await.unwrap(), "state");
         if copied.encryption.unwrap().starts_with(kms) {
             assert_eq!(copied.tier, Some(Tier::Cold));
         }
@@ -147,9 +149,10 @@ async fn other_settings_are_refused() {
     let other = GcsConfig { project: Some("payer".into()), ..config(&server) };
     let other = GcsAdapter::open(BUCKET, &other, &retry()).await.unwrap();
     assert!(store.can_copy_to(&store.clone()) && !store.can_copy_to(&other));
-    let error = store.copy(&key("dir/from"), &other, &key("to"), PutMode::Overwrite).await.unwrap_err();
+    let error = store.copy(&key("dir/from"), &other, &key("dir/to"), PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    let error = store.copy(&key("dir/from"), &store, &key("to"), PutMode::Replace(Version::new("x"))).await;
+    let error =
+        store.copy(&key("dir/from"), &store, &key("dir/to"), PutMode::Replace(Version::new("x"))).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);
     store.put(&key("k"), Body::from("x"), PutOptions::new()).await.unwrap();
     let reserved = key(".well-known/acme-challenge/x");
@@ -174,8 +177,8 @@ async fn a_copy_that_is_there_is_a_success_whatever_becomes_of_its_source() {
                 }
             })
             .await;
-            assert_eq!(copied.unwrap(), store.head(&key("to")).await.unwrap());
-            assert_eq!(server.bytes("to").unwrap(), data(100_000, 1));
+            assert_eq!(copied.unwrap(), store.head(&key("dir/to")).await.unwrap());
+            assert_eq!(server.bytes("dir/to").unwrap(), data(100_000, 1));
             server.clean();
         }
     }

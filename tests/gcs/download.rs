@@ -313,8 +313,9 @@ async fn what_was_decompressed_on_the_way_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_ignores_ranges_is_noticed() {
-    let (server, store, _) = setup(&data(1000, 9)).await;
-    let whole = Fault::Answer(200, vec![], "x".repeat(1000));
+    let (server, store, generation) = setup(&data(1000, 9)).await;
+    let whole = vec![("x-goog-generation", generation.to_string())];
+    let whole = Fault::Answer(200, whole, "x".repeat(1000));
     server.script(Kind::Media, [whole]);
     let range = GetOptions::new().range(ByteRange::From(10));
     let error = store.get(&key("k"), range).await.unwrap_err();

@@ -1,10 +1,16 @@
 //! Uploads that end otherwise than by their last answer.
 
-use persist::{ErrorKind, PutMode, SaveOptions, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use persist::{
+    Body, ErrorKind, PutMode, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt,
+    adapters::gcs::GcsAdapter,
+};
 
 use crate::{
     strict::{Fault, Kind, Server},
-    support::{data, open},
+    support::{data, key, open},
 };
 
 const CHUNK: usize = 256 * 1024;
@@ -73,4 +79,55 @@ async fn a_save_whose_last_chunk_is_in_doubt_is_not_made_again_over_a_newer_writ
         assert_eq!(store.load("k").await.unwrap(), data(12 * CHUNK, 1));
         server.clean();
     }
+}
+
+/// Two chunks and a byte, and then nothing for ever.
+fn stalled() -> Body {
+    let bytes = data(2 * CHUNK + 1, 2);
+    Body::from_stream(stream::iter([Ok(bytes)]).chain(stream::pending()))
+}
+
+#[tokio::test]
+async fn an_upload_that_is_lost_does_not_wait_for_its_source() {
+    let half = |server: &Server| {
+        let generation = server.state().plant("k", "half").to_string();
+        let resource = serde_json::json!({ "name": "k", "size": "4", "generation": generation });
+        Fault::Answer(200, vec![], resource.to_string())
+    };
+    let changed = || Fault::Answer(400, vec![], "Provided CRC32C does not match".into());
+    for (before, fault, kind) in [
+        (1, Some(Fault::Forget(410)), ErrorKind::Unavailable),
+        (1, Some(changed()), ErrorKind::Corrupt),
+        (0, None, ErrorKind::Corrupt),
+        (1, None, ErrorKind::Corrupt),
+    ] {
+        let (server, store) = setup().await;
+        let fault = fault.unwrap_or_else(|| half(&server));
+        server.script(Kind::Data, (0..before).map(|_| Fault::Pass).chain([fault]));
+        let name = key("k");
+        let put = store.put(&name, stalled(), PutOptions::new());
+        let ended =
+            tokio::time::timeout(Duration::from_secs(20), put).await.expect("it waits for its source");
+        assert_eq!(ended.unwrap_err().kind(), kind);
+        assert_eq!(server.bytes("k"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_save_that_is_dropped_where_no_runtime_is_cancels_its_upload() {
+    let (server, store) = setup().await;
+    let mut put = Box::pin(async move { store.put(&key("k"), stalled(), PutOptions::new()).await });
+    while server.count(Kind::Data) < 1 {
+        tokio::select! {
+            _ = &mut put => panic!("an endless body cannot be stored"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    std::thread::spawn(move || drop(put)).join().unwrap();
+    for _ in 0..5000 {
+        if server.count(Kind::Cancel) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(server.state().sessions.is_empty());
 }

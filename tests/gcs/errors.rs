@@ -6,7 +6,7 @@ use persist::{
 };
 
 use crate::{
-    strict::{BUCKET, Fault, Kind, Rules, Server},
+    strict::{BUCKET, Fault, Kind, Server},
     support::{config, key, open, open_with, retry},
 };
 
@@ -234,20 +234,6 @@ async fn a_server_that_is_not_there_says_so() {
     let error = store.load("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("cannot be reached"), "{error}");
-}
-
-#[tokio::test]
-async fn the_project_that_pays_is_named_in_every_request() {
-    let server = Server::with(Rules { user_project: Some("payer".into()), ..Rules::default() }).await;
-    let error = open(&server).await.save("state", "k").await.unwrap_err();
-    assert!(error.to_string().contains("PERSIST_GCS_PROJECT"), "{error}");
-    let store = open_with(GcsConfig { project: Some("payer".into()), ..config(&server) }).await;
-    let state = crate::support::data(600_000, 1);
-    store.save(state.clone(), "k").await.unwrap();
-    assert_eq!(store.load("k").await.unwrap(), state);
-    store.set_tier(&key("k"), persist::Tier::Cool).await.unwrap();
-    store.delete(&key("k"), persist::DeleteOptions::new()).await.unwrap();
-    server.clean();
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ fn passing(method: &str) -> Vec<Fault> {
 async fn what_passes_is_carried() {
     let cases = CASES.map(|(name, method, target, before, case)| async move {
         // A rewrite may be silent for ten times as long.
-        let quiet = if target == "rewriteTo" { 100 } else { 500 };
+        let quiet = if target == "rewriteTo" { 250 } else { 500 };
         let line = Line::new(&retry(), Duration::from_millis(quiet)).await;
         for fault in passing(method) {
             line.reset();

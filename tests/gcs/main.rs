@@ -2,6 +2,7 @@
 #![cfg(feature = "gcs")]
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod answers;
 mod auth;
 mod auth_faults;
 mod chaos;
@@ -18,6 +19,7 @@ mod errors;
 mod faults;
 mod listing;
 mod names;
+mod payer;
 mod progress;
 mod refusals;
 mod strict;

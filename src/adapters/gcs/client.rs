@@ -35,7 +35,7 @@ pub(super) struct Client {
     pub(super) settings: Settings,
     pub(super) budget: Arc<RetryBudget>,
     http: reqwest::Client,
-    auth: Auth,
+    auth: Arc<Auth>,
     /// Connections live and die with the runtime that made them.
     runtime: Option<Id>,
 }
@@ -120,13 +120,13 @@ impl Client {
     pub(super) async fn shared(settings: Settings) -> Result<Arc<Self>> {
         static CLIENTS: Mutex<Vec<Weak<Client>>> = Mutex::new(Vec::new());
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        let find = || {
-            // A panic while the lock is held cannot leave the list half-changed.
-            let mut clients = CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A panic while the lock is held cannot leave the list half-changed.
+        let lock = || CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let find = |clients: &mut Vec<Weak<Client>>| {
             clients.retain(|client| client.strong_count() > 0);
             clients.iter().filter_map(Weak::upgrade).find(|c| c.settings == settings && c.runtime == runtime)
         };
-        if let Some(client) = find() {
+        if let Some(client) = find(&mut lock()) {
             return Ok(client);
         }
         let http = http::client(settings.connect_timeout, true)?;
@@ -139,14 +139,15 @@ impl Client {
             direct,
         );
         let credentials = credentials.await?;
-        let client = Arc::new(Client {
-            settings: settings.clone(),
-            budget: Arc::default(),
-            http,
-            auth: Auth::new(credentials),
-            runtime,
-        });
-        CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(Arc::downgrade(&client));
+        let mut clients = lock();
+        // Somebody else may have made it meanwhile.
+        if let Some(client) = find(&mut clients) {
+            return Ok(client);
+        }
+        let auth = Arc::new(Auth::new(credentials));
+        let client =
+            Arc::new(Client { settings: settings.clone(), budget: Arc::default(), http, auth, runtime });
+        clients.push(Arc::downgrade(&client));
         Ok(client)
     }
 

@@ -7,6 +7,7 @@ use reqwest::Response;
 use super::{
     Store,
     model::Resource,
+    named,
     open::{Opened, bounded, check_media, seen},
     sum::verified,
 };
@@ -51,10 +52,12 @@ impl Store {
         let body = widening(range, settings.piece(), settings.parallel, settings.pace(), open, move |part| {
             source.resumed(part, None)
         });
-        match stored {
+        let body = match stored {
             Some(stored) => verified(body, stored, size),
             None => body,
-        }
+        };
+        let key = key.clone();
+        body.naming(move |error| named("get", &key, error))
     }
 }
 
@@ -73,7 +76,7 @@ impl Source {
         let source = self.clone();
         resuming(range, open, self.store.retry.clone(), self.store.client.budget.clone(), move |range| {
             let source = source.clone();
-            async move { source.fetch(range).await.map_err(|error| source.store.named("get", &source.key, error)) }
+            async move { source.fetch(range).await }
         })
     }
 

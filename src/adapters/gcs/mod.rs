@@ -112,8 +112,12 @@ impl Store {
     }
 
     fn named(&self, operation: &'static str, key: &Key, error: Error) -> Error {
-        error.with_backend("gcs").with_operation(operation).with_key(key)
+        named(operation, key, error)
     }
+}
+
+fn named(operation: &'static str, key: &Key, error: Error) -> Error {
+    error.with_backend("gcs").with_operation(operation).with_key(key)
 }
 
 impl fmt::Display for GcsAdapter {

@@ -181,24 +181,23 @@ impl Store {
     /// Uploads everything through one session. While a chunk is on its way, the next one is made.
     async fn run(&self, mut session: Session, upload: &mut Upload, doubt: &Doubt) -> Result<Resource, Ended> {
         loop {
-            let outcome = if upload.chunk.last {
-                self.deliver(&session, &upload.chunk, doubt).await.map(|stored| (stored, None))
-            } else {
-                self.deliver_and_read(&session, upload, doubt)
-                    .await
-                    .map(|(stored, made)| (stored, Some(made)))
+            let outcome = match upload.chunk.last {
+                true => match self.deliver(&session, &upload.chunk, doubt).await {
+                    Ok(Some(stored)) => {
+                        session.ended();
+                        return Ok(*stored);
+                    }
+                    Ok(None) => Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
+                    Err(ended) => Err(ended),
+                },
+                false => self.deliver_and_read(&session, upload, doubt).await,
             };
             match outcome {
-                Ok((None, Some(made))) => upload.chunk = made,
-                Ok((Some(stored), None)) => {
-                    session.ended();
-                    return Ok(*stored);
-                }
-                Ok((Some(stored), Some(_))) => {
+                Ok(Ok(made)) => upload.chunk = made,
+                Ok(Err(stored)) => {
                     session.ended();
                     return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk)).await));
                 }
-                Ok((None, None)) => return Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
                 Err(Ended::Lost(error)) => {
                     session.ended();
                     return Err(Ended::Lost(error));
@@ -215,16 +214,17 @@ impl Store {
         }
     }
 
-    /// Sends a chunk that is not the last and makes the next one meanwhile. A failure that cannot be mended ends both at once.
+    /// Sends a chunk that is not the last and makes the next one meanwhile. What cannot be mended ends both at once: a failure behind the
+    /// first chunk, or an object that the service has made of what it had.
     async fn deliver_and_read(
         &self,
         session: &Session,
         upload: &mut Upload,
         doubt: &Doubt,
-    ) -> Result<(Option<Box<Resource>>, Chunk), Ended> {
+    ) -> Result<Result<Chunk, Box<Resource>>, Ended> {
         let Upload { chunk, rest, ahead } = upload;
         let ready = ahead.take();
-        let (start, crc32c) = (chunk.end(), chunk.crc32c);
+        let (first, start, crc32c) = (chunk.start == 0, chunk.end(), chunk.crc32c);
         let size = self.client.settings.chunk as usize;
         let deliver = pin!(self.deliver(session, chunk, doubt));
         let read = pin!(async {
@@ -239,13 +239,19 @@ impl Store {
             }
         });
         let (delivered, made) = match select(deliver, read).await {
-            Either::Left((Err(ended @ (Ended::Failed(_) | Ended::Refused(_))), _)) => return Err(ended),
+            Either::Left((Ok(Some(stored)), _)) => return Ok(Err(stored)),
+            Either::Left((Err(ended), _))
+                if !first || matches!(ended, Ended::Failed(_) | Ended::Refused(_)) =>
+            {
+                return Err(ended);
+            }
             Either::Left((delivered, read)) => (delivered, read.await.map_err(Ended::Source)?),
             Either::Right((Err(error), _)) => return Err(Ended::Source(error)),
             Either::Right((Ok(made), deliver)) => (deliver.await, made),
         };
         match delivered {
-            Ok(stored) => Ok((stored, made)),
+            Ok(Some(stored)) => Ok(Err(stored)),
+            Ok(None) => Ok(Ok(made)),
             Err(ended) => {
                 // An upload that begins anew needs this part once more.
                 *ahead = Some(made);

@@ -8,6 +8,7 @@ use reqwest::{
     Method, Response, StatusCode,
     header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE},
 };
+use tokio::runtime::Handle;
 use url::Url;
 
 use super::{
@@ -39,6 +40,8 @@ pub(super) struct Session {
     headers: HeaderMap,
     /// Whether it began with a condition, which is checked at its end.
     conditional: bool,
+    /// Where to end it: it may be dropped on a thread that belongs to no runtime.
+    runtime: Handle,
     open: bool,
 }
 
@@ -66,7 +69,7 @@ impl Session {
             return Err(Failure::unsent(Error::new(ErrorKind::Unsupported, message)));
         }
         let headers = client.settings.encryption.headers();
-        Ok(Session { client, url, headers, conditional, open: true })
+        Ok(Session { client, url, headers, conditional, runtime: Handle::current(), open: true })
     }
 
     /// Sends the bytes from `from` on. `total` is the object's size, given with the last bytes only, and its checksum.
@@ -130,8 +133,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let (true, Ok(runtime)) = (self.open, tokio::runtime::Handle::try_current()) {
-            cleanup::spawn(&runtime, cancel(self.client.clone(), self.url.clone()));
+        if self.open {
+            cleanup::spawn(&self.runtime, cancel(self.client.clone(), self.url.clone()));
         }
     }
 }

@@ -38,6 +38,10 @@ pub enum Fault {
     Flip(usize),
     /// Acted on, but these headers come with the answer in addition.
     Headers(Vec<(&'static str, String)>),
+    /// Acted on, but the answer lacks this header.
+    Without(&'static str),
+    /// Acted on, but the answer does not say how long it is, and ends after so many bytes.
+    Unsized(usize),
     /// Acted on, and then another writer replaces the object by this.
     Rival(&'static str),
     /// Not acted on, and never answered.
@@ -147,8 +151,12 @@ impl Effect {
     }
 
     /// What becomes of the service's answer.
-    pub fn after(&self, answer: Answer) -> Answer {
+    pub fn after(&self, mut answer: Answer) -> Answer {
         match &self.0 {
+            Fault::Without(name) => {
+                answer.headers.retain(|(other, _)| other != name);
+                answer
+            }
             Fault::LostTo(status) => Answer::refusal(*status, "scripted", "a fault that was ordered"),
             Fault::Headers(headers) => {
                 headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone()))

@@ -186,6 +186,7 @@ impl Answer {
         let pause = if let Fault::Slow(pause) = fault { Some(pause) } else { None };
         let (sent, end) = match fault {
             Fault::Cut(at) => (at.min(full), End::Broken),
+            Fault::Unsized(at) => (at.min(full), End::Close),
             Fault::Stall(at) => (at.min(full), End::Silent),
             Fault::Flip(at) if at < full => {
                 let mut bytes = self.body.to_vec();
@@ -201,7 +202,7 @@ impl Answer {
         }
         let rest = async move {
             match end {
-                End::Good => None,
+                End::Good | End::Close => None,
                 End::Broken => {
                     // So that the client has seen what came before.
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -226,15 +227,20 @@ impl Answer {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             response.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
-        if !matches!(self.status, 204 | 304) {
+        if end == End::Close {
+            // Without chunks, so that the end of the connection is the end of the body.
+            *response.version_mut() = hyper::Version::HTTP_10;
+        } else if !matches!(self.status, 204 | 304) {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(full));
         }
         response
     }
 }
 
+#[derive(Clone, Copy, PartialEq)]
 enum End {
     Good,
+    Close,
     Broken,
     Silent,
 }

@@ -9,10 +9,7 @@ use std::{
 };
 
 use reqwest::header::HeaderValue;
-use tokio::{
-    sync::{Mutex, MutexGuard},
-    time::Instant,
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{Credentials, Fetched};
 use crate::{Error, ErrorKind, Result};
@@ -28,7 +25,7 @@ pub(in super::super) struct Auth {
     credentials: Credentials,
     current: RwLock<Option<Token>>,
     /// Held while a token is fetched: N requests at its end make one fetch and not N. In it: how the last fetch failed.
-    fetching: Mutex<Option<Failed>>,
+    fetching: Arc<Mutex<Option<Failed>>>,
     /// How many fetches have ended: whoever waited for one that failed has its outcome, and makes none of his own.
     ended: AtomicU64,
 }
@@ -59,7 +56,7 @@ impl Token {
 
 impl Auth {
     pub(in super::super) fn new(credentials: Credentials) -> Self {
-        Auth { credentials, current: RwLock::new(None), fetching: Mutex::new(None), ended: AtomicU64::new(0) }
+        Auth { credentials, current: RwLock::new(None), fetching: Arc::default(), ended: AtomicU64::new(0) }
     }
 
     /// Whether requests go out without a token.
@@ -73,17 +70,17 @@ impl Auth {
     }
 
     /// The token to use now; `None` for anonymous requests. One attempt: the request that needs it is retried as a whole.
-    pub(in super::super) async fn token(&self) -> Result<Option<Token>> {
+    pub(in super::super) async fn token(self: &Arc<Self>) -> Result<Option<Token>> {
         if self.anonymous() {
             return Ok(None);
         }
         if let Some(token) = self.cached() {
             let now = Instant::now();
-            if now < token.renew {
-                return Ok(Some(token));
-            }
             if now < token.end {
-                return Ok(Some(self.renewed(token).await));
+                if now >= token.renew {
+                    self.renew();
+                }
+                return Ok(Some(token));
             }
         }
         let good = |token: &Token| Instant::now() < token.end;
@@ -109,24 +106,23 @@ impl Auth {
         }
     }
 
-    /// Renews a token that is still good. Whoever comes first fetches, all others go on with the old one, and so does the first if the
-    /// token endpoint is down.
-    async fn renewed(&self, old: Token) -> Token {
-        let Ok(mut last) = self.fetching.try_lock() else { return old };
-        match self.fetch(&mut last).await {
-            Ok(token) => token,
-            Err(error) => {
+    /// Renews a token that is still good, behind the requests that go on with it, also where the token endpoint is down or silent.
+    fn renew(self: &Arc<Self>) {
+        let Ok(mut last) = self.fetching.clone().try_lock_owned() else { return };
+        let auth = self.clone();
+        tokio::spawn(async move {
+            // Another request may have seen to it since this one looked.
+            let Some(old) = auth.cached().filter(|token| token.renew <= Instant::now()) else { return };
+            if let Err(error) = auth.fetch(&mut last).await {
                 tracing::warn!(kind = %error.kind(), "the access token could not be renewed early; it is still good");
-                let kept = Token { renew: (Instant::now() + PAUSE).min(old.end), ..old };
-                self.store(kept.clone());
-                kept
+                auth.store(Token { renew: (Instant::now() + PAUSE).min(old.end), ..old });
             }
-        }
+        });
     }
 
-    async fn fetch(&self, last: &mut MutexGuard<'_, Option<Failed>>) -> Result<Token> {
+    async fn fetch(&self, last: &mut Option<Failed>) -> Result<Token> {
         let outcome = self.fetch_one().await;
-        **last = outcome.as_ref().err().map(Failed::new);
+        *last = outcome.as_ref().err().map(Failed::new);
         self.ended.fetch_add(1, Ordering::SeqCst);
         outcome
     }

@@ -4,14 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use reqwest::{
     StatusCode,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::Value;
 use url::Url;
 
 use super::{
     Fetched, IAM_SCOPE, bad_credentials,
-    fields::Fields,
+    fields::{Fields, is_near},
     oauth::{self, Advice},
     unauthenticated,
 };
@@ -169,9 +169,8 @@ fn token_source(source: Fields<'_>) -> Result<TokenSource> {
     if let Some(file) = source.optional("file") {
         return Ok(TokenSource::File(file.into()));
     }
-    // Plain http is fine here: the servers that give such tokens are link-local (Azure's is http://169.254.169.254).
-    let url =
-        source.text("url")?.parse().map_err(|_| bad_credentials("`credential_source.url` is not a URL"))?;
+    let wrong = |what: &str| bad_credentials(format!("`credential_source.url` {what}"));
+    let url: Url = source.text("url")?.parse().map_err(|_| wrong("is not a URL"))?;
     let mut headers = HeaderMap::new();
     for (name, value) in source.value("headers").and_then(Value::as_object).into_iter().flatten() {
         let value = value.as_str().and_then(|value| HeaderValue::from_str(value).ok());
@@ -186,6 +185,13 @@ fn token_source(source: Fields<'_>) -> Result<TokenSource> {
                 )));
             }
         }
+    }
+    match url.scheme() {
+        "https" => {}
+        // The servers that give such tokens are link-local (Azure's is http://169.254.169.254).
+        "http" if is_near(&url) || !headers.contains_key(AUTHORIZATION) => {}
+        "http" => return Err(wrong("must be https: its `authorization` is a secret")),
+        _ => return Err(wrong("must be http or https")),
     }
     Ok(TokenSource::Url(url, headers))
 }

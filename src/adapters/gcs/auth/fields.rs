@@ -67,3 +67,15 @@ pub(super) fn secure(name: &str, url: &str) -> Result<Url> {
         _ => Err(bad("must be an https URL: secrets are sent to it")),
     }
 }
+
+/// Whether a URL names this machine, its link or a private network.
+pub(super) fn is_near(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(host)) => host.is_loopback() || host.is_private() || host.is_link_local(),
+        Some(Host::Ipv6(host)) => {
+            host.is_loopback() || host.is_unique_local() || host.is_unicast_link_local()
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,107 @@
+//! Answers to loads that are of something else, or lack what would tell.
+
+use persist::{ByteRange, ErrorKind, GetOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Server},
+    support::{config, data, key, open, read},
+};
+
+const SIZE: usize = 200_000;
+
+async fn setup() -> (Server, GcsAdapter) {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    server.state().plant("k", data(SIZE, 1));
+    (server, store)
+}
+
+/// As if the answer were of these bytes.
+fn of(range: &str) -> Fault {
+    Fault::Headers(vec![("content-range", range.into())])
+}
+
+#[tokio::test]
+async fn a_range_that_is_not_the_one_asked_for_is_noticed() {
+    let (server, store) = setup().await;
+    let wrong = [
+        of("bytes 11-199999/200000"),
+        of("bytes 10-199998/200000"),
+        of("bytes 10-199999/200001"),
+        of("bytes 10-199999/*"),
+        of("10"),
+        Fault::Without("content-range"),
+    ];
+    for fault in wrong {
+        server.script(Kind::Media, [fault.clone()]);
+        let range = GetOptions::new().range(ByteRange::From(10));
+        let error = store.get(&key("k"), range).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{fault:?}: {error}");
+        assert!(error.to_string().contains("ignores ranges"), "{error}");
+    }
+    // In the middle of a load, too.
+    let wrong = [
+        of("bytes 999-199999/200000"),
+        of("bytes 1000-199998/200000"),
+        of("bytes 1000-199999/200001"),
+        Fault::Without("content-range"),
+    ];
+    for fault in wrong {
+        server.script(Kind::Media, [Fault::Cut(1000), fault.clone()]);
+        let error = read(&store, "k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{fault:?}: {error}");
+    }
+    assert_eq!(read(&store, "k").await.unwrap(), data(SIZE, 1));
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_that_ends_early_goes_on() {
+    let (server, store) = setup().await;
+    server.script(Kind::Media, [Fault::Unsized(1000), Fault::Unsized(0), Fault::Unsized(70_000)]);
+    assert_eq!(read(&store, "k").await.unwrap(), data(SIZE, 1));
+    let asked: Vec<_> =
+        server.logged(Kind::Media).iter().map(|r| r.header("range").unwrap_or_default().to_owned()).collect();
+    assert_eq!(asked, ["", "bytes=1000-199999", "bytes=1000-199999", "bytes=71000-199999"]);
+    // Nor is cut metadata taken for whole.
+    server.script(Kind::Metadata, [Fault::Unsized(20)]);
+    assert_eq!(store.head(&key("k")).await.unwrap().size, SIZE as u64);
+    assert_eq!(server.count(Kind::Metadata), 3);
+    server.clean();
+}
+
+#[tokio::test]
+async fn bytes_of_no_generation_are_not_paired_with_metadata() {
+    for range in [None, Some(ByteRange::From(10))] {
+        let options = || range.map_or(GetOptions::new(), |range| GetOptions::new().range(range));
+        let (server, store) = setup().await;
+        // The metadata of the first come late, and the bytes of a second one of the same length do not say what they are.
+        let late = server.state().objects["k"].describe("k", true).to_string();
+        let generation = server.state().plant("k", data(SIZE, 2)).to_string();
+        server.script(Kind::Metadata, [Fault::Answer(200, vec![], late)]);
+        server.script(Kind::Media, (0..9).map(|_| Fault::Without("x-goog-generation")));
+        let object = store.get(&key("k"), options()).await.unwrap();
+        assert_eq!(object.meta.version.as_str(), generation);
+        let start = object.range.start as usize;
+        assert_eq!(object.body.collect(u64::MAX).await.unwrap(), data(SIZE, 2).slice(start..));
+        // Nor with what is remembered.
+        let generation = server.state().plant("k", data(SIZE, 3)).to_string();
+        let object = store.get(&key("k"), options()).await.unwrap();
+        assert_eq!(object.meta.version.as_str(), generation);
+        assert_eq!(object.body.collect(u64::MAX).await.unwrap(), data(SIZE, 3).slice(start..));
+        let named = server.logged(Kind::Media);
+        assert_eq!(named.last().unwrap().query("generation"), Some(generation.as_str()));
+        server.clean();
+    }
+}
+
+#[tokio::test]
+async fn what_ends_a_load_names_the_key() {
+    let (server, _) = setup().await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &RetryConfig::none()).await.unwrap();
+    for fault in [Fault::Cut(1000), Fault::Unsized(1000), Fault::Flip(5)] {
+        server.script(Kind::Media, [fault.clone()]);
+        let text = read(&store, "k").await.unwrap_err().to_string();
+        assert!(text.starts_with("gcs: get \"k\": "), "{fault:?}: {text}");
+    }
+}
