@@ -186,6 +186,10 @@ async fn a_rebase_takes_nothing_along_that_was_queued_before() {
         session.rebase().await.unwrap();
         background.save("merged", CommitOptions::new()).await.unwrap();
         assert_eq!(background.flush().await.unwrap().unwrap().seq, 3);
+        // A rebase that found nothing new is no reason.
+        background.save("more", CommitOptions::new()).await.unwrap();
+        session.rebase().await.unwrap();
+        assert_eq!(background.flush().await.unwrap().unwrap().seq, 4);
     }
 }
 

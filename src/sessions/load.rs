@@ -279,9 +279,11 @@ impl Session {
     /// As [`load`](Session::load). After `Corrupt`, [`load_good`](Session::load_good) does in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
+        let before = writer.head.as_ref().map(|head| (head.seq, head.id));
         // Until this has succeeded, a handle that lost to a rival stays one that may not write.
         let seen = self.look(&mut writer).await;
         match &seen {
+            Ok(_) if before == writer.head.as_ref().map(|head| (head.seq, head.id)) => {}
             Ok(_) => self.rebased(),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 writer.forget_states();
@@ -304,6 +306,7 @@ impl Session {
         {
             let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
             writer.adopt(Head::behind_damage(seq, epoch.max(seen), looked));
+            self.rebased();
         }
         Ok(())
     }

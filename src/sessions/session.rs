@@ -373,7 +373,7 @@ impl Session {
         self.writer().await.head.as_ref().map(|head| head.seq)
     }
 
-    /// How often this handle was rebased, or has taken the session over.
+    /// How often this handle was rebased to something else, or has taken the session over.
     pub(super) fn rebases(&self) -> u64 {
         self.inner.rebases.load(Ordering::SeqCst)
     }
