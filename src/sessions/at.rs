@@ -3,14 +3,14 @@
 use std::{fmt, str::FromStr, time::SystemTime};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::{
     CommitId,
     manifest::Manifest,
     names::Place,
     object,
-    refs::{TagRef, Target},
+    refs::{Origin, TagRef, Target},
     store::{Described, Part, Row, Slot, Store, not_on_line},
     wire::corrupt,
 };
@@ -109,6 +109,18 @@ impl Found {
         manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))
     }
 
+    /// Fails where this is not the commit that the object under `key` names. What a damaged one is, shows when it is restored.
+    fn named(self, target: Target, key: &Key) -> Result<Self> {
+        match self.manifest() {
+            Ok(Manifest { id, .. }) if id != target.id => {
+                let Target { seq, id: wanted } = target;
+                let message = format_args!("it names commit {seq} ({wanted}), there is another ({id})");
+                Err(corrupt(message).with_key(key))
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// Number and id.
     pub(super) fn target(&self) -> Result<Target> {
         Ok(Target { seq: self.seq, id: self.manifest()?.id })
@@ -127,25 +139,30 @@ impl Store {
     pub(super) async fn find(&self, place: &Place, at: &At, part: Part) -> Result<Found> {
         let none =
             || Error::new(ErrorKind::NotFound, format!("there is no {at} in {place}; see `session log`"));
-        match at {
-            At::Latest => {
-                let found = self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found;
-                match found.manifest() {
-                    Ok(manifest) if manifest.is_removed() => Err(no_commit(place)),
-                    _ => Ok(found),
-                }
-            }
-            At::Seq(seq) => self.find_seq(place, *seq, part).await,
+        let found = match at {
+            At::Latest => self.find_latest(place, part).await?.ok_or_else(|| no_commit(place))?.found,
+            At::Seq(seq) => self.find_seq(place, *seq, part).await?,
             At::Tag(name) => {
                 let TagRef { target, .. } = self.tag_ref(place, name).await?;
-                self.find_seq(place, target.seq, part).await
+                self.find_seq(place, target.seq, part).await?.named(target, &place.tag(name)?)?
             }
             At::Time(time) => self.search(place, *time, part, None).await?.ok_or_else(|| {
                 let message =
                     format!("there is no commit in {place} until {at}; all are younger, see `session log`");
                 Error::new(ErrorKind::NotFound, message)
-            }),
-            At::Id(id) => self.search(place, id.time(), part, Some(*id)).await?.ok_or_else(none),
+            })?,
+            At::Id(id) => self.search(place, id.time(), part, Some(*id)).await?.ok_or_else(none)?,
+        };
+        match found.manifest() {
+            Ok(manifest) if manifest.is_removed() && *at == At::Latest => Err(no_commit(place)),
+            Ok(manifest) if manifest.is_removed() => {
+                let message = format!(
+                    "the session {place} was removed there, with commit {}; see `session log`",
+                    found.seq
+                );
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            _ => Ok(found),
         }
     }
 
@@ -162,10 +179,19 @@ impl Store {
                     let found = Found { place: place.clone(), seq, bytes, total: meta.size };
                     return Ok(Some(Newest { found, origin: false }));
                 }
+                Ok((Slot::Origin(_), _)) if seq > 1 => return Err(importing(place)),
                 // An import that has only begun.
                 Ok((Slot::Origin(origin), _)) if origin.target.seq == 0 => return Ok(None),
                 Ok((Slot::Origin(origin), _)) => {
-                    let found = self.find_seq(&origin.source, origin.target.seq, part).await?;
+                    let Origin { source, target, .. } = &origin;
+                    let found = match self.find_seq(source, target.seq, part).await {
+                        // The origin keeps it.
+                        Err(error) if error.kind() == ErrorKind::NotFound => {
+                            return Err(lost(&source.commit(target.seq)?).with_source(error));
+                        }
+                        found => found?,
+                    };
+                    let found = found.named(origin.target, &place.commit(1)?)?;
                     return Ok(Some(Newest { found, origin: true }));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
@@ -177,14 +203,19 @@ impl Store {
 
     /// The commit `seq` of the line that ends in `place`.
     pub(super) async fn find_seq(&self, place: &Place, seq: u64, part: Part) -> Result<Found> {
-        let mut place = place.clone();
+        let (mut place, mut named) = (place.clone(), None);
         for _ in 0..MAX_FORKS {
             // In this order: what a sleeping writer created again was removed from the line before.
             let slot = self.slot(&place, seq, part).await;
             let origin = match slot {
                 Ok((Slot::Commit(bytes), meta)) if self.line(&place).await?.0.has(seq) => {
-                    return Ok(Found { place, seq, bytes, total: meta.size });
+                    let found = Found { place, seq, bytes, total: meta.size };
+                    return match named {
+                        Some((target, key)) => found.named(target, &key),
+                        None => Ok(found),
+                    };
                 }
+                Ok((Slot::Origin(_), _)) if seq > 1 => return Err(importing(&place)),
                 Ok((Slot::Origin(origin), _)) => origin,
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 // Perhaps it is older than the fork that this session is.
@@ -196,6 +227,7 @@ impl Store {
             if seq > origin.target.seq {
                 break;
             }
+            named = (seq == origin.target.seq).then_some((origin.target, place.commit(1)?));
             place = origin.source;
         }
         Err(self.absent(&place, seq).await?)
@@ -235,7 +267,8 @@ impl Store {
 
     /// The newest commit that is not younger than `time`, or the one of this id, which has that time.
     ///
-    /// A damaged manifest tells neither. The search steps over it, and fails only where it may be the commit that is meant.
+    /// A damaged manifest tells neither. The search steps over it, and fails only where it may be the commit that is meant. It steps over
+    /// what a prune removes meanwhile, too.
     async fn search(
         &self,
         place: &Place,
@@ -243,12 +276,18 @@ impl Store {
         part: Part,
         id: Option<CommitId>,
     ) -> Result<Option<Found>> {
-        let (mut place, mut upto) = (place.clone(), u64::MAX);
+        let (mut place, mut upto, mut named) = (place.clone(), u64::MAX, None::<(Target, Key)>);
         for _ in 0..MAX_FORKS {
             let (line, _) = self.line(&place).await?;
-            let rows: Vec<Row> = self.commits(&place, ListOptions::new()).try_collect().await?;
-            let rows: Vec<Row> =
-                rows.into_iter().filter(|row| row.seq <= upto && line.has(row.seq)).collect();
+            let rows = self.commits(&place, ListOptions::new()).filter_map(|row| {
+                std::future::ready(match row {
+                    Ok(row) => (row.seq <= upto && line.has(row.seq)).then_some(Ok(row)),
+                    // An object that is no commit is not meant.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => None,
+                    Err(error) => Some(Err(error)),
+                })
+            });
+            let rows: Vec<Row> = rows.try_collect().await?;
             let (mut from, mut to) = (0, rows.len());
             while from < to {
                 let middle = (from + to) / 2;
@@ -265,7 +304,14 @@ impl Store {
                     Ok(Described::Commit(manifest))
                         if id.map_or(damage.is_none(), |id| manifest.id == id) =>
                     {
-                        return self.find_seq(&place, row.seq, part).await.map(Some);
+                        let found = match self.find_seq(&place, row.seq, part).await {
+                            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                            found => found?,
+                        };
+                        return match named.filter(|(target, _)| target.seq == row.seq) {
+                            Some((target, key)) => found.named(target, &key).map(Some),
+                            None => Ok(Some(found)),
+                        };
                     }
                     // Ids begin with their time, so behind an older commit there is none of this time.
                     Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
@@ -274,6 +320,7 @@ impl Store {
                     Ok(Described::Commit(_)) => {}
                     Ok(Described::Origin(of)) => origin = Some(of),
                     Err(error) if error.kind() == ErrorKind::Corrupt => damage = damage.or(Some(error)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -282,12 +329,13 @@ impl Store {
             }
             let last = match (origin, rows.last()) {
                 (Some(origin), _) => origin,
-                (None, Some(row)) if row.seq == 1 => match self.id_of(&place, row).await? {
-                    Described::Origin(origin) => origin,
-                    Described::Commit(_) => return Ok(None),
+                (None, Some(row)) if row.seq == 1 => match self.origin(&place).await? {
+                    Some(origin) => origin,
+                    None => return Ok(None),
                 },
                 _ => return Ok(None),
             };
+            named = Some((last.target, place.commit(1)?));
             (place, upto) = (last.source, last.target.seq);
         }
         Ok(None)
@@ -298,7 +346,7 @@ impl Store {
         for (at, row) in rows.iter().enumerate() {
             match self.id_of(place, row).await {
                 Ok(described) => return Ok(Some((at, described))),
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -321,6 +369,14 @@ fn looks_like_time(text: &str) -> bool {
 pub(super) fn lost(key: &Key) -> Error {
     let message = "an object that a commit needs is missing; load with fallback (`load_good`, --fallback), or restore a copy";
     Error::new(ErrorKind::Corrupt, message).with_key(key)
+}
+
+/// The error for a session whose newest commit has yet to come from an archive.
+pub(super) fn importing(place: &Place) -> Error {
+    let message = format!(
+        "the session {place} is being imported; if that broke off, import it again, or remove the session"
+    );
+    Error::new(ErrorKind::Conflict, message)
 }
 
 pub(super) fn no_commit(place: &Place) -> Error {

@@ -9,7 +9,10 @@ use super::{
     manifest::{Manifest, Notes},
     names::{Place, unsegment},
 };
-use crate::Digest;
+use crate::{Digest, Error, ErrorKind, Result};
+
+/// Names of pairs that begin so are the format's own.
+const RESERVED: &str = "persist-";
 
 /// A commit: one state of a session, and what is known about it.
 ///
@@ -71,7 +74,8 @@ fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
 impl Commit {
     pub(super) fn new(manifest: Manifest, place: &Place, stored_size: u64) -> Self {
         let shown = |segment: &str| unsegment(segment).unwrap_or_else(|| segment.to_owned());
-        let ids = manifest.ids.unwrap_or_else(|| (shown(&place.agent), shown(&place.session)));
+        let ids = manifest.ids.filter(|ids| place.is_of(ids));
+        let ids = ids.unwrap_or_else(|| (shown(&place.agent), shown(&place.session)));
         Commit {
             agent: ids.0,
             session: ids.1,
@@ -131,7 +135,7 @@ impl CommitOptions {
         self
     }
 
-    /// Adds a key-value pair of the runtime's own.
+    /// Adds a key-value pair of the runtime's own. Names that begin with `persist-` are refused by the save.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.notes.pairs.insert(name.into(), value.into());
         self
@@ -141,6 +145,20 @@ impl CommitOptions {
     pub fn expect(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self
+    }
+
+    /// # Errors
+    /// `InvalidInput` for a pair that would mean something to sessions themselves.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.notes.pairs.keys().find(|name| name.starts_with(RESERVED)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!(
+                    "metadata name {name:?} is reserved; use one that does not begin with {RESERVED}"
+                );
+                Err(Error::new(ErrorKind::InvalidInput, message).with_operation("save"))
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     At, Session,
     clock::Moment,
     names::Place,
-    refs::{ForkRef, Origin},
+    refs::{ForkRef, Origin, Target},
     store::{Part, Slot, Store},
     writer::body_time,
 };
@@ -15,7 +15,8 @@ impl Session {
     /// here. No data is copied; this session keeps the commit for as long as the fork needs it.
     ///
     /// # Errors
-    /// `AlreadyExists` if there is such a session, `NotFound` if there is no such commit, also if a prune removes it at this moment.
+    /// `AlreadyExists` if there is such a session or was one that was removed; one that was forked from the same commit, and has none of its
+    /// own yet, is this fork, after a lost answer. `NotFound` if there is no such commit, also if a prune removes it at this moment.
     pub async fn fork(&self, name: &str, at: impl Into<At> + Send) -> Result<Session> {
         let fork = self.sibling(name)?;
         self.fork_to(&fork, at).await?;
@@ -32,8 +33,12 @@ impl Session {
         let target = found.target()?;
         let source = found.place;
         let looked = Moment::now(&*store.clock);
-        if store.newest(fork.place()).await?.is_some() {
-            return Err(exists(fork.place()));
+        if let Some(row) = store.newest(fork.place()).await? {
+            return match row.seq {
+                // Perhaps this very fork, and only the answer was lost.
+                1 if store.is_fork_of(fork.place(), &source, target).await? => Ok(()),
+                _ => Err(store.taken(fork.place(), "fork").await),
+            };
         }
         let id = store.new_id(None);
         let reference = source.fork(id)?;
@@ -56,6 +61,26 @@ impl Session {
 }
 
 impl Store {
+    async fn is_fork_of(&self, place: &Place, source: &Place, target: Target) -> Result<bool> {
+        let origin = self.origin(place).await?;
+        Ok(origin.is_some_and(|origin| origin.source == *source && origin.target == target))
+    }
+
+    /// The error for a session that cannot begin under a name, by `how`: a fork or an import.
+    pub(super) async fn taken(&self, place: &Place, how: &'static str) -> Error {
+        let removed = match self.find_latest(place, Part::End).await {
+            Ok(Some(newest)) => newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()),
+            _ => false,
+        };
+        let message = match removed {
+            true => format!(
+                "the session {place} was removed, and its numbers go on; {how} to a name that was never used"
+            ),
+            false => format!("the session {place} exists already; {how} to another name"),
+        };
+        Error::new(ErrorKind::AlreadyExists, message).with_operation(how)
+    }
+
     /// The same care as for a first commit, whose key the origin takes.
     async fn create_origin(&self, place: &Place, origin: &Origin, looked: Moment) -> Result<()> {
         let key = place.commit(1)?;
@@ -64,7 +89,7 @@ impl Store {
             Ok(meta) => Some(meta.version),
             Err(error) => match self.slot(place, 1, Part::End).await {
                 Ok((Slot::Origin(found), _)) if found.id == origin.id => None,
-                Ok(_) => return Err(exists(place).with_source(error)),
+                Ok(_) => return Err(self.taken(place, "fork").await.with_source(error)),
                 Err(_) => return Err(error),
             },
         };
@@ -81,9 +106,4 @@ impl Store {
         let message = "the fork took so long that it may have been pruned meanwhile; fork again";
         Err(Error::new(ErrorKind::Conflict, message).with_operation("fork"))
     }
-}
-
-fn exists(place: &Place) -> Error {
-    let message = format!("the session {place} exists already; fork to another name");
-    Error::new(ErrorKind::AlreadyExists, message).with_operation("fork")
 }

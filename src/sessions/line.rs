@@ -22,14 +22,21 @@ pub(super) struct LineRecord {
 
 impl LineRecord {
     /// The record that keeps these numbers of those up to `upto`.
-    pub(super) fn keep(upto: u64, mut seqs: Vec<u64>) -> Self {
-        seqs.sort_unstable_by(|a, b| b.cmp(a));
-        seqs.dedup();
+    pub(super) fn keep(upto: u64, seqs: Vec<u64>) -> Self {
+        Self::keep_runs(upto, seqs.into_iter().map(|seq| seq..=seq).collect())
+    }
+
+    /// The same with runs of numbers, which may overlap.
+    pub(super) fn keep_runs(upto: u64, mut kept: Vec<RangeInclusive<u64>>) -> Self {
+        kept.retain(|run| *run.end() <= upto);
+        kept.sort_unstable_by(|a, b| b.end().cmp(a.end()));
         let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
-        for seq in seqs {
+        for run in kept {
             match runs.last_mut() {
-                Some(run) if seq + 1 == *run.start() => *run = seq..=*run.end(),
-                _ => runs.push(seq..=seq),
+                Some(last) if run.end() + 1 >= *last.start() => {
+                    *last = (*run.start()).min(*last.start())..=*last.end();
+                }
+                _ => runs.push(run),
             }
         }
         LineRecord { upto, runs, announced: None }
@@ -110,6 +117,15 @@ mod tests {
             assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
         }
         assert!(LineRecord::default().has(1));
+    }
+
+    #[test]
+    fn runs_may_overlap() {
+        let of = |upto, runs: &[RangeInclusive<u64>]| LineRecord::keep_runs(upto, runs.to_vec()).runs;
+        assert_eq!(of(9, &[2..=3, 7..=9, 4..=4, 8..=8, 3..=3]), [7..=9, 2..=4]);
+        assert_eq!(of(u64::MAX, &[5..=9, 2..=8, 20..=u64::MAX]), [20..=u64::MAX, 2..=9]);
+        // What lies behind is on the line without being said.
+        assert_eq!(of(6, &[7..=7, 6..=6]), [6..=6]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Store {
         listing.try_filter_map(move |entry| std::future::ready(Ok(folder(entry)))).boxed()
     }
 
-    /// The ids of a session's folder; where they are too long for it, its newest commit has them.
+    /// The ids of a session's folder; where they are too long for it, its newest commit has them, or what is in place of the first.
     async fn name_of(&self, folder: String) -> Result<SessionName> {
         let mut segments = folder.strip_prefix(ROOT).unwrap_or(&folder).split('/');
         let mut next = || segments.next().unwrap_or_default().to_owned();
@@ -60,6 +60,14 @@ impl Store {
                 Err(error) => return Err(error),
             },
         };
+        let mut ids = ids.filter(|ids| place.is_of(ids));
+        if ids.is_none() {
+            ids = match self.origin(&place).await {
+                Ok(origin) => origin.and_then(|origin| origin.ids).filter(|ids| place.is_of(ids)),
+                Err(error) if error.kind() == ErrorKind::Corrupt => None,
+                Err(error) => return Err(error),
+            };
+        }
         let (agent, session) = ids.unwrap_or((place.agent.to_string(), place.session.to_string()));
         Ok(SessionName { agent, session })
     }

@@ -243,7 +243,10 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::Corrupt => break,
                 step => step?,
             };
-            let found = match self.store().find_seq(&place, seq, Part::Whole).await {
+            // From here, so that a commit which took the place of a fork's start does not pass for it.
+            let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
+                // The session was removed there: what lies before is no state of this one.
+                Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => break,
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     skipped.push(Skipped { seq, reason: told(&error) });
@@ -339,7 +342,7 @@ impl Session {
 
 impl Store {
     /// The number that the next commit follows, where the newest cannot be read; `None` where that is not known.
-    async fn newest_number(&self, place: &Place) -> Result<Option<u64>> {
+    pub(super) async fn newest_number(&self, place: &Place) -> Result<Option<u64>> {
         match self.newest(place).await? {
             Some(row) if row.seq == 1 => {}
             newest => return Ok(newest.map(|row| row.seq)),

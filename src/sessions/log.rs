@@ -16,11 +16,12 @@ use super::{
     store::{Described, PARALLEL, Part, Row, Slot, Store},
     verify::missing,
 };
-use crate::{ErrorKind, ListOptions, Result};
+use crate::{Error, ErrorKind, ListOptions, Result};
 
 impl Session {
-    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit whose manifest is damaged and commits
-    /// that are missing, though nobody pruned them, are an `Err` in their place, and the log goes on behind it.
+    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit whose manifest is damaged, commits
+    /// that are missing, though nobody pruned them, and objects that are no commits are an `Err` in their place, and the log goes on behind
+    /// it. It ends where the session was [removed](Session::remove).
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
         let described = store.lines(self.place(), None).map(move |step| async move {
@@ -29,16 +30,26 @@ impl Session {
                 Step::Missing(place, hole) => {
                     return Err(missing(&hole).with_key(&place.commit(*hole.end())?));
                 }
+                Step::Stray(error) => return Err(error),
             };
             match store.manifest(&place, seq).await {
-                Ok((Described::Commit(manifest), meta)) => Ok(Some(shown(*manifest, &place, meta.size))),
+                Ok((Described::Commit(manifest), _)) if manifest.is_removed() => Ok(Line::Ends),
+                Ok((Described::Commit(manifest), meta)) => {
+                    Ok(Line::Commit(Box::new(shown(*manifest, &place, meta.size))))
+                }
                 // Pruned while the log was read.
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Line::Nothing),
                 Err(error) => Err(error),
-                Ok((Described::Origin(_), _)) => Ok(None),
+                Ok((Described::Origin(_), _)) => Ok(Line::Nothing),
             }
         });
-        described.buffered(PARALLEL).filter_map(|item| std::future::ready(item.transpose())).boxed()
+        let lines = described.buffered(PARALLEL);
+        let lines = lines.try_take_while(|line| std::future::ready(Ok(!matches!(line, Line::Ends))));
+        let commit = |line| match line {
+            Line::Commit(commit) => Some(*commit),
+            Line::Nothing | Line::Ends => None,
+        };
+        lines.try_filter_map(move |line| std::future::ready(Ok(commit(line)))).boxed()
     }
 }
 
@@ -58,11 +69,21 @@ pub(super) fn shown(manifest: Manifest, place: &Place, object: u64) -> Commit {
     Commit::new(manifest, place, stored)
 }
 
+/// What the log says of one place.
+enum Line {
+    Commit(Box<Commit>),
+    Nothing,
+    /// The session was removed there.
+    Ends,
+}
+
 /// What a history has in one place.
 enum Step {
     Commit(Place, u64),
     /// On the line, and without objects.
     Missing(Place, RangeInclusive<u64>),
+    /// An object that is no commit.
+    Stray(Error),
 }
 
 /// The part of a history that lies in one session.
@@ -81,7 +102,14 @@ struct Segment<'a> {
 impl Segment<'_> {
     async fn next(&mut self) -> Result<Option<Step>> {
         while self.ready.is_empty() && !self.ended {
-            let below = match self.rows.try_next().await? {
+            let row = match self.rows.try_next().await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.ready.push_back(Step::Stray(error));
+                    continue;
+                }
+                row => row?,
+            };
+            let below = match row {
                 // What is damaged there may be a commit or an origin; what must lie above it is not known then.
                 Some(Row { seq: 1, .. }) if self.origin.is_err() => continue,
                 Some(Row { seq, .. }) => seq,
@@ -128,11 +156,11 @@ impl Segment<'_> {
 }
 
 impl Store {
-    /// Places and numbers of the line, newest first; those before `below` only. What is missing is passed over.
+    /// Places and numbers of the line, newest first; those before `below` only. What is missing or no commit is passed over.
     pub(super) fn history(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<(Place, u64)>> {
         let there = |step| match step {
             Step::Commit(place, seq) => Some((place, seq)),
-            Step::Missing(..) => None,
+            Step::Missing(..) | Step::Stray(_) => None,
         };
         let steps = self.lines(place, below);
         steps.try_filter_map(move |step| std::future::ready(Ok(there(step)))).boxed()
@@ -142,7 +170,7 @@ impl Store {
     fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<Step>> {
         let start = Some((place.clone(), below, HashSet::new()));
         let segments = stream::try_unfold(start, move |next| async move {
-            let Some((place, below, mut seen)) = next else { return Ok::<_, crate::Error>(None) };
+            let Some((place, below, mut seen)) = next else { return Ok::<_, Error>(None) };
             // An import or a hand may have made a circle.
             if !seen.insert(place.clone()) {
                 return Ok(None);

@@ -50,6 +50,11 @@ impl Place {
         Ok(Place { agent: segment(agent, "agent")?.into(), session: segment(session, "session")?.into() })
     }
 
+    /// Whether it is that of these ids. An imported session's commits have those of the one that was exported.
+    pub(super) fn is_of(&self, (agent, session): &(String, String)) -> bool {
+        Place::new(agent, session).is_ok_and(|of| of == *self)
+    }
+
     /// A place that an object names. What is not two segments gives no keys, hence an error later.
     pub(super) fn from_segments(agent: String, session: String) -> Self {
         Place { agent: agent.into(), session: session.into() }

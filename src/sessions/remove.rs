@@ -1,6 +1,7 @@
 //! The end of a session: its states and tags go, and a marker stays behind.
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
 use super::{
     CommitOptions, Pruned, Retention, Session,
@@ -10,7 +11,7 @@ use super::{
     load::Latest,
     manifest::Manifest,
     refs::ForkRef,
-    store::all,
+    store::{Described, all},
     writer::{Payload, Writer, head_of},
 };
 use crate::{Error, ErrorKind, Result};
@@ -62,10 +63,9 @@ impl Session {
             Ok(Some(Latest::Whole { restored, .. })) => {
                 (head_of(&restored.manifest, Some(looked), None), false)
             }
-            // Damage is no reason to stay.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let seq = store.newest(place).await?.ok_or(error)?.seq;
-                (Head::behind_damage(seq, 0, looked), false)
+            // Damage is no reason to stay, nor an import that broke off.
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Conflict) => {
+                (self.unread_head(error, looked).await?, false)
             }
             Err(error) => return Err(error),
         };
@@ -79,6 +79,36 @@ impl Session {
         let tags = store.objects(place.prefix("t/")).await?;
         all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
         Ok(())
+    }
+}
+
+impl Session {
+    /// The newest commit, which cannot be read: its number, and the owner's as the newest one tells that can be.
+    async fn unread_head(&self, error: Error, looked: Moment) -> Result<Head> {
+        let (store, place) = (self.store(), self.place());
+        // Where nobody can tell what the first object was, no writer goes on from it.
+        let seq = match store.newest_number(place).await? {
+            Some(seq) => seq,
+            None => store.newest(place).await?.ok_or(error)?.seq,
+        };
+        let mut epoch = 0;
+        let mut rows = store.history(place, None);
+        while let Some(row) = rows.next().await {
+            let described = match row {
+                Ok((place, seq)) => store.manifest(&place, seq).await,
+                Err(error) => Err(error),
+            };
+            match described {
+                Ok((Described::Commit(manifest), _)) => {
+                    epoch = manifest.epoch;
+                    break;
+                }
+                Ok((Described::Origin(_), _)) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Head::behind_damage(seq, epoch, looked))
     }
 }
 

@@ -252,6 +252,7 @@ impl Session {
         values: Vec<(String, u64)>,
         options: CommitOptions,
     ) -> Result<Commit> {
+        options.check()?;
         let mut writer = self.writer().await;
         self.write_as(&mut writer, content, values, options).await
     }

@@ -78,18 +78,29 @@ impl Store {
         Ok((object.body.collect(u64::MAX).await?, object.meta))
     }
 
-    /// The object under the key of a commit. `Origin` is possible for commit 1 only.
+    /// The object under the key of a commit. `Origin` is possible for commit 1, and for the newest while an import is under way.
     pub(super) async fn slot(&self, place: &Place, seq: u64, part: Part) -> Result<(Slot, ObjectMeta)> {
         let key = place.commit(seq)?;
         let mut options = GetOptions::new();
         if part == Part::End {
             options = options.range(ByteRange::Last(TAIL));
         }
-        let object = self.adapter.get(&key, options).await?;
+        let object = match self.adapter.get(&key, options).await {
+            // An empty object has no end that could be asked for.
+            Err(error) if error.kind() == ErrorKind::InvalidInput && part == Part::End => {
+                self.adapter.get(&key, GetOptions::new()).await?
+            }
+            object => object?,
+        };
         let (mut meta, whole) = (object.meta, object.range.start == 0);
         let mut bytes = object.body.collect(u64::MAX).await?;
-        if seq == 1 && whole && refs::is_small(&bytes) {
-            return Ok((Slot::Origin(object::at(Origin::decode(&bytes), &key)?), meta));
+        if whole && refs::is_small(&bytes) {
+            let origin = object::at(Origin::decode(&bytes), &key)?;
+            // Only an import keeps other numbers than the first.
+            return match seq == 1 || origin.target.seq == 0 {
+                true => Ok((Slot::Origin(origin), meta)),
+                false => Err(corrupt("it is a fork's origin and no commit").with_key(&key)),
+            };
         }
         // An origin whose first bytes are damaged must not pass for a commit: history would seem to begin here.
         if seq == 1 && whole && !object::is_commit(&bytes) {

@@ -70,6 +70,7 @@ impl Session {
     }
 
     async fn save_long(&self, start: Bytes, rest: Body, options: CommitOptions) -> Result<Commit> {
+        options.check()?;
         let store = self.store();
         let mut writer = self.writer().await;
         if writer.head.is_none() {

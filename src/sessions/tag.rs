@@ -10,6 +10,7 @@ use super::{
     object,
     refs::{ForkRef, TagRef, Target},
     store::{Described, Part, Store, all, not_on_line},
+    writer::never_sent,
 };
 use crate::{DeleteOptions, Error, ErrorKind, Key, PutOptions, Result};
 
@@ -100,8 +101,12 @@ impl Session {
             Ok(()) => store.put(key, bytes, options).await.map(|_| ()),
             Err(error) => Err(error),
         };
-        // If this fails, the next prunes find that no fork belongs to it.
-        let _ = store.delete(&guard).await;
+        // A move that may still arrive needs its commit. The next prunes find that no fork belongs to the guard, and remove it when it is old.
+        let settled =
+            |kind| never_sent(kind) || matches!(kind, ErrorKind::Conflict | ErrorKind::AlreadyExists);
+        if moved.as_ref().err().is_none_or(|error| settled(error.kind())) {
+            let _ = store.delete(&guard).await;
+        }
         moved
     }
 

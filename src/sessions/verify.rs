@@ -10,7 +10,7 @@ use super::{
     at::no_commit,
     load::told,
     names::Place,
-    refs::{ForkRef, TagRef, Target},
+    refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
 };
@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind, Key, ListOptions, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verified {
-    /// Commits whose state is whole, on the session's line and on those that it was forked from.
+    /// Commits whose state is whole, on the session's line and on those that it was forked from. The end of a removed session is none.
     pub good: u64,
     /// Bytes of their states.
     pub bytes: u64,
@@ -78,6 +78,7 @@ impl Session {
                 }
             };
             match store.restore_cached(&place, seq, bytes, &mut cache).await {
+                Ok(restored) if restored.manifest.is_removed() => {}
                 Ok(restored) => {
                     found.good += 1;
                     found.bytes += restored.manifest.size;
@@ -110,8 +111,18 @@ impl Session {
         match tokio::try_join!(store.line(place), store.origin(place)) {
             Ok(((line, _), origin)) => {
                 found.garbage += rows.iter().filter(|seq| !line.has(**seq)).count() as u64;
-                let first = origin.map_or(0, |origin| origin.target.seq) + 1;
+                let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
                 holes = line.holes(first, rows.iter().copied());
+                let own = rows.iter().any(|seq| *seq > 1 && line.has(*seq));
+                if let Some(Origin { target, .. }) = origin.filter(|origin| origin.target.seq > 0) {
+                    match store.find_seq(place, target.seq, Part::End).await {
+                        Ok(_) => {}
+                        // Nothing of the fork was made of it any more.
+                        Err(error) if error.kind() == ErrorKind::NotFound && own => {}
+                        Err(error) if found.names(error.key()) => {}
+                        Err(error) => found.note(Some(target.seq), error)?,
+                    }
+                }
             }
             Err(error) => found.note(None, error)?,
         }
@@ -121,11 +132,11 @@ impl Session {
         }
         let tag = |bytes: &[u8]| {
             let TagRef { target, name } = TagRef::decode(bytes)?;
-            Ok((target, format!("the tag {name:?}")))
+            Ok((target, format!("the tag {name:?}"), None))
         };
         let fork = |bytes: &[u8]| {
-            let ForkRef { target, fork } = ForkRef::decode(bytes)?;
-            Ok((target, format!("the fork {fork}")))
+            let fork = ForkRef::decode(bytes)?;
+            Ok((fork.target, format!("the fork {}", fork.fork), Some(fork)))
         };
         for (folder, decode) in [("t/", &tag as &(dyn Fn(&[u8]) -> _ + Sync)), ("f/", &fork)] {
             for meta in store.objects(place.prefix(folder)).await? {
@@ -137,8 +148,10 @@ impl Session {
                 };
                 match decoded {
                     // A commit that is missing was told above, and is at fault, not what names it.
-                    Ok((Target { seq, .. }, _)) if holes.iter().any(|hole| hole.contains(&seq)) => {}
-                    Ok((target, who)) => self.verify_target(target, &who, &meta.key, found).await?,
+                    Ok((Target { seq, .. }, ..)) if holes.iter().any(|hole| hole.contains(&seq)) => {}
+                    // One that never came to be keeps nothing for long.
+                    Ok((_, _, Some(fork))) if !self.fork_lives(&meta.key, &fork).await? => {}
+                    Ok((target, who, _)) => self.verify_target(target, &who, &meta.key, found).await?,
                     Err(error) => found.note(None, error)?,
                 }
             }
@@ -148,8 +161,9 @@ impl Session {
 
     /// Whether the commit is there that a tag or a fork names.
     async fn verify_target(&self, target: Target, who: &str, key: &Key, found: &mut Verified) -> Result<()> {
+        let place = self.place();
         let Target { seq, id } = target;
-        let there = match self.store().find_seq(self.place(), seq, Part::End).await {
+        let there = match self.store().find_seq(place, seq, Part::End).await {
             Ok(commit) => commit.target(),
             Err(error) => Err(error),
         };
@@ -159,12 +173,20 @@ impl Session {
                 let names = format_args!("{who} names commit {seq} ({id}), there is another ({})", there.id);
                 found.note(None, super::wire::corrupt(names).with_key(key))
             }
-            // Behind the newest that is left, or pruned in spite of it.
+            // Of a tag that came beside the prune, and whose writer died before it took it back.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && !self.store().line(place).await?.0.has(seq) =>
+            {
+                let message =
+                    format!("{who} names commit {seq}, which a prune removed; untag it, or prune again");
+                found.note(None, Error::new(ErrorKind::Corrupt, message).with_key(key))
+            }
+            // Behind the newest that is left.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let message =
                     format!("commit {seq}, which {who} names, is missing; restore its object from a copy");
                 let error = Error::new(ErrorKind::Corrupt, message);
-                found.note(Some(seq), error.with_key(&self.place().commit(seq)?))
+                found.note(Some(seq), error.with_key(&place.commit(seq)?))
             }
             // Told already, and the commit's own fault.
             Err(error) if found.names(error.key()) => Ok(()),

@@ -317,7 +317,7 @@ pub(super) fn body_time(store: &Store) -> Duration {
 }
 
 /// Whether an error of this kind proves that nothing was stored, nor will be.
-fn never_sent(kind: ErrorKind) -> bool {
+pub(super) fn never_sent(kind: ErrorKind) -> bool {
     use ErrorKind::{AccessDenied, InvalidConfig, InvalidInput, NotFound, Unauthenticated, Unsupported};
     matches!(kind, AccessDenied | InvalidConfig | InvalidInput | NotFound | Unauthenticated | Unsupported)
 }

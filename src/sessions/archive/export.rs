@@ -30,9 +30,17 @@ impl Session {
     /// it; what its commits need from there is.
     ///
     /// # Errors
-    /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written.
+    /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written, or
+    /// an import is under way.
     pub async fn export<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
         let (store, place) = (self.store(), self.place());
+        match store.find_latest(place, Part::End).await {
+            Ok(Some(newest)) if newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
+                return Err(no_commit(place));
+            }
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error.with_operation("export")),
+            _ => {}
+        }
         // In this order: what a prune removes goes from the line first.
         let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
         let (line, _) = store.line(place).await?;

@@ -1,4 +1,7 @@
 //! Into a storage.
+//!
+//! The number of the newest commit is taken first, by an origin of nothing, and gets its commit last. So until everything is there nobody can
+//! write or load the session, and whoever looks is told why.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -6,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{HEADER, Header, LINE, Moved, tar};
 use crate::{
-    Body, Error, ErrorKind, Key, PutOptions, Result,
+    Body, Error, ErrorKind, Key, ListOptions, ObjectMeta, PutOptions, Result, Version,
     sessions::{
         CommitId, Session,
         line::LineRecord,
@@ -24,12 +27,21 @@ const MAX_SMALL: u64 = 64 << 20;
 /// The longest commit, where [`Sessions::sizes`](crate::sessions::Sessions::sizes) does not allow longer ones. Longer states have a body of their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
+const MEDIA: &str = "application/octet-stream";
+
 /// An import under way.
 struct Import<'a> {
     session: &'a Session,
+    /// What the archive says of its commits.
     line: Option<LineRecord>,
-    /// The first commit's key is this import's.
+    /// The commits that have come, ascending.
+    seqs: Vec<u64>,
+    /// The numbers of the newest and the first commit are this import's.
     claimed: bool,
+    /// What keeps the number of the newest commit until that comes.
+    keeper: Option<Version>,
+    /// It was put there by this import.
+    kept: bool,
     /// The body whose commit comes next, and whether this import has stored it.
     body: Option<(Key, bool)>,
     moved: Moved,
@@ -37,15 +49,28 @@ struct Import<'a> {
 
 impl Session {
     /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under any name, in any storage. Every commit is
-    /// checked before it is stored, and its body, where that is an object of its own, before the commit. An import that broke off is finished by another one.
+    /// checked before it is stored, and its body, where that is an object of its own, before the commit. Until all are there, the session is none, and
+    /// saves to it are a `Conflict`. An import that broke off is finished by another one, or goes with [`remove`](Session::remove).
     ///
     /// # Errors
-    /// `AlreadyExists` if there is another session of this name, `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
+    /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
     /// newer version.
     pub async fn import<R: AsyncRead + Unpin + Send>(&self, input: &mut R) -> Result<Moved> {
-        let mut import =
-            Import { session: self, line: None, claimed: false, body: None, moved: Moved::default() };
-        import.run(input).await.map_err(|error| error.with_operation("import"))?;
+        let mut import = Import {
+            session: self,
+            line: None,
+            seqs: Vec::new(),
+            claimed: false,
+            keeper: None,
+            kept: false,
+            body: None,
+            moved: Moved::default(),
+        };
+        let run = import.run(input).await;
+        if run.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+            import.yield_to_others().await;
+        }
+        run.map_err(|error| error.with_operation("import"))?;
         Ok(import.moved)
     }
 }
@@ -71,11 +96,16 @@ impl Import<'_> {
                     let commit =
                         object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
                     self.check_body(&commit.manifest).await?;
+                    self.next(seq)?;
+                    self.claim(seq).await?;
                     self.commit(seq, &key, bytes).await?;
                 }
                 Some(("b", _)) => {
                     let key = Key::new(place.prefix(&name))?;
                     let Some((seq, id)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
+                    if self.line.as_ref().is_some_and(|line| seq > line.upto || !line.has(seq)) {
+                        return Err(tar::bad(format_args!("the body of commit {seq} is out of place")));
+                    }
                     self.claim(seq).await?;
                     self.may_have(seq, id).await?;
                     self.body(key, input, size).await?;
@@ -97,7 +127,23 @@ impl Import<'_> {
                 self.moved.bytes += size;
             }
         }
-        if self.moved.commits == 0 { Err(tar::bad("it has no commit")) } else { Ok(()) }
+        match &self.line {
+            Some(line) if self.seqs.last() == Some(&line.upto) => Ok(()),
+            _ => Err(tar::bad("its newest commit is not in it")),
+        }
+    }
+
+    /// The archive's commits come in ascending order, and are those of its line.
+    fn next(&mut self, seq: u64) -> Result<()> {
+        let Some(line) = &self.line else { return Err(tar::bad("a commit is in front of its line")) };
+        if seq > line.upto || !line.has(seq) || self.seqs.last().is_some_and(|last| *last >= seq) {
+            return Err(tar::bad(format_args!("commit {seq} is out of place")));
+        }
+        self.seqs.push(seq);
+        if seq == line.upto && LineRecord::keep(seq, self.seqs.clone()).runs != line.runs {
+            return Err(tar::bad("commits of its line are not in it"));
+        }
+        Ok(())
     }
 
     /// A commit with new bytes up to `inline` is one object; they do not grow by more than what stands around them.
@@ -107,88 +153,124 @@ impl Import<'_> {
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
         let store = self.session.store();
-        if seq > 1 {
-            self.claim(seq).await?;
-        }
-        match store.create(key, bytes.clone(), "application/octet-stream").await {
-            Ok(_) => {}
-            Err(error) => match store.read(key).await {
+        let newest = self.line.as_ref().is_some_and(|line| line.upto == seq);
+        let put = match self.keeper.take_if(|_| newest) {
+            Some(keeper) => {
+                self.put_line().await?;
+                self.replace(key, bytes.clone(), keeper).await
+            }
+            None => store.create(key, bytes.clone(), MEDIA).await,
+        };
+        if let Err(error) = put {
+            match store.read(key).await {
                 Ok((there, _)) if there == bytes => {}
-                Ok(_) => return Err(self.exists().with_source(error)),
+                Ok(_) => return Err(self.taken().await.with_source(error)),
                 Err(_) => return Err(error),
-            },
-        }
-        if seq == 1 {
-            self.claimed = true;
-            self.put_line().await?;
+            }
         }
         self.moved.commits += 1;
         Ok(())
     }
 
-    /// Makes sure that nobody else begins this session: by the key of its first commit, as everybody does.
+    /// Makes sure that nobody else begins this session: first by the number of its newest commit, where everybody looks, then by that of the
+    /// first, which a writer takes that has looked before.
     async fn claim(&mut self, first: u64) -> Result<()> {
-        if self.claimed || first == 1 {
+        let Some(line) = &self.line else { return Err(tar::bad("a body is in front of its line")) };
+        if self.claimed || line.upto == 1 {
             return Ok(());
         }
         let (store, place) = (self.session.store(), self.session.place());
-        if !self.has_begun().await? && store.newest(place).await?.is_some() {
-            // Its first commits were pruned.
-            return Err(self.exists());
+        let bad = |error| tar::bad("its newest number cannot be").with_source(error);
+        let newest = place.commit(line.upto).map_err(bad)?;
+        let begun = self.has_begun().await?;
+        match store.slot(place, line.upto, Part::End).await {
+            Ok((Slot::Origin(_), meta)) => self.keeper = Some(meta.version),
+            // Imported before. Where the first commits are not there, they were pruned.
+            Ok((Slot::Commit(_), _)) if first > 1 && !begun => return Err(self.taken().await),
+            Ok((Slot::Commit(_), _)) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mut rows = store.commits(place, ListOptions::new());
+                while let Some(row) = rows.try_next().await? {
+                    // An earlier release kept only the first number.
+                    if !begun || row.seq > line.upto || (row.seq > 1 && !line.has(row.seq)) {
+                        return Err(self.taken().await);
+                    }
+                }
+                self.keeper = Some(self.keep(&newest).await?);
+                self.kept = true;
+            }
+            Err(error) => return Err(error),
         }
+        if first > 1 && !begun && self.keeper.is_some() {
+            self.keep(&place.commit(1)?).await?;
+        }
+        self.claimed = true;
+        Ok(())
+    }
+
+    /// Puts an origin of nothing where a commit would be.
+    async fn keep(&self, key: &Key) -> Result<Version> {
+        let (store, place) = (self.session.store(), self.session.place());
         let nothing = Target { seq: 0, id: CommitId::from_bytes([0; 16]) };
         let id = store.new_id(None);
         let origin = Origin { id, target: nothing, source: place.clone(), ids: self.session.ids() };
-        let key = place.commit(1)?;
-        if let Err(error) = store.create(&key, origin.encode().into(), "application/octet-stream").await {
-            match self.has_begun().await {
-                Ok(true) => {}
-                Ok(false) => return Err(self.exists().with_source(error)),
-                Err(_) => return Err(error),
-            }
+        let bytes = Bytes::from(origin.encode());
+        match store.create(key, bytes.clone(), MEDIA).await {
+            Ok(meta) => Ok(meta.version),
+            Err(error) => match store.read(key).await {
+                Ok((there, meta)) if there == bytes => Ok(meta.version),
+                Ok(_) => Err(self.taken().await.with_source(error)),
+                Err(_) => Err(error),
+            },
         }
-        self.claimed = true;
-        self.put_line().await
     }
 
-    /// Whether an import has begun this session.
-    async fn has_begun(&self) -> Result<bool> {
-        match self.session.store().slot(self.session.place(), 1, Part::End).await {
-            Ok((Slot::Origin(origin), _)) => Ok(origin.target.seq == 0),
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+    /// Makes the session visible.
+    async fn replace(&self, key: &Key, bytes: Bytes, keeper: Version) -> Result<ObjectMeta> {
+        let store = self.session.store();
+        if store.adapter.capabilities().replace {
+            return store.put(key, bytes, PutOptions::new().replace(keeper).content_type(MEDIA)).await;
         }
+        // Who takes the number in between goes on behind all the others.
+        store.delete(key).await?;
+        store.create(key, bytes, MEDIA).await
+    }
+
+    /// Whether an import has begun this session, whose first commit is not 1.
+    async fn has_begun(&self) -> Result<bool> {
+        let origin = self.session.store().origin(self.session.place()).await?;
+        Ok(origin.is_some_and(|origin| origin.target.seq == 0))
     }
 
     /// Fails where the commit `seq` is there already and has another body.
     async fn may_have(&self, seq: u64, body: CommitId) -> Result<()> {
         match self.session.store().manifest(self.session.place(), seq).await {
             Ok((Described::Commit(manifest), _)) if manifest.body.is_some_and(|of| of.id == body) => Ok(()),
-            Ok(_) => Err(self.exists()),
+            Ok((Described::Commit(_), _)) => Err(self.taken().await),
+            Ok((Described::Origin(_), _)) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Which commits were on the line, where some were pruned.
-    async fn put_line(&mut self) -> Result<()> {
-        let Some(mut line) = self.line.take() else { return Ok(()) };
-        let (store, place) = (self.session.store(), self.session.place());
+    /// Which commits are on the line, where some were pruned.
+    async fn put_line(&self) -> Result<()> {
+        let (Some(line), store) = (&self.line, self.session.store()) else { return Ok(()) };
         if line.runs == [1..=line.upto] {
             return Ok(());
         }
         // The origin of an import is on the line like that of a fork.
-        if !line.has(1) {
-            line.runs.push(1..=1);
-        }
-        line.announced = None;
-        let key = place.line()?;
-        match store.create(&key, line.encode().into(), "application/octet-stream").await {
-            // A prune has been here since a first attempt.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            other => other.map(|_| ()),
-        }
+        let seqs = self.seqs.iter().copied().chain([1]).collect();
+        let bytes = LineRecord::keep(line.upto, seqs).encode();
+        let (there, version) = store.line(self.session.place()).await?;
+        let options = match version {
+            // Another import of this archive was faster.
+            Some(_) if there.upto >= line.upto => return Ok(()),
+            // Of a prune that met this import.
+            Some(version) => PutOptions::new().replace(version),
+            None => PutOptions::new().create(),
+        };
+        store.put(&self.session.place().line()?, bytes.into(), options).await.map(|_| ())
     }
 
     /// Compares the body that came last with the commit behind it, as it is stored now. One that is not what the commit says is removed again.
@@ -250,10 +332,19 @@ impl Import<'_> {
         skip(input, tar::padding(size)).await
     }
 
-    fn exists(&self) -> Error {
-        let message =
-            format!("the session {} exists already; import under another name", self.session.place());
-        Error::new(ErrorKind::AlreadyExists, message)
+    /// A writer was faster: the session is its own.
+    async fn yield_to_others(&mut self) {
+        let (store, place) = (self.session.store(), self.session.place());
+        if let (Some(line), Some(keeper), true) = (&self.line, &self.keeper, self.kept)
+            && self.moved.commits == 0
+            && let Ok(key) = place.commit(line.upto)
+        {
+            let _ = store.delete_version(&key, keeper).await;
+        }
+    }
+
+    async fn taken(&self) -> Error {
+        self.session.store().taken(self.session.place(), "import").await
     }
 }
 

@@ -13,9 +13,9 @@ pub use policy::Retention;
 
 use super::{
     Session,
-    at::no_commit,
+    at::{importing, no_commit},
     line::LineRecord,
-    store::{PARALLEL, all},
+    store::{PARALLEL, Part, Slot, all},
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
 use plan::Plan;
@@ -51,11 +51,12 @@ struct Announced {
 
 impl Session {
     /// Removes the commits that no rule keeps. Always kept: the newest, what is tagged or forked, what is younger than the
-    /// fence window, and what any kept commit is made of. Safe beside writers, forks and loads.
+    /// fence window, and what any kept commit is made of; of one that is damaged or missing, all that it may be made of. Safe beside
+    /// writers, forks and loads.
     ///
     /// # Errors
-    /// `Unsupported` on a storage without conditional replace; `Conflict` if another prune is at work; `Corrupt` that names a damaged
-    /// tag or fork, before anything was removed. A prune that broke off is finished by the next one.
+    /// `Unsupported` on a storage without conditional replace; `Conflict` if another prune or an import is at work; `Corrupt` that names a damaged
+    /// tag or fork, or an object that is no commit, before anything was removed. A prune that broke off is finished by the next one.
     pub async fn prune(&self, retention: Retention) -> Result<Pruned> {
         retention.check()?;
         if !self.store().adapter.capabilities().replace {
@@ -63,13 +64,7 @@ impl Session {
                 "prune needs a storage that replaces an object only if it is unchanged; this one cannot";
             return Err(Error::new(ErrorKind::Unsupported, message).with_operation("prune"));
         }
-        let store = self.store();
-        // A session without commits may still have bodies of writers that died.
-        if store.newest(self.place()).await?.is_none()
-            && store.objects(self.place().prefix("b/")).await?.is_empty()
-        {
-            return Err(no_commit(self.place()));
-        }
+        self.may_prune().await?;
         for _ in 0..ATTEMPTS {
             let announced = self.announce().await?;
             let plan = match self.plan(&retention, &announced.line, announced.now).await {
@@ -97,9 +92,25 @@ impl Session {
     /// As [`prune`](Session::prune).
     pub async fn prune_dry_run(&self, retention: Retention) -> Result<Pruned> {
         retention.check()?;
+        self.may_prune().await?;
         let (line, _) = self.store().line(self.place()).await?;
         let plan = self.plan(&retention, &line, self.store().clock.now()).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
+    }
+
+    /// Fails where there is nothing to prune, or not yet.
+    async fn may_prune(&self) -> Result<()> {
+        let (store, place) = (self.store(), self.place());
+        match store.newest(place).await? {
+            // A session without commits may still have bodies of writers that died.
+            None if store.objects(place.prefix("b/")).await?.is_empty() => Err(no_commit(place)),
+            None => Ok(()),
+            Some(row) => match store.slot(place, row.seq, Part::End).await {
+                Ok((Slot::Origin(_), _)) if row.seq > 1 => Err(importing(place).with_operation("prune")),
+                // What else it is, the plan finds.
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Says in `line` that a prune is about to look. Gives what the line was before.
@@ -160,6 +171,9 @@ impl Session {
             all(rows.iter().map(|row| delete(&row.meta.key)).collect()).await?;
         }
         all(plan.others.iter().map(|meta| delete(&meta.key)).collect()).await?;
+        for tag in &plan.dangling {
+            store.delete_version(&tag.key, &tag.version).await?;
+        }
         if let Some(reference) = &plan.released {
             store.delete(reference).await?;
         }

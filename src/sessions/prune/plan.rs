@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) commits: Vec<Row>,
     /// Bodies of those, and objects that belong to nothing.
     pub(super) others: Vec<ObjectMeta>,
+    /// Tags whose commit is gone: those that nobody moves meanwhile go.
+    pub(super) dangling: Vec<ObjectMeta>,
     /// This fork's reference in the session that it comes from, when nothing needs that any more.
     pub(super) released: Option<Key>,
     kept: u64,
@@ -34,7 +36,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn report(&self) -> Pruned {
-        let objects = self.commits.iter().map(|row| &row.meta).chain(&self.others);
+        let objects = self.commits.iter().map(|row| &row.meta).chain(&self.others).chain(&self.dangling);
         Pruned {
             kept: self.kept,
             removed: self.commits.iter().map(|row| row.seq).collect(),
@@ -61,9 +63,10 @@ impl Session {
             None => None,
         };
         let upto = rows.first().map_or(line.upto, |row| row.seq.max(line.upto));
-        let on_line = |row: &&Row| line.has(row.seq) && !(origin.is_some() && row.seq == 1);
+        let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
+        let on_line = |seq: u64| line.has(seq) && seq >= first && !(origin.is_some() && seq == 1);
         let commits: Vec<(u64, SystemTime)> =
-            rows.iter().filter(on_line).map(|row| (row.seq, row.meta.modified)).collect();
+            rows.iter().filter(|row| on_line(row.seq)).map(|row| (row.seq, row.meta.modified)).collect();
         let present: BTreeSet<u64> = commits.iter().map(|(seq, _)| *seq).collect();
 
         let mut kept = retention.keep(&commits, now);
@@ -72,6 +75,11 @@ impl Session {
             now.duration_since(time).is_ok_and(|age| age > store.fence_window * windows)
         };
         kept.extend(commits.iter().filter(|(_, time)| !old(*time, 1)).map(|(seq, _)| *seq));
+        // What is missing and may be wanted stays on the line: its object may come back from a copy.
+        let within = retention.within.unwrap_or_default().max(store.fence_window);
+        let missing = line.holes(first, rows.iter().map(|row| row.seq));
+        let missing = Retention { within: Some(within), ..*retention }.keep_missing(missing, &commits, now);
+        kept.extend(missing.iter().map(|run| *run.end()));
         // Forks before tags: a tag that moves is guarded by a fork's reference until it has moved.
         let mut others = Vec::new();
         let forks = store.refs(self.place(), "f/", ForkRef::decode).await?;
@@ -88,24 +96,30 @@ impl Session {
                 false => others.push(meta),
             }
         }
-        for (_, tag) in store.refs(self.place(), "t/", TagRef::decode).await? {
-            kept.insert(tag.target.seq);
+        let mut dangling = Vec::new();
+        for (meta, tag) in store.refs(self.place(), "t/", TagRef::decode).await? {
+            match on_line(tag.target.seq) {
+                true => drop(kept.insert(tag.target.seq)),
+                false => dangling.push(meta),
+            }
         }
-        kept.retain(|seq| present.contains(seq));
-        let needs_source = self.close(&mut kept).await?;
+        kept.retain(|seq| on_line(*seq));
+        let is_fork = origin.as_ref().is_some_and(|origin| origin.target.seq > 0);
+        let needs_source = self.close(&mut kept, &present, is_fork).await?;
         let released = match &origin {
             Some(Origin { id, source, .. }) if !needs_source && !kept.is_empty() => Some(source.fork(*id)?),
             _ => None,
         };
-        let mut left: Vec<u64> = kept.iter().copied().collect();
-        left.extend(origin.iter().map(|_| 1));
-        let line = LineRecord::keep(upto, left);
-        let mut garbage = others.len() as u64;
+        let origin = origin.iter().map(|_| 1);
+        let left = kept.iter().copied().chain(origin).map(|seq| seq..=seq).chain(missing);
+        let line = LineRecord::keep_runs(upto, left.collect());
+        let mut garbage = (others.len() + dangling.len()) as u64;
         let bodies = store.objects(self.place().prefix("b/")).await?.into_iter().filter_map(|meta| {
             let (seq, id) = unbody(self.place(), &meta.key)?;
             let (on_line, old) = (line.has(seq), old(meta.modified, BODY_WINDOWS));
+            let missing = !present.contains(&seq) && (seq <= upto || kept.contains(&seq));
             Some(async move {
-                let needed = on_line && (!old || self.has_body(seq, id).await?);
+                let needed = on_line && (!old || missing || self.has_body(seq, id).await?);
                 Ok((meta, on_line, needed))
             })
         });
@@ -114,11 +128,12 @@ impl Session {
             others.extend((!needed).then_some(meta));
         }
         let commits = rows.into_iter().filter(|row| !line.has(row.seq)).collect();
-        Ok(Plan { line, commits, others, released, kept: kept.len() as u64, garbage })
+        let kept = kept.intersection(&present).count() as u64;
+        Ok(Plan { line, commits, others, dangling, released, kept, garbage })
     }
 
-    /// Adds what the kept commits are made of. Tells whether any is made of commits of another session.
-    async fn close(&self, kept: &mut BTreeSet<u64>) -> Result<bool> {
+    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session.
+    async fn close(&self, kept: &mut BTreeSet<u64>, present: &BTreeSet<u64>, is_fork: bool) -> Result<bool> {
         let (place, mut needs_source) = (self.place(), false);
         let asked: Vec<u64> = kept.iter().rev().copied().collect();
         // A chunk after the other: what one's chain has needs no look any more.
@@ -129,8 +144,16 @@ impl Session {
             if next.is_empty() {
                 return Ok(needs_source);
             }
-            let manifests = all(next.into_iter().map(|seq| self.manifest_of(seq)).collect()).await?;
-            for manifest in manifests.into_iter().flatten() {
+            let manifests = all(next.iter().map(|seq| self.manifest_of(*seq)).collect()).await?;
+            for (seq, manifest) in next.into_iter().zip(manifests) {
+                let Some(manifest) = manifest else {
+                    let from = self.chain_begins(seq, present).await?;
+                    needs_source |= is_fork && from.is_none();
+                    let needed: Vec<u64> = present.range(from.unwrap_or(0)..=seq).copied().collect();
+                    covered.extend(&needed);
+                    kept.extend(needed);
+                    continue;
+                };
                 for seq in manifest.chain() {
                     let own = manifest.place_of(seq, place) == *place;
                     needs_source |= !own;
@@ -143,12 +166,25 @@ impl Session {
         }
     }
 
-    /// `None` for one that is damaged: its state is lost, so it needs nothing.
+    /// Where the chain of a commit that cannot be read begins at the earliest: with the keyframe of the next older one that can,
+    /// because keyframes only go forward. `None`: in front of all that are there.
+    async fn chain_begins(&self, seq: u64, present: &BTreeSet<u64>) -> Result<Option<u64>> {
+        for &older in present.range(..seq).rev() {
+            if let Some(manifest) = self.manifest_of(older).await? {
+                let keyframe = manifest.seq - manifest.number;
+                let own = manifest.place_of(keyframe, self.place()) == *self.place();
+                return Ok(own.then_some(keyframe));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `None` for one that is damaged or missing: a copy may make it whole again.
     async fn manifest_of(&self, seq: u64) -> Result<Option<Manifest>> {
         match self.store().manifest(self.place(), seq).await {
             Ok((Described::Commit(manifest), _)) => Ok(Some(*manifest)),
             Ok((Described::Origin(_), _)) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
 
@@ -98,6 +99,32 @@ impl Retention {
             }
         }
         kept
+    }
+
+    /// Of the commits that are missing, those that a rule may keep. Their times are not known; they lie between those of their neighbours.
+    pub(super) fn keep_missing(
+        &self,
+        holes: Vec<RangeInclusive<u64>>,
+        commits: &[(u64, SystemTime)],
+        now: SystemTime,
+    ) -> Vec<RangeInclusive<u64>> {
+        let with = |young: bool| {
+            let mut all = commits.to_vec();
+            all.extend(holes.iter().map(|hole| {
+                let at = commits.partition_point(|(seq, _)| seq > hole.end());
+                let (newer, older) = (at.checked_sub(1).and_then(|at| commits.get(at)), commits.get(at));
+                let time = match young {
+                    true => newer.map_or(now, |(_, time)| *time),
+                    false => older.map_or(SystemTime::UNIX_EPOCH, |(_, time)| *time),
+                };
+                (*hole.end(), time)
+            }));
+            all.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+            self.keep(&all, now)
+        };
+        // As young as can be for the rule of age, as old as can be for those of hours, days and weeks.
+        let (young, old) = (with(true), with(false));
+        holes.into_iter().filter(|hole| young.contains(hole.end()) || old.contains(hole.end())).collect()
     }
 }
 

@@ -1,0 +1,91 @@
+//! Objects that are empty, or that nobody knows.
+
+use futures_util::StreamExt;
+use persist::{ErrorKind, Key, sessions::*};
+
+use super::{Bench, commit_key};
+
+/// What the log says: numbers, and `None` for damage.
+async fn log(session: &Session) -> Vec<Option<u64>> {
+    let rows: Vec<persist::Result<Commit>> = session.log().collect().await;
+    rows.into_iter().map(|row| row.ok().map(|commit| commit.seq)).collect()
+}
+
+/// The commonest damage after a crash of a file system.
+#[tokio::test]
+async fn an_empty_commit_is_damage_like_any_other() {
+    for empty in [1, 4, 9] {
+        let bench = Bench::new(1);
+        let (session, states) = bench.saved("s", 9).await;
+        let commits: Vec<Commit> = futures_util::TryStreamExt::try_collect(session.log()).await.unwrap();
+        let whole = bench.lose("s", empty).await;
+        bench.set("s", empty, Vec::new()).await;
+        let key = commit_key("s", empty);
+        let reader = bench.session("s");
+        for result in [
+            reader.load(empty).await.map(drop),
+            reader.load_stream(empty).await.map(drop),
+            reader.show(empty).await.map(drop),
+            reader.tag("t", empty).await.map(drop),
+            reader.fork("f", empty).await.map(drop),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&key)), "{error}");
+        }
+        let shown: Vec<Option<u64>> = (1..=9).rev().map(|seq| (seq != empty).then_some(seq)).collect();
+        assert_eq!(log(&reader).await, shown);
+        // A search steps over it.
+        for commit in commits.iter().filter(|commit| commit.seq != empty) {
+            assert_eq!(reader.show(commit.id).await.unwrap().seq, commit.seq);
+        }
+        let verified = reader.verify().await.unwrap();
+        assert!(
+            verified.damaged.iter().any(|damaged| damaged.key.as_deref() == Some(key.as_str())),
+            "{verified:?}"
+        );
+        bench.hours(5);
+        let pruned = reader.prune(Retention::new().last(3)).await;
+        assert!(pruned.is_ok_and(|pruned| !pruned.removed.contains(&9)) || empty == 1);
+        bench.set("s", empty, whole).await;
+        assert!(bench.session("s").load(At::Latest).await.unwrap().state == states[8]);
+    }
+}
+
+/// Nor is it a mistake of the caller who meets it.
+#[tokio::test]
+async fn an_empty_commit_of_a_rival_is_met_and_gone_behind() {
+    let bench = Bench::new(2);
+    let (session, _) = bench.saved("s", 2).await;
+    bench.set("s", 3, Vec::new()).await;
+    let error = session.save("mine").await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Corrupt), "{error}");
+    let fresh = bench.session("s");
+    assert_eq!(fresh.load(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(fresh.load_good(At::Latest).await.unwrap().commit.seq, 2);
+    assert_eq!(fresh.save("behind it").await.unwrap().seq, 4);
+}
+
+/// An object that a hand left among the commits hides nothing.
+#[tokio::test]
+async fn a_stray_object_is_told_and_hides_nothing() {
+    let bench = Bench::new(3);
+    let (session, states) = bench.saved("s", 3).await;
+    let commits: Vec<Commit> = futures_util::TryStreamExt::try_collect(session.log()).await.unwrap();
+    bench.damage("s", 1).await;
+    let stray = Key::new("sessions/a/s/c/999999999/997-note").unwrap();
+    bench.adapter.set(&stray, b"who was here".to_vec()).await;
+    let reader = bench.session("s");
+    assert_eq!(log(&reader).await, [Some(3), Some(2), None, None]);
+    let verified = reader.verify().await.unwrap();
+    let keys: Vec<_> =
+        verified.damaged.iter().map(|damaged| damaged.key.as_deref().unwrap_or_default()).collect();
+    assert!(keys.contains(&stray.as_str()) && keys.contains(&commit_key("s", 1).as_str()), "{keys:?}");
+    assert_eq!(reader.show(commits[1].id).await.unwrap().seq, 2);
+    bench.damage("s", 1).await;
+    assert!(reader.load(At::Time(commits[1].time())).await.unwrap().state == states[1]);
+    bench.damage("s", 3).await;
+    assert_eq!(reader.load_good(At::Latest).await.unwrap().commit.seq, 2);
+    // Nobody knows what it is, so a prune removes nothing before somebody has looked.
+    let error = reader.prune(Retention::new().last(1)).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&stray)));
+}

@@ -1,0 +1,102 @@
+//! Prunes of sessions that are damaged.
+
+use persist::sessions::{At, Retention};
+
+use super::{
+    Bench,
+    sessions_support::{Random, growing},
+};
+
+/// Of a commit that cannot be read or is not there, a prune keeps all that it may be made of: a copy of the object makes it whole.
+#[tokio::test]
+async fn what_a_damaged_or_missing_commit_may_be_made_of_stays() {
+    for bad in [1, 2, 9, 17, 30] {
+        for missing in [false, true] {
+            let bench = Bench::new(bad);
+            let (session, states) = bench.saved("s", 30).await;
+            session.tag("kept", bad).await.unwrap();
+            let whole = if missing { bench.lose("s", bad).await } else { bench.damage("s", bad).await };
+            bench.hours(5);
+            let pruned = bench.session("s").prune(Retention::new().last(2)).await.unwrap();
+            assert!(bad > 20 || !pruned.removed.is_empty(), "{bad}: nothing was pruned");
+            assert!(!session.verify().await.unwrap().is_good(), "{bad} {missing}: damage is forgotten");
+            bench.set("s", bad, whole).await;
+            // Not the next prune either.
+            for _ in 0..2 {
+                let reader = bench.session("s");
+                for (at, seq) in [(At::Tag("kept".into()), bad), (At::Seq(bad), bad), (At::Latest, 30)] {
+                    let restored =
+                        reader.load(at.clone()).await.unwrap_or_else(|error| panic!("{bad} {at}: {error}"));
+                    assert!(restored.state == states[seq as usize - 1], "{bad} {at}");
+                }
+                let verified = reader.verify().await.unwrap();
+                assert!(verified.is_good(), "{bad} {missing}: {verified:?}");
+                reader.prune(Retention::new().last(2)).await.unwrap();
+            }
+        }
+    }
+}
+
+/// The same across a fork: its source keeps what the damaged commit may need of it.
+#[tokio::test]
+async fn a_fork_with_a_damaged_commit_does_not_release_its_source() {
+    for missing in [false, true] {
+        let bench = Bench::new(2);
+        let (main, states) = bench.saved("main", 20).await;
+        let fork = main.fork("fork", 20).await.unwrap();
+        for state in &growing(20, 24)[20..] {
+            fork.save(state.clone()).await.unwrap();
+        }
+        let newest = if missing { 23 } else { 24 };
+        fork.tag("kept", newest).await.unwrap();
+        let whole =
+            if missing { bench.lose("fork", newest).await } else { bench.damage("fork", newest).await };
+        bench.hours(5);
+        bench.session("fork").prune(Retention::new().last(1)).await.unwrap();
+        main.save("something else").await.unwrap();
+        bench.hours(30);
+        main.prune(Retention::new().last(1)).await.unwrap();
+        bench.set("fork", newest, whole).await;
+        let restored = bench.session("fork").load(newest).await.unwrap();
+        assert!(restored.state == growing(20, 24)[newest as usize - 1]);
+        assert!(bench.session("fork").verify().await.unwrap().is_good());
+        assert!(main.load(20).await.unwrap().state == states[19]);
+    }
+}
+
+/// A missing commit is forgotten when no rule could keep it any more, and not before.
+#[tokio::test]
+async fn a_missing_commit_stays_on_the_line_for_as_long_as_a_rule_may_keep_it() {
+    for (lost, retention, stays) in [
+        (29, Retention::new().last(4), true),
+        (27, Retention::new().last(4), true),
+        (20, Retention::new().last(4), false),
+        // Six hours apart, the first at 4:13. The 20th was the last of its day, the 21st may have been, the 22nd was not.
+        (20, Retention::new().daily(30), true),
+        (21, Retention::new().daily(30), true),
+        (22, Retention::new().daily(30), false),
+        (28, Retention::new().daily(2), true),
+        (1, Retention::new().daily(2), false),
+        (1, Retention::new().weekly(30), true),
+        (10, Retention::new().within(std::time::Duration::from_secs(86_400)), false),
+        (28, Retention::new().within(std::time::Duration::from_secs(86_400)), true),
+    ] {
+        let bench = Bench::new(3);
+        let session = bench.session("s");
+        for n in 0..30u64 {
+            bench.hours(6);
+            // Nothing in common: each is a keyframe, so that nothing is kept as a base.
+            let mut random = Random(n);
+            let state: Vec<u8> = (0..600).map(|_| random.next() as u8).collect();
+            assert!(session.save(state).await.unwrap().keyframe);
+        }
+        bench.hours(6);
+        bench.lose("s", lost).await;
+        let dry = session.prune_dry_run(retention).await.unwrap();
+        let pruned = session.prune(retention).await.unwrap();
+        assert_eq!((dry.kept, &dry.removed), (pruned.kept, &pruned.removed));
+        let verified = session.verify().await.unwrap();
+        assert_eq!(verified.is_good(), !stays, "{lost} {retention:?}: {verified:?}");
+        assert_eq!(verified.good, pruned.kept, "{lost} {retention:?}");
+    }
+}

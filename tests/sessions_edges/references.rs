@@ -1,0 +1,131 @@
+//! What tags and forks name.
+
+use persist::{
+    ErrorKind,
+    layers::{Injection, Operation},
+    sessions::{At, Retention},
+};
+
+use super::Bench;
+
+/// The newest commit was lost and another one took its number: what named the lost one does not give the other.
+#[tokio::test]
+async fn a_tag_and_a_fork_never_give_another_commit_than_they_name() {
+    let bench = Bench::new(1);
+    let (session, states) = bench.saved("s", 3).await;
+    session.tag("release", 3).await.unwrap();
+    let fork = session.fork("fork", 3).await.unwrap();
+    let before = bench.adapter.counts();
+    assert!(bench.session("s").load(At::Tag("release".into())).await.unwrap().state == states[2]);
+    let cost = bench.adapter.counts() - before;
+    let lost = bench.lose("s", 3).await;
+    bench.session("s").save("an impostor").await.unwrap();
+    let tag = &bench.keys("/t/").await[0];
+    let at = At::Tag("release".into());
+    let reader = bench.session("s");
+    for result in [
+        reader.load(at.clone()).await.map(drop),
+        reader.load_stream(at.clone()).await.map(drop),
+        reader.show(at.clone()).await.map(drop),
+        reader.move_tag("other", at.clone()).await.map(drop),
+        reader.fork("other", at.clone()).await.map(drop),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(tag)), "{error}");
+        assert!(error.to_string().contains("names commit 3"), "{error}");
+    }
+    let origin = super::commit_key("fork", 1);
+    for at in [At::Latest, At::Seq(3)] {
+        let error = bench.session("fork").load(at).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&origin)), "{error}");
+    }
+    assert!(bench.session("fork").save("on top of it").await.is_err());
+    // Older ones are those of both lines.
+    assert!(bench.session("fork").load(2).await.unwrap().state == states[1]);
+    for session in [&reader, &fork] {
+        assert!(!session.verify().await.unwrap().is_good());
+    }
+    bench.set("s", 3, lost).await;
+    assert!(fork.load(At::Latest).await.unwrap().state == states[2]);
+    assert!(fork.verify().await.unwrap().is_good());
+    // It costs no request.
+    assert_eq!((cost.list, cost.put), (0, 0));
+    assert!(cost.get <= 5, "{cost:?}");
+}
+
+/// A search by time or id beside a prune steps over what the prune removes.
+#[tokio::test]
+async fn a_search_beside_a_prune_finds_what_stays() {
+    for latest in [true, false] {
+        let bench = Bench::new(2);
+        let (session, states) = bench.saved("s", 40).await;
+        let wanted = session.show(At::Latest).await.unwrap();
+        bench.hours(5);
+        let (fault, sessions) = bench.faulty();
+        let at = if latest { At::Id(wanted.id) } else { At::Time(wanted.time()) };
+        // The line, then the first probe: by then the commits are listed.
+        let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+        fault.inject_later(Operation::Get, 1, Injection::Hold(go_on.clone()));
+        let reader = sessions.session("a", "s").unwrap();
+        let mut load = Box::pin(reader.load(at.clone()));
+        assert!(futures_util::FutureExt::now_or_never(&mut load).is_none());
+        let pruned = session.prune(Retention::new().last(1)).await.unwrap();
+        assert!(pruned.removed.len() > 20, "{pruned:?}");
+        go_on.notify_one();
+        let restored = load.await.unwrap_or_else(|error| panic!("{at}: {error}"));
+        assert!(restored.commit.seq == 40 && restored.state == states[39]);
+    }
+}
+
+/// A tag that was written beside a prune, and whose writer died before it could take it back.
+#[tokio::test]
+async fn a_tag_of_a_pruned_commit_is_no_damage_of_the_commit() {
+    let bench = Bench::new(3);
+    let (session, _) = bench.saved("s", 40).await;
+    session.tag("late", 3).await.unwrap();
+    let key = bench.keys("/t/").await.remove(0);
+    let tag = bench.adapter.raw(&key).await;
+    session.untag("late").await.unwrap();
+    session.save("another").await.unwrap();
+    bench.hours(5);
+    assert!(session.prune(Retention::new().last(1)).await.unwrap().removed.contains(&3));
+    bench.adapter.set(&key, tag).await;
+    let verified = session.verify().await.unwrap();
+    let told: Vec<_> = verified.damaged.iter().map(|damaged| (&damaged.key, &damaged.reason)).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].0.as_deref() == Some(key.as_str()), "{told:?}");
+    assert!(told[0].1.contains("a prune removed") && told[0].1.contains("untag"), "{told:?}");
+    // The next prune takes it away.
+    assert_eq!(session.prune(Retention::new().last(1)).await.unwrap().garbage, 1);
+    assert!(session.verify().await.unwrap().is_good() && session.tags().await.unwrap().is_empty());
+    session.tag("late", 41).await.unwrap();
+}
+
+/// A move whose answer was lost may still arrive: until that is over, what it names is kept.
+#[tokio::test]
+async fn a_tag_that_may_still_move_keeps_both_commits() {
+    let bench = Bench::new(4);
+    let (session, states) = bench.saved("s", 40).await;
+    session.tag("moves", 20).await.unwrap();
+    let (fault, sessions) = bench.faulty();
+    // The attempt to create it, the guard, the move.
+    fault.inject_later(Operation::Put, 2, Injection::Before(ErrorKind::Timeout));
+    let error = sessions.session("a", "s").unwrap().move_tag("moves", 3).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    bench.hours(5);
+    session.save("another").await.unwrap();
+    session.prune(Retention::new().last(1)).await.unwrap();
+    for seq in [3, 20] {
+        assert!(session.load(seq).await.unwrap().state == states[seq as usize - 1]);
+    }
+    // It expires.
+    bench.hours(25);
+    session.prune(Retention::new().last(1)).await.unwrap();
+    session.prune(Retention::new().last(1)).await.unwrap();
+    assert_eq!(bench.keys("/f/").await.len(), 0);
+    // A refusal is known at once.
+    let (fault, sessions) = bench.faulty();
+    fault.inject_later(Operation::Put, 2, Injection::Before(ErrorKind::AccessDenied));
+    assert!(sessions.session("a", "s").unwrap().move_tag("moves", 41).await.is_err());
+    assert_eq!(bench.keys("/f/").await.len(), 0);
+}

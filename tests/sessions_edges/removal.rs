@@ -1,0 +1,148 @@
+//! Removed sessions.
+
+use futures_util::TryStreamExt;
+use persist::{ErrorKind, sessions::*};
+
+use super::{Bench, commit_key, sessions_support::growing};
+
+async fn seqs(session: &Session) -> Vec<u64> {
+    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_marker_is_no_state_by_any_name() {
+    let bench = Bench::new(1);
+    let (session, _) = bench.saved("s", 4).await;
+    bench.clock.pass(60_000);
+    session.remove().await.unwrap();
+    bench.clock.pass(60_000);
+    let reader = bench.session("s");
+    for at in [At::Latest, At::Seq(5), At::Time(bench.clock.time())] {
+        for result in [
+            reader.load(at.clone()).await.map(drop),
+            reader.load_good(at.clone()).await.map(drop),
+            reader.load_stream(at.clone()).await.map(drop),
+            reader.show(at.clone()).await.map(drop),
+            reader.tag("t", at.clone()).await.map(drop),
+            reader.fork("f", at.clone()).await.map(drop),
+        ] {
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound, "{at}");
+        }
+    }
+    assert!(seqs(&reader).await.is_empty());
+    assert_eq!(reader.export(&mut Vec::new()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(reader.verify().await.unwrap().good, 4);
+    // What begins anew does not fall back over its end.
+    assert_eq!(reader.save("anew").await.unwrap().seq, 6);
+    assert_eq!(seqs(&reader).await, [6]);
+    let whole = bench.damage("s", 6).await;
+    let error = bench.session("s").load_good(At::Latest).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("s", 6))));
+    bench.set("s", 6, whole).await;
+    bench.hours(5);
+    reader.remove().await.unwrap();
+    assert_eq!(bench.session("s").verify().await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_removed_session_has_no_commit_to_a_condition() {
+    let bench = Bench::new(2);
+    for known in [false, true] {
+        let name = if known { "known" } else { "unknown" };
+        let (session, _) = bench.saved(name, 4).await;
+        session.remove().await.unwrap();
+        let writer = if known { session } else { bench.session(name) };
+        let none = || CommitOptions::new().expect(0);
+        assert_eq!(writer.save_with("anew", none().expect(3)).await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(writer.save_with("anew", none()).await.unwrap().seq, 6);
+        for again in [&writer, &bench.session(name)] {
+            assert_eq!(again.save_with("again", none()).await.unwrap_err().kind(), ErrorKind::Conflict);
+        }
+        assert_eq!(writer.save_with("next", none().expect(6)).await.unwrap().seq, 7);
+    }
+}
+
+/// A fork and an import begin with commit 1, which a removed session has had: they say so.
+#[tokio::test]
+async fn no_fork_and_no_import_goes_into_a_removed_session() {
+    let bench = Bench::new(3);
+    let (session, _) = bench.saved("s", 2).await;
+    session.remove().await.unwrap();
+    let (other, _) = bench.saved("other", 2).await;
+    let mut archive = Vec::new();
+    other.export(&mut archive).await.unwrap();
+    for _ in 0..2 {
+        let before = bench.adapter.keys().await;
+        for error in [
+            other.fork("s", 1).await.map(drop).unwrap_err(),
+            bench.session("s").import(&mut &archive[..]).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+            assert!(error.to_string().contains("was removed"), "{error}");
+        }
+        assert_eq!(bench.adapter.keys().await, before);
+        bench.hours(5);
+        session.remove().await.unwrap();
+    }
+}
+
+/// The marker takes the number that a writer of the fork would take.
+#[tokio::test]
+async fn the_marker_of_a_fork_whose_start_is_damaged_fences_its_writers() {
+    for missing in [false, true] {
+        let bench = Bench::new(4);
+        let (main, _) = bench.saved("main", 5).await;
+        main.fork("fork", 5).await.unwrap();
+        let known = bench.session("fork");
+        known.rebase().await.unwrap();
+        if missing {
+            bench.lose("main", 5).await
+        } else {
+            bench.damage("main", 5).await
+        };
+        bench.session("fork").remove().await.unwrap();
+        assert_eq!(known.save("late").await.unwrap_err().kind(), ErrorKind::Conflict, "{missing}");
+        assert!(bench.keys("/fork/c/").await.contains(&commit_key("fork", 6)));
+        assert_eq!(bench.session("fork").load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn who_was_fenced_off_stays_so_behind_the_removal_of_a_damaged_session() {
+    let bench = Bench::new(5);
+    let states = growing(5, 4);
+    let old = bench.session("s");
+    old.save(states[0].clone()).await.unwrap();
+    let owner = bench.session("s");
+    owner.take_over().await.unwrap();
+    owner.save(states[1].clone()).await.unwrap();
+    bench.damage("s", 3).await;
+    bench.session("s").remove().await.unwrap();
+    old.rebase().await.unwrap();
+    let error = old.save("late").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("taken over"), "{error}");
+}
+
+/// The pairs of the format itself.
+#[tokio::test]
+async fn reserved_metadata_is_refused() {
+    let bench = Bench::new(6);
+    let session = bench.sessions.clone().sizes(100, 200).session("a", "s").unwrap();
+    for name in ["persist-removed", "persist-anything"] {
+        let options = || CommitOptions::new().metadata(name, "");
+        let background = session.background(1);
+        background.save("", options()).await.unwrap();
+        for error in [
+            session.save_with("", options()).await.unwrap_err(),
+            session.save_values_with(&[("v", "".into())], options()).await.unwrap_err(),
+            session.save_stream_with(&b"short"[..], options()).await.unwrap_err(),
+            session.save_stream_with(&[7; 1000][..], options()).await.unwrap_err(),
+            background.flush().await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(name) && error.to_string().contains("reserved"), "{error}");
+        }
+    }
+    assert!(bench.adapter.keys().await.is_empty());
+    session.save_with("", CommitOptions::new().metadata("persistent", "")).await.unwrap();
+}
