@@ -87,7 +87,7 @@ impl Sessions {
         self.with(|store| store.writer = Some(name))
     }
 
-    /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
+    /// `prune` removes no commit younger than this. A writer that paused for half of it looks before it saves, which is one request more.
     /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
     ///
     /// # Errors
