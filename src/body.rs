@@ -179,7 +179,7 @@ impl Body {
     }
 }
 
-/// The error for a reader that fails. What it does not find is no snapshot that is missing.
+/// The error for a reader that fails. A file that the reader cannot find is `Io`, not `NotFound`: no snapshot is missing.
 fn unreadable(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(inner) => inner,

@@ -8,6 +8,21 @@ use crate::Key;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as far as a caller would act differently.
+///
+/// ```
+/// use persist::{Error, ErrorKind};
+///
+/// fn what_to_do(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::NotFound => "begin anew",
+///         ErrorKind::Conflict | ErrorKind::AlreadyExists => "load what is there, and decide again",
+///         ErrorKind::Corrupt => "load an older state",
+///         _ if error.retryable() => "try again later",
+///         _ => "tell a person: the message names the fix",
+///     }
+/// }
+/// assert_eq!(what_to_do(&Error::new(ErrorKind::Timeout, "no answer")), "try again later");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

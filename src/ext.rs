@@ -22,6 +22,36 @@ use crate::{
 ///
 /// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`. Text will do
 /// wherever a key is wanted. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
+///
+/// ```
+/// use persist::{ErrorKind, SaveOptions, SnapshotAdapterExt, adapters::memory::MemoryAdapter};
+/// use tokio::io::AsyncReadExt;
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let store = MemoryAdapter::new();
+///
+/// // Whole, as JSON, and by range.
+/// let first = store.save_json(&vec![1, 2, 3], "run/state.json.gz").await?;
+/// assert_eq!(store.load_json::<Vec<u32>>("run/state.json.gz").await?, [1, 2, 3]);
+/// assert_eq!(store.load_range("run/state.json.gz", 1..4).await?, "1,2");
+///
+/// // Only if nobody was faster.
+/// let unchanged = SaveOptions::new().replace(first.meta.version);
+/// store.save_with("[4]", "run/state.json.gz", unchanged.clone()).await?;
+/// let late = store.save_with("[5]", "run/state.json.gz", unchanged).await.unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::Conflict);
+///
+/// // Of any size, in bounded memory. Only a clean end says that the state is good.
+/// store.save_stream(tokio::io::repeat(7).take(3 << 20), "run/large.gz").await?;
+/// let (_, bytes) = store.load_stream("run/large.gz").await?.copy_to(std::io::sink()).await?;
+/// assert_eq!(bytes, 3 << 20);
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Every method fails with `InvalidInput` for text that is no key, and with what the adapter fails with. Loads also fail with `NotFound`,
+/// `Corrupt` for damage, and `InvalidInput` beyond a [limit](crate::Limits). Saves with a condition fail with `AlreadyExists` or `Conflict`.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream could not repeat, it begins once

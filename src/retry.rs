@@ -12,6 +12,14 @@ use tokio::time::Instant;
 use crate::{Error, Result};
 
 /// How an adapter retries what may pass by itself. Plain data; the defaults suit a service in the same region.
+///
+/// ```
+/// use std::time::Duration;
+/// use persist::{RetryConfig, StorageConfig};
+///
+/// let retry = RetryConfig { max_attempts: 3, deadline: Duration::from_secs(10), ..Default::default() };
+/// let config = StorageConfig::s3_with_bucket("states".into()).with_retry(retry);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryConfig {
     /// Attempts in all, the first one included. 1 turns retries off.

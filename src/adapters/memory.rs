@@ -18,6 +18,17 @@ use crate::{
 };
 
 /// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them along.
+///
+/// ```
+/// use persist::{SnapshotAdapterExt, adapters::memory::MemoryAdapter};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let store = MemoryAdapter::new();
+/// store.save("state", "agents/42/state.gz").await?;
+/// assert_eq!(store.clone().load("agents/42/state.gz").await?, "state");
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryAdapter {
     store: Arc<RwLock<Store>>,

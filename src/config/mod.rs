@@ -153,8 +153,8 @@ pub struct StorageConfig {
     pub max_bytes: Option<u64>,
     /// How many times a load expands what is stored, beyond the first 64 MiB; 250 by default.
     pub max_ratio: Option<u64>,
-    /// How long a writer of a session may sleep, and how young a commit is that no prune removes; the same for all users of a storage, an hour by
-    /// default.
+    /// Prune removes no commit younger than this, and a writer that paused for half of it looks before it saves. The same for all users of a
+    /// storage; an hour by default.
     pub fence_window: Option<Duration>,
     /// How cloud adapters retry.
     pub retry: RetryConfig,

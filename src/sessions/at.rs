@@ -367,7 +367,8 @@ fn looks_like_time(text: &str) -> bool {
 
 /// The error for an object that should be there.
 pub(super) fn lost(key: &Key) -> Error {
-    let message = "an object that a commit needs is missing; load with fallback (`load_good`, --fallback), or restore a copy";
+    let message =
+        "an object that a commit needs is missing; load with fallback, or restore the object from a copy";
     Error::new(ErrorKind::Corrupt, message).with_key(key)
 }
 

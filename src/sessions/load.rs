@@ -17,6 +17,7 @@ use super::{
     refs::{self, Origin},
     restore,
     store::{Part, Store},
+    wire,
     writer::{forked, head_of},
 };
 use crate::{Error, ErrorKind, Key, Result};
@@ -221,7 +222,7 @@ impl Session {
                     // It is another one than was read first, or was repaired meanwhile.
                     Ok(_) => return self.load(at).await,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        skipped.push(Skipped { seq, reason: told(&error) });
+                        skipped.push(Skipped { seq, reason: damage(&error) });
                     }
                     Err(error) => return Err(error),
                 }
@@ -231,7 +232,7 @@ impl Session {
             Err(_) if matches!(at, At::Tag(_)) => return Err(first),
             // Even what names the commit is damaged.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                skipped.push(Skipped { seq: 0, reason: told(&first) });
+                skipped.push(Skipped { seq: 0, reason: damage(&first) });
                 (self.store().history(self.place(), None), None)
             }
             Err(_) => return Err(first),
@@ -249,7 +250,7 @@ impl Session {
                 Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => break,
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    skipped.push(Skipped { seq, reason: told(&error) });
+                    skipped.push(Skipped { seq, reason: damage(&error) });
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -264,7 +265,7 @@ impl Session {
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    skipped.push(Skipped { seq, reason: told(&error) });
+                    skipped.push(Skipped { seq, reason: damage(&error) });
                 }
                 Err(error) => return Err(error),
             }
@@ -379,6 +380,14 @@ pub(super) fn told(error: &Error) -> String {
         source = cause.source();
     }
     told
+}
+
+/// Where damage is, and what it is.
+fn damage(error: &Error) -> String {
+    match error.key() {
+        Some(key) => format!("{key}: {}", wire::wrong(error)),
+        None => wire::wrong(error).to_owned(),
+    }
 }
 
 impl From<u64> for At {

@@ -139,10 +139,10 @@ fn of_key(manifest: Manifest, seq: u64) -> Result<Manifest> {
     }
 }
 
-/// Damage may be so that the form is no longer known; say what it is in the words of sessions.
+/// Damage of the file, in the words of sessions.
 fn in_gzip(error: crate::Error) -> crate::Error {
     match error.kind() {
-        ErrorKind::Corrupt => corrupt("its gzip file is not whole").with_source(error),
+        ErrorKind::Corrupt => corrupt(crate::codec::wrong(&error)),
         _ => error,
     }
 }

@@ -87,7 +87,7 @@ impl Sessions {
         self.with(|store| store.writer = Some(name))
     }
 
-    /// How long a writer may sleep without a further request when it wakes (half of this), and how long `prune` keeps any commit (all of it).
+    /// `prune` removes no commit younger than this. A writer that paused for half of it looks before it saves, which is one request more.
     /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
     ///
     /// # Errors
@@ -152,6 +152,27 @@ fn check_window(window: Duration) -> Result<()> {
 /// A handle of one session: reads its history, and continues it.
 ///
 /// Clones share what the handle knows of the newest commit, so they write one line together; two handles are rivals.
+///
+/// ```
+/// use std::sync::Arc;
+/// use persist::{ErrorKind, adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+/// let (mine, theirs) = (sessions.session("bot", "run-1")?, sessions.session("bot", "run-1")?);
+/// mine.save("one").await?;
+/// theirs.save("one, two").await?;
+///
+/// // Somebody was faster: nothing was saved. Continue theirs, or fork.
+/// let late = mine.save("one, three").await.unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::Conflict);
+/// let newest = mine.rebase().await?.expect("there is one");
+/// assert_eq!(newest.state, "one, two");
+/// mine.save("one, two, three").await?;
+/// assert_eq!(theirs.load(At::Latest).await?.commit.seq, 3);
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,

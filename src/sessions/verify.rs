@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::{
     Session,
     at::no_commit,
-    load::told,
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
+    wire::wrong,
 };
 use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
@@ -44,7 +44,7 @@ pub struct Damaged {
 
 impl Damaged {
     fn new(seq: Option<u64>, error: &Error) -> Self {
-        Damaged { seq, key: error.key().map(ToString::to_string), reason: told(error) }
+        Damaged { seq, key: error.key().map(ToString::to_string), reason: wrong(error).to_owned() }
     }
 }
 

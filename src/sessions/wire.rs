@@ -3,12 +3,22 @@
 use super::CommitId;
 use crate::{Error, ErrorKind, Result};
 
+const DAMAGED: &str = "the session's object is damaged: ";
+
 /// The error for stored bytes that nobody wrote so.
 pub(super) fn corrupt(what: impl std::fmt::Display) -> Error {
-    let message = format!(
-        "the session's object is damaged: {what}; load with fallback (`load_good`, --fallback), or restore a copy"
-    );
+    let message = format!("{DAMAGED}{what}; load with fallback, or restore the object from a copy");
     Error::new(ErrorKind::Corrupt, message)
+}
+
+/// What is wrong, of an error of which the rest is known: without what to do about damage.
+pub(super) fn wrong(error: &Error) -> &str {
+    let message = error.message();
+    let message = message.strip_prefix(DAMAGED).unwrap_or(message);
+    match error.kind() {
+        ErrorKind::Corrupt => message.rsplit_once("; ").map_or(message, |(wrong, _)| wrong),
+        _ => message,
+    }
 }
 
 /// The error for what a newer release wrote.

@@ -146,6 +146,10 @@ fn verify_finds_the_damaged_one() {
     assert!(run.err.contains("1 of 3 snapshots cannot be loaded"), "{}", run.err);
     assert_eq!(home.run(&["verify", "b"]).code, 5);
     let rows = home.run(&["verify", "--all", "--json"]).rows();
+    let bad = rows.iter().find(|row| row["ok"] == false).unwrap();
+    let run = home.run(&["verify", bad["key"].as_str().unwrap(), "--json"]);
+    assert_eq!((run.code, &run.rows()[..]), (5, std::slice::from_ref(bad)), "one row alone, as among all");
+    let rows = home.run(&["verify", "--all", "--json"]).rows();
     let found: Vec<_> = rows.iter().map(|row| (row["key"].as_str().unwrap(), row["ok"] == true)).collect();
     assert_eq!(found, [("a", true), ("b", false), ("c", true)]);
     assert_eq!(rows[1]["kind"], "corrupt");

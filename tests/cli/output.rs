@@ -139,7 +139,7 @@ fn help_teaches() {
         let own = home.run(&["help", command]).text();
         assert!(own.contains("Usage: persist") && own.contains("--storage <URL>"), "{own}");
     }
-    assert!(help.contains("Exit codes: 0 done"));
+    assert!(help.contains("Exit codes:\n  0  done\n"));
     assert!(home.run(&["save", "--help"]).text().contains("agent dump | persist save"));
     assert_eq!(home.run(&["--version"]).text(), format!("persist {}\n", env!("CARGO_PKG_VERSION")));
 }

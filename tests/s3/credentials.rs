@@ -196,6 +196,28 @@ async fn an_instances_role() {
     assert!(signed.iter().all(|seen| seen.head.header("x-amz-security-token") == Some("session")));
 }
 
+/// A machine whose metadata server gives nobody a role says so at once, and is not asked again and again.
+#[tokio::test]
+async fn a_machine_without_a_role() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    proxy.fail(999, "PUT", "/latest/api/token", Fault::answer_with(403, &[], ""));
+    let env = [
+        ("AWS_ENDPOINT_URL", &*proxy.url()),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &*proxy.url()),
+        ("PERSIST_RETRY_ATTEMPTS", "8"),
+        ("PERSIST_RETRY_INITIAL_DELAY", "1ms"),
+    ];
+    let home = aws_files("", "");
+    let error = persist(&strict, home.path(), "", &env).await.unwrap_err();
+    assert!(error.contains("the AWS credentials could not be fetched; check the profile"), "{error}");
+    assert!(!error.contains("retrying"), "{error}");
+    // The SDK asks four times by itself.
+    assert!(proxy.log().len() <= 4, "{}", proxy.log().len());
+}
+
 /// What the SDK's own settings say of checksums is honoured at other servers than Amazon's, too.
 #[tokio::test]
 async fn checksums_by_the_settings_of_the_sdk() {

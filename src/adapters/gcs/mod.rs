@@ -44,6 +44,16 @@ use known::Known;
 use settings::Settings;
 
 /// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token and retry budget.
+///
+/// ```no_run
+/// # async fn example() -> persist::Result<()> {
+/// use persist::{GcsConfig, RetryConfig, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
+///
+/// let store = GcsAdapter::open("my-bucket", &GcsConfig::default(), &RetryConfig::default()).await?;
+/// store.save("state", "agents/42/state.gz").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct GcsAdapter(Arc<Store>);
 

@@ -54,6 +54,19 @@ const BATCH: usize = 1024 * 1024;
 /// An adapter that keeps every snapshot in a file below one directory.
 ///
 /// Directories are made with mode 0700 and files with 0600. Several adapters, also in several processes, may work in the same directory.
+///
+/// ```
+/// use persist::{SnapshotAdapterExt, adapters::local::LocalAdapter};
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let store = LocalAdapter::open(folder)?;
+/// store.save("state", "agents/42/state.gz").await?; // durable: also after a power cut
+/// assert!(folder.join("agents/42/state.gz").is_file()); // an ordinary .gz
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LocalAdapter {
     root: Arc<Root>,

@@ -138,9 +138,11 @@ fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
                 CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => Failure {
                     error: Error::new(
                         ErrorKind::Unauthenticated,
-                        "the AWS credentials could not be fetched; check the profile, the role and the network",
+                        "the AWS credentials could not be fetched; check the profile, the role and the network, or set \
+                         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
                     )
-                    .with_retryable(true),
+                    // What a provider refuses it refuses again; the SDK has repeated what passes.
+                    .with_retryable(matches!(credentials, CredentialsError::ProviderTimedOut(_))),
                     status: 0,
                     code: String::new(),
                 },

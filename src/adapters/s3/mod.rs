@@ -46,6 +46,17 @@ pub use uploads::Upload;
 /// Snapshots in an S3 bucket. Clones share everything.
 ///
 /// A version is the object's ETag, which S3 makes from the content: writing the same bytes again gives the same version.
+///
+/// ```no_run
+/// # async fn example() -> persist::Result<()> {
+/// use persist::{RetryConfig, S3Config, SnapshotAdapterExt, adapters::s3::S3Adapter};
+///
+/// let config = S3Config { region: Some("eu-central-1".into()), ..Default::default() };
+/// let store = S3Adapter::open("my-bucket", &config, &RetryConfig::default()).await?;
+/// store.save("state", "agents/42/state.gz").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct S3Adapter {
     bucket: Arc<Bucket>,

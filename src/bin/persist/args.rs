@@ -29,8 +29,18 @@ const AFTER: &str = "\
 Without any configuration snapshots are stored in the platform's data directory. `persist env` lists every setting.
 A KEY may be a whole URL, such as gs://bucket/agents/42/state.json.gz, which then names the storage too.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict or already there, 5 damaged,
-6 service unavailable, slow or rate limited, 7 no credentials or no permission, 8 configuration, 130 interrupted.";
+Exit codes:
+  0  done
+  1  failed for another reason
+  2  wrong usage or input
+  3  not found
+  4  conflict, or already there
+  5  damaged
+  6  service unavailable, slow or rate limited
+  7  no credentials or no permission
+  8  configuration
+  129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM
+  141  the reader of the output closed it";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -88,6 +98,7 @@ pub(crate) enum Command {
     /// Read every byte of a snapshot, or of all, and say whether all is well
     ///
     /// What cannot be loaded is named on standard output, and the exit code is not 0.
+    #[command(override_usage = "persist verify <KEY | --all>")]
     Verify(Verify),
     /// History of an agent's session: commits that cannot be lost or forked unnoticed
     #[command(subcommand)]
@@ -153,8 +164,7 @@ pub(crate) struct Load {
 #[derive(Debug, Group)]
 pub(crate) struct Ls {
     /// Only keys that start with this text
-    #[arg(default_value = "")]
-    pub(crate) prefix: String,
+    pub(crate) prefix: Option<String>,
     /// Sizes and times too
     #[arg(short, long)]
     pub(crate) long: bool,
@@ -182,7 +192,7 @@ pub(crate) struct Cp {
     pub(crate) source: String,
     /// To: a key or a URL
     pub(crate) destination: String,
-    /// All snapshots below a folder; skips those that --if-absent finds there
+    /// Copy all snapshots below a folder; with --if-absent skip those that are there
     #[arg(short, long)]
     pub(crate) recursive: bool,
     /// Only if there is no such snapshot yet
@@ -192,10 +202,10 @@ pub(crate) struct Cp {
 
 #[derive(Debug, Group)]
 pub(crate) struct Verify {
-    /// The snapshot
+    /// The snapshot, if not --all
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "KEY")]
     pub(crate) key: Option<String>,
-    /// Every snapshot of the storage
+    /// Every snapshot of the storage, and every session
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -10,6 +10,13 @@ use crate::{Error, ErrorKind, Result};
 
 /// What to keep. A commit that any rule keeps stays; so do the newest, tagged and forked ones, those younger than the fence window, and what any of
 /// them is made of.
+///
+/// ```
+/// use std::time::Duration;
+/// use persist::sessions::Retention;
+///
+/// let keep = Retention::new().last(100).within(Duration::from_secs(7 * 86_400)).daily(30);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {

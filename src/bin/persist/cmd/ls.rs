@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<()> {
-    let (store, prefix) = storage.locate_prefix(args.prefix).await?;
+    let (store, prefix) = storage.locate_prefix(args.prefix.unwrap_or_default()).await?;
     let mut options = ListOptions::new().prefix(&prefix);
     options.limit = args.limit;
     options.delimiter = args.folders;

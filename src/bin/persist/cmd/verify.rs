@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     args::Verify,
-    cmd::session::history::damage,
+    cmd::session::history::{damage, verified_row},
     output::{Output, human},
     progress::Progress,
     storage::Storage,
@@ -20,8 +20,13 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     let progress = Progress::new(output);
     if let Some(text) = args.key {
         let (store, key) = storage.locate(&text).await?;
-        let size = read_all(progress.over(store).as_ref(), &key).await?;
-        return good(&key, size, output);
+        return match read_all(progress.over(store).as_ref(), &key).await {
+            Ok(size) => good(&key, size, output),
+            Err(error) => {
+                bad(&key, &error, output)?;
+                Err(error.into())
+            }
+        };
     }
     let store = progress.over(storage.open().await?);
     // On a storage that cannot have sessions, such names are those of snapshots.
@@ -102,11 +107,7 @@ async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<(u64, u64)
             damaged += 1;
         }
         if output.json {
-            let row = json!({
-                "agent": agent, "session": session, "ok": found.is_good(),
-                "good": found.good, "damaged": found.damaged,
-            });
-            output.row(|| row, String::new)?;
+            output.row(|| verified_row(&agent, &session, &found), String::new)?;
         } else {
             for fault in damage(&found) {
                 output.row(|| json!({}), || format!("corrupt  session {agent}/{session}: {fault}"))?;

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Show(Pick),
     /// Start another session from a commit, without a copy
     Fork(Fork),
-    /// Give a commit a name that keeps it; without NAME list the names
+    /// Give a commit a name that keeps it; without TAG list the names
     Tag(Tag),
     /// Show what changed from commit A to commit B, in JSON terms
     Diff(Diff),
@@ -48,15 +48,15 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Remove a session: all its states and tags
     ///
-    /// A session that others were forked from is not removed before those. What is younger than an hour (PERSIST_FENCE_WINDOW) stays for so long: call
-    /// it again. A marker without a state stays, and a writer who did not know gets a conflict.
+    /// Refused while other sessions are forks of it: remove those first. Commits younger than an hour (PERSIST_FENCE_WINDOW) stay;
+    /// call it again later. A marker without a state stays behind, so that a writer that has not noticed gets a conflict.
     Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
-    Export(File),
+    Export(Export),
     /// Read an archive from FILE, or standard input, into a session that does not exist
-    Import(File),
+    Import(Import),
     /// List sessions, all or those of one agent
     Ls {
         /// Only this agent's
@@ -216,10 +216,18 @@ pub(crate) struct Prune {
 }
 
 #[derive(Debug, Group)]
-pub(crate) struct File {
+pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// The archive [default: standard input or output]
+    /// The archive to write [default: standard output]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The archive to read [default: standard input]
     pub(crate) file: Option<PathBuf>,
 }
 

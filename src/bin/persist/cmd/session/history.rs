@@ -6,7 +6,7 @@ use persist::{
     Error, ErrorKind,
     sessions::{At, Change, Damaged, Retention, Session, Verified},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Diff, Log, Pick, Prune, Tag};
 use crate::output::{Output, cell, human, time};
@@ -157,8 +157,16 @@ pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
         lines.push(format!("good: {good} commits, {bytes} of states; damaged: {damaged}"));
         lines.join("\n")
     };
-    output.row(|| json!(verified), text)?;
+    output.row(|| verified_row(session.agent(), session.name(), &verified), text)?;
     if verified.is_good() { Ok(()) } else { Err(has_damage()) }
+}
+
+/// What was found in a session, in `verify --all` as well.
+pub(crate) fn verified_row(agent: &str, session: &str, verified: &Verified) -> Value {
+    json!({
+        "agent": agent, "session": session, "ok": verified.is_good(), "good": verified.good,
+        "bytes": verified.bytes, "damaged": verified.damaged, "garbage": verified.garbage,
+    })
 }
 
 /// A line for each object that is at fault, with the commits that cannot be loaded for it.
@@ -181,9 +189,10 @@ pub(crate) fn damage(verified: &Verified) -> Vec<String> {
         let more = if seqs.len() > 10 { format!(" and {} more", seqs.len() - 10) } else { String::new() };
         let lost = match shown.is_empty() {
             true => String::new(),
-            false => format!(" (not to be loaded: {}{more})", shown.join(", ")),
+            false => format!(" (commits that cannot be loaded: {}{more})", shown.join(", ")),
         };
-        format!("{}{lost}", damaged.reason)
+        let place = damaged.key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+        format!("{place}{}{lost}", damaged.reason)
     };
     faults.into_iter().map(line).collect()
 }
