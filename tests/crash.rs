@@ -7,17 +7,23 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/killed.rs"]
+mod killed;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     fs::{self, File, FileTimes},
     io::{BufRead, BufReader, Write},
+    os::unix::{fs::MetadataExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
+    sync::mpsc,
     time::{Duration, SystemTime},
 };
 
 use futures_util::TryStreamExt;
+use killed::Killed;
 use persist::{
     Body, Codec, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, adapters::local::LocalAdapter,
@@ -25,25 +31,26 @@ use persist::{
 
 const ROLE: &str = "PERSIST_TEST_ROLE";
 
-/// The role and directory that this process was started for.
-fn role() -> Option<(String, PathBuf)> {
-    Some((env::var(ROLE).ok()?, env::var_os("PERSIST_TEST_DIRECTORY")?.into()))
+/// The role and directory that this process was started for, and the lines that its parent sends.
+fn role() -> Option<(String, PathBuf, mpsc::Receiver<String>)> {
+    Some((env::var(ROLE).ok()?, env::var_os("PERSIST_TEST_DIRECTORY")?.into(), killed::end_with_parent()))
 }
 
 /// This binary again, to run `test` in a role.
-fn again(command: &mut Command, test: &str, role: &str, directory: &Path) -> Child {
+fn again(command: &mut Command, test: &str, role: &str, directory: &Path) -> Killed {
     let command = command.env(ROLE, role).env("PERSIST_TEST_DIRECTORY", directory);
     command.arg(env::current_exe().unwrap()).args([test, "--exact", "--nocapture", "--test-threads=1"]);
-    command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    Killed(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
 }
 
 /// The same without anything around it. `env` is a program that starts another, like those that the other tests put around it.
-fn plainly(test: &str, role: &str, directory: &Path) -> Child {
+fn plainly(test: &str, role: &str, directory: &Path) -> Killed {
     again(&mut Command::new("env"), test, role, directory)
 }
 
 /// The lines that the role printed; the test harness prints some of its own.
-fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+fn lines(child: &mut Killed) -> impl Iterator<Item = String> + use<> {
     let output = BufReader::new(child.stdout.take().unwrap());
     output.lines().map_while(Result::ok).filter_map(|line| Some(line.split_once("ROLE ")?.1.to_owned()))
 }
@@ -53,10 +60,44 @@ fn say(line: String) {
     std::io::stdout().write_all(format!("ROLE {line}\n").as_bytes()).unwrap();
 }
 
-/// A directory in memory where there is one: killing a process tells nothing about disks, and there are thousands of saves.
+/// A directory in memory where there is room: killing a process tells nothing about disks, and there are thousands of saves.
+/// Containers give 64 MiB, which the files of killed savers would fill.
 fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+    let room = rustix::fs::statvfs(memory).is_ok_and(|found| found.f_bavail * found.f_frsize >= 1 << 30);
+    if room { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+/// Three processes that play the roles `0`, `1` and `2`, and begin together when all of them have started; what each says.
+fn rivals(test: &str, directory: &Path) -> Vec<Vec<String>> {
+    let start = |n: usize| {
+        let mut child = plainly(test, &n.to_string(), directory);
+        let lines = lines(&mut child);
+        (child, lines)
+    };
+    let mut rivals: Vec<_> = (0..3).map(start).collect();
+    for (_, lines) in &mut rivals {
+        assert_eq!(lines.next().as_deref(), Some("ready"));
+    }
+    for (child, _) in &mut rivals {
+        writeln!(child.stdin.as_mut().unwrap(), "go").unwrap();
+    }
+    let mut said = Vec::new();
+    for (mut child, lines) in rivals {
+        said.push(lines.collect());
+        assert!(child.wait().unwrap().success());
+    }
+    said
+}
+
+/// In a rival: waits for the others.
+fn together(told: &mpsc::Receiver<String>) {
+    say("ready".into());
+    assert_eq!(told.recv().unwrap(), "go");
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
 struct Random(u64);
@@ -130,7 +171,7 @@ async fn save_until_killed(root: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_point_every_key_holds_a_whole_state() {
-    if let Some((_, root)) = role() {
+    if let Some((_, root, _)) = role() {
         return save_until_killed(&root).await;
     }
     let wanted: u64 = env::var("PERSIST_CRASH_SAVES").map_or(3000, |count| count.parse().unwrap());
@@ -144,7 +185,7 @@ async fn killed_at_any_point_every_key_holds_a_whole_state() {
     while saves < wanted {
         let mut child = plainly("killed_at_any_point_every_key_holds_a_whole_state", "saver", &root);
         let output = lines(&mut child);
-        let (tell, started) = std::sync::mpsc::channel();
+        let (tell, started) = mpsc::channel();
         let reader = std::thread::spawn(move || {
             let parsed = output.map(|line| {
                 tell.send(()).ok();
@@ -156,8 +197,10 @@ async fn killed_at_any_point_every_key_holds_a_whole_state() {
         started.recv().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(150_000)));
         child.kill().unwrap();
-        child.wait().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "the saver ended by itself: {status}; its message is above");
         kills += 1;
+        assert!(kills < wanted.max(100), "{saves} saves in {kills} processes");
         for (done, key, number) in reader.join().unwrap() {
             let newest = if done { &mut saved } else { &mut begun };
             newest.insert(key, number);
@@ -242,8 +285,9 @@ fn all_files(root: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_rival_processes_exactly_one_creates() {
     const ROUNDS: usize = 150;
-    if let Some((name, root)) = role() {
+    if let Some((name, root, told)) = role() {
         let store = LocalAdapter::open(root).unwrap();
+        together(&told);
         for round in 0..ROUNDS {
             let key = Key::new(format!("round {round}/state")).unwrap();
             match store.put(&key, Body::from(name.clone()), PutOptions::new().create()).await {
@@ -254,16 +298,16 @@ async fn of_rival_processes_exactly_one_creates() {
         return;
     }
     let directory = directory();
-    let mut children: Vec<_> = (0..3)
-        .map(|n| plainly("of_rival_processes_exactly_one_creates", &n.to_string(), directory.path()))
-        .collect();
     let mut winners: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (n, child) in children.iter_mut().enumerate() {
-        for line in lines(child) {
+    for (n, lines) in
+        rivals("of_rival_processes_exactly_one_creates", directory.path()).into_iter().enumerate()
+    {
+        for line in lines {
             winners.entry(line.parse().unwrap()).or_default().push(n);
         }
-        assert!(child.wait().unwrap().success());
     }
+    let who: BTreeSet<_> = winners.values().flatten().collect();
+    assert!(who.len() > 1, "the processes never met: this proves nothing");
     let store = LocalAdapter::open(directory.path()).unwrap();
     for round in 0..ROUNDS {
         let [winner] = winners[&round][..] else { panic!("round {round} was won by {:?}", winners[&round]) };
@@ -283,12 +327,15 @@ async fn rival_processes_lose_no_update() {
             std::str::from_utf8(&object.body.collect(20).await.unwrap()).unwrap().parse().unwrap();
         (count, object.meta.version)
     };
-    if let Some((_, root)) = role() {
+    if let Some((_, root, told)) = role() {
         let store = LocalAdapter::open(root).unwrap();
+        together(&told);
         let mut conflicts = 0;
         for _ in 0..EACH {
             loop {
                 let (count, version) = read(&store).await;
+                // So that the others come in between on one core, too.
+                tokio::time::sleep(Duration::from_micros(300)).await;
                 let options = PutOptions::new().replace(version);
                 match store.put(&key, Body::from((count + 1).to_string()), options).await {
                     Ok(_) => break,
@@ -302,13 +349,8 @@ async fn rival_processes_lose_no_update() {
     let directory = directory();
     let store = LocalAdapter::open(directory.path()).unwrap();
     store.put(&key, Body::from("0"), PutOptions::new()).await.unwrap();
-    let mut children: Vec<_> =
-        (0..3).map(|_| plainly("rival_processes_lose_no_update", "rival", directory.path())).collect();
-    let mut conflicts = 0;
-    for child in &mut children {
-        conflicts += lines(child).map(|line| line.parse::<u64>().unwrap()).sum::<u64>();
-        assert!(child.wait().unwrap().success());
-    }
+    let said = rivals("rival_processes_lose_no_update", directory.path());
+    let conflicts: u64 = said.iter().flatten().map(|line| line.parse::<u64>().unwrap()).sum();
     assert_eq!(read(&store).await.0, 3 * EACH);
     assert!(conflicts > 0, "the processes never met: this proves nothing");
 }
@@ -317,21 +359,24 @@ async fn rival_processes_lose_no_update() {
 fn inside_small_file_system(test: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user", "sh", "-c"]);
+    // Root needs no namespace of users, which containers often forbid.
+    command
+        .args(["--mount", "--map-root-user"].iter().take(if is_root() { 1 } else { 2 }))
+        .args(["sh", "-c"]);
     command.args(["mount -t tmpfs -o size=4m persist-test \"$PERSIST_TEST_DIRECTORY\" && exec \"$@\"", "sh"]);
     let mut child = again(&mut command, test, "inside", directory.path());
     let said: Vec<String> = lines(&mut child).collect();
     let status = child.wait().unwrap();
     assert!(
         status.success() && said == ["done"],
-        "the part inside of a small file system failed, or could not be started: this test needs `unshare` and a kernel that lets \
-         it mount a tmpfs in a user namespace (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns), or root"
+        "the part inside of a small file system failed, or could not be started: this test mounts a tmpfs, for which root needs \
+         CAP_SYS_ADMIN, and others namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"
     );
 }
 
 #[tokio::test]
 async fn a_full_disk_leaves_the_old_state_and_no_litter() {
-    let Some((_, root)) = role() else {
+    let Some((_, root, _)) = role() else {
         return inside_small_file_system("a_full_disk_leaves_the_old_state_and_no_litter");
     };
     let store = LocalAdapter::open(&root).unwrap();
@@ -363,7 +408,7 @@ async fn a_full_disk_leaves_the_old_state_and_no_litter() {
 
 #[tokio::test]
 async fn a_read_only_file_system_is_said_to_be_one() {
-    let Some((_, root)) = role() else {
+    let Some((_, root, _)) = role() else {
         return inside_small_file_system("a_read_only_file_system_is_said_to_be_one");
     };
     let store = LocalAdapter::open(&root).unwrap();
@@ -387,11 +432,11 @@ async fn a_read_only_file_system_is_said_to_be_one() {
 async fn a_directory_without_permission_is_said_to_be_one() {
     use std::os::unix::fs::PermissionsExt;
     let test = "a_directory_without_permission_is_said_to_be_one";
-    let Some((_, root)) = role() else {
+    let Some((_, root, _)) = role() else {
         let directory = tempfile::tempdir().unwrap();
         // Root may do everything; without these two capabilities it is a user like any other.
         let mut command = Command::new("env");
-        if fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0 {
+        if is_root() {
             command = Command::new("setpriv");
             command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
         }

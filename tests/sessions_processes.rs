@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
+#[path = "support/killed.rs"]
+mod killed;
 mod sessions_support;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 mod support;
@@ -21,6 +23,7 @@ use std::{
 };
 
 use futures_util::TryStreamExt;
+use killed::Killed;
 use persist::{ErrorKind, SnapshotAdapter, StorageConfig, adapters::local::LocalAdapter, sessions::*};
 use sessions_support::Random;
 
@@ -95,14 +98,15 @@ impl Run {
         self.folder.join(format!("ledger-{seed}"))
     }
 
-    fn spawn(&self, seed: u64) -> Child {
+    fn spawn(&self, seed: u64) -> Killed {
         let Run { storage, folder, agent } = self;
-        Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writer", "--nocapture", "--test-threads=1"])
             .env(CHILD, format!("{storage}#{}#{agent}#{seed}", folder.display()))
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
+            .spawn();
+        Killed(child.unwrap())
     }
 
     /// Saves into all sessions until it is killed, and writes down what was acknowledged.
@@ -136,7 +140,7 @@ impl Run {
                         break;
                     }
                     // A server that is slow: the same state again, which is never made twice.
-                    Err(error) if error.retryable() => {}
+                    Err(error) if error.retryable() => tokio::time::sleep(Duration::from_millis(20)).await,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -150,6 +154,7 @@ async fn writer() {
     assert_eq!(Told::parse(&told.line()), Some(told));
     assert_eq!(Told::parse("s0 7 i"), None);
     if let Ok(child) = std::env::var(CHILD) {
+        let _parent = killed::end_with_parent();
         let words: Vec<&str> = child.split('#').collect();
         let [storage, folder, agent, seed] = words[..] else { panic!("{child}") };
         let run = Run { storage: storage.into(), folder: folder.into(), agent: agent.into() };
@@ -190,7 +195,7 @@ async fn storm(storage: &str) {
         seeds += 1;
         run.spawn(seeds)
     };
-    let mut children: Vec<Child> = (0..processes).map(|_| start()).collect();
+    let mut children: Vec<Killed> = (0..processes).map(|_| start()).collect();
     let end = Instant::now() + Duration::from_secs(number("PERSIST_PROCESSES_SECONDS", 3));
     let (mut stops, mut kills) = (0, 0);
     // At least one of each, however slow the machine is.
@@ -212,10 +217,12 @@ async fn storm(storage: &str) {
             assert!(child.try_wait().unwrap().is_none(), "a writer ended by itself; its message is above");
         }
     }
-    for mut child in children {
-        signal(&child, "-KILL");
-        child.wait().unwrap();
+    // And one save, without which there is nothing to compare.
+    while !(1..=seeds).any(|seed| run.ledger(seed).metadata().is_ok_and(|ledger| ledger.len() > 0)) {
+        assert!(Instant::now() < end + Duration::from_secs(120), "no save was acknowledged");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    drop(children);
     let (commits, acknowledged) = check(&run, seeds).await;
     println!("{storage}: {commits} commits, {acknowledged} acknowledged, {stops} stops, {kills} kills");
     assert!(acknowledged > 0);
