@@ -82,7 +82,7 @@ async fn a_stray_object_is_told_and_hides_nothing() {
     assert!(keys.contains(&stray.as_str()) && keys.contains(&commit_key("s", 1).as_str()), "{keys:?}");
     assert_eq!(reader.show(commits[1].id).await.unwrap().seq, 2);
     bench.damage("s", 1).await;
-    assert!(reader.load(At::Time(commits[1].time())).await.unwrap().state == states[1]);
+    assert!(reader.load(At::Time(commits[1].time)).await.unwrap().state == states[1]);
     bench.damage("s", 3).await;
     assert_eq!(reader.load_good(At::Latest).await.unwrap().commit.seq, 2);
     // Nobody knows what it is, so a prune removes nothing before somebody has looked.

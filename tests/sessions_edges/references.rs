@@ -62,7 +62,7 @@ async fn a_search_beside_a_prune_finds_what_stays() {
         let wanted = session.show(At::Latest).await.unwrap();
         bench.hours(5);
         let (fault, sessions) = bench.faulty();
-        let at = if latest { At::Id(wanted.id) } else { At::Time(wanted.time()) };
+        let at = if latest { At::Id(wanted.id) } else { At::Time(wanted.time) };
         // The line, then the first probe: by then the commits are listed.
         let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
         fault.inject_later(Operation::Get, 1, Injection::Hold(go_on.clone()));
