@@ -96,7 +96,13 @@ fn an_input_that_ends_early_saves_what_it_gave() {
 fn a_load_that_nobody_reads_can_be_stopped() {
     let home = Home::new();
     home.save("large", noise(4_000_000));
-    for arguments in [&["load", "large"][..], &["load", "large", "-o", "-"]] {
+    home.command(&["session", "save", "a", "s"]).write_stdin(noise(4_000_000)).assert().success();
+    for arguments in [
+        &["load", "large"][..],
+        &["load", "large", "-o", "-"],
+        &["session", "load", "a", "s"],
+        &["session", "load", "a", "s", "-o", "-"],
+    ] {
         let mut child = home.process().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         out.read_exact(&mut [0; 10]).unwrap();

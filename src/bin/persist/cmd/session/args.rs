@@ -68,7 +68,7 @@ impl Command {
     /// Whether it may leave something half-written behind when it is stopped by force.
     pub(crate) fn writes(&self) -> bool {
         match self {
-            Command::Load(args) => args.output.is_some(),
+            Command::Load(args) => args.output.as_ref().is_some_and(|path| path.as_os_str() != "-"),
             Command::Log(_)
             | Command::Show(_)
             | Command::Diff(_)
