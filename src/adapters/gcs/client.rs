@@ -205,8 +205,8 @@ impl Client {
 
     /// One attempt whose answer is JSON. An answer that breaks off is doubtful like a lost one.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<(T, HeaderMap), Failure> {
-        let answer = self.send(call).await?;
-        let headers = answer.headers().clone();
+        let mut answer = self.send(call).await?;
+        let headers = std::mem::take(answer.headers_mut());
         let body = http::text(answer, JSON_BYTES, self.settings.timeout).await.map_err(Failure::unread)?;
         Ok((parse(&body).map_err(Failure::unread)?, headers))
     }
