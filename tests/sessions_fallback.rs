@@ -23,7 +23,7 @@ fn faulty(adapter: &Counting) -> (Fault, Sessions) {
 #[tokio::test]
 async fn a_handle_that_heard_of_damage_goes_on_with_a_whole_state() {
     let states = growing(7, 7);
-    for way in ["load_good", "load", "rebase", "load_stream", "lost"] {
+    for way in ["load_good", "load", "rebase", "load_stream", "lost", "verify"] {
         let adapter = Counting::memory();
         let (fault, sessions) = faulty(&adapter);
         let session = sessions.session("a", "s").unwrap();
@@ -40,6 +40,7 @@ async fn a_handle_that_heard_of_damage_goes_on_with_a_whole_state() {
         match way {
             "load" => drop(session.load(At::Latest).await.unwrap_err()),
             "load_stream" => drop(session.load_stream(At::Latest).await.unwrap_err()),
+            "verify" => assert!(!session.verify().await.unwrap().is_good()),
             "rebase" => drop(session.rebase().await.unwrap_err()),
             _ => {
                 let good = session.load_good(At::Latest).await.unwrap();

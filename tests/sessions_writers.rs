@@ -223,7 +223,13 @@ async fn a_removed_session_is_begun_anew_on_the_condition_that_there_is_none() {
 /// A take-over that arrived is one, whatever its caller was told.
 #[tokio::test]
 async fn a_take_over_whose_answer_was_lost_is_found_again() {
-    for (arrived, again) in [(true, true), (true, false), (false, true)] {
+    for (arrived, again, dropped) in [
+        (true, true, false),
+        (true, false, false),
+        (false, true, false),
+        (true, true, true),
+        (true, false, true),
+    ] {
         let (fault, sessions) = faulty(&Counting::memory());
         let open = || sessions.session("a", "s").unwrap();
         let (old, new) = (open(), open());
@@ -232,8 +238,15 @@ async fn a_take_over_whose_answer_was_lost_is_found_again() {
         let lost = ErrorKind::Timeout;
         fault.inject(Operation::Put, if arrived { Injection::After(lost) } else { Injection::Before(lost) });
         // The newest commit is read, and whose the next one is not.
-        fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Unavailable));
-        assert_eq!(new.take_over().await.unwrap_err().kind(), lost);
+        let look = match dropped {
+            true => Injection::Hold(Arc::default()),
+            false => Injection::Before(ErrorKind::Unavailable),
+        };
+        fault.inject_later(Operation::Get, 1, look);
+        match new.take_over().now_or_never() {
+            Some(result) => assert!(!dropped && result.unwrap_err().kind() == lost),
+            None => assert!(dropped, "{arrived} {again}"),
+        }
         if again {
             let taken = new.take_over().await.unwrap();
             assert_eq!((taken.commit.seq, taken.commit.epoch, &taken.state[..]), (2, 1, &b"one"[..]));

@@ -161,13 +161,16 @@ impl Session {
 
     /// Damage that a read met: perhaps the next commit would have started from it.
     pub(super) fn heard<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result
-            && error.kind() == ErrorKind::Corrupt
-            && let Some(mut writer) = self.idle_writer()
-        {
-            writer.forget_states();
+        if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
+            self.heard_of_damage();
         }
         result
+    }
+
+    pub(super) fn heard_of_damage(&self) {
+        if let Some(mut writer) = self.idle_writer() {
+            writer.forget_states();
+        }
     }
 
     /// The newest commit, read whole unless its manifest is `enough`.

@@ -352,6 +352,7 @@ impl Session {
     /// whether it was done; another call finds out, and does it once.
     pub async fn take_over(&self) -> Result<Restored> {
         let mut writer = self.writer().await;
+        writer.taken_over();
         let mut attempts = 0;
         loop {
             // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
@@ -368,16 +369,18 @@ impl Session {
             owner.epoch = Some(seen.commit.epoch.saturating_add(1));
             let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
             let content = Payload::State(seen.state.clone());
-            match self.write_as(&mut owner, content, seen.commit.table(), options).await {
-                Ok(commit) => {
-                    *writer = owner;
+            let owner = writer.owner.insert(Box::new(owner));
+            let done = self.write_as(owner, content, seen.commit.table(), options).await;
+            match (done, writer.owner.take()) {
+                (Ok(commit), owner) => {
+                    *writer = *owner.unwrap_or_default();
                     self.rebased();
                     return Ok(Restored { commit, ..seen });
                 }
-                Err(error) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
-                Err(error) => {
-                    owner.pending.forget_states();
-                    writer.taking = owner.pending;
+                (Err(error), _) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
+                (Err(error), owner) => {
+                    writer.owner = owner;
+                    writer.taken_over();
                     return Err(error);
                 }
             }

@@ -92,6 +92,9 @@ impl Session {
             }
         }
         self.verify_small(&mut found).await?;
+        if !found.is_good() {
+            self.heard_of_damage();
+        }
         Ok(found)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Writer {
     pub(super) pending: Pending,
     /// The same of take-overs, whose commits other writers may have found since.
     pub(super) taking: Pending,
+    /// The writer of a take-over under way. It stays where the call was given up.
+    pub(super) owner: Option<Box<Writer>>,
     /// A rebase met damage: what a fallback finds then is what saves continue.
     pub(super) rebasing: bool,
     /// The rival of the last conflict.
@@ -82,12 +84,21 @@ pub(super) fn conflict(message: impl Into<String>) -> Error {
 impl Writer {
     /// Makes this the head that the next commit follows.
     pub(super) fn adopt(&mut self, head: Head) {
+        self.taken_over();
         if head.id.is_some_and(|id| self.taking.has(id)) {
             self.epoch = Some(head.epoch);
         }
         self.epoch.get_or_insert(head.epoch);
         (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
         self.pending.clear();
+    }
+
+    /// What became of the last take-over is unknown, if its writer is still there.
+    pub(super) fn taken_over(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            self.taking = owner.pending;
+            self.taking.forget_states();
+        }
     }
 
     /// After damage: the next commit is a keyframe, for what a delta would start from may be what is damaged.
