@@ -86,7 +86,7 @@ impl Session {
     /// The newest commit, which cannot be read: its number, and the owner's as the newest one tells that can be.
     async fn unread_head(&self, error: Error, looked: Moment) -> Result<Head> {
         let (store, place) = (self.store(), self.place());
-        // Where nobody can tell what the first object was, no writer goes on from it.
+        // Where even the first object does not tell what it was, the number behind it.
         let seq = match store.newest_number(place).await? {
             Some(seq) => seq,
             None => store.newest(place).await?.ok_or(error)?.seq,
