@@ -89,6 +89,7 @@ impl Session {
 
     /// A rebase since the state was queued means that the state knows nothing of what others saved.
     async fn save_queued(&self, state: Bytes, options: CommitOptions, rebases: u64) -> Result<Commit> {
+        options.check()?;
         let mut writer = self.writer().await;
         if self.rebases() != rebases {
             return Err(conflict(

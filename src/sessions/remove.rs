@@ -20,8 +20,8 @@ use crate::{Error, ErrorKind, Result};
 const REMOVED: &str = "persist-removed";
 
 impl Session {
-    /// Removes the session: its states, notes and tags. What is younger than the [fence window](super::Sessions::fence_window) stays for so long, and
-    /// goes with another call, or the next [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included.
+    /// Removes the session: its states, notes and tags. The objects of what is younger than the [fence window](super::Sessions::fence_window) stay for
+    /// so long, unseen, and go with another call, or the next [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included.
     ///
     /// The marker is a commit without a state. It holds the number that a writer would take who does not know yet: that one gets a
     /// `Conflict`. To everybody else the session has no commit; a save begins it anew behind the marker.
@@ -30,13 +30,13 @@ impl Session {
     /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as well if somebody saved at this moment;
     /// `NotFound` in a session without commits; else as [`prune`](Session::prune). Whatever was not done, another call does.
     pub async fn remove(&self) -> Result<Pruned> {
-        self.end().await.map_err(|error| error.with_operation("remove"))?;
-        // What is still needed, or young, it knows; a fork that came meanwhile keeps what it needs.
-        self.prune(Retention::new().last(1)).await
+        let marker = self.end().await.map_err(|error| error.with_operation("remove"))?;
+        // What is young it knows; a fork that came meanwhile keeps what it needs.
+        self.prune_from(Retention::new().last(1), marker).await
     }
 
-    /// Puts the marker behind the newest commit, and removes the tags.
-    async fn end(&self) -> Result<()> {
+    /// Puts the marker behind the newest commit, and removes the tags. Gives the marker's number.
+    async fn end(&self) -> Result<u64> {
         let (store, place) = (self.store(), self.place());
         if !store.adapter.capabilities().replace {
             let message =
@@ -75,10 +75,11 @@ impl Session {
             let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;
         }
+        let marker = last.head.as_ref().map_or(0, |head| head.seq);
         *writer = last;
         let tags = store.objects(place.prefix("t/")).await?;
         all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
-        Ok(())
+        Ok(marker)
     }
 }
 
@@ -86,7 +87,7 @@ impl Session {
     /// The newest commit, which cannot be read: its number, and the owner's as the newest one tells that can be.
     async fn unread_head(&self, error: Error, looked: Moment) -> Result<Head> {
         let (store, place) = (self.store(), self.place());
-        // Where nobody can tell what the first object was, no writer goes on from it.
+        // Where even the first object does not tell what it was, the number behind it.
         let seq = match store.newest_number(place).await? {
             Some(seq) => seq,
             None => store.newest(place).await?.ok_or(error)?.seq,

@@ -181,7 +181,7 @@ impl Session {
                 if error.kind() == ErrorKind::NotFound && !self.store().line(place).await?.0.has(seq) =>
             {
                 let message =
-                    format!("{who} names commit {seq}, which a prune removed; untag it, or prune again");
+                    format!("{who} names commit {seq}, which a prune removed: untag it, or prune again");
                 found.note(None, Error::new(ErrorKind::Corrupt, message).with_key(key))
             }
             // Behind the newest that is left.

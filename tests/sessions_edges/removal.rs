@@ -31,7 +31,8 @@ async fn the_marker_is_no_state_by_any_name() {
     }
     assert!(seqs(&reader).await.is_empty());
     assert_eq!(reader.export(&mut Vec::new()).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(reader.verify().await.unwrap().good, 4);
+    assert_eq!(reader.verify().await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(reader.load(2).await.unwrap_err().kind(), ErrorKind::NotFound);
     // What begins anew does not fall back over its end.
     assert_eq!(reader.save("anew").await.unwrap().seq, 6);
     assert_eq!(seqs(&reader).await, [6]);
@@ -42,6 +43,25 @@ async fn the_marker_is_no_state_by_any_name() {
     bench.hours(5);
     reader.remove().await.unwrap();
     assert_eq!(bench.session("s").verify().await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// What was young when its session was removed does not come back, whatever rules a later prune has.
+#[tokio::test]
+async fn no_rule_keeps_what_was_removed() {
+    let bench = Bench::new(7);
+    let (session, _) = bench.saved("s", 4).await;
+    let removed = session.remove().await.unwrap();
+    assert_eq!((removed.kept, removed.removed.len()), (5, 0));
+    bench.session("s").save("anew").await.unwrap();
+    bench.hours(5);
+    bench.session("s").save("newest").await.unwrap();
+    let pruned = session.prune(Retention::new().last(100)).await.unwrap();
+    assert_eq!((pruned.kept, pruned.removed), (3, vec![4, 3, 2, 1]), "the marker is one of a hundred");
+    assert_eq!(seqs(&session).await, [7, 6]);
+    bench.hours(5);
+    session.prune(Retention::new().daily(2).last(1)).await.unwrap();
+    assert!(seqs(&session).await.iter().all(|seq| *seq > 5));
+    assert!(session.verify().await.unwrap().is_good());
 }
 
 #[tokio::test]

@@ -81,6 +81,21 @@ impl Sim {
         self.state.lock().unwrap().objects.keys().cloned().collect()
     }
 
+    /// Changes the last byte of an object. Gives what it was.
+    pub(crate) fn damage(&self, key: &str) -> bytes::Bytes {
+        let whole = self.state.lock().unwrap().objects[&Key::new(key).unwrap()].0.clone();
+        let mut bad = whole.to_vec();
+        *bad.last_mut().unwrap() ^= 1;
+        self.repair(key, bad.into());
+        whole
+    }
+
+    /// Puts other bytes in place of an object's, unnoticed by all that it says of itself.
+    pub(crate) fn repair(&self, key: &str, bytes: bytes::Bytes) {
+        let mut state = self.state.lock().unwrap();
+        state.objects.get_mut(&Key::new(key).unwrap()).unwrap().0 = bytes;
+    }
+
     fn fate(&self) -> Fate {
         let mut state = self.state.lock().unwrap();
         let calm = state.calm;

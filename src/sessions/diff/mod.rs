@@ -1,6 +1,7 @@
 //! What changed between two commits, in terms of their JSON.
 
 mod json;
+mod numbers;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -39,10 +40,11 @@ pub enum Change {
 
 impl Session {
     /// What changed from one commit to another. Elements of lists are matched where they are equal, so that an inserted message is one
-    /// addition. Of several named values, each is under its name; one that is no JSON is compared as a whole.
+    /// addition. Of several named values, each is under its name; one that is no JSON is compared as a whole. Numbers that 64 bits do not hold
+    /// are compared by their digits, and come as texts.
     ///
     /// # Errors
-    /// `InvalidInput` if a state without names is no JSON, else as [`load`](Session::load).
+    /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as [`load`](Session::load).
     pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
         let (from, to) = (self.look_at(&from.into()).await?, self.look_at(&to.into()).await?);
         let work = move || Ok(diff(&json(&from)?, &json(&to)?));
@@ -65,17 +67,26 @@ pub fn diff(old: &Value, new: &Value) -> Vec<Change> {
 
 fn json(restored: &Restored) -> Result<Value> {
     if restored.commit.values.is_empty() {
-        return restored.json().map_err(|error| {
+        return parse(&restored.state).map_err(|error| {
             let seq = restored.commit.seq;
+            // The parser has no other word for it.
+            let why = match error.to_string().starts_with("recursion limit exceeded") {
+                true => "but nested more than 128 deep, which a diff does not follow",
+                false => "but no JSON, and a diff is one of JSON",
+            };
             let message = format!(
-                "commit {seq} is intact, but no JSON, and a diff is one of JSON; load both states and compare them with a tool for their form"
+                "commit {seq} is intact, {why}; load both states and compare them with a tool for their form"
             );
             Error::new(ErrorKind::InvalidInput, message).with_operation("diff").with_source(error)
         });
     }
-    let value = |bytes: &[u8]| match serde_json::from_slice(bytes) {
+    let value = |bytes: &[u8]| match parse(bytes) {
         Ok(value) => value,
         Err(_) => Value::String(format!("{} bytes, sha256:{}", bytes.len(), Digest::of(bytes))),
     };
     Ok(Value::Object(restored.values().map(|(name, bytes)| (name.to_owned(), value(&bytes))).collect()))
+}
+
+fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(&numbers::quoted(bytes))
 }

@@ -58,6 +58,11 @@ impl Session {
     /// `Unsupported` on a storage without conditional replace; `Conflict` if another prune or an import is at work; `Corrupt` that names a damaged
     /// tag or fork, or an object that is no commit, before anything was removed. A prune that broke off is finished by the next one.
     pub async fn prune(&self, retention: Retention) -> Result<Pruned> {
+        self.prune_from(retention, 0).await
+    }
+
+    /// The same; commits before `from`, which were removed, no rule keeps.
+    pub(super) async fn prune_from(&self, retention: Retention, from: u64) -> Result<Pruned> {
         retention.check()?;
         if !self.store().adapter.capabilities().replace {
             let message =
@@ -67,7 +72,7 @@ impl Session {
         self.may_prune().await?;
         for _ in 0..ATTEMPTS {
             let announced = self.announce().await?;
-            let plan = match self.plan(&retention, &announced.line, announced.now).await {
+            let plan = match self.plan(&retention, from, &announced.line, announced.now).await {
                 Ok(plan) => plan,
                 Err(error) => {
                     let old = LineRecord { announced: None, ..announced.line };
@@ -94,7 +99,7 @@ impl Session {
         retention.check()?;
         self.may_prune().await?;
         let (line, _) = self.store().line(self.place()).await?;
-        let plan = self.plan(&retention, &line, self.store().clock.now()).await?;
+        let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
     }
 

@@ -48,10 +48,11 @@ impl Plan {
 }
 
 impl Session {
-    /// `line` is what earlier prunes left, `now` the storage's time of the announcement.
+    /// `line` is what earlier prunes left, `now` the storage's time of the announcement. No rule keeps what lies before `from`.
     pub(super) async fn plan(
         &self,
         retention: &Retention,
+        from: u64,
         line: &LineRecord,
         now: SystemTime,
     ) -> Result<Plan> {
@@ -68,6 +69,7 @@ impl Session {
         let commits: Vec<(u64, SystemTime)> =
             rows.iter().filter(|row| on_line(row.seq)).map(|row| (row.seq, row.meta.modified)).collect();
         let present: BTreeSet<u64> = commits.iter().map(|(seq, _)| *seq).collect();
+        let commits: Vec<_> = commits.into_iter().filter(|(seq, _)| *seq >= from).collect();
 
         let mut kept = retention.keep(&commits, now);
         kept.extend(commits.first().map(|(seq, _)| *seq));
@@ -77,7 +79,7 @@ impl Session {
         kept.extend(commits.iter().filter(|(_, time)| !old(*time, 1)).map(|(seq, _)| *seq));
         // What is missing and may be wanted stays on the line: its object may come back from a copy.
         let within = retention.within.unwrap_or_default().max(store.fence_window);
-        let missing = line.holes(first, rows.iter().map(|row| row.seq));
+        let missing = line.holes(first.max(from), rows.iter().map(|row| row.seq));
         let missing = Retention { within: Some(within), ..*retention }.keep_missing(missing, &commits, now);
         kept.extend(missing.iter().map(|run| *run.end()));
         // Forks before tags: a tag that moves is guarded by a fork's reference until it has moved.
@@ -127,8 +129,10 @@ impl Session {
             garbage += u64::from(on_line && !needed);
             others.extend((!needed).then_some(meta));
         }
-        let commits = rows.into_iter().filter(|row| !line.has(row.seq)).collect();
-        let kept = kept.intersection(&present).count() as u64;
+        // What is young keeps its number from writers that have just looked, on the line or not.
+        let gone = rows.into_iter().filter(|row| !line.has(row.seq));
+        let (commits, young): (Vec<Row>, Vec<Row>) = gone.partition(|row| old(row.meta.modified, 1));
+        let kept = (kept.intersection(&present).count() + young.len()) as u64;
         Ok(Plan { line, commits, others, dangling, released, kept, garbage })
     }
 
