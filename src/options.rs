@@ -26,7 +26,7 @@ pub struct PutOptions {
     /// The media type; `application/octet-stream` where a service wants one and none is given.
     pub content_type: Option<String>,
     /// Key-value pairs to keep with the object. Names: 1 to 64 of `a-z`, `0-9` and `-`; values: printable ASCII;
-    /// 2,048 bytes in all (S3's limit), see [`check_metadata`].
+    /// 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check_metadata`].
     pub metadata: BTreeMap<String, String>,
     /// Tags for the service's own rules, at most 10; `Unsupported` on backends without
     /// [`Capabilities::tags`](crate::Capabilities::tags).
@@ -103,9 +103,9 @@ pub fn check_metadata(options: &PutOptions) -> Result<()> {
         }
         total += name.len() + value.len();
     }
-    if total > 2048 {
+    if total > 2008 {
         return bad(format!(
-            "metadata: {total} bytes in all, the limit is 2048; put it into the state instead"
+            "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
         ));
     }
     if options.tags.len() > 10 {

@@ -30,6 +30,8 @@ mod options;
 mod policy;
 #[path = "s3/requests.rs"]
 mod requests;
+#[path = "s3/servers.rs"]
+mod servers;
 #[cfg(all(feature = "cli", unix))]
 #[path = "s3/stopped.rs"]
 mod stopped;

@@ -57,6 +57,14 @@ impl Namespace {
         Ok(meta)
     }
 
+    /// An error of a put. One that came with the caller's body is about another storage's key, or about none, and stays as it is.
+    fn outward_put(&self, error: Error, key: &Key) -> Error {
+        match error.key().map(|inner| self.outward(inner.as_str())) {
+            Some(Ok(name)) if name == key.as_str() => error.with_key(key),
+            _ => error,
+        }
+    }
+
     /// An error of a listing, which may or may not be about one key.
     fn outward_error(&self, error: Error) -> Error {
         let key = error.key().and_then(|key| Key::new(self.outward(key.as_str()).ok()?).ok());
@@ -76,7 +84,7 @@ impl SnapshotAdapter for Namespace {
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let meta = self.inner.put(&self.inward(key)?, body, options).await;
-        self.outward_meta(meta.map_err(|error| error.with_key(key))?)
+        self.outward_meta(meta.map_err(|error| self.outward_put(error, key))?)
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {

@@ -53,6 +53,24 @@ async fn a_namespace_renames_in_errors_of_bodies_and_listings() {
     assert_eq!(row.unwrap_err().key(), Some(&key("state")));
 }
 
+#[tokio::test]
+async fn a_namespace_leaves_the_errors_of_a_callers_body_alone() {
+    let store = Namespace::new(memory(), "team").unwrap();
+    for (error, named) in [
+        (Error::new(ErrorKind::Io, "the disk is gone"), None),
+        (broken(&key("source")), Some(key("source"))),
+        (broken(&key("team/source")), Some(key("team/source"))),
+    ] {
+        let body = Body::from_stream(stream::iter([Err(error)]));
+        let error = store.put(&key("state"), body, PutOptions::new()).await.unwrap_err();
+        assert_eq!(error.key(), named.as_ref());
+    }
+    // Those of the storage have the caller's name.
+    store.save("state", "state").await.unwrap();
+    let taken = store.put(&key("state"), "state".into(), PutOptions::new().create()).await;
+    assert_eq!(taken.unwrap_err().key(), Some(&key("state")));
+}
+
 /// An adapter whose errors name the key as it knows it.
 #[derive(Debug)]
 struct WithKeys;

@@ -25,6 +25,9 @@ use crate::{
 /// The limit is on silence and not on the whole, so that it need not grow with the size: each chunk that a `put` takes, each chunk that
 /// a body gives and each row of a listing starts it anew. The time that the caller takes to read on does not count.
 ///
+/// All that a `put` shows of itself is that it takes from its body. While an adapter sends what it has taken (S3: `part_size` times `parallel`,
+/// 32 MiB; GCS: a chunk) and while the service puts a large object together, it seems silent: the limit must be longer than that takes.
+///
 /// A write that timed out may have happened; only that nobody will say so.
 #[derive(Debug)]
 pub struct Timeout {

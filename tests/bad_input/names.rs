@@ -96,7 +96,7 @@ async fn metadata_and_tags() {
         ),
         (
             "too much",
-            "invalid_input: metadata: 2052 bytes in all, the limit is 2048; put it into the state instead",
+            "invalid_input: metadata: 2052 bytes in all, the limit is 2008; put it into the state instead",
         ),
         ("tags", "invalid_input: tags: 11 of them, the limit is 10"),
         (

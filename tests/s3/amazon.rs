@@ -86,3 +86,18 @@ async fn names_that_xml_cannot_hold_are_listed() {
         .collect();
     assert_eq!(listed, names);
 }
+
+/// Nor can it hold those of unfinished uploads, which another program may have begun.
+#[tokio::test]
+async fn uploads_under_odd_names_are_found_and_removed() {
+    let bench = Bench::new().await;
+    for name in ["of/odd \u{fffe}\u{1}", "of/a+b%2B"] {
+        let begun = std::time::SystemTime::now() - std::time::Duration::from_secs(30 * 3600);
+        let upload = crate::support::s3_store::Upload { key: name.into(), begun, ..Default::default() };
+        bench.strict.store().uploads.insert(format!("id of {}", name.len()), upload);
+    }
+    let (code, shown, error) = persist(&bench, &["doctor", "--clean-uploads"], &[]).await;
+    let shown = String::from_utf8(shown).unwrap() + &error;
+    assert!(code == Some(0) && shown.contains("unfinished uploads: 2 removed, 0 left"), "{shown}");
+    assert!(bench.is_clean());
+}

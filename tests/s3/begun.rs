@@ -1,6 +1,6 @@
 //! What was begun and comes to nothing is removed, at whatever point that happens.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use persist::{Body, ErrorKind, PutOptions, SnapshotAdapter};
 use tokio::task::JoinHandle;
@@ -10,6 +10,7 @@ use crate::{
     support::{
         proxy::Fault,
         s3::{LARGE, quick},
+        s3_store::Upload,
     },
 };
 
@@ -108,8 +109,8 @@ async fn lost_uploads_are_told_by_the_services_clock() {
         {
             let mut store = bench.strict.store();
             store.behind = behind;
-            let begun = std::time::SystemTime::now() - behind - Duration::from_secs(30);
-            let others = crate::support::s3_store::Upload { key: "new".into(), begun, ..Default::default() };
+            let begun = SystemTime::now() - behind - Duration::from_secs(30);
+            let others = Upload { key: "new".into(), begun, ..Default::default() };
             store.uploads.insert("another writer's".into(), others);
         }
         bench.proxy.fail(1, "POST", "uploads", Fault::Swallow);
@@ -117,4 +118,77 @@ async fn lost_uploads_are_told_by_the_services_clock() {
         let left: Vec<_> = bench.strict.store().uploads.keys().cloned().collect();
         assert_eq!(left, ["another writer's"], "{behind:?}");
     }
+}
+
+fn rival(bench: &Bench, id: &str, begun: SystemTime, parts: usize) {
+    let part = |number| (number, (bytes::Bytes::new(), String::new(), None));
+    let parts = (1..=parts as i32).map(part).collect();
+    let upload = Upload { key: "new".into(), begun, parts, ..Default::default() };
+    bench.strict.store().uploads.insert(id.into(), upload);
+}
+
+fn left(bench: &Bench) -> Vec<String> {
+    bench.strict.store().uploads.keys().cloned().collect()
+}
+
+/// One that has parts, and one that began behind ours and has none yet: neither is what a lost answer left.
+#[tokio::test]
+async fn rivals_of_the_same_key_are_left_alone() {
+    let bench = Bench::new().await;
+    rival(&bench, "a with parts", SystemTime::now(), 1);
+    rival(&bench, "b later", SystemTime::now() + Duration::from_secs(30), 0);
+    bench.proxy.fail(2, "POST", "uploads", Fault::Swallow);
+    bench.put("new", &noise(1, LARGE), PutOptions::new()).await.unwrap();
+    assert_eq!(bench.proxy.count("POST", "uploads"), 3);
+    assert_eq!(left(&bench), ["a with parts", "b later"]);
+    assert_eq!(bench.proxy.count("DELETE", "uploadId"), 2);
+}
+
+/// What did not arrive, and what was refused in S3's words, has begun nothing that could be looked for.
+#[tokio::test]
+async fn refused_creations_leave_nothing_to_look_for() {
+    let bench = Bench::new().await;
+    rival(&bench, "of a rival", SystemTime::now(), 0);
+    let error = |code: &str| format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>");
+    for (status, code) in [(500, "InternalError"), (503, "ServiceUnavailable"), (503, "SlowDown")] {
+        bench.proxy.fail(1, "POST", "uploads", Fault::answer_with(status, &[], &error(code)));
+    }
+    bench.put("new", &noise(1, LARGE), PutOptions::new()).await.unwrap();
+    assert_eq!(bench.proxy.count("POST", "uploads"), 4);
+    assert_eq!((left(&bench), bench.proxy.count("GET", "uploads")), (vec!["of a rival".to_string()], 0));
+    // A gateway's answer says nothing of the service behind it.
+    bench.proxy.clear();
+    bench.strict.store().uploads.clear();
+    bench.proxy.fail(1, "POST", "uploads", Fault::answer(504));
+    bench.put("new", &noise(1, LARGE), PutOptions::new()).await.unwrap();
+    assert_eq!(bench.proxy.count("GET", "uploads"), 1);
+}
+
+/// By a lifecycle rule or a clean-up, between two parts.
+#[tokio::test]
+async fn an_upload_that_is_removed_under_a_save_is_a_conflict() {
+    let bench = Bench::new().await;
+    let gone = "<Error><Code>NoSuchUpload</Code><Message>scripted</Message></Error>";
+    bench.proxy.fail(9, "PUT", "partNumber=2", Fault::answer_with(404, &[], gone));
+    let error = bench.put("new", &noise(1, LARGE), PutOptions::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
+    assert!(error.to_string().contains("save again"), "{error}");
+    assert_eq!(bench.proxy.count("PUT", "partNumber=2"), 1, "tried again in vain");
+    assert!(bench.is_clean());
+}
+
+/// Not when the source gives its next chunk, which may take hours.
+#[tokio::test]
+async fn a_part_that_fails_ends_the_save_at_once() {
+    let bench = Bench::new().await;
+    bench.proxy.fail(9, "PUT", "partNumber=1", Fault::answer(403));
+    let stuck = futures_util::StreamExt::chain(
+        futures_util::stream::iter([Ok(noise(1, LARGE))]),
+        futures_util::stream::pending(),
+    );
+    let new = key("new");
+    let put = bench.adapter.put(&new, Body::from_stream(stuck), PutOptions::new());
+    let ended = tokio::time::timeout(Duration::from_secs(30), put).await.expect("it waits for its source");
+    assert_eq!(kind(ended), ErrorKind::AccessDenied);
+    assert!(bench.is_clean());
 }

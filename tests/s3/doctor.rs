@@ -64,3 +64,22 @@ async fn old_uploads_are_shown_and_removed_when_asked_for() {
     assert!(!well && text.contains("24h or 7d"), "{text}");
     assert!(strict.store().objects.is_empty(), "the doctor left something behind");
 }
+
+/// What has no time may have begun just now. Ages are by the service's clock.
+#[tokio::test]
+async fn uploads_of_unknown_age_are_left() {
+    let strict = StrictServer::start().await;
+    leave(&strict, "agents/old", 30);
+    strict.store().undated = true;
+    let (well, text) = doctor(&strict, &["--clean-uploads"]).await;
+    assert!(well && text.contains("unfinished uploads: 0 removed, 1 left"), "{text}");
+    assert!(text.contains("agents/old, begun at a time that the server does not tell: left"), "{text}");
+    let (well, text) = doctor(&strict, &[]).await;
+    assert!(well && text.contains("unfinished uploads: 1, none known to be older than 24 h"), "{text}");
+    {
+        let mut store = strict.store();
+        (store.undated, store.behind) = (false, Duration::from_secs(20 * 3600));
+    }
+    let (well, text) = doctor(&strict, &["--clean-uploads"]).await;
+    assert!(well && text.contains("unfinished uploads: 0 removed, 1 left"), "{text}");
+}

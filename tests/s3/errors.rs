@@ -123,6 +123,11 @@ async fn a_wrong_region_is_told_with_the_right_one() {
     bench.proxy.fail(1, "HEAD", "", Fault::answer_with(400, &[("x-amz-bucket-region", "eu-west-1")], ""));
     let error = bench.adapter.head(&key("k")).await.unwrap_err();
     assert!(error.to_string().contains("set region to eu-west-1"), "{error}");
+    // Nor does it say that the token has expired.
+    bench.proxy.fail(1, "HEAD", "", Fault::answer(400));
+    let error = bench.adapter.head(&key("k")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.to_string().contains("get new credentials"), "{error}");
     bench.proxy.fail(1, "HEAD", "", Fault::answer(403));
     assert_eq!(kind(bench.adapter.head(&key("k")).await), ErrorKind::AccessDenied);
 }
@@ -278,6 +283,17 @@ async fn credentials_that_may_not_list_save_and_load() {
         adapter.put(&key, "new".into(), PutOptions::new().replace(meta.version)).await.unwrap();
         adapter.delete(&key, DeleteOptions::new()).await.unwrap();
     }
+    // A race that is lost to a removal is a race.
+    let refused = Fault::answer_with(412, &[], &xml("PreconditionFailed"));
+    proxy.clear();
+    proxy.fail(1, "PUT", "raced", Fault::answer(503));
+    proxy.fail(1, "PUT", "raced", refused.clone());
+    let stale = persist::Version::new("0123");
+    let raced = adapter.put(&key("raced"), "x".into(), PutOptions::new().replace(stale.clone())).await;
+    assert_eq!(kind(raced), ErrorKind::Conflict);
+    proxy.fail(1, "DELETE", "raced", refused);
+    adapter.delete(&key("raced"), DeleteOptions::new().if_version(stale)).await.unwrap();
+    assert_eq!(proxy.count("HEAD", "raced"), 2);
     let error = adapter.head(&key("small")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AccessDenied);
     assert!(error.to_string().contains("without s3:ListBucket a missing key looks the same"), "{error}");

@@ -325,6 +325,7 @@ async fn large_uploads_name_the_checksum_of_the_whole() {
     let bench = Bench::new().await;
     bench.strict.store().spoil_parts = true;
     assert_eq!(kind(bench.put("large", &noise(1, LARGE), PutOptions::new()).await), ErrorKind::Corrupt);
+    assert_eq!(bench.proxy.count("POST", "uploadId"), 1, "the same parts again");
     assert!(bench.stored("large").is_none() && bench.is_clean());
 }
 

@@ -97,3 +97,18 @@ async fn an_endless_retry_after_is_an_error() {
     bench.proxy.fail(1, "HEAD", "", Fault::answer_with(503, &[("retry-after", "-1")], ""));
     assert_eq!(kind(bench.adapter.head(&key("state")).await), ErrorKind::NotFound);
 }
+
+/// The header of HTTP has seconds or a date, Amazon's has milliseconds.
+#[tokio::test]
+async fn a_time_to_retry_after_is_kept_in_each_form() {
+    let bench = Bench::new().await;
+    let in_an_hour = std::time::SystemTime::now() + Duration::from_secs(3600);
+    let date = aws_smithy_types::DateTime::from(in_an_hour)
+        .fmt(aws_smithy_types::date_time::Format::HttpDate)
+        .unwrap();
+    for (header, value) in [("retry-after", &*date), ("x-amz-retry-after", "3600000")] {
+        bench.proxy.fail(1, "HEAD", "", Fault::answer_with(503, &[(header, value)], ""));
+        let told = bench.adapter.head(&key("state")).await.unwrap_err().retry_after().unwrap();
+        assert!((3590..=3600).contains(&told.as_secs()), "{header}: {told:?}");
+    }
+}

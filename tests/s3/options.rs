@@ -31,6 +31,45 @@ async fn the_mark_of_a_put_is_nobodys_business() {
     assert_eq!(kind(taken), ErrorKind::InvalidInput);
 }
 
+/// S3 counts the mark as well.
+#[tokio::test]
+async fn as_much_metadata_as_is_allowed_fits_into_every_save() {
+    let bench = Bench::new().await;
+    let most = || PutOptions::new().metadata("agent", "x".repeat(2008 - 5));
+    for (name, len) in [("small", 10), ("large", LARGE)] {
+        let bytes = noise(1, len);
+        let version = bench.put(name, &bytes, most().create()).await.unwrap().version;
+        bench.put(name, &bytes, most().replace(version)).await.unwrap();
+        bench.put(name, &bytes, most()).await.unwrap();
+        assert_eq!(bench.adapter.head(&key(name)).await.unwrap().metadata["agent"].len(), 2003);
+    }
+    let more = bench.put("small", &noise(1, 1), PutOptions::new().metadata("agent", "x".repeat(2004))).await;
+    assert_eq!(kind(more), ErrorKind::InvalidInput);
+}
+
+/// A copy has what its request names.
+#[tokio::test]
+async fn a_move_keeps_what_other_programs_set() {
+    let bench = Bench::new().await;
+    let version = bench.put("page", &noise(1, 10), PutOptions::new()).await.unwrap().version;
+    let told = [
+        ("etag", &*format!("\"{version}\"")),
+        ("expires", "Thu, 01 Dec 2044 16:00:00 GMT"),
+        ("x-amz-website-redirect-location", "/elsewhere"),
+        ("cache-control", "no-store"),
+    ];
+    bench.proxy.fail(1, "HEAD", "page", Fault::answer_with(200, &told, ""));
+    bench.adapter.set_tier(&key("page"), Tier::Cool).await.unwrap();
+    let copy = bench
+        .proxy
+        .log()
+        .into_iter()
+        .find(|seen| seen.method == "PUT" && seen.head.header("x-amz-copy-source").is_some());
+    for (name, value) in &told[1..] {
+        assert_eq!(copy.as_ref().unwrap().head.header(name), Some(*value), "{name}");
+    }
+}
+
 async fn opened(server: &Server, change: impl FnOnce(&mut S3Config)) -> persist::Result<S3Adapter> {
     let mut config = server.config.clone();
     change(&mut config);
@@ -129,6 +168,7 @@ async fn a_server_that_drops_the_encryption_is_refused_and_keeps_nothing() {
     let error = adapter.put(&key("state"), "state".into(), PutOptions::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!(proxy.count("DELETE", "state"), 1, "not removed");
+    assert!(error.to_string().contains("the object was removed"), "{error}");
     // An upload is refused before a byte of it is sent.
     proxy.clear();
     let begun = "<?xml version=\"1.0\"?><InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
@@ -136,6 +176,24 @@ async fn a_server_that_drops_the_encryption_is_refused_and_keeps_nothing() {
     let error = adapter.put(&key("state"), noise(1, LARGE).into(), PutOptions::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!((proxy.count("PUT", ""), proxy.count("DELETE", "uploadId=u")), (0, 1));
+}
+
+/// Without a condition a removal may hit what another writer has stored meanwhile.
+#[tokio::test]
+async fn a_server_without_conditional_removal_removes_nothing_of_others() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let server = strict.server.behind(proxy.url());
+    // It ignores the condition of the probe's removal.
+    proxy.fail(1, "DELETE", "", Fault::answer(204));
+    let adapter = opened(&server, |config| config.encryption = Some("AES256".into())).await.unwrap();
+    assert!(!adapter.capabilities().conditional_delete);
+    proxy.clear();
+    proxy.fail(1, "PUT", "state", Fault::answer_with(200, &[("etag", "\"0123\"")], ""));
+    let error = adapter.put(&key("state"), "state".into(), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("the object is there: remove it"), "{error}");
+    assert_eq!(proxy.count("DELETE", ""), 0);
 }
 
 #[tokio::test]
@@ -177,8 +235,27 @@ async fn payers_and_the_nameless_show_in_the_headers() {
     adapter.put(&key("large"), noise(1, LARGE).into(), PutOptions::new().tag("a", "b")).await.unwrap();
     adapter.get(&key("small"), Default::default()).await.unwrap();
     adapter.set_tier(&key("small"), Tier::Cool).await.unwrap();
-    adapter.list_uploads("").await.unwrap();
-    for seen in proxy.log() {
+    adapter.head(&key("large")).await.unwrap();
+    // Two pages, and a lost upload, which is looked at and removed.
+    let options = persist::ListOptions::new().prefix("").delimiter();
+    futures_util::TryStreamExt::try_collect::<Vec<_>>(adapter.list(options)).await.unwrap();
+    proxy.fail(1, "POST", "uploads", Fault::Swallow);
+    adapter.put(&key("large"), noise(1, LARGE).into(), PutOptions::new()).await.unwrap();
+    adapter.delete(&key("large"), DeleteOptions::new()).await.unwrap();
+    let log = proxy.log();
+    for (method, target) in [
+        ("GET", "list-type"),
+        ("GET", "tagging"),
+        ("GET", "uploads"),
+        ("GET", "max-parts"),
+        ("DELETE", "uploadId"),
+        ("DELETE", "/large"),
+        ("PUT", "partNumber"),
+        ("POST", "uploadId"),
+    ] {
+        assert!(proxy.count(method, target) > 0, "no {method} {target}");
+    }
+    for seen in log {
         let payer = seen.head.header("x-amz-request-payer");
         assert_eq!(payer, Some("requester"), "{} {}", seen.method, seen.target);
     }

@@ -113,6 +113,21 @@ async fn a_page_is_fetched_when_it_is_needed() {
     assert_eq!(bench.proxy.count("", ""), 2 + 3);
 }
 
+/// Names that are no keys take rows of a page, and are not shown.
+#[tokio::test]
+async fn one_row_behind_many_foreign_names_is_few_requests() {
+    let bench = Bench::new().await;
+    {
+        let mut store = bench.strict.store();
+        for n in 0..1500 {
+            store.objects.insert(format!("of/{n:04}/"), Default::default());
+        }
+        store.objects.insert("of/state".into(), Default::default());
+    }
+    assert_eq!(bench.names(ListOptions::new().prefix("of/").limit(1)).await.unwrap(), ["of/state"]);
+    assert_eq!(bench.proxy.count("", ""), 3);
+}
+
 #[tokio::test]
 async fn a_second_adapter_of_the_same_configuration_is_free() {
     let strict = StrictServer::start().await;
@@ -120,6 +135,8 @@ async fn a_second_adapter_of_the_same_configuration_is_free() {
     let server = strict.server.behind(proxy.url());
     let first = server.open().await;
     let probe = proxy.count("", "");
+    // ADR 7.
+    assert_eq!(probe, 14);
     let second = server.open().await;
     assert_eq!(proxy.count("", ""), probe, "the probe runs once");
     assert_eq!(first.capabilities(), second.capabilities());

@@ -13,7 +13,7 @@ use s3s::{
 
 use super::{
     s3::{Server, small},
-    s3_store::{Object, Store, Upload, check, etag_of, now, page},
+    s3_store::{Object, Store, Upload, check, etag_of, now, page, shown, small_enough},
 };
 
 pub const BUCKET: &str = "strict";
@@ -122,6 +122,7 @@ impl S3 for Backend {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         strict(&req)?;
         let input = req.input;
+        small_enough(input.metadata.as_ref())?;
         let bytes = read(input.body, input.checksum_crc32.as_ref()).await?;
         let object = Object {
             etag: etag_of(&[&bytes]),
@@ -137,7 +138,6 @@ impl S3 for Backend {
             ..Object::default()
         };
         let output = PutObjectOutput {
-            e_tag: Some(ETag::Strong(object.etag.clone())),
             checksum_crc32: input.checksum_crc32,
             server_side_encryption: object.encryption.clone(),
             ssekms_key_id: object.kms_key.clone(),
@@ -148,8 +148,10 @@ impl S3 for Backend {
         store.bucket(&input.bucket)?;
         store.conflict(input.if_match.is_some() || input.if_none_match.is_some())?;
         check(store.objects.get(&input.key), input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let etag = store.shown(&object);
+        store.has_class(object.storage_class.as_ref())?;
         store.objects.insert(input.key, object);
-        Ok(S3Response::new(output))
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(etag), ..output }))
     }
 
     async fn create_multipart_upload(
@@ -157,6 +159,7 @@ impl S3 for Backend {
         req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = req.input;
+        small_enough(input.metadata.as_ref())?;
         let object = Object {
             content_type: input.content_type,
             metadata: input.metadata.unwrap_or_default(),
@@ -189,7 +192,7 @@ impl S3 for Backend {
             ..Upload::default()
         };
         store.uploads.insert(id, upload);
-        Ok(S3Response::new(output))
+        Ok(store.dated(output))
     }
 
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
@@ -239,7 +242,7 @@ impl S3 for Backend {
         let output = CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key.clone()),
-            e_tag: Some(ETag::Strong(object.etag.clone())),
+            e_tag: Some(store.shown(&object)),
             server_side_encryption: object.encryption.clone(),
             ssekms_key_id: object.kms_key.clone(),
             bucket_key_enabled: object.bucket_key,
@@ -265,29 +268,26 @@ impl S3 for Backend {
         req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let prefix = req.input.prefix.unwrap_or_default();
-        self.store().listed()?;
-        let uploads = self
-            .store()
+        let store = self.store();
+        store.listed()?;
+        let uploads = store
             .uploads
             .iter()
             .filter(|(_, upload)| upload.key.starts_with(&prefix))
             .map(|(id, upload)| MultipartUpload {
-                key: Some(upload.key.clone()),
+                key: Some(shown(&upload.key, req.input.encoding_type.as_ref())),
                 upload_id: Some(id.clone()),
-                initiated: Some(Timestamp::from(upload.begun)),
+                initiated: (!store.undated).then(|| Timestamp::from(upload.begun)),
                 ..Default::default()
             })
             .collect();
         let output = ListMultipartUploadsOutput {
             uploads: Some(uploads),
             is_truncated: Some(false),
+            encoding_type: req.input.encoding_type,
             ..Default::default()
         };
-        let mut response = S3Response::new(output);
-        let now = aws_smithy_types::DateTime::from(std::time::SystemTime::now() - self.store().behind);
-        let now = now.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
-        response.headers.insert("date", now.parse().unwrap());
-        Ok(response)
+        Ok(store.dated(output))
     }
 
     async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
@@ -304,7 +304,11 @@ impl S3 for Backend {
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = req.input;
-        let object = self.store().get(&input.bucket, &input.key)?.clone();
+        let (object, etag) = {
+            let store = self.store();
+            let object = store.get(&input.bucket, &input.key)?;
+            (object.clone(), store.shown(object))
+        };
         check(Some(&object), input.if_match.as_ref(), None)?;
         if let Some(ETagCondition::ETag(etag)) = &input.if_none_match
             && etag.value() == object.etag
@@ -335,7 +339,7 @@ impl S3 for Backend {
             content_length: Some((end - start) as i64),
             content_range: input.range.map(|_| format!("bytes {start}-{}/{size}", end - 1)),
             checksum_crc32: object.checksum.clone().filter(|_| whole),
-            e_tag: Some(ETag::Strong(object.etag.clone())),
+            e_tag: Some(etag),
             last_modified: Some(Timestamp::from(object.modified)),
             content_type: object.content_type.clone(),
             metadata: Some(object.metadata.clone()),
@@ -348,10 +352,11 @@ impl S3 for Backend {
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let object = self.store().get(&req.input.bucket, &req.input.key)?.clone();
+        let store = self.store();
+        let object = store.get(&req.input.bucket, &req.input.key)?.clone();
         let mut response = S3Response::new(HeadObjectOutput {
             content_length: Some(object.bytes.len() as i64),
-            e_tag: Some(ETag::Strong(object.etag.clone())),
+            e_tag: Some(store.shown(&object)),
             last_modified: Some(Timestamp::from(object.modified)),
             content_type: object.content_type.clone(),
             metadata: Some(object.metadata.clone()),
@@ -433,11 +438,7 @@ impl S3 for Backend {
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.clone().or(input.start_after.clone());
         let (rows, prefixes, next) = page(&store.objects, &prefix, input.delimiter.as_deref(), after, most);
-        let encoded = input.encoding_type.as_ref().is_some_and(|of| of.as_str() == EncodingType::URL);
-        let shown = |name: &str| match encoded {
-            true => url::form_urlencoded::byte_serialize(name.as_bytes()).collect(),
-            false => name.to_string(),
-        };
+        let shown = |name: &str| shown(name, input.encoding_type.as_ref());
         let contents = rows.into_iter().map(|(key, object)| s3s::dto::Object {
             key: Some(shown(key)),
             size: Some(object.bytes.len() as i64),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use s3s::{S3Result, dto::*, s3_error};
+use s3s::{S3Response, S3Result, dto::*, s3_error};
 use sha2::Digest;
 
 use super::s3_server::{BUCKET, conflict};
@@ -33,6 +33,12 @@ pub struct Store {
     pub behind: Duration,
     /// Copies are answered without a word on their encryption.
     pub silent_copies: bool,
+    /// Versions are shown as a proxy does that compresses: as weak ones.
+    pub weak: bool,
+    /// Uploads are listed without their time.
+    pub undated: bool,
+    /// The storage classes that it has; empty: all.
+    pub classes: Vec<&'static str>,
     /// Parts lose their first byte when the object is put together.
     pub spoil_parts: bool,
     begun: usize,
@@ -166,6 +172,26 @@ impl Store {
         Ok(())
     }
 
+    pub fn shown(&self, object: &Object) -> ETag {
+        if self.weak { ETag::Weak(object.etag.clone()) } else { ETag::Strong(object.etag.clone()) }
+    }
+
+    pub fn has_class(&self, class: Option<&StorageClass>) -> S3Result<()> {
+        match class.filter(|_| !self.classes.is_empty()) {
+            Some(class) if !self.classes.contains(&class.as_str()) => Err(s3_error!(InvalidStorageClass)),
+            _ => Ok(()),
+        }
+    }
+
+    /// An answer with the server's own time.
+    pub fn dated<T>(&self, output: T) -> S3Response<T> {
+        let mut response = S3Response::new(output);
+        let now = aws_smithy_types::DateTime::from(SystemTime::now() - self.behind);
+        let now = now.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
+        response.headers.insert("date", now.parse().unwrap());
+        response
+    }
+
     pub fn next_upload(&mut self) -> String {
         self.begun += 1;
         format!("upload-{}", self.begun)
@@ -189,10 +215,25 @@ pub fn check(
     match (object, if_match, if_none_match) {
         (Some(_), _, Some(_)) => Err(s3_error!(PreconditionFailed)),
         (None, Some(_), _) => Err(s3_error!(NoSuchKey)),
-        (Some(object), Some(ETagCondition::ETag(etag)), _) if etag.value() != object.etag => {
+        // A weak one matches nothing there (RFC 9110 section 13.1.1).
+        (Some(object), Some(ETagCondition::ETag(etag)), _) if *etag != ETag::Strong(object.etag.clone()) => {
             Err(s3_error!(PreconditionFailed))
         }
         _ => Ok(()),
+    }
+}
+
+/// S3's limit, which counts what clients add.
+pub fn small_enough(metadata: Option<&HashMap<String, String>>) -> S3Result<()> {
+    let size: usize = metadata.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
+    if size > 2048 { Err(s3_error!(MetadataTooLarge)) } else { Ok(()) }
+}
+
+/// A name in a listing.
+pub fn shown(name: &str, encoding: Option<&EncodingType>) -> String {
+    match encoding.is_some_and(|of| of.as_str() == EncodingType::URL) {
+        true => url::form_urlencoded::byte_serialize(name.as_bytes()).collect(),
+        false => name.to_string(),
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    answered::Answered,
     bucket::{Bucket, fail, version},
     head,
     put::{Attributes, Stored, confirm, with_attributes},
@@ -40,6 +41,8 @@ pub(super) struct Upload {
     /// Answers to its creation that were lost: as many uploads may exist that nobody knows by id.
     lost: u32,
     since: Instant,
+    /// When it was created, by the service's clock. Whatever began later is another writer's.
+    until: Option<SystemTime>,
     /// Where to clean up: it may be dropped on a thread that belongs to no runtime.
     runtime: Handle,
 }
@@ -66,7 +69,7 @@ impl Upload {
         caller: &oneshot::Sender<Result<Upload>>,
     ) -> Result<Upload> {
         let (name, since, runtime) = (bucket.key(&key), Instant::now(), Handle::current());
-        let lost = AtomicU32::new(0);
+        let (lost, answered) = (AtomicU32::new(0), Answered::default());
         let begun = bucket
             .retrying(|_| {
                 let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
@@ -76,6 +79,7 @@ impl Upload {
                     let whole = bucket.shared.whole_checksums.then_some(ChecksumType::FullObject);
                     request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).set_checksum_type(whole);
                 }
+                let request = request.customize().interceptor(answered.clone());
                 let (bucket, lost) = (&bucket, &lost);
                 async move {
                     if caller.is_closed() {
@@ -83,8 +87,8 @@ impl Upload {
                     }
                     let sent = bucket.send("put", bucket.shared.silence_limit(), request.send()).await;
                     sent.map_err(|failure| {
-                        // What was refused has begun nothing.
-                        if failure.error.retryable() && failure.error.kind() != ErrorKind::RateLimited {
+                        // What did not arrive, and what was refused, has begun nothing.
+                        if failure.unanswered {
                             lost.fetch_add(1, Ordering::Relaxed);
                         }
                         failure.into()
@@ -101,6 +105,7 @@ impl Upload {
             open: false,
             lost,
             since,
+            until: None,
             runtime,
         };
         let output = match begun {
@@ -110,6 +115,7 @@ impl Upload {
                 return Err(error);
             }
         };
+        upload.until = Some(answered.time());
         upload.id = output.upload_id().unwrap_or_default().into();
         if upload.id.is_empty() {
             return Err(fail(ErrorKind::Unavailable, "the service began an upload without an id"));
@@ -150,7 +156,8 @@ impl Upload {
         }
         let mut sending = std::mem::take(&mut self.sending);
         sending.abort_all();
-        let (bucket, key, id, since) = (self.bucket.clone(), self.key.clone(), self.id.clone(), self.since);
+        let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
+        let (since, until) = (self.since, self.until);
         Some(cleanup::spawn(&self.runtime, async move {
             // A part that arrives behind the removal would stay.
             sending.shutdown().await;
@@ -159,7 +166,7 @@ impl Upload {
                     bucket.abort_logged(&key, &id).await;
                 }
                 if lost > 0 {
-                    sweep(&bucket, &key, &id, lost, since).await;
+                    sweep(&bucket, &key, &id, lost, since, until).await;
                 }
             };
             let _ = tokio::time::timeout(CLEAN_UP, work).await;
@@ -179,9 +186,16 @@ async fn waited(work: Option<JoinHandle<()>>) {
     }
 }
 
-/// Removes the uploads whose creation was answered into the void: under the same key, begun while ours (`id`) was, without a part to
-/// this moment. Another writer's upload gets its first part right after it was created.
-async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: u32, since: Instant) {
+/// Removes the uploads whose creation was answered into the void: under the same key, begun while ours (`id`) was, which was created at
+/// `until`, and without a part to this moment. Another writer's upload gets its first part right after it was created.
+async fn sweep(
+    bucket: &Bucket,
+    key: &Key,
+    id: &str,
+    mut lost: u32,
+    since: Instant,
+    until: Option<SystemTime>,
+) {
     let (uploads, now) = match bucket.uploads_of(key).await {
         Ok(found) => found,
         Err(error) => {
@@ -190,10 +204,14 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: u32, since: Instant) 
         }
     };
     // By the service's clock, whose times have whole seconds.
-    let since = now.checked_sub(since.elapsed() + Duration::from_secs(2)).unwrap_or(SystemTime::UNIX_EPOCH);
-    let others = uploads.into_iter().filter(|upload| upload.id != id && upload.begun >= since);
-    for upload in others.take(lost as usize) {
-        if matches!(bucket.has_parts(key, &upload.id).await, Ok(false)) {
+    let slack = Duration::from_secs(2);
+    let since = now.checked_sub(since.elapsed() + slack).unwrap_or(SystemTime::UNIX_EPOCH);
+    let until = until.unwrap_or(now) + slack;
+    for upload in uploads {
+        let ours = upload.begun.is_some_and(|begun| (since..=until).contains(&begun));
+        if lost > 0 && ours && upload.id != id && matches!(bucket.has_parts(key, &upload.id).await, Ok(false))
+        {
+            lost -= 1;
             bucket.abort_logged(key, &upload.id).await;
         }
     }

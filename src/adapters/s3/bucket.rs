@@ -63,7 +63,7 @@ impl Bucket {
         let silence = self.shared.settings.read_timeout;
         tokio::select! {
             biased;
-            outcome = self.send(operation, self.shared.attempt_limit(bytes), request) => outcome,
+            outcome = self.send(operation, self.shared.settings.attempt_limit(bytes), request) => outcome,
             () = progress.silent_for(silence) => Err(Failure::timeout(operation, silence, &self.shared)),
         }
     }
@@ -76,15 +76,33 @@ impl Bucket {
         retry(&self.retry, &self.shared.budget, attempt).await
     }
 
+    /// Refuses a name that may be that of another object.
+    ///
+    /// # Errors
+    /// `Unsupported`.
+    pub(super) fn known(&self, name: &str) -> Result<()> {
+        match name.contains('\\') && self.found.backslash == names::Backslash::Unknown {
+            false => Ok(()),
+            true => Err(fail(
+                ErrorKind::Unsupported,
+                "some servers take a backslash for a slash, and these credentials may not find out what this one does; use names \
+                 without it, or allow to write and read under the prefix",
+            )),
+        }
+    }
+
     /// The name of `key` on the server.
     pub(super) fn key(&self, key: &Key) -> String {
-        names::to_server(key.as_str(), self.found.folds_backslash)
+        names::to_server(key.as_str(), self.found.backslash)
     }
 }
 
-/// The version of an ETag: a strong one without its quotes.
+/// The version of an ETag, without its quotes, and without the mark of weak ones: proxies add that, and the service behind them compares
+/// with what it gave.
 pub(super) fn version(etag: Option<&str>) -> Version {
-    Version::new(etag.unwrap_or_default().trim_matches('"'))
+    let etag = etag.unwrap_or_default();
+    let strong = etag.strip_prefix("W/").unwrap_or(etag);
+    Version::new(strong.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(strong))
 }
 
 /// The value of `If-Match` for a version.

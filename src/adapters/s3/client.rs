@@ -3,8 +3,9 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
@@ -45,12 +46,13 @@ pub(super) struct Shared {
 }
 
 /// What decides whether a client can be used again. Connections belong to the runtime that opened them, and the SDK's credential
-/// chain reads the environment once.
+/// chain reads the environment and the shared files once.
 #[derive(PartialEq)]
 struct Identity {
     config: S3Config,
     runtime: tokio::runtime::Id,
     environment: Vec<(OsString, OsString)>,
+    files: Vec<Option<(u64, SystemTime)>>,
 }
 
 /// The newest clients. A process has a handful of configurations; the bound is for tests that open hundreds.
@@ -63,15 +65,21 @@ const MOST_CLIENTS: usize = 16;
 /// `InvalidConfig` that names the setting.
 pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
     let settings = Settings::new(config)?;
-    let environment = std::env::vars_os()
+    let environment: Vec<_> = std::env::vars_os()
         .filter(|(name, _)| {
             name.to_str().is_some_and(|name| {
-                name.starts_with("AWS_") || name == "HOME" || name.to_ascii_uppercase().ends_with("_PROXY")
+                name.starts_with("AWS_")
+                    || matches!(name, "HOME" | "USERPROFILE")
+                    || name.to_ascii_uppercase().ends_with("_PROXY")
             })
         })
         .collect();
-    let identity =
-        Identity { config: config.clone(), runtime: tokio::runtime::Handle::current().id(), environment };
+    let identity = Identity {
+        config: config.clone(),
+        runtime: tokio::runtime::Handle::current().id(),
+        files: shared_files(&environment),
+        environment,
+    };
     let lock = || CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let find = |clients: &[(Identity, Arc<Shared>)]| {
         clients.iter().find(|(i, _)| *i == identity).map(|(_, shared)| shared.clone())
@@ -91,6 +99,23 @@ pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
     }
     clients.push((identity, built.clone()));
     Ok(built)
+}
+
+/// How the SDK's shared files are now: keys that others renew there are found by whoever opens an adapter behind that.
+fn shared_files(environment: &[(OsString, OsString)]) -> Vec<Option<(u64, SystemTime)>> {
+    let variable = |name: &str| environment.iter().find(|(found, _)| found == name).map(|(_, value)| value);
+    let home = variable("HOME").or_else(|| variable("USERPROFILE"));
+    [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
+        .into_iter()
+        .map(|(name, file)| {
+            let path: PathBuf = match variable(name) {
+                Some(path) => path.into(),
+                None => Path::new(home?).join(".aws").join(file),
+            };
+            let found = path.metadata().ok()?;
+            Some((found.len(), found.modified().ok()?))
+        })
+        .collect()
 }
 
 async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
@@ -192,13 +217,31 @@ fn chosen(sdk: &aws_config::SdkConfig, variable: &'static str, profile: &'static
 }
 
 impl Shared {
-    /// How long one attempt that moves so many bytes may take: slow lines get their time, at 64 KiB a second.
-    pub(super) fn attempt_limit(&self, bytes: u64) -> Duration {
-        self.settings.attempt_timeout + Duration::from_secs(bytes / (64 * 1024))
-    }
-
     /// How long a server may be silent before it answers a request that moves no data.
     pub(super) fn silence_limit(&self) -> Duration {
         self.settings.attempt_timeout.min(self.settings.read_timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewed_keys_make_another_client() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = home.path().join("elsewhere");
+        let mut environment = vec![("HOME".into(), home.path().into())];
+        assert_eq!(shared_files(&environment), [None, None]);
+        std::fs::create_dir(home.path().join(".aws")).unwrap();
+        std::fs::write(home.path().join(".aws/credentials"), "[default]").unwrap();
+        let first = shared_files(&environment);
+        assert!(first[0].is_none() && first[1].is_some());
+        assert_eq!(shared_files(&environment), first);
+        std::fs::write(home.path().join(".aws/credentials"), "[default]\nnew").unwrap();
+        assert_ne!(shared_files(&environment), first);
+        std::fs::write(&elsewhere, "[default]").unwrap();
+        environment.push(("AWS_CONFIG_FILE".into(), elsewhere.into()));
+        assert!(shared_files(&environment)[0].is_some());
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Failure {
     pub(super) error: Error,
     pub(super) status: u16,
     pub(super) code: String,
+    /// The service may have done what it was asked for: it did not say that it did not.
+    pub(super) unanswered: bool,
 }
 
 impl From<Failure> for Error {
@@ -39,6 +41,15 @@ impl Failure {
             || matches!(self.code.as_str(), "NoSuchKey" | "NoSuchUpload")
     }
 
+    /// To a HEAD: there is no such object. Without s3:ListBucket S3 says so by a 403.
+    pub(super) fn none_to_see(&self) -> bool {
+        self.not_found() || self.error.kind() == ErrorKind::AccessDenied
+    }
+
+    fn of(error: Error) -> Failure {
+        Failure { error, status: 0, code: String::new(), unanswered: false }
+    }
+
     /// An attempt that took longer than it may.
     pub(super) fn timeout(operation: &'static str, limit: Duration, shared: &Shared) -> Failure {
         let place = place(shared);
@@ -49,7 +60,7 @@ impl Failure {
                 limit.as_secs_f32()
             ),
         );
-        Failure { error: error.with_backend("s3").with_operation(operation), status: 0, code: String::new() }
+        Failure { unanswered: true, ..Failure::of(error.with_backend("s3").with_operation(operation)) }
     }
 }
 
@@ -65,20 +76,21 @@ where
     let mut failure = match &error {
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or_default().to_string();
-            answer(&code, service.err().message().unwrap_or_default(), service.raw(), shared)
+            answer(operation, &code, service.err().message().unwrap_or_default(), service.raw(), shared)
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             let what = format!("{} gave an answer that is not S3's (status {status})", place(shared));
             // Half an answer, or that of a proxy in between: an error status of its own says more.
             match status {
-                400.. => answer("", "", response.raw(), shared),
-                _ => plain(ErrorKind::Unavailable, what),
+                400.. => answer(operation, "", "", response.raw(), shared),
+                _ => Failure { unanswered: true, ..plain(ErrorKind::Unavailable, what) },
             }
         }
-        SdkError::TimeoutError(_) => {
-            plain(ErrorKind::Timeout, format!("{} did not answer in time", place(shared)))
-        }
+        SdkError::TimeoutError(_) => Failure {
+            unanswered: true,
+            ..plain(ErrorKind::Timeout, format!("{} did not answer in time", place(shared)))
+        },
         SdkError::ConstructionFailure(_) => plain(
             ErrorKind::InvalidConfig,
             "the request cannot be made; check region, endpoint_url and the bucket's name".into(),
@@ -122,7 +134,7 @@ pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
 }
 
 fn plain(kind: ErrorKind, message: String) -> Failure {
-    Failure { error: Error::new(kind, message), status: 0, code: String::new() }
+    Failure::of(Error::new(kind, message))
 }
 
 fn place(shared: &Shared) -> String {
@@ -131,21 +143,20 @@ fn place(shared: &Shared) -> String {
 
 /// The request did not arrive, or its answer did not: no credentials, no connection, a connection that broke.
 fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
-    let mut cause = Some(error);
+    let (mut cause, mut connected) = (Some(error), true);
     while let Some(inner) = cause {
+        if let Some(inner) = inner.downcast_ref::<hyper_util::client::legacy::Error>() {
+            connected &= !inner.is_connect();
+        }
         if let Some(credentials) = inner.downcast_ref::<CredentialsError>() {
             return match credentials {
-                CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => Failure {
-                    error: Error::new(
-                        ErrorKind::Unauthenticated,
-                        "the AWS credentials could not be fetched; check the profile, the role and the network, or set \
-                         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-                    )
+                CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
+                    let message = "the AWS credentials could not be fetched; check the profile, the role and the network, or set \
+                                   AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
                     // What a provider refuses it refuses again; the SDK has repeated what passes.
-                    .with_retryable(matches!(credentials, CredentialsError::ProviderTimedOut(_))),
-                    status: 0,
-                    code: String::new(),
-                },
+                    let passes = matches!(credentials, CredentialsError::ProviderTimedOut(_));
+                    Failure::of(Error::new(ErrorKind::Unauthenticated, message).with_retryable(passes))
+                }
                 _ => plain(
                     ErrorKind::Unauthenticated,
                     "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role, or \
@@ -156,15 +167,20 @@ fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
         }
         cause = inner.source();
     }
-    plain(
-        ErrorKind::Unavailable,
-        format!("cannot reach {} or the connection broke; check endpoint_url and the network", place(shared)),
-    )
+    let message =
+        format!("cannot reach {} or the connection broke; check endpoint_url and the network", place(shared));
+    Failure { unanswered: connected, ..plain(ErrorKind::Unavailable, message) }
 }
 
 /// The table. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The status decides where a server sends no
 /// code, as with every HEAD.
-fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Failure {
+fn answer(
+    operation: &'static str,
+    code: &str,
+    message: &str,
+    raw: &HttpResponse,
+    shared: &Shared,
+) -> Failure {
     use ErrorKind::*;
     let status = raw.status().as_u16();
     let region =
@@ -236,6 +252,11 @@ fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Fai
             (Unavailable, "the service failed")
         }
         (_, 400) if elsewhere.is_some() => (InvalidConfig, "the bucket is in another region; set its region"),
+        // Every other reason is found before a HEAD is sent.
+        ("", 400) if operation == "head" => (
+            Unauthenticated,
+            "the service refuses it without a reason (status 400); the session token may have expired: get new credentials",
+        ),
         _ => (InvalidInput, "the service refuses it"),
     };
     let mut text = advice.to_string();
@@ -259,7 +280,8 @@ fn answer(code: &str, message: &str, raw: &HttpResponse, shared: &Shared) -> Fai
     if let Some(delay) = retry_after(raw) {
         error = error.with_retry_after(delay);
     }
-    Failure { error, status, code: code.into() }
+    // Without a code of the service's it comes from a proxy in between, which may have passed the request on.
+    Failure { error, status, code: code.into(), unanswered: code.is_empty() && matches!(status, 500..) }
 }
 
 /// The service's own words, on one line and not too many.

@@ -120,7 +120,7 @@ impl Bucket {
                 Err(failure) if failure.not_found() => Ok(()),
                 // Some servers refuse the condition for a missing key too; what is gone is as asked for.
                 Err(failure) if failure.precondition() => match self.head_once(key).await {
-                    Err(failure) if failure.not_found() => Ok(()),
+                    Err(failure) if failure.none_to_see() => Ok(()),
                     Err(failure) => Err(failure.into()),
                     Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot")),
                 },

@@ -9,13 +9,13 @@ use futures_util::{
 };
 
 use super::{
-    bucket::{Bucket, version},
+    bucket::{Bucket, fail, version},
     head::time,
     names,
     probe::is_scratch,
     tier,
 };
-use crate::{Error, Key, ListEntry, ListOptions, ObjectMeta, Result};
+use crate::{Error, ErrorKind, Key, ListEntry, ListOptions, ObjectMeta, Result};
 
 /// S3's own bound for a page.
 const LARGEST_PAGE: usize = 1000;
@@ -67,8 +67,15 @@ impl Listing<'_> {
 
     async fn fetch(&mut self) -> Result<()> {
         let page = self.bucket.retrying(|_| self.page()).await?;
-        self.token = page.next_continuation_token().map(str::to_string);
-        self.ended = page.is_truncated() != Some(true) || self.token.is_none();
+        let token = page.next_continuation_token().map(str::to_string);
+        self.ended = page.is_truncated() != Some(true);
+        if !self.ended && (token.is_none() || token == self.token) {
+            return Err(fail(
+                ErrorKind::Unsupported,
+                "the server cannot go on with a listing behind its first page (ListObjectsV2, NextContinuationToken)",
+            ));
+        }
+        self.token = token;
         let mut rows = self.rows(page);
         if self.bucket.found.ordered {
             // Objects and prefixes come in two lists.
@@ -80,7 +87,7 @@ impl Listing<'_> {
         // next `/`, though: nothing that is still to come sorts before that part of the last name. Everything up to it may
         // go out; the rest, at most one top folder, is held.
         let last = rows.iter().map(|(name, _)| self.top(name)).max();
-        let bound = last.map(|top| names::lower_bound(top, self.bucket.found.folds_backslash));
+        let bound = last.map(|top| names::lower_bound(top, self.bucket.found.backslash));
         self.held.extend(
             self.without_empty(rows).await?.into_iter().map(|entry| (entry.name().to_string(), entry)),
         );
@@ -100,7 +107,7 @@ impl Listing<'_> {
 
     /// A server's name up to the first `/` behind the prefix.
     fn top<'n>(&self, name: &'n str) -> &'n str {
-        let prefix = names::to_server(&self.options.prefix, self.bucket.found.folds_backslash);
+        let prefix = names::to_server(&self.options.prefix, self.bucket.found.backslash);
         let rest = name.strip_prefix(&prefix).unwrap_or_default();
         rest.find('/').map_or(name, |slash| &name[..prefix.len() + slash])
     }
@@ -137,19 +144,19 @@ impl Listing<'_> {
     }
 
     async fn page(&self) -> Result<ListObjectsV2Output, Error> {
-        let (bucket, folds) = (self.bucket, self.bucket.found.folds_backslash);
+        let bucket = self.bucket;
         // Folder walkers skip names that sort behind the start: there the start is found on our side.
         let after = self.options.start_after.as_deref().filter(|_| bucket.found.ordered);
         // Everything with the prefix is behind a name that sorts before it, and Garage lists nothing then.
         let after = after.filter(|after| *after >= self.options.prefix.as_str());
-        // One row wanted is one request. Where rows are held back or skipped, small pages would be many.
-        let slow = !bucket.found.ordered && (self.token.is_some() || self.options.start_after.is_some());
+        // One row wanted is one request. Where rows are held back or skipped, or the first page had too few, small pages would be many.
+        let slow = self.token.is_some() || (!bucket.found.ordered && self.options.start_after.is_some());
         let most = if slow { LARGEST_PAGE } else { self.left.min(LARGEST_PAGE) };
         let request = bucket
             .client()
             .list_objects_v2()
             .bucket(&bucket.name)
-            .prefix(names::to_server(&self.options.prefix, folds))
+            .prefix(names::to_server(&self.options.prefix, bucket.found.backslash))
             .set_start_after(after.map(str::to_string))
             .set_delimiter(self.options.delimiter.then(|| "/".into()))
             .set_continuation_token(self.token.clone())
@@ -163,12 +170,12 @@ impl Listing<'_> {
     /// The rows of a page that are ours to show, with the server's names for them. What is not a [`Key`] was not written through
     /// this crate.
     fn rows(&self, page: ListObjectsV2Output) -> Vec<(String, ListEntry)> {
-        let folds = self.bucket.found.folds_backslash;
+        let backslash = self.bucket.found.backslash;
         let encoded = self.bucket.found.amazon && page.encoding_type == Some(EncodingType::Url);
         let plain = |name: String| if encoded { decoded(&name) } else { name };
         let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let name = plain(object.key?);
-            let key = Key::new(names::from_server(&name, folds)).ok()?;
+            let key = Key::new(names::from_server(&name, backslash)).ok()?;
             let size = object.size.unwrap_or(0).max(0) as u64;
             let class = object.storage_class.as_ref().map(|class| class.as_str().into());
             let meta = ObjectMeta {
@@ -184,7 +191,7 @@ impl Listing<'_> {
         });
         let prefixes = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|common| {
             let name = plain(common.prefix?);
-            let prefix = names::from_server(&name, folds);
+            let prefix = names::from_server(&name, backslash);
             Key::new(prefix.strip_suffix('/')?).ok()?;
             Some((name, ListEntry::Prefix(prefix)))
         });
@@ -193,7 +200,7 @@ impl Listing<'_> {
 }
 
 /// A name out of a listing with `encoding-type=url`, which is that of forms.
-fn decoded(name: &str) -> String {
+pub(super) fn decoded(name: &str) -> String {
     // Amazon encodes these two as well; what is left of them is no end of the name.
     let name = name.replace('&', "%26").replace('=', "%3D");
     url::form_urlencoded::parse(name.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()

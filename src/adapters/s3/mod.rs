@@ -29,7 +29,10 @@ mod uploads;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{self, BoxStream},
+};
 
 use self::{
     bucket::{Bucket, about, fail},
@@ -69,7 +72,8 @@ impl S3Adapter {
     /// `.persist-probe-*`, which are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the setting; on servers other than Amazon's also what the probe fails with.
+    /// `InvalidConfig` that names the setting; `Unsupported` for a directory bucket (S3 Express One Zone); on servers other than Amazon's
+    /// also what the probe fails with.
     pub async fn open(bucket: &str, config: &S3Config, retry: &RetryConfig) -> Result<S3Adapter> {
         Self::open_under(bucket, "", config, retry).await
     }
@@ -88,6 +92,15 @@ impl S3Adapter {
             return Err(fail(
                 ErrorKind::InvalidConfig,
                 format!("no bucket can be named {bucket:?}; write s3://bucket"),
+            ));
+        }
+        if bucket.ends_with("--x-s3") || bucket.ends_with("--xa-s3") {
+            // They list in no order, keep no tags and have conditions of their own; what persist promises rests on these.
+            return Err(fail(
+                ErrorKind::Unsupported,
+                format!(
+                    "{bucket:?} is a directory bucket (S3 Express One Zone), which lists in no order; use a general purpose bucket"
+                ),
             ));
         }
         // Boxed: the SDK's futures are nested so deep that the compiler would give up on those who await this one.
@@ -135,6 +148,10 @@ impl S3Adapter {
     pub async fn abort_upload(&self, upload: &Upload) -> Result<()> {
         self.bucket.abort(&upload.name, &upload.id).boxed().await
     }
+
+    fn known(&self, key: &Key, operation: &'static str) -> Result<()> {
+        self.bucket.known(key.as_str()).map_err(|error| about(error, operation, key))
+    }
 }
 
 #[async_trait]
@@ -144,32 +161,40 @@ impl SnapshotAdapter for S3Adapter {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        self.known(key, "put")?;
         within(self.bucket.total(), self.bucket.put(key, body, options))
             .await
             .map_err(|error| about(error, "put", key))
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
+        self.known(key, "get")?;
         let total = self.bucket.total();
         let object = within(total, self.bucket.get(key, options)).await;
         object.map(|object| total::object(total, object)).map_err(|error| about(error, "get", key))
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
+        self.known(key, "head")?;
         within(self.bucket.total(), self.bucket.head(key)).await.map_err(|error| about(error, "head", key))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        self.known(key, "delete")?;
         within(self.bucket.total(), self.bucket.delete(key, options))
             .await
             .map_err(|error| about(error, "delete", key))
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
+        if let Err(error) = self.bucket.known(&options.prefix) {
+            return stream::iter([Err(error.with_operation("list"))]).boxed();
+        }
         total::listing(self.bucket.total(), self.bucket.list(options))
     }
 
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
+        self.known(key, "set tier")?;
         within(self.bucket.total(), self.bucket.set_tier(key, tier))
             .await
             .map_err(|error| about(error, "set tier", key))

@@ -1,6 +1,6 @@
 //! Uploads in parts: a bounded window of replayable parts under way, one visible object at the end, nothing left behind otherwise.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -82,10 +82,15 @@ impl Upload {
                 break;
             }
             number += 1;
-            (part, last) = parts.next(settings.part_size(number, len) as usize).await?;
-            while let Some(done) = sending.try_join_next() {
-                sent.push(joined(Some(done))?);
-            }
+            let mut next = pin!(parts.next(settings.part_size(number, len) as usize));
+            (part, last) = loop {
+                tokio::select! {
+                    biased;
+                    // A part that fails ends the save, however long the source takes for the next one.
+                    Some(done) = sending.join_next() => sent.push(joined(Some(done))?),
+                    next = &mut next => break next?,
+                }
+            };
         }
         while !sending.is_empty() {
             sent.push(joined(sending.join_next().await)?);
@@ -107,6 +112,7 @@ impl Upload {
             PutMode::Create => (Some("*".to_string()), None),
             PutMode::Replace(version) => (None, Some(etag(version)?)),
         };
+        let whole = checksum.is_some();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         // An error that no further attempt can mend comes out as it is, also where the whole save may be tried again.
         bucket
@@ -157,6 +163,10 @@ impl Upload {
                     if gone {
                         return self.gone(mode, attributes, failure).await;
                     }
+                    if whole && failure.code == "BadDigest" {
+                        // Of the parts as they arrived: the same request again would say the same.
+                        return Ok(Err(failure.into()));
+                    }
                     Err(failure.into())
                 }
             })
@@ -172,8 +182,7 @@ impl Upload {
     ) -> Result<Result<Stored>> {
         let there = match self.bucket.head_once(&self.key).await {
             Ok(head) => Some(head),
-            // Without s3:ListBucket that is how S3 says that there is none.
-            Err(failure) if failure.not_found() || failure.error.kind() == ErrorKind::AccessDenied => None,
+            Err(failure) if failure.none_to_see() => None,
             Err(failure) => return Err(failure.into()),
         };
         if let Some(own) = there.as_ref().and_then(|head| attributes.own(head)) {
@@ -186,14 +195,19 @@ impl Upload {
         };
         Ok(Err(match unchanged {
             false => lost_race(mode),
-            true => fail(
-                ErrorKind::Conflict,
-                "the upload was removed before it was complete, by a clean-up or in a race with another writer; save again",
-            )
-            .with_retryable(true)
-            .with_source(failure.error),
+            true => removed(failure),
         }))
     }
+}
+
+/// The upload ended under a save, which may be made again as a whole.
+fn removed(failure: Failure) -> Error {
+    fail(
+        ErrorKind::Conflict,
+        "the upload was removed before it was complete, by a clean-up or in a race with another writer; save again",
+    )
+    .with_retryable(true)
+    .with_source(failure.error)
 }
 
 async fn send_part(
@@ -220,9 +234,14 @@ async fn send_part(
                 request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
             }
             let request = request.customize().interceptor(progress.clone()).send();
-            Ok(bucket.send_data("put", bytes.len() as u64, &progress, request).await?)
+            match bucket.send_data("put", bytes.len() as u64, &progress, request).await {
+                Ok(output) => Ok(Ok(output)),
+                // No attempt at this part can mend that.
+                Err(failure) if failure.not_found() => Ok(Err(removed(failure))),
+                Err(failure) => Err(failure.into()),
+            }
         })
-        .await?;
+        .await??;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(output.e_tag().map(str::to_string))

@@ -18,8 +18,8 @@ use super::{
     tier,
 };
 use crate::{
-    Body, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, Version, options::check_metadata,
-    transfer::Parts,
+    Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, Version,
+    options::check_metadata, transfer::Parts,
 };
 
 /// The metadata by which a writer knows its own earlier attempt, whose answer was lost. Callers never see it.
@@ -143,11 +143,10 @@ impl Bucket {
     ) -> Result<Stored> {
         let stored =
             self.retrying(|failed| self.put_attempt(key, bytes.clone(), mode, attributes, failed)).await?;
-        if let Err(error) = confirm(attributes, &stored) {
-            self.remove(key, &stored.version).await;
-            return Err(error);
+        match confirm(attributes, &stored) {
+            Ok(()) => Ok(stored),
+            Err(error) => Err(self.taken_back(key, stored.version, error).await),
         }
-        Ok(stored)
     }
 
     /// One PutObject. The body is in memory: the SDK sends such a body with its length and its hash, and never as a chunked stream,
@@ -206,21 +205,21 @@ impl Bucket {
                         return Ok(own);
                     }
                 }
-                Err(failure) if failure.not_found() => {}
+                Err(failure) if failure.none_to_see() => {}
                 Err(failure) => return Err(failure.into()),
             }
         }
         Err(lost_race(mode))
     }
 
-    /// Takes back what was stored in another way than asked for. Best effort: the error that is on its way says more.
-    pub(super) async fn remove(&self, key: &Key, version: &Version) {
-        let only = self.found.capabilities.conditional_delete.then(|| version.clone());
-        let options =
-            only.map_or_else(crate::DeleteOptions::new, |v| crate::DeleteOptions::new().if_version(v));
-        if let Err(error) = self.delete(key, options).await {
-            tracing::warn!(kind = %error.kind(), "an object that is not encrypted as configured could not be removed");
-        }
+    /// Removes what was stored in another way than asked for; the error says whether it could. Another writer's object is left.
+    async fn taken_back(&self, key: &Key, version: Version, error: Error) -> Error {
+        let done = match self.found.capabilities.conditional_delete {
+            true => self.delete(key, DeleteOptions::new().if_version(version)).await.is_ok(),
+            false => false,
+        };
+        let end = if done { "the object was removed" } else { "the object is there: remove it" };
+        fail(error.kind(), format!("{}; {end}", error.message()))
     }
 }
 
@@ -277,10 +276,7 @@ impl Stored {
 pub(super) fn confirm(attributes: &Attributes, stored: &Stored) -> Result<()> {
     let asked = attributes.encryption.as_ref();
     confirmed(asked, stored.encryption.as_deref(), stored.bucket_key).map_err(|got| {
-        fail(
-            ErrorKind::Unsupported,
-            format!("encryption was asked for, but the server answers with {got}; the object was removed"),
-        )
+        fail(ErrorKind::Unsupported, format!("encryption was asked for, but the server answers with {got}"))
     })
 }
 

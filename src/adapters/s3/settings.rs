@@ -170,6 +170,11 @@ impl Settings {
         size.min(LARGEST_PART)
     }
 
+    /// How long one attempt that moves so many bytes may take: slow lines get their time, at 64 KiB a second for all that share one.
+    pub(super) fn attempt_limit(&self, bytes: u64) -> Duration {
+        self.attempt_timeout + Duration::from_secs(bytes * self.window(bytes) as u64 / (64 << 10))
+    }
+
     /// How many parts of this size are under way at once: as many bytes as `parallel` first parts, so that memory does not grow
     /// with the parts, but always one.
     pub(super) fn window(&self, part_size: u64) -> usize {
@@ -222,6 +227,21 @@ mod tests {
             for len in [None, Some(LARGEST_OBJECT)] {
                 let (sum, _) = reach(&settings, len, LARGEST_OBJECT);
                 assert!(sum >= LARGEST_OBJECT, "{part_size}, {len:?}: {sum}");
+            }
+        }
+    }
+
+    /// A line of 64 KiB a second, which all parts under way share, carries each of them in time.
+    #[test]
+    fn slow_lines_get_their_time() {
+        for part_size in [SMALLEST_PART, 8 << 20, 100 << 20] {
+            for (parallel, bytes) in [(1, part_size), (4, part_size), (64, part_size), (4, 2 * part_size)] {
+                let config =
+                    S3Config { part_size: Some(part_size), parallel: Some(parallel), ..S3Config::default() };
+                let settings = Settings::new(&config).unwrap();
+                let all = bytes * settings.window(bytes) as u64;
+                let needed = Duration::from_secs(all / (64 << 10));
+                assert!(settings.attempt_limit(bytes) >= needed, "{parallel} of {bytes}");
             }
         }
     }

@@ -12,6 +12,7 @@ use aws_sdk_s3::{
     },
     types::{MetadataDirective, StorageClass, TaggingDirective},
 };
+use aws_smithy_types::{DateTime, date_time::Format};
 
 use super::{
     answered::Answered,
@@ -87,6 +88,10 @@ impl Bucket {
                 .set_content_disposition(head.content_disposition().map(str::to_string))
                 .set_content_language(head.content_language().map(str::to_string))
                 .set_cache_control(head.cache_control().map(str::to_string))
+                .set_expires(
+                    head.expires_string().and_then(|at| DateTime::from_str(at, Format::HttpDate).ok()),
+                )
+                .set_website_redirect_location(head.website_redirect_location().map(str::to_string))
                 .tagging_directive(TaggingDirective::Copy)
                 .storage_class(class(tier))
                 .set_server_side_encryption(encryption.as_ref().map(|e| e.algorithm()))
@@ -145,7 +150,9 @@ fn kept(asked: Option<&Encryption>, head: &HeadObjectOutput) -> Result<()> {
 
 /// `bucket/key`, percent-encoded but for what URLs leave alone and the slashes.
 fn copy_source(bucket: &str, name: &str) -> String {
-    let mut out = format!("{bucket}/");
+    // That is how access points are named.
+    let object = if bucket.starts_with("arn:") { "object/" } else { "" };
+    let mut out = format!("{bucket}/{object}");
     for byte in name.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
@@ -173,5 +180,7 @@ mod tests {
     #[test]
     fn copy_sources_are_encoded() {
         assert_eq!(copy_source("b", "a/é +%|.json"), "b/a/%C3%A9%20%2B%25%7C.json");
+        let point = "arn:aws:s3:eu-west-1:123456789012:accesspoint/agents";
+        assert_eq!(copy_source(point, "a/b"), format!("{point}/object/a/b"));
     }
 }

@@ -1,11 +1,13 @@
 //! Uploads that were begun and neither completed nor removed: they are billed and show in no listing of objects.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::{operation::list_multipart_uploads::ListMultipartUploadsOutput, types::EncodingType};
 
 use super::{
     answered::Answered,
     bucket::{Bucket, fail},
-    head::time,
+    list::decoded,
     names,
 };
 use crate::{ErrorKind, Key, Result};
@@ -18,8 +20,10 @@ pub struct Upload {
     pub name: String,
     /// S3's name for the upload.
     pub id: String,
-    /// When it was begun, by the service's clock.
-    pub begun: SystemTime,
+    /// When it was begun, by the service's clock. Not every server tells.
+    pub begun: Option<SystemTime>,
+    /// How long ago that was when it was listed, by the same clock.
+    pub age: Option<Duration>,
 }
 
 impl Bucket {
@@ -31,13 +35,12 @@ impl Bucket {
     /// With the time that it is for the service.
     async fn uploads_now(&self, prefix: &str) -> Result<(Vec<Upload>, SystemTime)> {
         let answered = Answered::default();
-        let folds = self.found.folds_backslash;
-        let prefix = names::to_server(prefix, folds);
-        let (mut found, mut after) = (Vec::new(), None::<(String, String)>);
+        let prefix = names::to_server(prefix, self.found.backslash);
+        let (mut found, mut after) = (Vec::new(), (None::<String>, None::<String>));
         loop {
             let page = self
                 .retrying(|_| async {
-                    let (key, id) = after.clone().unzip();
+                    let (key, id) = after.clone();
                     let request = self
                         .client()
                         .list_multipart_uploads()
@@ -45,27 +48,47 @@ impl Bucket {
                         .prefix(&prefix)
                         .set_key_marker(key)
                         .set_upload_id_marker(id)
+                        // As in listings of objects.
+                        .set_encoding_type(self.found.amazon.then_some(EncodingType::Url))
                         .set_request_payer(self.shared.settings.payer.clone());
                     let request = request.customize().interceptor(answered.clone()).send();
                     Ok(self.send("list uploads", self.shared.silence_limit(), request).await?)
                 })
                 .await?;
+            let now = answered.time();
+            let plain = |name: &str| self.plain(&page, name);
             found.extend(page.uploads().iter().filter_map(|upload| {
+                let begun = upload.initiated().and_then(|time| SystemTime::try_from(*time).ok());
                 Some(Upload {
-                    name: names::from_server(upload.key()?, folds),
+                    name: names::from_server(&plain(upload.key()?), self.found.backslash),
                     id: upload.upload_id()?.to_string(),
-                    begun: time(upload.initiated()),
+                    begun,
+                    // One that begins in this second may have begun behind the answer's.
+                    age: begun.map(|begun| now.duration_since(begun).unwrap_or_default()),
                 })
             }));
-            let next = page
-                .next_key_marker()
-                .map(str::to_string)
-                .zip(page.next_upload_id_marker().map(str::to_string));
-            if page.is_truncated() != Some(true) || next.is_none() || next == after {
-                return Ok((found, answered.time()));
+            if page.is_truncated() != Some(true) {
+                return Ok((found, now));
+            }
+            // SeaweedFS gives the second marker alone, and goes on with it.
+            let next = (
+                page.next_key_marker().filter(|key| !key.is_empty()).map(plain),
+                page.next_upload_id_marker().filter(|id| !id.is_empty()).map(str::to_string),
+            );
+            if next == (None, None) || next == after {
+                return Err(fail(
+                    ErrorKind::Unsupported,
+                    "the server cannot go on with its unfinished uploads behind the first page (ListMultipartUploads)",
+                ));
             }
             after = next;
         }
+    }
+
+    /// A name as it is. XML cannot hold every character of one.
+    fn plain(&self, page: &ListMultipartUploadsOutput, name: &str) -> String {
+        let encoded = self.found.amazon && page.encoding_type() == Some(&EncodingType::Url);
+        if encoded { decoded(name) } else { name.into() }
     }
 
     /// The unfinished uploads of one object, and the time that it is for the service.
@@ -98,7 +121,8 @@ impl Bucket {
         if id.is_empty() {
             return Err(fail(ErrorKind::InvalidInput, "an upload has an id; `list_uploads` gives it"));
         }
-        let name = names::to_server(name, self.found.folds_backslash);
+        self.known(name)?;
+        let name = names::to_server(name, self.found.backslash);
         self.retrying(|_| async {
             let request = self
                 .client()

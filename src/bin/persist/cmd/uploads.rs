@@ -26,16 +26,22 @@ pub(super) async fn look(
     let uploads = match adapter.list_uploads(&prefix).await {
         Ok(uploads) => uploads,
         // Who only saves and loads needs no such permission.
-        Err(error) if !clean && matches!(error.kind(), ErrorKind::AccessDenied | ErrorKind::Unsupported) => {
+        Err(error) if !clean && error.kind() == ErrorKind::AccessDenied => {
             let sum = "not looked for: these credentials may not list them (s3:ListBucketMultipartUploads)";
             return Ok(Some(Found { lines: vec![], sum: sum.into() }));
+        }
+        Err(error) if !clean && error.kind() == ErrorKind::Unsupported => {
+            return Ok(Some(Found { lines: vec![], sum: format!("not looked for: {}", error.message()) }));
         }
         Err(error) => return Err(error),
     };
     let (mut lines, mut removed, mut old) = (vec![], 0, 0);
     for upload in &uploads {
-        let line = format!("{}, begun {}", upload.name, crate::output::time(upload.begun));
-        let is_old = upload.begun.elapsed().is_ok_and(|age| age >= older);
+        let begun = upload
+            .begun
+            .map_or_else(|| "at a time that the server does not tell".into(), crate::output::time);
+        let line = format!("{}, begun {begun}", upload.name);
+        let is_old = upload.age.is_some_and(|age| age >= older);
         old += usize::from(is_old);
         lines.push(match (clean, is_old) {
             (true, true) => adapter.abort_upload(upload).await.map(|()| {
@@ -52,6 +58,9 @@ pub(super) async fn look(
         (all, true) => format!("{removed} removed, {} left", all - removed),
         (all, false) if old > 0 => {
             format!("{all}, {old} of them older than {hours} h; --clean-uploads removes those")
+        }
+        (all, false) if uploads.iter().any(|upload| upload.age.is_none()) => {
+            format!("{all}, none known to be older than {hours} h")
         }
         (all, false) => format!("{all}, all begun in the last {hours} h"),
     };

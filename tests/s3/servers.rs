@@ -1,0 +1,197 @@
+//! Servers that do less than Amazon's, or something else: what they cannot do is found out, and nothing wrong comes of it.
+
+use persist::{
+    DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, S3Config, SnapshotAdapter, Tier,
+    adapters::s3::S3Adapter,
+};
+
+use crate::{
+    bench::{Bench, key, kind, noise},
+    support::{
+        proxy::{Fault, Proxy},
+        s3::{LARGE, Server, quick, running},
+        s3_server::StrictServer,
+    },
+};
+
+fn xml(text: &str) -> Fault {
+    Fault::answer_with(200, &[("content-type", "application/xml")], &format!("<?xml version=\"1.0\"?>{text}"))
+}
+
+fn refused() -> Fault {
+    Fault::answer_with(403, &[], "<Error><Code>AccessDenied</Code><Message>scripted</Message></Error>")
+}
+
+async fn opened(server: &Server, class: &str) -> persist::Result<S3Adapter> {
+    let config = S3Config { storage_class: Some(class.into()), ..server.config.clone() };
+    S3Adapter::open(&server.bucket, &config, &quick()).await
+}
+
+/// S3 Express One Zone: neither order nor tags, and conditions of its own.
+#[tokio::test]
+async fn directory_buckets_are_refused() {
+    let config = S3Config { region: Some("us-east-1".into()), anonymous: true, ..S3Config::default() };
+    for name in ["agents--use1-az4--x-s3", "agents--use1-az4--xa-s3"] {
+        let error = S3Adapter::open(name, &config, &quick()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("use a general purpose bucket"), "{error}");
+    }
+    S3Adapter::open("agents-x-s3", &config, &quick()).await.unwrap();
+}
+
+/// As MinIO, which knows two classes, and neither of them is a tier.
+#[tokio::test]
+async fn tags_need_no_classes() {
+    let strict = StrictServer::start().await;
+    strict.store().classes = vec!["STANDARD", "REDUCED_REDUNDANCY"];
+    let adapter = strict.server.open().await;
+    let can = adapter.capabilities();
+    assert!(can.tags && !can.tiers, "{can:?}");
+    adapter.put(&key("tagged"), "state".into(), PutOptions::new().tag("team", "a")).await.unwrap();
+    assert_eq!(adapter.head(&key("tagged")).await.unwrap().tags["team"], "a");
+    let tiered = adapter.put(&key("tiered"), "state".into(), PutOptions::new().tier(Tier::Cool)).await;
+    assert_eq!(kind(tiered), ErrorKind::Unsupported);
+    // A class of its own may be configured, and no other; listings are not needed to tell.
+    strict.store().unlisted = true;
+    let configured = opened(&strict.server, "REDUCED_REDUNDANCY").await.unwrap();
+    configured.put(&key("reduced"), "state".into(), PutOptions::new()).await.unwrap();
+    assert_eq!(
+        strict.store().objects["reduced"].storage_class.as_ref().unwrap().as_str(),
+        "REDUCED_REDUNDANCY"
+    );
+    let error = opened(&strict.server, "STANDARD_IA").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    assert!(strict.store().objects.keys().all(|name| !name.contains("probe")));
+}
+
+#[tokio::test]
+async fn tiers_need_no_listing() {
+    let strict = StrictServer::start().await;
+    strict.store().unlisted = true;
+    let adapter = opened(&strict.server, "ONEZONE_IA").await.unwrap();
+    assert!(adapter.capabilities().tiers);
+    adapter.put(&key("cold"), "state".into(), PutOptions::new().tier(Tier::Cold)).await.unwrap();
+    adapter.set_tier(&key("cold"), Tier::Cool).await.unwrap();
+    assert_eq!(adapter.head(&key("cold")).await.unwrap().tier, Some(Tier::Cool));
+}
+
+/// It says that it stored something, and keeps no class.
+#[tokio::test]
+async fn a_class_that_is_dropped_is_named() {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let server = strict.server.behind(proxy.url());
+    proxy.fail(9, "HEAD", "", Fault::answer(200));
+    let error = opened(&server, "GLACIER_IR").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("storage_class: this server does not keep GLACIER_IR"), "{error}");
+}
+
+/// SeaweedFS takes a backslash for a slash. Who may not find that out gets no other object than the one that was named.
+#[tokio::test]
+async fn names_with_a_backslash_are_those_of_one_object() {
+    let writer = running("SEAWEEDFS").open().await;
+    let (slash, backslash) = (key("folded/a/b"), key("folded/a\\b"));
+    writer.put(&slash, "slash".into(), PutOptions::new()).await.unwrap();
+    writer.put(&backslash, "backslash".into(), PutOptions::new()).await.unwrap();
+    // Who may not list finds it out all the same.
+    let proxy = Proxy::start(&running("SEAWEEDFS").endpoint).await;
+    proxy.fail(999, "GET", "list-type", refused());
+    let unlisted = running("SEAWEEDFS").behind(proxy.url()).open().await;
+    unlisted.put(&backslash, "new".into(), PutOptions::new()).await.unwrap();
+    for (key, content) in [(&slash, "slash"), (&backslash, "new")] {
+        let object = unlisted.get(key, GetOptions::new()).await.unwrap();
+        assert_eq!(object.body.collect(10).await.unwrap(), content);
+    }
+    // Who may not write cannot.
+    let mut server = running("SEAWEEDFS");
+    server.config.access_key_id = Some("readerkey".into());
+    server.config.secret_access_key = Some("readersecret".into());
+    let reader = server.open().await;
+    for error in [
+        reader.get(&backslash, GetOptions::new()).await.unwrap_err(),
+        reader.head(&backslash).await.unwrap_err(),
+        reader.put(&backslash, "state".into(), PutOptions::new()).await.unwrap_err(),
+        reader.delete(&backslash, DeleteOptions::new()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains("take a backslash for a slash"), "{error}");
+    }
+    use futures_util::TryStreamExt;
+    let listed: Vec<_> = reader.list(ListOptions::new().prefix("folded/")).try_collect().await.unwrap();
+    assert_eq!(listed.iter().map(|entry| entry.name()).collect::<Vec<_>>(), ["folded/a/b", "folded/a\\b"]);
+    let listed: Result<Vec<_>, _> = reader.list(ListOptions::new().prefix("folded/a\\")).try_collect().await;
+    assert_eq!(kind(listed), ErrorKind::Unsupported);
+    for key in [slash, backslash] {
+        writer.delete(&key, DeleteOptions::new()).await.unwrap();
+    }
+}
+
+/// Proxies that compress mark versions as weak; a condition that names a weak one never holds.
+#[tokio::test]
+async fn weak_versions_are_those_of_the_service() {
+    let bench = Bench::new().await;
+    bench.strict.store().weak = true;
+    let (small, large) = (noise(1, 1000), noise(2, LARGE));
+    for (name, bytes) in [("small", &small), ("large", &large)] {
+        let version = bench.put(name, bytes, PutOptions::new().create()).await.unwrap().version;
+        assert_eq!(bench.adapter.head(&key(name)).await.unwrap().version, version);
+        let unchanged =
+            bench.adapter.get(&key(name), GetOptions::new().if_not_version(version.clone())).await;
+        assert_eq!(kind(unchanged), ErrorKind::NotModified, "{name}");
+        bench.proxy.fail(1, "GET", name, Fault::CutResponse(500));
+        assert!(bench.read(name).await.unwrap() == *bytes, "{name}");
+        let version = bench.put(name, bytes, PutOptions::new().replace(version)).await.unwrap().version;
+        bench.adapter.delete(&key(name), DeleteOptions::new().if_version(version)).await.unwrap();
+    }
+}
+
+/// A server that knows only the first version of the listing, or does not go on where it was.
+#[tokio::test]
+async fn listings_that_cannot_go_on_do_not_end() {
+    let bench = Bench::new().await;
+    let page = |rest: &str| {
+        let row = "<Contents><Key>a</Key><Size>1</Size><ETag>\"0\"</ETag></Contents>";
+        xml(&format!("<ListBucketResult><IsTruncated>true</IsTruncated>{rest}{row}</ListBucketResult>"))
+    };
+    for (rest, requests) in
+        [("<NextMarker>a</NextMarker>", 1), ("<NextContinuationToken>t</NextContinuationToken>", 2)]
+    {
+        bench.proxy.fail(9, "GET", "list-type", page(rest));
+        let error = bench.names(ListOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains("cannot go on with a listing"), "{error}");
+        assert_eq!(bench.proxy.count("GET", "list-type"), requests);
+        bench.proxy.clear();
+    }
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_followed_to_the_last_page() {
+    let bench = Bench::new().await;
+    let page = |rest: &str, id: &str| {
+        let row = format!("<Upload><Key>a</Key><UploadId>{id}</UploadId></Upload>");
+        xml(&format!("<ListMultipartUploadsResult>{rest}{row}</ListMultipartUploadsResult>"))
+    };
+    let truncated = |markers: &str| format!("<IsTruncated>true</IsTruncated>{markers}");
+    let both = truncated("<NextKeyMarker>a</NextKeyMarker><NextUploadIdMarker>u1</NextUploadIdMarker>");
+    // As SeaweedFS: it goes on behind the upload alone.
+    let one = truncated("<NextKeyMarker></NextKeyMarker><NextUploadIdMarker>u2</NextUploadIdMarker>");
+    bench.proxy.fail(1, "GET", "uploads", page(&both, "u1"));
+    bench.proxy.fail(1, "GET", "uploads", page(&one, "u2"));
+    bench.proxy.fail(1, "GET", "uploads", page("<IsTruncated>false</IsTruncated>", "u3"));
+    let found = bench.adapter.list_uploads("").await.unwrap();
+    let ids: Vec<_> = found.iter().map(|upload| upload.id.as_str()).collect();
+    assert_eq!(ids, ["u1", "u2", "u3"]);
+    let log = bench.proxy.log();
+    assert!(log[1].target.contains("key-marker=a") && log[1].target.contains("upload-id-marker=u1"));
+    assert!(!log[2].target.contains("key-marker=") && log[2].target.contains("upload-id-marker=u2"));
+    // Not every server tells when they were begun.
+    assert!(found.iter().all(|upload| upload.begun.is_none() && upload.age.is_none()));
+    for (markers, requests) in [("", 1), ("<NextUploadIdMarker>u1</NextUploadIdMarker>", 2)] {
+        bench.proxy.clear();
+        bench.proxy.fail(9, "GET", "uploads", page(&truncated(markers), "u1"));
+        assert_eq!(kind(bench.adapter.list_uploads("").await), ErrorKind::Unsupported);
+        assert_eq!(bench.proxy.count("GET", "uploads"), requests);
+    }
+}
