@@ -179,9 +179,7 @@ fn passing(method: &str) -> Vec<Fault> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_carried() {
     let cases = CASES.map(|(name, method, target, before, case)| async move {
-        // A rewrite may be silent for ten times as long.
-        let quiet = if target == "rewriteTo" { 250 } else { 500 };
-        let line = Line::new(&retry(), Duration::from_millis(quiet)).await;
+        let line = Line::new(&retry(), Duration::from_millis(500)).await;
         for fault in passing(method) {
             line.reset();
             line.proxy.fail(before, method, target, Fault::Pass);
