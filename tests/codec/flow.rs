@@ -142,12 +142,12 @@ async fn a_save_of_any_length_holds_a_few_segments() {
         }
         let alive = Arc::new(Alive::default());
         let counted = alive.clone();
-        let source = stream::iter((0..50).map(move |_| Ok(counted.chunk(noise(SEGMENT)))));
+        let source = stream::iter((0..32).map(move |_| Ok(counted.chunk(noise(SEGMENT)))));
         let body = Body::from_stream(source);
         // Stores nothing, slowly.
         let adapter = Replacing::new(Store::new(1000), Vec::new());
         let saved = adapter.save_body_with(body, "discard", SaveOptions::new().codec(codec)).await.unwrap();
-        assert_eq!(saved.size, 50 * SEGMENT as u64);
+        assert_eq!(saved.size, 32 * SEGMENT as u64);
         assert!(alive.most() <= 8 + 2 + 4, "{codec}: {} segments at once", alive.most());
     }
 }
@@ -155,7 +155,7 @@ async fn a_save_of_any_length_holds_a_few_segments() {
 #[tokio::test]
 async fn a_load_of_any_length_holds_a_few_segments() {
     let store = Store::new(1000);
-    store.save(noise(60 * SEGMENT), "key").await.unwrap();
+    store.save(noise(48 * SEGMENT), "key").await.unwrap();
     let alive = Arc::new(Alive::default());
     let slow = Counting(store, alive.clone());
     let mut reader = slow.load_stream("key").await.unwrap();
@@ -164,7 +164,7 @@ async fn a_load_of_any_length_holds_a_few_segments() {
         got += chunk.len();
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(got, 60 * SEGMENT);
+    assert_eq!(got, 48 * SEGMENT);
     // Chunks of a segment each; those of a segment are let go when it is decoded.
     assert!(alive.most() <= 2 * (8 + 2 + 4), "{} chunks at once", alive.most());
 }
