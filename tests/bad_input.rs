@@ -22,8 +22,9 @@ fn answer(error: &Error) -> String {
     format!("{}: {}{cause}", error.kind(), error.message())
 }
 
-/// Compares all rows at once, so that one run shows everything that changed.
-fn compare(rows: &[(&str, &str)], answer: impl Fn(&str) -> String) {
+/// Compares all rows at once, so that one run shows everything that changed. `count` says how many there are: none vanishes unnoticed.
+fn compare(count: usize, rows: &[(&str, &str)], answer: impl Fn(&str) -> String) {
+    assert_eq!(rows.len(), count, "rows of the table");
     let found: Vec<(String, String)> =
         rows.iter().map(|(input, _)| ((*input).to_string(), answer(input))).collect();
     let wrong: Vec<String> = rows

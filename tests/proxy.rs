@@ -44,14 +44,18 @@ async fn server() -> (String, mpsc::UnboundedReceiver<String>) {
 
 /// Sends one request; what came back, and whether the connection was reset.
 async fn ask(proxy: &Proxy, target: &str, body: &str) -> (String, bool) {
+    ask_for(Duration::from_secs(30), proxy, target, body).await
+}
+
+/// What comes in this time. A stalled connection has to be waited for.
+async fn ask_for(limit: Duration, proxy: &Proxy, target: &str, body: &str) -> (String, bool) {
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     let request = format!("PUT {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     loop {
         let mut buffer = [0; 1024];
-        // A kept-alive connection stays open behind the answer; only a stalled one has to be waited for.
-        match tokio::time::timeout(Duration::from_millis(500), stream.read(&mut buffer)).await {
+        match tokio::time::timeout(limit, stream.read(&mut buffer)).await {
             Err(_) | Ok(Ok(0)) => return (answer, false),
             Ok(Ok(n)) => answer += std::str::from_utf8(&buffer[..n]).unwrap(),
             Ok(Err(_)) => return (answer, true),
@@ -107,9 +111,10 @@ async fn each_fault_does_what_it_says() {
     let (answer, reset) = ask(&proxy, "/e", "").await;
     assert!(answer.ends_with("\r\n\r\nhell") && !reset, "{answer}");
     proxy.fail(1, "", "", Fault::Stall(2));
-    assert!(ask(&proxy, "/f", "").await.0.ends_with("\r\n\r\nhe"));
+    let moment = Duration::from_secs(1);
+    assert!(ask_for(moment, &proxy, "/f", "").await.0.ends_with("\r\n\r\nhe"));
     proxy.fail(1, "", "", Fault::Silence);
-    assert_eq!(ask(&proxy, "/f", "").await.0, "");
+    assert_eq!(ask_for(moment, &proxy, "/f", "").await.0, "");
     proxy.fail(1, "", "", Fault::Flip(8));
     assert!(ask(&proxy, "/chunked", "").await.0.ends_with("6\r\nhello \r\n5\r\nwosld\r\n0\r\n\r\n"));
 }

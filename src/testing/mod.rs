@@ -44,6 +44,8 @@ macro_rules! __conformance_cases {
         $crate::$callback! { $($arguments)*
             put_is_seen_at_once
             put_shows_nothing_before_it_is_done
+            put_shows_no_folder_before_it_is_done
+            put_shows_readers_whole_versions
             put_overwrites
             put_gives_every_write_its_own_version
             put_stores_large_bodies_of_unknown_length
@@ -51,11 +53,15 @@ macro_rules! __conformance_cases {
             put_keeps_metadata
             put_keeps_tags_or_refuses_them
             put_keeps_the_tier_or_refuses_it
+            put_inherits_no_tags_and_no_tier
             put_refuses_bad_metadata
             put_dropped_changes_nothing
             put_dropped_before_it_was_polled_changes_nothing
             put_with_a_failing_body_changes_nothing
             put_with_a_wrong_length_changes_nothing
+            put_gives_a_bodys_error_back_in_every_mode
+            put_checks_the_length_in_every_mode
+            conditions_hold_for_large_streams
             create_on_a_taken_key_is_already_exists
             create_of_equal_bytes_is_no_own_attempt
             create_works_again_after_delete
@@ -74,21 +80,27 @@ macro_rules! __conformance_cases {
             get_gives_ranges
             get_refuses_ranges_that_hold_nothing
             get_checks_versions
+            get_gives_bodies_that_do_not_disturb_each_other
             head_of_a_missing_key_is_not_found
             head_agrees_with_put_and_get
             delete_of_a_missing_key_is_ok
             delete_is_seen_at_once
             delete_leaves_neighbours_alone
             delete_checks_the_version
+            delete_never_takes_a_recreated_object_for_the_old_one
+            delete_race_with_replaces_has_one_winner
+            delete_race_beside_a_put_leaves_all_or_nothing
             keys_of_any_kind_come_back_unchanged
             keys_of_full_length_work
             list_is_in_byte_order
             list_agrees_with_the_model
             list_gives_pages_of_any_length
+            list_gives_pages_of_folders
             list_gives_size_and_version
             list_of_nothing_is_empty
             list_gives_every_lasting_object_once_while_others_change
             set_tier_keeps_the_content_or_is_unsupported
+            set_tier_keeps_everything_else
         }
     };
 }

@@ -1,6 +1,6 @@
 //! Running cases.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use futures_util::future::BoxFuture;
 
@@ -47,9 +47,17 @@ pub async fn run_all<S: Into<Suite>, F: Future<Output = S>>(mut factory: impl Fn
 
 async fn run((name, case): &Case, suite: &Suite) -> Outcome {
     let suite = suite.below(name);
-    let outcome = case(&suite).await;
-    let cleaned = suite.clean().await;
+    let outcome = within(suite.patience, case(&suite)).await;
+    let cleaned = within(suite.patience, suite.clean()).await;
     outcome.and(cleaned)
+}
+
+/// An adapter may wait for what never comes; whoever runs the suite gets a report all the same.
+async fn within(limit: Duration, work: impl Future<Output = Outcome>) -> Outcome {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Failure::new(format!("it did not end within {limit:?}"))),
+    }
 }
 
 /// How one case went.

@@ -1,6 +1,6 @@
 //! What is tested and how large, and what the cases share.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,6 +22,7 @@ pub struct Suite {
     pub(super) longest_key: usize,
     pub(super) content_versions: bool,
     pub(super) wide_backslash: bool,
+    pub(super) patience: Duration,
     guards: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -65,6 +66,12 @@ impl Suite {
     /// half as many of them.
     pub fn wide_backslash(mut self) -> Self {
         self.wide_backslash = true;
+        self
+    }
+
+    /// How long a case may take, of which one that waits for ever fails. Default: 5 minutes.
+    pub fn patience(mut self, limit: Duration) -> Self {
+        self.patience = limit;
         self
     }
 
@@ -151,6 +158,7 @@ impl From<Arc<dyn SnapshotAdapter>> for Suite {
             longest_key: Key::MAX_BYTES,
             content_versions: false,
             wide_backslash: false,
+            patience: Duration::from_secs(300),
             guards: Vec::new(),
         }
     }

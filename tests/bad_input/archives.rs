@@ -124,7 +124,7 @@ async fn archives() {
         assert_eq!(answer(&store.download(&key, &file).await.unwrap_err()), loaded, "{what}");
         found.insert(what.to_string(), loaded);
     }
-    compare(&rows, |what| found[what].clone());
+    compare(17, &rows, |what| found[what].clone());
     // Whatever went wrong, the file is the old one, and alone.
     assert_eq!(std::fs::read(&file).unwrap(), b"old");
     assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
@@ -164,7 +164,7 @@ async fn bombs() {
         let load = store.load_with(key, LoadOptions::new().limits(limits(limit))).await;
         found.insert(what.to_string(), answer(&load.unwrap_err()));
     }
-    compare(&rows, |what| found[what].clone());
+    compare(4, &rows, |what| found[what].clone());
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub(crate) fn refused(config: persist::Result<StorageConfig>) -> String {
 #[test]
 fn urls() {
     compare(
+        37,
         &[
             ("", "invalid_config: the storage URL: it is empty; give a URL or a path"),
             (
@@ -150,6 +151,7 @@ fn urls() {
 #[test]
 fn backends_that_are_not_in_this_build() {
     compare(
+        3,
         &[
             (
                 "s3://bucket",
@@ -171,6 +173,7 @@ fn backends_that_are_not_in_this_build() {
 #[test]
 fn urls_of_snapshots() {
     compare(
+        7,
         &[
             (
                 "s3://bucket",
@@ -208,6 +211,7 @@ fn urls_of_snapshots() {
 #[test]
 fn variables() {
     compare(
+        31,
         &[
             (
                 "PERSIST_BUKCET=b",

@@ -10,6 +10,7 @@ fn files() {
     let (below, path) = (folder.path().join("below"), folder.path().join("persist.toml"));
     std::fs::create_dir(&below).unwrap();
     compare(
+        19,
         &[
             (
                 "[storage\nbackend = 1",
@@ -120,6 +121,7 @@ fn settings_in_code() {
         _ => unreachable!(),
     };
     compare(
+        5,
         &[
             (
                 "prefix",

@@ -54,7 +54,7 @@ async fn keys() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let store = StorageConfig::local(folder.path()).open().await.unwrap();
-    compare(&rows, |name| answer(&Key::new(name).unwrap_err()));
+    compare(18, &rows, |name| answer(&Key::new(name).unwrap_err()));
     for (name, _) in rows {
         assert!(store.save("state", name).await.is_err() && store.load(name).await.is_err());
     }
@@ -118,7 +118,7 @@ async fn metadata_and_tags() {
         let save = store.save_with("state", "key", SaveOptions::new().put(options(what))).await;
         found.insert(what.to_string(), answer(&save.unwrap_err()));
     }
-    compare(&rows, |what| found[what].clone());
+    compare(11, &rows, |what| found[what].clone());
     assert!(is_empty(folder.path()));
 }
 
@@ -144,7 +144,7 @@ async fn ranges_and_lengths() {
         let get = store.get(&key, GetOptions::new().range(range(what))).await;
         found.insert(what.to_string(), answer(&get.unwrap_err()));
     }
-    compare(&rows, |what| found[what].clone());
+    compare(4, &rows, |what| found[what].clone());
     for (body, expected) in [
         ("1234", "invalid_input: the body has fewer than the 5 bytes that were announced"),
         ("123456", "invalid_input: the body has more than the 5 bytes that were announced"),

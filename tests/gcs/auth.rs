@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     strict::{BUCKET, Fault, Kind, Logged, Server},
     support::{config, data, guarded, key, retry, streamed},
+    wire::meanwhile,
 };
 
 async fn open(server: &Server, credentials: Value) -> GcsAdapter {
@@ -180,14 +181,7 @@ async fn a_token_that_ends_in_mid_upload_is_replaced_in_mid_upload() {
     let bytes = data(4 * 256 * 1024, 1);
     let name = key("k");
     let put = store.put(&name, streamed(&bytes), PutOptions::new());
-    let (outcome, ()) = futures_util::future::join(put, async {
-        while server.count(Kind::Data) < 2 {
-            tokio::task::yield_now().await;
-        }
-        server.state().tokens.revoke();
-    })
-    .await;
-    outcome.unwrap();
+    meanwhile(put, || server.count(Kind::Data) >= 2, || server.state().tokens.revoke()).await.unwrap();
     assert_eq!((server.count(Kind::Token), server.count(Kind::Start)), (2, 1));
     assert!(server.logged(Kind::Data).iter().any(|request| request.status == 401));
     assert_eq!(server.bytes("k").unwrap(), bytes);
@@ -242,18 +236,23 @@ async fn refused_credentials_are_not_tried_again() {
 #[tokio::test]
 async fn a_token_is_renewed_before_it_ends_and_an_outage_does_not_matter_while_it_lasts() {
     let server = guarded().await;
-    server.state().tokens.lifetime = 2;
+    server.state().tokens.lifetime = 400;
     let credentials = server.state().tokens.authorized_user();
     let store = open(&server, credentials).await;
+    let pass = async |seconds| {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    };
     store.save("state", "k").await.unwrap();
     // A quarter of a short life before its end: renewed, but the endpoint is down. The old one goes on.
-    tokio::time::sleep(Duration::from_millis(1600)).await;
+    pass(320).await;
     server.script(Kind::Token, [Fault::Status(503)]);
     store.save("state", "k").await.unwrap();
     tokens(&server, 2).await;
     assert_eq!(server.count(Kind::Multipart), 2);
     // Behind its end there must be a new one.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    pass(100).await;
     store.save("state", "k").await.unwrap();
     assert_eq!(server.count(Kind::Token), 3);
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// `PERSIST_TEST_SEEDS` widens it.
 fn seeds() -> u64 {
-    std::env::var("PERSIST_TEST_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(12)
+    std::env::var("PERSIST_TEST_SEEDS").map_or(12, |text| text.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,8 @@ const FAKE_IS_WRONG: &[(&str, &str)] = &[
     ("create_race_of_large_bodies_has_one_winner", "ignores ifGenerationMatch on resumable uploads"),
     ("replace_race_of_large_bodies_has_one_winner", "ignores ifGenerationMatch on resumable uploads"),
     ("delete_checks_the_version", "ignores ifGenerationMatch on deletes"),
+    ("delete_never_takes_a_recreated_object_for_the_old_one", "ignores ifGenerationMatch on deletes"),
+    ("delete_race_with_replaces_has_one_winner", "ignores ifGenerationMatch on deletes"),
     ("set_tier_keeps_the_content_or_is_unsupported", "keeps the storage class on rewrites"),
 ];
 

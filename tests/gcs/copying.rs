@@ -111,11 +111,11 @@ async fn a_step_that_fails_is_repeated_where_it_was() {
 #[tokio::test]
 async fn a_step_may_take_the_service_longer_than_other_requests() {
     let server = Server::start().await;
-    let quick = GcsConfig { timeout: Some(Duration::from_millis(200)), ..config(&server) };
+    let quick = GcsConfig { timeout: Some(Duration::from_secs(1)), ..config(&server) };
     // One attempt: a step that is given up is an error.
     let store = GcsAdapter::open(BUCKET, &quick, &RetryConfig::none()).await.unwrap();
     store.save("state", "from").await.unwrap();
-    let slow = || Fault::After(500, Box::new(Fault::Pass));
+    let slow = || Fault::After(1500, Box::new(Fault::Pass));
     server.script(Kind::Rewrite, [slow(), Fault::Pass, slow()]);
     store.copy(&key("from"), &store, &key("dir/to"), PutMode::Overwrite).await.unwrap();
     store.set_tier(&key("dir/to"), Tier::Cool).await.unwrap();

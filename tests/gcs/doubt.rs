@@ -10,6 +10,7 @@ use persist::{
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
     support::{config, key, open, retry},
+    wire::meanwhile,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -106,15 +107,16 @@ async fn an_overwrite_never_undoes_a_newer_write() {
     server.state().age("k", HOUR);
     server.script(Kind::Multipart, [Fault::Reset, Fault::Hang]);
     let mut quick = config(&server);
-    quick.timeout = Some(Duration::from_millis(100));
+    quick.timeout = Some(Duration::from_millis(500));
     drop(store);
     let store = GcsAdapter::open(BUCKET, &quick, &retry()).await.unwrap();
-    let (outcome, ()) = futures_util::future::join(put(&store, PutMode::Overwrite), async {
-        while server.count(Kind::Metadata) < 1 {
-            tokio::task::yield_now().await;
-        }
-        server.state().plant("k", "newer");
-    })
+    let outcome = meanwhile(
+        put(&store, PutMode::Overwrite),
+        || server.count(Kind::Metadata) >= 1,
+        || {
+            server.state().plant("k", "newer");
+        },
+    )
     .await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(server.bytes("k").unwrap(), b"newer");

@@ -328,7 +328,7 @@ async fn a_stalled_transfer_ends_and_goes_on() {
     let bytes = data(100_000, 10);
     let (server, _, _) = setup(&bytes).await;
     let mut quick = config(&server);
-    quick.timeout = Some(Duration::from_millis(200));
+    quick.timeout = Some(Duration::from_millis(500));
     let store = GcsAdapter::open(BUCKET, &quick, &retry()).await.unwrap();
     server.script(Kind::Media, [Fault::Stall(70_000), Fault::Hang]);
     server.script(Kind::Metadata, [Fault::Hang]);

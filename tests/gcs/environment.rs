@@ -108,9 +108,8 @@ async fn the_sources_are_asked_in_their_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_credentials_the_error_names_the_ways_to_get_some() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let (nobody, _port) = crate::wire::nobody();
+    let nobody = nobody.to_string();
     let outcome = run("https://127.0.0.1:1", &[("GCE_METADATA_HOST", &nobody)]).await;
     for word in [
         "no Google credentials",

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
     support::{config, data, key, open, ranges, retry, streamed},
+    wire::meanwhile,
 };
 
 const CHUNK: usize = 256 * 1024;
@@ -280,13 +281,10 @@ async fn conditions_go_with_the_start_and_hold_at_the_end() {
     // Another writer comes while the upload is under way.
     let name = key("k");
     let put = store.put(&name, streamed(&bytes), PutOptions::new().replace(first.version.clone()));
-    let (outcome, ()) = futures_util::future::join(put, async {
-        while server.count(Kind::Start) < 2 {
-            tokio::task::yield_now().await;
-        }
+    let rival = || {
         server.state().plant("k", "rival");
-    })
-    .await;
+    };
+    let outcome = meanwhile(put, || server.count(Kind::Start) >= 2, rival).await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(server.bytes("k").unwrap(), b"rival");
 }
@@ -461,13 +459,10 @@ async fn a_refusal_whose_answer_was_lost_with_the_session_is_still_a_conflict() 
     let name = key("k");
     server.script(Kind::Data, [Fault::Pass, Fault::Lost]);
     let put = store.put(&name, streamed(&bytes), PutOptions::new().create());
-    let (outcome, ()) = futures_util::future::join(put, async {
-        while server.count(Kind::Start) < 1 {
-            tokio::task::yield_now().await;
-        }
+    let rival = || {
         server.state().plant("k", "rival");
-    })
-    .await;
+    };
+    let outcome = meanwhile(put, || server.count(Kind::Start) >= 1, rival).await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(server.logged(Kind::Probe)[0].status, 404);
     assert_eq!(server.bytes("k").unwrap(), b"rival");

@@ -2,7 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use persist::{
     Body, DeleteOptions, Error, ErrorKind, ListOptions, PutOptions, RetryConfig, SnapshotAdapter,
     SnapshotAdapterExt,
@@ -11,7 +11,7 @@ use persist::{
 use crate::{
     bench::{Bench, key, kind, noise},
     support::{
-        Seeded,
+        Seeded, meanwhile, nobody,
         proxy::Fault,
         s3::{LARGE, quick},
         s3_store::{Object, etag_of},
@@ -150,14 +150,16 @@ fn reset(bench: &Bench) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_carried() {
-    let cases = CASES.map(|case| tokio::spawn(carried(case)));
-    for outcome in futures_util::future::join_all(cases).await {
+    // Beside each other, because much of it is waiting; not all at once, because the rest is work.
+    let mut cases = stream::iter(CASES).map(|case| tokio::spawn(carried(case))).buffer_unordered(6);
+    while let Some(outcome) = cases.next().await {
         outcome.unwrap();
     }
 }
 
 async fn carried((name, method, target, case): (&str, &str, &str, Case)) {
-    let bench = Bench::waiting(&quick(), Duration::from_secs(1)).await;
+    // Only silence: parts of 5 MiB may take their time.
+    let bench = Bench::changed(&quick(), |config| config.read_timeout = Some(Duration::from_secs(2))).await;
     // Bodies of 11 MiB for each would take long; the seeds below mix them all.
     let large = name.starts_with("large");
     for fault in passing().into_iter().filter(|fault| !large || !matches!(fault, Fault::Answer { .. })) {
@@ -273,10 +275,11 @@ async fn a_broken_body_goes_on_where_it_broke() {
             log[1..].iter().all(|seen| seen.head.header("if-match").is_some()),
             "not bound to the version"
         );
-        assert!(
-            log[1].head.header("range").unwrap().starts_with("bytes=1048576-"),
-            "{fault:?}: not where it broke"
-        );
+        let range = log[1].head.header("range").unwrap();
+        let from: u64 = range["bytes=".len()..].split('-').next().unwrap().parse().unwrap();
+        // A reset may overtake bytes before the client has read them.
+        let exact = !matches!(fault, Fault::CutResponse(_));
+        assert!(from == 1 << 20 || (!exact && (1..1 << 20).contains(&from)), "{fault:?}: {range}");
     }
     // Another version in the meantime is never glued on.
     bench.proxy.fail(1, "GET", "state", Fault::CutResponse(1 << 20));
@@ -432,15 +435,10 @@ async fn an_upload_that_ends_early_removes_itself() {
         Err(Error::new(ErrorKind::Io, "the disk is gone"))
     };
     let broken = futures_util::stream::iter([Ok(bytes.clone())]).chain(futures_util::stream::once(fails));
-    let watch = async {
-        while bench.proxy.count("PUT", "partNumber") == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        go.send(()).unwrap();
-    };
     let new = key("new");
     let put = bench.adapter.put(&new, Body::from_stream(broken), PutOptions::new());
-    let (error, ()) = tokio::join!(put, watch);
+    let sent = || bench.proxy.count("PUT", "partNumber") > 0;
+    let error = meanwhile(put, sent, || go.send(()).unwrap()).await;
     assert_eq!(error.unwrap_err().to_string(), "the disk is gone");
     assert!(bench.is_clean() && bench.stored("new").is_none());
     // A part fails for good.
@@ -482,7 +480,7 @@ async fn uploads_that_crashed_are_found_and_removed() {
 
 #[tokio::test]
 async fn nobody_there_is_an_error_in_time() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _port) = nobody();
     let config = crate::support::s3::small(&format!("http://{closed}"));
     let config = persist::S3Config { anonymous: true, ..config };
     let error = persist::adapters::s3::S3Adapter::open("bucket", &config, &quick()).await.unwrap_err();

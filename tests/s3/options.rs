@@ -7,6 +7,7 @@ use persist::{
 use crate::{
     bench::{Bench, key, kind, noise},
     support::{
+        meanwhile,
         proxy::{Fault, Proxy},
         s3::{LARGE, Server, quick, running},
         s3_server::StrictServer,
@@ -136,14 +137,8 @@ async fn a_move_keeps_encryption_and_tags() {
     proxy.fail(1, "PUT", "a", Fault::answer_with(200, &[], copied));
     strict.store().objects.get_mut("a").unwrap().kms_key = Some("key-2".into());
     let copy = || strict.store().objects.get_mut("a").unwrap().encryption = None;
-    let spoil = async {
-        while proxy.count("PUT", "a") == 0 {
-            tokio::task::yield_now().await;
-        }
-        copy();
-    };
     let (key, moved) = (key("a"), Tier::Hot);
-    let (outcome, ()) = tokio::join!(plain.set_tier(&key, moved), spoil);
+    let outcome = meanwhile(plain.set_tier(&key, moved), || proxy.count("PUT", "a") > 0, copy).await;
     let error = outcome.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("it is none now"), "{error}");

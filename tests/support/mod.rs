@@ -23,6 +23,33 @@ pub fn service(name: &str) -> String {
     })
 }
 
+/// Runs `work`, and `then` as soon as something has `happened` meanwhile.
+///
+/// Work that ends before is a failure: to wait on would be for ever.
+pub async fn meanwhile<T>(
+    work: impl Future<Output = T>,
+    happened: impl Fn() -> bool,
+    then: impl FnOnce(),
+) -> T {
+    let mut work = std::pin::pin!(work);
+    while !happened() {
+        tokio::select! {
+            biased;
+            _ = &mut work => panic!("it ended before that happened"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    then();
+    work.await
+}
+
+/// An address at which nobody listens, for as long as what comes with it lives: the port is taken.
+pub fn nobody() -> (std::net::SocketAddr, tokio::net::TcpSocket) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
 /// A sequence of numbers that only the seed decides (SplitMix64), so that a failing run can be repeated.
 #[derive(Debug, Clone)]
 pub struct Seeded(pub u64);

@@ -27,7 +27,8 @@ fn small_objects_in_the_cache_are_read_without_a_thread() {
             tokio::time::timeout(Duration::from_secs(5), adapter.get(&missing, GetOptions::new())).await;
         drop(free);
         blocked.await.unwrap().unwrap_err();
-        let works = works(&File::open(folder.path()).unwrap());
+        // Old kernels and some sandboxes have not the call for it.
+        let works = works(&File::open(folder.path()).unwrap()) && adapter.root.reads_cached();
         assert_eq!(found.is_ok(), works, "reading");
         if let Ok(found) = found {
             assert_eq!(found.unwrap().body.collect(10).await.unwrap(), "small");

@@ -1,8 +1,12 @@
 //! Conditional writes and deletes, one writer at a time.
 
 use crate::{
-    DeleteOptions, ErrorKind, ListOptions, PutOptions, Tier, Version,
-    testing::{Outcome, Suite, check::fails},
+    DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, Tier, Version,
+    testing::{
+        Outcome, Suite,
+        check::fails,
+        suite::{pattern, streamed},
+    },
 };
 
 pub(crate) async fn create_on_a_taken_key_is_already_exists(suite: &Suite) -> Outcome {
@@ -175,6 +179,23 @@ pub(crate) async fn delete_checks_the_version(suite: &Suite) -> Outcome {
     Ok(())
 }
 
+pub(crate) async fn delete_never_takes_a_recreated_object_for_the_old_one(suite: &Suite) -> Outcome {
+    let key = suite.key("state")?;
+    let kind =
+        if suite.capabilities().conditional_delete { ErrorKind::Conflict } else { ErrorKind::Unsupported };
+    for round in 0..5 {
+        let before = suite.put(&key, format!("state {round}")).await?.version;
+        suite.adapter.delete(&key, DeleteOptions::new()).await?;
+        let content =
+            if suite.content_versions { format!("again {round}") } else { format!("state {round}") };
+        suite.put(&key, content.clone()).await?;
+        let result = suite.adapter.delete(&key, DeleteOptions::new().if_version(before)).await;
+        fails(result, kind, "delete of an object that was deleted and written again")?;
+        check_eq!(suite.read(&key).await?, content, "content");
+    }
+    Ok(())
+}
+
 pub(crate) async fn set_tier_keeps_the_content_or_is_unsupported(suite: &Suite) -> Outcome {
     let key = suite.key("state")?;
     let options = PutOptions::new().metadata("a", "1").content_type("text/plain");
@@ -192,5 +213,44 @@ pub(crate) async fn set_tier_keeps_the_content_or_is_unsupported(suite: &Suite) 
     check_eq!(suite.read(&key).await?, "state", "content");
     let missing = suite.adapter.set_tier(&suite.key("missing")?, Tier::Cool).await;
     fails(missing, ErrorKind::NotFound, "set_tier of a missing key")?;
+    Ok(())
+}
+
+pub(crate) async fn set_tier_keeps_everything_else(suite: &Suite) -> Outcome {
+    let (key, bytes) = (suite.key("state")?, pattern(suite.large, 4));
+    let mut options = PutOptions::new().metadata("a", "1").content_type("text/plain");
+    if suite.capabilities().tags {
+        options = options.tag("team", "a/b c");
+    }
+    let before = suite.adapter.put(&key, streamed(&bytes), options.clone()).await?.version;
+    let result = suite.adapter.set_tier(&key, Tier::Cool).await;
+    if !suite.capabilities().tiers {
+        fails(result, ErrorKind::Unsupported, "set_tier")?;
+        return Ok(());
+    }
+    result?;
+    let head = suite.adapter.head(&key).await?;
+    check_eq!(head.size, suite.large as u64, "size");
+    check_eq!(head.tags, options.tags, "tags");
+    check_eq!(head.metadata, options.metadata, "metadata");
+    check_eq!(head.content_type.as_deref(), Some("text/plain"), "content type");
+    check_eq!(suite.names(ListOptions::new()).await?, ["state"], "listing");
+    let current = suite.adapter.get(&key, GetOptions::new().if_version(head.version.clone())).await?;
+    check!(current.body.collect(u64::MAX).await? == bytes, "the content is not what was put");
+    if !suite.capabilities().replace {
+        return Ok(());
+    }
+    // Whoever saw it before the move either wins or is told.
+    match suite.put_with(&key, "new", PutOptions::new().replace(before.clone())).await {
+        Ok(_) => {
+            check_eq!(before, head.version, "the version, of which the one before the move was replaced")
+        }
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            check!(before != head.version, "replace of the current version is a conflict");
+            suite.put_with(&key, "new", PutOptions::new().replace(head.version)).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    check_eq!(suite.read(&key).await?, "new", "content");
     Ok(())
 }

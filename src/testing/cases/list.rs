@@ -128,6 +128,30 @@ pub(crate) async fn list_gives_pages_of_any_length(suite: &Suite) -> Outcome {
     Ok(())
 }
 
+pub(crate) async fn list_gives_pages_of_folders(suite: &Suite) -> Outcome {
+    // More folders than a page has rows, of which some hold more, and one that holds more than a page.
+    let folders = (0..suite.objects).map(|n| format!("f/{n:06}/a"));
+    let more = (0..suite.objects).step_by(50).map(|n| format!("f/{n:06}/b"));
+    let large = (0..suite.objects).map(|n| format!("g/x/{n:06}"));
+    let mut names: Vec<String> = folders.chain(more).chain(large).chain(["g/y".to_owned()]).collect();
+    put_all(suite, names.clone()).await?;
+    names.sort();
+    let (count, half) = (suite.objects, suite.objects / 2);
+    let starts =
+        [format!("f/{half:06}"), format!("f/{half:06}/"), format!("f/{half:06}/a"), format!("f/{half:06}/z")];
+    let view = |prefix: &str| ListOptions::new().prefix(prefix).delimiter();
+    let mut listings =
+        vec![view(""), view("f/"), view("g/"), view("g/").start_after(format!("g/x/{half:06}"))];
+    listings.extend([1, 7, count - 1].map(|limit| view("f/").limit(limit)));
+    listings.extend(starts.map(|start| view("f/").start_after(start)));
+    for options in listings {
+        let (got, expected) = (suite.names(options.clone()).await?, model(&names, &options));
+        check_eq!(got.len(), expected.len(), "rows of {options:?}");
+        check!(got == expected, "{options:?} gives other rows, or in another order");
+    }
+    Ok(())
+}
+
 pub(crate) async fn list_gives_size_and_version(suite: &Suite) -> Outcome {
     for (name, content) in [("a", ""), ("b/c", "some"), ("b/d", "something")] {
         let put = suite.put(&suite.key(name)?, content).await?;

@@ -2,7 +2,9 @@
 
 mod broken;
 mod conditions;
+mod crowds;
 mod list;
+mod modes;
 mod names;
 mod put;
 mod races;
@@ -10,7 +12,9 @@ mod read;
 
 pub(super) use broken::*;
 pub(super) use conditions::*;
+pub(super) use crowds::*;
 pub(super) use list::*;
+pub(super) use modes::*;
 pub(super) use names::*;
 pub(super) use put::*;
 pub(super) use races::*;

@@ -1,11 +1,17 @@
 //! What `put` stores.
 
-use futures_util::{FutureExt, StreamExt, stream};
+use std::time::Duration;
+
+use futures_util::{
+    StreamExt,
+    future::{self, Either},
+    stream,
+};
 
 use crate::{
     Body, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutOptions, Tier,
     testing::{
-        Outcome, Suite,
+        Failure, Outcome, Suite,
         check::fails,
         suite::{chunks, pattern, streamed},
     },
@@ -30,22 +36,31 @@ pub(crate) async fn put_shows_nothing_before_it_is_done(suite: &Suite) -> Outcom
         let (go, gone) = tokio::sync::oneshot::channel::<()>();
         let mut first = chunks(&new);
         let last = first.pop().unwrap_or_default();
+        let (tell, reached) = tokio::sync::oneshot::channel::<()>();
         let rest = stream::once(async move {
+            tell.send(()).ok();
             // A dropped sender lets the body end as well: the case fails by what it then sees.
             gone.await.ok();
             Ok(last)
         });
         let body = Body::from_stream(stream::iter(first).map(Ok).chain(rest));
-        let mut put = Box::pin(suite.adapter.put(key, body, PutOptions::new()));
-        // Long enough for the adapter to take all but the last chunk: every poll that makes no progress yields.
-        for _ in 0..200 {
-            check!((&mut put).now_or_never().is_none(), "the put ended before its body did");
-            tokio::time::sleep(std::time::Duration::from_micros(200)).await;
-        }
-        fails(suite.adapter.head(&fresh).await, ErrorKind::NotFound, "head of an unfinished object")?;
-        check_eq!(suite.adapter.head(&taken).await?.version, old.version, "version during the put");
-        check_eq!(suite.read(&taken).await?, "old", "content during the put");
-        check_eq!(suite.names(ListOptions::new()).await?, ["taken"], "listing during the put");
+        let put = suite.adapter.put(key, body, PutOptions::new());
+        let look = async {
+            // The adapter has taken all but the last chunk, and goes on meanwhile with what it does with them.
+            reached.await.ok();
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            fails(suite.adapter.head(&fresh).await, ErrorKind::NotFound, "head of an unfinished object")?;
+            check_eq!(suite.adapter.head(&taken).await?.version, old.version, "version during the put");
+            check_eq!(suite.read(&taken).await?, "old", "content during the put");
+            check_eq!(suite.names(ListOptions::new()).await?, ["taken"], "listing during the put");
+            Outcome::Ok(())
+        };
+        let put = match future::select(put, Box::pin(look)).await {
+            Either::Left((result, _)) => {
+                return Err(Failure::new(format!("the put ended before its body did: {result:?}")));
+            }
+            Either::Right((looked, put)) => looked.map(|()| put)?,
+        };
         go.send(()).ok();
         put.await?;
         check!(suite.read(key).await? == new, "the content after the put is not what was put");
@@ -165,6 +180,31 @@ pub(crate) async fn put_keeps_the_tier_or_refuses_it(suite: &Suite) -> Outcome {
     result?;
     check_eq!(suite.adapter.head(&key).await?.tier, Some(Tier::Cool), "tier");
     check_eq!(suite.read(&key).await?, "state", "content");
+    Ok(())
+}
+
+pub(crate) async fn put_inherits_no_tags_and_no_tier(suite: &Suite) -> Outcome {
+    let (key, other) = (suite.key("state")?, suite.key("other")?);
+    let capabilities = suite.capabilities();
+    let mut special = PutOptions::new();
+    if capabilities.tags {
+        special = special.tag("team", "a");
+    }
+    if capabilities.tiers {
+        special = special.tier(Tier::Cool);
+    }
+    suite.put(&other, "plain").await?;
+    let plain = suite.adapter.head(&other).await?;
+    for remove in [false, true] {
+        suite.put_with(&key, "special", special.clone()).await?;
+        if remove {
+            suite.adapter.delete(&key, Default::default()).await?;
+        }
+        suite.put(&key, "plain").await?;
+        let head = suite.adapter.head(&key).await?;
+        check!(head.tags.is_empty(), "a new object has the tags {:?} of the one before it", head.tags);
+        check_eq!(head.tier, plain.tier, "tier of a plain object after one in another tier");
+    }
     Ok(())
 }
 

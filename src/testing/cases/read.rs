@@ -17,6 +17,12 @@ pub(crate) async fn get_of_a_missing_key_is_not_found(suite: &Suite) -> Outcome 
     }
     let range = GetOptions::new().range(ByteRange::From(10));
     fails(suite.adapter.get(&suite.key("missing")?, range).await, ErrorKind::NotFound, "with a range")?;
+    let other = GetOptions::new().if_not_version(Version::new("made-up"));
+    fails(
+        suite.adapter.get(&suite.key("missing")?, other).await,
+        ErrorKind::NotFound,
+        "with another version",
+    )?;
     let version = GetOptions::new().if_version(Version::new("made-up"));
     let result = suite.adapter.get(&suite.key("missing")?, version).await;
     match result {
@@ -133,7 +139,33 @@ pub(crate) async fn get_checks_versions(suite: &Suite) -> Outcome {
     check_eq!(object.body.collect(10).await?, "current", "content with if_version");
     let part = new().if_version(current.clone()).range(ByteRange::From(3));
     check_eq!(get(part).await?.body.collect(10).await?, "rent", "a range with if_version");
+    let range = ByteRange::From(3);
+    for version in [&old, &Version::new("made-up")] {
+        let part = get(new().if_not_version(version.clone()).range(range)).await?;
+        check_eq!(part.body.collect(10).await?, "rent", "a range with another if_not_version");
+    }
+    let part = new().if_not_version(current.clone()).range(range);
+    fails(get(part).await, ErrorKind::NotModified, "a range with if_not_version")?;
     fails(get(new().if_not_version(current)).await, ErrorKind::NotModified, "if_not_version")?;
+    Ok(())
+}
+
+pub(crate) async fn get_gives_bodies_that_do_not_disturb_each_other(suite: &Suite) -> Outcome {
+    let (key, bytes) = (suite.key("state")?, pattern(suite.large, 3));
+    suite.put(&key, bytes.clone()).await?;
+    let from = suite.large / 2;
+    let whole = suite.adapter.get(&key, GetOptions::new()).await?;
+    let half = suite.adapter.get(&key, GetOptions::new().range(ByteRange::From(from as u64))).await?;
+    // Chunk by chunk, in turns.
+    let mut open = [(whole.body, &bytes[..]), (half.body, &bytes[from..])];
+    while open.iter().any(|(_, rest)| !rest.is_empty()) {
+        for (body, rest) in &mut open {
+            let chunk = body.chunk().await?.unwrap_or_default();
+            check!(rest.starts_with(&chunk), "a body that is read beside another gives other bytes");
+            check!(rest.is_empty() || !chunk.is_empty(), "a body that is read beside another ends early");
+            *rest = &rest[chunk.len()..];
+        }
+    }
     Ok(())
 }
 
