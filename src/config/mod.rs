@@ -7,7 +7,7 @@
 //! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below it.
 //!
 //! # Layout
-//! - `table`: the one table of settings, all their names, meanings and defaults; `values`: how their text is read
+//! - `table`: the one table of settings, all their names, meanings and defaults; `values`, `duration`: how their text is read
 //! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by default
 //! - `source`, `sources`: what one place says, and how places lie over each other
 //! - `suggest`: the nearest right name for a wrong one
@@ -15,6 +15,7 @@
 //! - `open`: from a configuration to an adapter
 
 mod build;
+mod duration;
 mod file;
 mod folders;
 mod inside;
@@ -37,6 +38,7 @@ pub use table::{SETTINGS, Setting};
 // For the command line and the fuzz targets.
 #[doc(hidden)]
 pub use self::{
+    duration::parse_duration,
     file::parse_toml,
     open::variables,
     url::{split_key, split_prefix},

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{StorageConfig, url};
+use super::{StorageConfig, parse_duration, url};
 use crate::{Error, Key, Secret, sessions::WINDOWS};
 
 /// What an error says, as the end of a sentence.
@@ -84,25 +84,9 @@ pub(super) fn number<T: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Res
     T::try_from(number).map_err(|_| bad())
 }
 
-/// Seconds, or a number with `ms`, `s`, `m`, `h` or `d`.
-fn time(value: &str) -> Option<Duration> {
-    let digits = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
-    let (number, unit) = value.split_at(digits);
-    let unit = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return None,
-    };
-    let milliseconds = (number.trim().parse::<f64>().ok()? * unit * 1000.0).round();
-    (1.0..=1e15).contains(&milliseconds).then(|| Duration::from_millis(milliseconds as u64))
-}
-
 /// More than nothing, at most a day.
 pub(super) fn duration(value: &str) -> Result<Duration, String> {
-    let short = time(value).filter(|time| *time <= Duration::from_secs(86_400));
+    let short = parse_duration(value).filter(|time| !time.is_zero() && *time <= Duration::from_secs(86_400));
     short.ok_or_else(|| {
         "use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h".to_string()
     })
@@ -114,7 +98,7 @@ pub(super) const BAD_WINDOW: &str =
 
 /// A fence window.
 pub(super) fn window(value: &str) -> Result<Duration, String> {
-    time(value).filter(|window| WINDOWS.contains(window)).ok_or_else(|| BAD_WINDOW.into())
+    parse_duration(value).filter(|window| WINDOWS.contains(window)).ok_or_else(|| BAD_WINDOW.into())
 }
 
 /// Bytes, or a number with `KiB`, `MiB`, `GiB`.

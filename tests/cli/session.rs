@@ -236,8 +236,21 @@ fn wrong_use_says_what_to_do() {
             ),
             (&["save", "a", "s", "--metadata", "x"], 2, "write NAME=VALUE"),
             (&["prune", "a", "s"], 2, "no rule says what to keep; give --keep-last"),
-            (&["prune", "a", "s", "--keep-within", "5y"], 2, "write a number and m, h, d or w, such as 36h"),
-            (&["prune", "a", "s", "--keep-within", "é"], 2, "write a number and m, h, d or w, such as 36h"),
+            (
+                &["prune", "a", "s", "--keep-within", "5y"],
+                2,
+                "write a number and s, m, h, d or w, such as 36h",
+            ),
+            (
+                &["prune", "a", "s", "--keep-within", "30"],
+                2,
+                "write a number and s, m, h, d or w, such as 36h",
+            ),
+            (
+                &["prune", "a", "s", "--keep-within", "é"],
+                2,
+                "write a number and s, m, h, d or w, such as 36h",
+            ),
             (&["prune", "a", "s", "--keep-within", "99999999999999999w"], 2, "write a number"),
             (&["import", "b", "s", "nofile"], 2, "the file nofile cannot be read"),
             (&["import", "b", "s", &file], 2, "needs an archive that `session export` wrote; nothing"),

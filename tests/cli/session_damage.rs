@@ -24,7 +24,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
         fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
     }
     home.session(&["tag", "a", "s", "keep", "--at", "1"]).text();
-    let rules = ["--keep-last", "1", "--keep-within", "1h"];
+    let rules = ["--keep-last", "1", "--keep-within", "3600s"];
     let dry =
         home.session(&[&["prune", "a", "s"], &rules[..], &["--dry-run", "--json"]].concat()).rows().remove(0);
     let mut real = home.session(&[&["prune", "a", "s"], &rules[..], &["--json"]].concat()).rows().remove(0);

@@ -215,9 +215,16 @@ pub(crate) struct Doctor {
     /// Remove unfinished uploads below the prefix, which S3 bills and no listing shows
     #[arg(long)]
     pub(crate) clean_uploads: bool,
-    /// How long ago an upload must have been begun to count as left behind: hours or days
-    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = crate::cmd::uploads::age)]
+    /// How long ago an upload must have been begun to count as left behind, such as 36h, 7d, 2w
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
     pub(crate) older_than: std::time::Duration,
+}
+
+/// A number alone could be meant as anything: it is refused.
+pub(crate) fn age(text: &str) -> Result<std::time::Duration, String> {
+    let has_unit = text.ends_with(char::is_alphabetic);
+    let age = persist::config::parse_duration(text).filter(|_| has_unit);
+    age.ok_or_else(|| "write a number and s, m, h, d or w, such as 36h".into())
 }
 
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {

@@ -52,17 +52,20 @@ pub(super) async fn look(
             (false, _) => Ok(line),
         });
     }
-    let hours = older.as_secs() / 3600;
+    let age = match older.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds => format!("{seconds} s"),
+    };
     let sum = match (uploads.len(), clean) {
         (0, _) => "none".into(),
         (all, true) => format!("{removed} removed, {} left", all - removed),
         (all, false) if old > 0 => {
-            format!("{all}, {old} of them older than {hours} h; --clean-uploads removes those")
+            format!("{all}, {old} of them older than {age}; --clean-uploads removes those")
         }
         (all, false) if uploads.iter().any(|upload| upload.age.is_none()) => {
-            format!("{all}, none known to be older than {hours} h")
+            format!("{all}, none known to be older than {age}")
         }
-        (all, false) => format!("{all}, all begun in the last {hours} h"),
+        (all, false) => format!("{all}, all begun in the last {age}"),
     };
     Ok(Some(Found { lines, sum }))
 }
@@ -75,16 +78,4 @@ pub(super) async fn look(_: &StorageConfig, clean: bool, _: Duration) -> persist
 fn nothing(clean: bool) -> Option<Found> {
     let sum = "this storage keeps none: an upload that ends early leaves nothing that is billed";
     clean.then(|| Found { lines: vec![], sum: sum.into() })
-}
-
-/// An age in hours or days, such as `24h` or `7d`.
-pub(crate) fn age(text: &str) -> Result<Duration, String> {
-    let bad = || "write hours or days, such as 24h or 7d".to_string();
-    let (number, hours) = match (text.strip_suffix('h'), text.strip_suffix('d')) {
-        (Some(number), _) => (number, 1),
-        (_, Some(number)) => (number, 24),
-        _ => return Err(bad()),
-    };
-    let number: u64 = number.parse().map_err(|_| bad())?;
-    number.checked_mul(hours * 3600).map(Duration::from_secs).ok_or_else(bad)
 }

@@ -199,7 +199,7 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "N")]
     pub(crate) keep_last: Option<u64>,
     /// Keep all that are not older, such as 36h, 7d, 2w
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = crate::args::age)]
     pub(crate) keep_within: Option<Duration>,
     /// Keep the newest of each hour, for N hours in which there are commits
     #[arg(long, value_name = "N")]
@@ -229,19 +229,4 @@ pub(crate) struct Import {
     pub(crate) name: Name,
     /// The archive to read [default: standard input]
     pub(crate) file: Option<PathBuf>,
-}
-
-/// Minutes, hours, days and weeks.
-fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a number and m, h, d or w, such as 36h".to_owned();
-    let (digits, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        "w" => 7 * 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
