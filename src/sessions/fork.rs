@@ -72,11 +72,12 @@ impl Store {
             Ok(Some(newest)) => newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()),
             _ => false,
         };
+        let to = if how == "import" { "under" } else { "to" };
         let message = match removed {
             true => format!(
-                "the session {place} was removed, and its numbers go on; {how} to a name that was never used"
+                "the session {place} was removed, and its numbers go on; {how} {to} a name that was never used"
             ),
-            false => format!("the session {place} exists already; {how} to another name"),
+            false => format!("the session {place} exists already; {how} {to} another name"),
         };
         Error::new(ErrorKind::AlreadyExists, message).with_operation(how)
     }
