@@ -11,6 +11,15 @@ use crate::{
 const AMAZON: &str = "http://s3.eu-west-1.amazonaws.com";
 
 async fn persist(bench: &Bench, arguments: &[&str], state: &[u8]) -> (Option<i32>, Vec<u8>, String) {
+    at(bench, &format!("s3://{BUCKET}/of?path_style=true&part_size=5MiB"), arguments, state).await
+}
+
+async fn at(
+    bench: &Bench,
+    storage: &str,
+    arguments: &[&str],
+    state: &[u8],
+) -> (Option<i32>, Vec<u8>, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     std::fs::write(&file, state).unwrap();
@@ -23,7 +32,7 @@ async fn persist(bench: &Bench, arguments: &[&str], state: &[u8]) -> (Option<i32
         .env("AWS_ENDPOINT_URL", AMAZON)
         .env("HTTP_PROXY", bench.proxy.url())
         .env("PERSIST_RETRY_ATTEMPTS", "2")
-        .args(["--storage", &format!("s3://{BUCKET}/of?path_style=true&part_size=5MiB")])
+        .args(["--storage", storage])
         .args(arguments.iter().map(|text| if *text == "FILE" { file.to_str().unwrap() } else { text }))
         .output()
         .await;
@@ -64,6 +73,23 @@ async fn nothing_is_probed_and_everything_is_checked() {
     bench.proxy.fail(9, "GET", "large", Fault::Flip(700_000));
     let (code, _, error) = persist(&bench, &["load", "large"], &[]).await;
     assert!(code != Some(0) && error.contains("do not match"), "{error}");
+}
+
+/// Amazon's buckets are names of hosts unless `path_style` says otherwise.
+#[tokio::test]
+async fn the_bucket_is_in_the_hosts_name() {
+    let bench = Bench::new().await;
+    for (query, target) in [
+        ("", "http://agents-here.s3.eu-west-1.amazonaws.com/state"),
+        ("?path_style=true", "http://s3.eu-west-1.amazonaws.com/agents-here/state"),
+    ] {
+        bench.proxy.clear();
+        bench.proxy.fail(9, "", "", Fault::answer(403));
+        let storage = format!("s3://agents-here{query}");
+        let (code, _, error) = at(&bench, &storage, &["stat", "state"], &[]).await;
+        assert!(code != Some(0) && error.contains("the credentials do not allow it"), "{error}");
+        assert!(bench.proxy.log()[0].target.starts_with(target), "{}", bench.proxy.log()[0].target);
+    }
 }
 
 /// XML cannot hold every character that a name can have.

@@ -231,7 +231,7 @@ async fn payers_and_the_nameless_show_in_the_headers() {
     adapter.get(&key("small"), Default::default()).await.unwrap();
     adapter.set_tier(&key("small"), Tier::Cool).await.unwrap();
     adapter.head(&key("large")).await.unwrap();
-    // Two pages, and a lost upload, which is looked at and removed.
+    // A lost upload, which is looked at and removed.
     let options = persist::ListOptions::new().prefix("").delimiter();
     futures_util::TryStreamExt::try_collect::<Vec<_>>(adapter.list(options)).await.unwrap();
     proxy.fail(1, "POST", "uploads", Fault::Swallow);
@@ -250,7 +250,16 @@ async fn payers_and_the_nameless_show_in_the_headers() {
     ] {
         assert!(proxy.count(method, target) > 0, "no {method} {target}");
     }
-    for seen in log {
+    // A server that walks folders is asked what is left in each.
+    let walker = Proxy::start(&running("SEAWEEDFS").endpoint).await;
+    let walking = running("SEAWEEDFS").behind(walker.url());
+    let adapter = opened(&walking, |config| config.requester_pays = true).await.unwrap();
+    adapter.put(&key("payer/folder/state"), "state".into(), PutOptions::new()).await.unwrap();
+    let options = persist::ListOptions::new().prefix("payer/").delimiter();
+    futures_util::TryStreamExt::try_collect::<Vec<_>>(adapter.list(options)).await.unwrap();
+    adapter.delete(&key("payer/folder/state"), DeleteOptions::new()).await.unwrap();
+    assert!(walker.count("GET", "max-keys=1&") > 0);
+    for seen in log.into_iter().chain(walker.log()) {
         let payer = seen.head.header("x-amz-request-payer");
         assert_eq!(payer, Some("requester"), "{} {}", seen.method, seen.target);
     }

@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     answered::Answered,
-    bucket::{Bucket, fail, version},
-    head,
-    put::{Attributes, Stored, confirm, with_attributes},
+    attributes::{Attributes, Stored, confirm, encryption_of, with_attributes},
+    bucket::{Bucket, version},
+    fail::fail,
 };
 use crate::{ErrorKind, Key, Result, cleanup};
 
@@ -125,7 +125,7 @@ impl Upload {
             version: version(None),
             size: 0,
             modified: SystemTime::now(),
-            encryption: head::encryption(output.server_side_encryption(), output.ssekms_key_id()),
+            encryption: encryption_of(output.server_side_encryption(), output.ssekms_key_id()),
             bucket_key: output.bucket_key_enabled() == Some(true),
         };
         match confirm(attributes, &told) {

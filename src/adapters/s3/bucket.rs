@@ -11,11 +11,12 @@ use aws_sdk_s3::{
 use super::{
     client::Shared,
     errors::{self, Failure},
+    fail::fail,
+    found::Found,
     names,
-    probe::Found,
     progress::Progress,
 };
-use crate::{Error, ErrorKind, Key, Result, RetryConfig, Version, retry};
+use crate::{ErrorKind, Key, Result, RetryConfig, Version, retry};
 
 /// What every operation works on.
 #[derive(Debug, Clone)]
@@ -115,15 +116,4 @@ pub(super) fn etag(version: &Version) -> Result<String> {
         return Err(fail(ErrorKind::Conflict, "this version is not one that S3 gives"));
     }
     Ok(if mark.starts_with('"') { version.to_string() } else { format!("\"{version}\"") })
-}
-
-/// An error of this adapter.
-pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Error {
-    Error::new(kind, message).with_backend("s3")
-}
-
-/// Names the operation and the key in an error of this adapter. One that came with the caller's body stays as it is.
-pub(super) fn about(error: Error, operation: &'static str, key: &Key) -> Error {
-    let ours = error.backend() == Some("s3") && error.operation().is_none_or(|name| name == operation);
-    if ours { error.with_operation(operation).with_key(key) } else { error }
 }

@@ -4,7 +4,7 @@ use aws_sdk_s3::{operation::get_object::GetObjectOutput, types::ChecksumType};
 use aws_smithy_types::base64;
 use futures_util::stream::try_unfold;
 
-use super::bucket::fail;
+use super::fail::fail;
 use crate::{Body, ErrorKind};
 
 /// As S3 writes it: base64 of the big-endian bytes.

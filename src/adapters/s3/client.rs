@@ -22,7 +22,7 @@ use aws_types::service_config::ServiceConfigKey;
 use futures_util::FutureExt;
 
 use super::{
-    probe::Found,
+    found::Found,
     settings::{Checksums, Settings, check_endpoint},
 };
 use crate::{Result, RetryBudget, S3Config};

@@ -6,9 +6,10 @@ use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::ByteStream}
 use futures_util::stream::try_unfold;
 
 use super::{
-    bucket::{Bucket, about, etag, fail, version},
+    bucket::{Bucket, etag, version},
     checksum,
     errors::causes,
+    fail::{about, fail},
 };
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,

@@ -1,20 +1,14 @@
 //! Metadata, and removal.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::SystemTime,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_s3::{
-    operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
-    types::ServerSideEncryption,
-};
-use aws_smithy_types::DateTime;
+use aws_sdk_s3::operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput};
 
 use super::{
-    bucket::{Bucket, etag, fail, version},
+    attributes::{PUT_ID, encryption_of, time},
+    bucket::{Bucket, etag, version},
     errors::Failure,
-    put::PUT_ID,
+    fail::fail,
     tier,
 };
 use crate::{DeleteOptions, ErrorKind, Key, ObjectMeta, Result};
@@ -26,7 +20,7 @@ macro_rules! meta {
             content_type: $output.content_type().map(str::to_string),
             metadata: users_own($output.metadata()),
             tier: Some(tier::of($output.storage_class())),
-            encryption: encryption($output.server_side_encryption(), $output.ssekms_key_id()),
+            encryption: encryption_of($output.server_side_encryption(), $output.ssekms_key_id()),
             ..ObjectMeta::new($key.clone(), $size, version($output.e_tag()), time($output.last_modified()))
         }
     };
@@ -135,17 +129,4 @@ fn users_own(metadata: Option<&HashMap<String, String>>) -> BTreeMap<String, Str
     let mut all: BTreeMap<_, _> = metadata.cloned().unwrap_or_default().into_iter().collect();
     all.remove(PUT_ID);
     all
-}
-
-pub(super) fn encryption(algorithm: Option<&ServerSideEncryption>, key: Option<&str>) -> Option<String> {
-    match (algorithm?.as_str(), key) {
-        (algorithm, Some(key)) => Some(format!("{algorithm} {key}")),
-        (algorithm, None) => Some(algorithm.into()),
-    }
-}
-
-/// A time of the server, in whole seconds, since no other is in the head of an answer; one that it does not give, or that is none, is the epoch.
-pub(super) fn time(time: Option<&DateTime>) -> SystemTime {
-    let seconds = time.map_or(0, DateTime::secs);
-    SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

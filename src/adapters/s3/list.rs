@@ -9,8 +9,9 @@ use futures_util::{
 };
 
 use super::{
-    bucket::{Bucket, fail, version},
-    head::time,
+    attributes::time,
+    bucket::{Bucket, version},
+    fail::fail,
     names,
     probe::is_scratch,
     tier,

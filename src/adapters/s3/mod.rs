@@ -4,15 +4,18 @@
 //! - [`S3Adapter`]: the adapter, here.
 //! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
 //! - `put`, `multipart`: saves; `begun`: uploads and their end; `progress`, `answered`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
-//! - `probe`: what a server can do. `names`: names that a server would change. `uploads`: clean-up.
-//! - `errors`: what S3's answers mean. `total`: the limit for all of it.
+//! - `probe`: what a server can do; `found`: the result. `names`: names that a server would change. `uploads`: clean-up.
+//! - `attributes`: what an object has besides its bytes. `errors`: what S3's answers mean; `fail`: errors of our own. `total`: the limit for all of it.
 
 mod answered;
+mod attributes;
 mod begun;
 mod bucket;
 mod checksum;
 mod client;
 mod errors;
+mod fail;
+mod found;
 mod get;
 mod head;
 mod list;
@@ -35,8 +38,9 @@ use futures_util::{
 };
 
 use self::{
-    bucket::{Bucket, about, fail},
-    probe::Found,
+    bucket::Bucket,
+    fail::{about, fail},
+    found::Found,
     total::within,
 };
 use crate::{

@@ -10,13 +10,13 @@ use bytes::Bytes;
 
 use super::{
     answered::Answered,
+    attributes::{Attributes, Stored, encryption_of},
     begun::Upload,
-    bucket::{Bucket, etag, fail, version},
+    bucket::{Bucket, etag, version},
     checksum,
     errors::Failure,
-    head,
+    fail::{fail, lost_race},
     progress::Progress,
-    put::{Attributes, Stored, lost_race},
     settings::{LARGEST_OBJECT, MOST_PARTS},
 };
 use crate::{Error, ErrorKind, Key, PutMode, Result, transfer::Parts};
@@ -145,7 +145,7 @@ impl Upload {
                                 version: version(output.e_tag()),
                                 size,
                                 modified: answered.time(),
-                                encryption: head::encryption(
+                                encryption: encryption_of(
                                     output.server_side_encryption(),
                                     output.ssekms_key_id(),
                                 ),

@@ -6,45 +6,14 @@ use bytes::Bytes;
 use futures_util::future::{join, join3, join4};
 
 use super::{
-    bucket::{Bucket, about, fail},
+    attributes::confirm,
+    bucket::Bucket,
+    fail::{about, fail},
+    found::Found,
     names::Backslash,
-    put::confirm,
     tier,
 };
 use crate::{Capabilities, DeleteOptions, Error, ErrorKind, Key, PutMode, PutOptions, Result, Tier, Version};
-
-/// What a bucket's server does.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Found {
-    /// It is Amazon's.
-    pub(super) amazon: bool,
-    pub(super) capabilities: Capabilities,
-    /// It lists in byte order. One that walks folders gives `a/x` before `a-x`.
-    pub(super) ordered: bool,
-    pub(super) backslash: Backslash,
-}
-
-impl Found {
-    /// Amazon S3, by its documentation.
-    pub(super) fn amazon() -> Found {
-        Found {
-            amazon: true,
-            capabilities: Capabilities::default().with_tags().with_tiers(),
-            ordered: true,
-            backslash: Backslash::Kept,
-        }
-    }
-
-    /// A server that nothing is known about, except that it stores and gives back.
-    pub(super) fn unknown() -> Found {
-        Found {
-            amazon: false,
-            capabilities: Capabilities::default().unconditional(),
-            ordered: false,
-            backslash: Backslash::Unknown,
-        }
-    }
-}
 
 /// Objects of a probe have such a segment, with a ULID behind it; they show in no listing.
 const SCRATCH: &str = ".persist-probe-";

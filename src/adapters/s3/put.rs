@@ -1,57 +1,24 @@
 //! Saves: one PutObject where the body fits, multipart where it does not.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc};
 
-use aws_sdk_s3::{
-    operation::head_object::HeadObjectOutput,
-    primitives::ByteStream,
-    types::{ChecksumAlgorithm, StorageClass},
-};
+use aws_sdk_s3::{primitives::ByteStream, types::ChecksumAlgorithm};
 use bytes::Bytes;
 
 use super::{
     answered::Answered,
-    bucket::{Bucket, etag, fail, version},
-    head, multipart,
+    attributes::{Attributes, PUT_ID, Stored, confirm, encryption_of, with_attributes},
+    bucket::{Bucket, etag, version},
+    fail::{fail, lost_race},
+    multipart,
     progress::Progress,
-    settings::{Encryption, LARGEST_OBJECT},
+    settings::LARGEST_OBJECT,
     tier,
 };
 use crate::{
     Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, Version,
     options::check_metadata, transfer::Parts,
 };
-
-/// The metadata by which a writer knows its own earlier attempt, whose answer was lost. Callers never see it.
-pub(super) const PUT_ID: &str = "persist-put-id";
-
-/// The header attributes of an object, as PutObject, CreateMultipartUpload and CopyObject take them.
-#[derive(Debug, Clone)]
-pub(super) struct Attributes {
-    pub(super) content_type: Option<String>,
-    pub(super) metadata: Option<HashMap<String, String>>,
-    pub(super) tagging: Option<String>,
-    pub(super) storage_class: Option<StorageClass>,
-    pub(super) encryption: Option<Encryption>,
-}
-
-/// Sets [`Attributes`] on the SDK's request builders, which share no trait.
-macro_rules! with_attributes {
-    ($request:expr, $attributes:expr, $settings:expr) => {{
-        let (attributes, settings) = (&$attributes, &$settings);
-        let encryption = attributes.encryption.as_ref();
-        $request
-            .set_content_type(attributes.content_type.clone())
-            .set_metadata(attributes.metadata.clone())
-            .set_tagging(attributes.tagging.clone())
-            .set_storage_class(attributes.storage_class.clone())
-            .set_server_side_encryption(encryption.map(|e| e.algorithm()))
-            .set_ssekms_key_id(encryption.and_then(|e| e.key()))
-            .set_bucket_key_enabled(encryption.and_then(|e| e.bucket_key()))
-            .set_request_payer(settings.payer.clone())
-    }};
-}
-pub(super) use with_attributes;
 
 impl Bucket {
     /// The attributes of a new object.
@@ -178,7 +145,7 @@ impl Bucket {
                 version: version(output.e_tag()),
                 size,
                 modified: answered.time(),
-                encryption: head::encryption(output.server_side_encryption(), output.ssekms_key_id()),
+                encryption: encryption_of(output.server_side_encryption(), output.ssekms_key_id()),
                 bucket_key: output.bucket_key_enabled() == Some(true),
             }),
             Err(refused)
@@ -223,42 +190,6 @@ impl Bucket {
     }
 }
 
-/// Another writer was faster.
-pub(super) fn lost_race(mode: &PutMode) -> Error {
-    match mode {
-        PutMode::Create => fail(ErrorKind::AlreadyExists, "a snapshot is already there"),
-        _ => fail(
-            ErrorKind::Conflict,
-            "another writer replaced or removed the snapshot; load it and try again",
-        ),
-    }
-}
-
-impl Attributes {
-    /// An object of these attributes, if it bears the mark of this put.
-    pub(super) fn own(&self, head: &HeadObjectOutput) -> Option<Stored> {
-        let mark = self.metadata.as_ref()?.get(PUT_ID)?;
-        head.metadata()?.get(PUT_ID).filter(|found| *found == mark)?;
-        Some(Stored {
-            version: version(head.e_tag()),
-            size: head.content_length().unwrap_or(0).max(0) as u64,
-            modified: head::time(head.last_modified()),
-            encryption: head::encryption(head.server_side_encryption(), head.ssekms_key_id()),
-            bucket_key: head.bucket_key_enabled() == Some(true),
-        })
-    }
-}
-
-/// What the server says it stored.
-#[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) version: Version,
-    pub(super) size: u64,
-    pub(super) modified: SystemTime,
-    pub(super) encryption: Option<String>,
-    pub(super) bucket_key: bool,
-}
-
 impl Stored {
     fn into_meta(self, key: &Key, attributes: &Attributes, options: PutOptions) -> ObjectMeta {
         ObjectMeta {
@@ -270,34 +201,6 @@ impl Stored {
             ..ObjectMeta::new(key.clone(), self.size, self.version, self.modified)
         }
     }
-}
-
-/// Several servers drop an encryption that they cannot do without a word: what was asked for must be in the reply.
-pub(super) fn confirm(attributes: &Attributes, stored: &Stored) -> Result<()> {
-    let asked = attributes.encryption.as_ref();
-    confirmed(asked, stored.encryption.as_deref(), stored.bucket_key).map_err(|got| {
-        fail(ErrorKind::Unsupported, format!("encryption was asked for, but the server answers with {got}"))
-    })
-}
-
-/// Whether `got` is what was asked for; what it is instead.
-pub(super) fn confirmed<'a>(
-    asked: Option<&Encryption>,
-    got: Option<&'a str>,
-    got_bucket_key: bool,
-) -> Result<(), &'a str> {
-    let got = got.unwrap_or("none");
-    let same = match asked {
-        None => true,
-        Some(Encryption::S3) => got == "AES256",
-        Some(Encryption::Kms { algorithm, key, bucket_key }) => {
-            let id = key.as_deref().unwrap_or_default();
-            // An alias comes back as the key it stands for; an id as the end of an ARN.
-            let right_key = id.contains("alias/") || got.ends_with(id);
-            got.starts_with(algorithm.as_str()) && right_key && (!bucket_key || got_bucket_key)
-        }
-    };
-    if same { Ok(()) } else { Err(got) }
 }
 
 fn too_large(most: u64) -> Error {

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     types::{RequestPayer, ServerSideEncryption, StorageClass},
 };
 
-use super::bucket::fail;
+use super::fail::fail;
 use crate::{ErrorKind, Result, S3Config};
 
 /// S3's limits for parts: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.

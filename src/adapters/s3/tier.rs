@@ -16,10 +16,10 @@ use aws_smithy_types::{DateTime, date_time::Format};
 
 use super::{
     answered::Answered,
-    bucket::{Bucket, etag, fail, version},
+    attributes::{confirmed, encryption_of},
+    bucket::{Bucket, etag, version},
     errors::Failure,
-    head,
-    put::confirmed,
+    fail::fail,
     settings::Encryption,
 };
 use crate::{ErrorKind, Key, Result, Tier};
@@ -104,7 +104,7 @@ impl Bucket {
             *asked() = encryption.clone();
             match self.copied(size.max(0) as u64, request).await {
                 Ok(output) => {
-                    let told = head::encryption(output.server_side_encryption(), output.ssekms_key_id());
+                    let told = encryption_of(output.server_side_encryption(), output.ssekms_key_id());
                     let bucket_key = output.bucket_key_enabled() == Some(true);
                     match confirmed(encryption.as_ref(), told.as_deref(), bucket_key) {
                         Ok(()) => Ok(()),
@@ -139,7 +139,7 @@ impl Bucket {
 
 /// Whether a copy is encrypted as it was to be.
 fn kept(asked: Option<&Encryption>, head: &HeadObjectOutput) -> Result<()> {
-    let told = head::encryption(head.server_side_encryption(), head.ssekms_key_id());
+    let told = encryption_of(head.server_side_encryption(), head.ssekms_key_id());
     confirmed(asked, told.as_deref(), head.bucket_key_enabled() == Some(true)).map_err(|got| {
         fail(
             ErrorKind::Unsupported,

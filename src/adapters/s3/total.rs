@@ -8,7 +8,7 @@ use futures_util::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::bucket::{Bucket, fail};
+use super::{bucket::Bucket, fail::fail};
 use crate::{Body, Error, ErrorKind, Object, Result};
 
 /// When an operation has to be done.

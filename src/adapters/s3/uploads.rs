@@ -4,12 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::{operation::list_multipart_uploads::ListMultipartUploadsOutput, types::EncodingType};
 
-use super::{
-    answered::Answered,
-    bucket::{Bucket, fail},
-    list::decoded,
-    names,
-};
+use super::{answered::Answered, bucket::Bucket, fail::fail, list::decoded, names};
 use crate::{ErrorKind, Key, Result};
 
 /// An unfinished multipart upload.
