@@ -84,7 +84,7 @@ async fn a_node_dies(cluster: &str) {
     // Nothing is lost, and nothing is torn.
     for writer in 0..WRITERS {
         for round in 0..ROUNDS {
-            let read = store.load(&name(writer, round)).await.unwrap();
+            let read = store.load(name(writer, round)).await.unwrap();
             assert!(read == state(writer, round), "{cluster}: writer {writer}, round {round}");
         }
     }
@@ -98,7 +98,7 @@ async fn a_node_dies(cluster: &str) {
         // The adapter is opened anew: the probe meets the outage too.
         let store = S3Adapter::open(&server.bucket, &server.config, &retry).await?;
         for n in 0..50 {
-            store.save(state(9, 1), &key(&format!("cluster/outage/{n}"))).await?;
+            store.save(state(9, 1), key(&format!("cluster/outage/{n}"))).await?;
         }
         Ok::<_, persist::Error>(())
     };
@@ -113,11 +113,11 @@ async fn a_node_dies(cluster: &str) {
 /// Saves and loads in turn; every error fails the test.
 async fn work(store: S3Adapter, writer: usize, done: Arc<AtomicUsize>) {
     for round in 0..ROUNDS {
-        let saved = store.save(state(writer, round), &name(writer, round)).await;
+        let saved = store.save(state(writer, round), name(writer, round)).await;
         saved.unwrap_or_else(|error| panic!("writer {writer}, save {round}: {error:?}"));
         done.fetch_add(1, Ordering::Relaxed);
         let back = round / 2;
-        let read = store.load(&name(writer, back)).await;
+        let read = store.load(name(writer, back)).await;
         let read = read.unwrap_or_else(|error| panic!("writer {writer}, load {back}: {error:?}"));
         assert!(read == state(writer, back), "writer {writer}, load {back}");
     }
