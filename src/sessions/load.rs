@@ -10,7 +10,7 @@ use super::{
     At, Commit, Session,
     at::{Found, Newest, no_commit},
     clock::Moment,
-    head::{Base, Head},
+    head::Base,
     manifest::Manifest,
     names::Place,
     object,
@@ -277,45 +277,6 @@ impl Session {
             self.go_on_behind(newest, epoch, looked).await?;
         }
         good.map(|(restored, place)| self.shown(restored, &place, skipped))
-    }
-
-    /// Makes the newest commit the one that the next save follows, whatever this handle saw before, and loads it. `None` in a
-    /// session without commits.
-    ///
-    /// # Errors
-    /// As [`load`](Session::load). After `Corrupt`, [`load_good`](Session::load_good) does in its place.
-    pub async fn rebase(&self) -> Result<Option<Restored>> {
-        let mut writer = self.writer().await;
-        let before = writer.head.as_ref().map(|head| (head.seq, head.id));
-        // Until this has succeeded, a handle that lost to a rival stays one that may not write.
-        let seen = self.look(&mut writer).await;
-        match &seen {
-            Ok(_) if before == writer.head.as_ref().map(|head| (head.seq, head.id)) => {}
-            Ok(_) => self.rebased(),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                writer.forget_states();
-                writer.rebasing = true;
-            }
-            Err(_) => {}
-        }
-        seen
-    }
-
-    /// After damage: the next commit follows the newest number, as a keyframe and without a parent.
-    async fn go_on_behind(&self, newest: Option<u64>, epoch: u64, looked: Moment) -> Result<()> {
-        let newest = match newest {
-            None => self.store().newest_number(self.place()).await?,
-            known => known,
-        };
-        if let Some(mut writer) = self.idle_writer()
-            && (writer.head.is_none() || writer.rebasing)
-            && let Some(seq) = newest
-        {
-            let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
-            writer.adopt(Head::behind_damage(seq, epoch.max(seen), looked));
-            self.rebased();
-        }
-        Ok(())
     }
 
     pub(super) async fn restore(&self, found: Found) -> Result<restore::Restored> {

@@ -19,7 +19,8 @@
 //!
 //! # Layout
 //! In the order in which a save goes:
-//! - `session`: the handles that callers hold
+//! - `storage`, `session`: the handles that callers hold
+//! - `follow`: which commit a handle continues
 //! - `writer`: creates the next commit, and knows for certain what became of it
 //! - `head`, `pack`, `delta`: from a state to the bytes of its commit
 //! - `manifest`, `object`, `refs`, `line`, `wire`: those bytes
@@ -38,6 +39,7 @@ mod clock;
 mod commit;
 pub(crate) mod delta;
 mod diff;
+mod follow;
 mod fork;
 mod head;
 mod id;
@@ -55,6 +57,7 @@ mod refs;
 mod remove;
 mod restore;
 mod session;
+mod storage;
 mod store;
 mod stream;
 mod tag;
@@ -73,7 +76,8 @@ pub use id::CommitId;
 pub use list::SessionName;
 pub use load::{Restored, Skipped};
 pub use prune::{Pruned, Retention};
-pub(crate) use session::WINDOWS;
-pub use session::{Session, Sessions};
+pub use session::Session;
+pub use storage::Sessions;
+pub(crate) use storage::WINDOWS;
 pub use tag::Tag;
 pub use verify::{Damaged, Verified};

@@ -1,14 +1,12 @@
-//! A session and all sessions of a storage: the handles that callers hold.
+//! A session: the handle that callers hold.
 
 use std::{
     collections::HashSet,
     fmt,
-    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,138 +14,12 @@ use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Clock, Commit, CommitOptions, Restored, SystemClock,
-    clock::Moment,
-    commit,
-    head::Head,
-    load::Latest,
-    manifest::Manifest,
-    names,
+    Commit, CommitOptions, Sessions, names,
     names::Place,
-    restore,
     store::Store,
-    writer::{Draft, Payload, Writer, forked, head_of},
+    writer::{Draft, Payload, Writer},
 };
-use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
-
-/// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
-pub(crate) const WINDOWS: RangeInclusive<Duration> =
-    Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
-
-/// All sessions in a storage.
-#[derive(Debug, Clone)]
-pub struct Sessions {
-    store: Arc<Store>,
-}
-
-impl Sessions {
-    /// Sessions in this storage.
-    ///
-    /// # Errors
-    /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart. `InvalidInput` where
-    /// the storage's codec has a level that does not exist, or its fence window is shorter than a minute or longer than 30 days.
-    pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
-        if !adapter.capabilities().create {
-            let message = format!(
-                "sessions need a storage that creates an object only where there is none, {adapter} cannot; use another \
-                 storage, or plain save and load"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-        let Settings { codec, limits, fence_window } = adapter.capabilities().settings;
-        codec.check()?;
-        check_window(fence_window)?;
-        let level = match codec {
-            Codec::Gzip { level } => level,
-            _ => 6,
-        };
-        let store = Store {
-            adapter,
-            clock: Arc::new(SystemClock::default()),
-            writer: None,
-            fence_window,
-            limits,
-            level,
-            // 8 MiB of new bytes that do not compress, and what stands around them.
-            inline: (8 << 20) + (64 << 10),
-            buffered: 64 << 20,
-        };
-        Ok(Sessions { store: Arc::new(store) })
-    }
-
-    fn with(self, change: impl FnOnce(&mut Store)) -> Self {
-        let mut store = Store::clone(&self.store);
-        change(&mut store);
-        Sessions { store: Arc::new(store) }
-    }
-
-    /// The name that commits of these handles bear, and that a rival's conflict shows: a host and process, say. Default: none.
-    pub fn writer(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.with(|store| store.writer = Some(name))
-    }
-
-    /// `prune` removes no commit younger than this. A writer that paused for half of it looks before it saves, which is one request more.
-    /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
-    ///
-    /// # Errors
-    /// `InvalidInput` for any other length.
-    pub fn fence_window(self, window: Duration) -> Result<Self> {
-        check_window(window)?;
-        Ok(self.with(|store| store.fence_window = window))
-    }
-
-    /// The guard against states that are larger than expected. Default: that of the storage's configuration.
-    pub fn limits(self, limits: Limits) -> Self {
-        self.with(|store| store.limits = limits)
-    }
-
-    /// Deflate's level, 1 to 9. Default: that of the storage's codec, else 6.
-    ///
-    /// # Errors
-    /// `InvalidInput` for another level.
-    pub fn level(self, level: u8) -> Result<Self> {
-        Codec::default().with_level(level)?;
-        Ok(self.with(|store| store.level = level))
-    }
-
-    /// New bytes of a save beyond `inline` become an object of their own in front of the commit (default: 8 MiB); a stream beyond `buffered` is
-    /// not held in memory and not compared with the commit before (default: 64 MiB).
-    pub fn sizes(self, inline: usize, buffered: usize) -> Self {
-        self.with(|store| (store.inline, store.buffered) = (inline, buffered))
-    }
-
-    /// Another source of time and chance, for tests.
-    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        self.with(|store| store.clock = clock)
-    }
-
-    /// A handle of one session, which need not exist. Any text is an id. No request is made.
-    ///
-    /// # Errors
-    /// `InvalidInput` for an empty id.
-    pub fn session(&self, agent: impl AsRef<str>, session: impl AsRef<str>) -> Result<Session> {
-        let (agent, session) = (agent.as_ref(), session.as_ref());
-        let place = Place::new(agent, session)?;
-        let (agent, session) = (agent.to_owned(), session.to_owned());
-        let (store, writer, rebases) = (self.store.clone(), Mutex::default(), AtomicU64::default());
-        let inner = Inner { store, place, agent, session, writer, rebases };
-        Ok(Session { inner: Arc::new(inner) })
-    }
-
-    pub(super) fn store(&self) -> &Store {
-        &self.store
-    }
-}
-
-fn check_window(window: Duration) -> Result<()> {
-    if WINDOWS.contains(&window) {
-        return Ok(());
-    }
-    let message =
-        format!("a fence window of {} s is out of range; use a minute to 30 days", window.as_secs());
-    Err(Error::new(ErrorKind::InvalidInput, message))
-}
+use crate::{Error, ErrorKind, Result};
 
 /// A handle of one session: reads its history, and continues it.
 ///
@@ -179,7 +51,7 @@ pub struct Session {
 }
 
 struct Inner {
-    store: Arc<Store>,
+    of: Sessions,
     place: Place,
     agent: String,
     session: String,
@@ -189,6 +61,11 @@ struct Inner {
 }
 
 impl Session {
+    pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
+        let (writer, rebases) = (Mutex::default(), AtomicU64::default());
+        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases }) }
+    }
+
     /// Whose session it is.
     pub fn agent(&self) -> &str {
         &self.inner.agent
@@ -292,101 +169,6 @@ impl Session {
         writer.commit(self.store(), self.place(), draft).await
     }
 
-    /// The newest commit becomes the head; `None` if there is none.
-    pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
-        let looked = Moment::now(&*self.store().clock);
-        match self.latest(Manifest::is_removed).await? {
-            Some(Latest::Whole { restored, place, origin }) => {
-                Ok(Some(self.adopt(writer, looked, restored, &place, origin)))
-            }
-            // It was removed: what comes next begins anew, behind the marker.
-            Some(Latest::Manifest(manifest)) => {
-                writer.adopt(head_of(&manifest, Some(looked), None));
-                Ok(None)
-            }
-            None => {
-                writer.adopt(Head::none(looked));
-                Ok(None)
-            }
-        }
-    }
-
-    /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
-    pub(super) async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
-        let looked = Moment::now(&*self.store().clock);
-        let most = self.store().buffered as u64;
-        let long = |manifest: &Manifest| {
-            manifest.is_removed() || (manifest.number == 0 && manifest.body.is_some() && manifest.size > most)
-        };
-        match self.latest(long).await? {
-            Some(Latest::Whole { restored, place, origin }) => {
-                self.adopt(writer, looked, restored, &place, origin);
-            }
-            Some(Latest::Manifest(manifest)) => writer.adopt(head_of(&manifest, Some(looked), None)),
-            None => writer.adopt(Head::none(looked)),
-        }
-        Ok(())
-    }
-
-    fn adopt(
-        &self,
-        writer: &mut Writer,
-        looked: Moment,
-        restored: restore::Restored,
-        place: &Place,
-        origin: bool,
-    ) -> Restored {
-        let base = match origin {
-            true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
-            false => restored.base.clone(),
-        };
-        writer.adopt(head_of(&restored.manifest, Some(looked), Some(base)));
-        self.shown(restored, place, Vec::new())
-    }
-
-    /// Makes this handle the owner of the session, at once: it commits the newest state again, in an epoch of its own. A handle of an
-    /// earlier epoch can then no longer write, not even after a rebase.
-    ///
-    /// # Errors
-    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster. After `Timeout` or `Unavailable` it is not known
-    /// whether it was done; another call finds out, and does it once.
-    pub async fn take_over(&self) -> Result<Restored> {
-        let mut writer = self.writer().await;
-        writer.taken_over();
-        let mut attempts = 0;
-        loop {
-            // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
-            let mut owner = Writer { taking: writer.taking.clone(), ..Writer::default() };
-            let seen = self.look(&mut owner).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
-            // What an earlier call did not hear of: it was carried out.
-            if owner.taking.has(seen.commit.id) {
-                *writer = owner;
-                self.rebased();
-                return Ok(seen);
-            }
-            // It may still arrive.
-            owner.pending = owner.taking.clone();
-            owner.epoch = Some(seen.commit.epoch.saturating_add(1));
-            let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
-            let content = Payload::State(seen.state.clone());
-            let owner = writer.owner.insert(Box::new(owner));
-            let done = self.write_as(owner, content, seen.commit.table(), options).await;
-            match (done, writer.owner.take()) {
-                (Ok(commit), owner) => {
-                    *writer = *owner.unwrap_or_default();
-                    self.rebased();
-                    return Ok(Restored { commit, ..seen });
-                }
-                (Err(error), _) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
-                (Err(error), owner) => {
-                    writer.owner = owner;
-                    writer.taken_over();
-                    return Err(error);
-                }
-            }
-        }
-    }
-
     /// The commit that was there first, after a save that was a conflict. Waits for a save of a clone that is under way.
     pub async fn rival(&self) -> Option<Commit> {
         self.writer().await.rival.clone()
@@ -417,11 +199,11 @@ impl Session {
 
     /// A handle of another session of the same agent.
     pub(super) fn sibling(&self, name: &str) -> Result<Session> {
-        Sessions { store: self.inner.store.clone() }.session(self.agent(), name)
+        self.inner.of.session(self.agent(), name)
     }
 
     pub(super) fn store(&self) -> &Store {
-        &self.inner.store
+        self.inner.of.store()
     }
 
     pub(super) fn place(&self) -> &Place {

@@ -1,0 +1,146 @@
+//! Which commit a handle continues: the newest, as it is found, or as this handle's own after a take-over.
+
+use super::{
+    CommitOptions, Restored, Session,
+    clock::Moment,
+    commit,
+    head::Head,
+    load::Latest,
+    manifest::Manifest,
+    names::Place,
+    restore,
+    writer::{Payload, Writer, forked, head_of},
+};
+use crate::{ErrorKind, Result};
+
+impl Session {
+    /// Makes the newest commit the one that the next save follows, whatever this handle saw before, and loads it. `None` in a
+    /// session without commits.
+    ///
+    /// # Errors
+    /// As [`load`](Session::load). After `Corrupt`, [`load_good`](Session::load_good) does in its place.
+    pub async fn rebase(&self) -> Result<Option<Restored>> {
+        let mut writer = self.writer().await;
+        let before = writer.head.as_ref().map(|head| (head.seq, head.id));
+        // Until this has succeeded, a handle that lost to a rival stays one that may not write.
+        let seen = self.look(&mut writer).await;
+        match &seen {
+            Ok(_) if before == writer.head.as_ref().map(|head| (head.seq, head.id)) => {}
+            Ok(_) => self.rebased(),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                writer.forget_states();
+                writer.rebasing = true;
+            }
+            Err(_) => {}
+        }
+        seen
+    }
+
+    /// Makes this handle the owner of the session, at once: it commits the newest state again, in an epoch of its own. A handle of an
+    /// earlier epoch can then no longer write, not even after a rebase.
+    ///
+    /// # Errors
+    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster. After `Timeout` or `Unavailable` it is not known
+    /// whether it was done; another call finds out, and does it once.
+    pub async fn take_over(&self) -> Result<Restored> {
+        let mut writer = self.writer().await;
+        writer.taken_over();
+        let mut attempts = 0;
+        loop {
+            // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
+            let mut owner = Writer { taking: writer.taking.clone(), ..Writer::default() };
+            let seen = self.look(&mut owner).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
+            // What an earlier call did not hear of: it was carried out.
+            if owner.taking.has(seen.commit.id) {
+                *writer = owner;
+                self.rebased();
+                return Ok(seen);
+            }
+            // It may still arrive.
+            owner.pending = owner.taking.clone();
+            owner.epoch = Some(seen.commit.epoch.saturating_add(1));
+            let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
+            let content = Payload::State(seen.state.clone());
+            let owner = writer.owner.insert(Box::new(owner));
+            let done = self.write_as(owner, content, seen.commit.table(), options).await;
+            match (done, writer.owner.take()) {
+                (Ok(commit), owner) => {
+                    *writer = *owner.unwrap_or_default();
+                    self.rebased();
+                    return Ok(Restored { commit, ..seen });
+                }
+                (Err(error), _) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
+                (Err(error), owner) => {
+                    writer.owner = owner;
+                    writer.taken_over();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The newest commit becomes the head; `None` if there is none.
+    pub(super) async fn look(&self, writer: &mut Writer) -> Result<Option<Restored>> {
+        self.look_until(writer, Manifest::is_removed).await
+    }
+
+    /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
+    pub(super) async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
+        let most = self.store().buffered as u64;
+        let long = |manifest: &Manifest| {
+            manifest.is_removed() || (manifest.number == 0 && manifest.body.is_some() && manifest.size > most)
+        };
+        self.look_until(writer, long).await.map(drop)
+    }
+
+    /// Reads the newest commit whole, unless its manifest is `enough`.
+    async fn look_until(
+        &self,
+        writer: &mut Writer,
+        enough: impl Fn(&Manifest) -> bool + Send + Sync,
+    ) -> Result<Option<Restored>> {
+        let looked = Moment::now(&*self.store().clock);
+        match self.latest(enough).await? {
+            Some(Latest::Whole { restored, place, origin }) => {
+                return Ok(Some(self.adopt(writer, looked, restored, &place, origin)));
+            }
+            // Of a removed session: what comes next begins anew, behind the marker.
+            Some(Latest::Manifest(manifest)) => writer.adopt(head_of(&manifest, Some(looked), None)),
+            None => writer.adopt(Head::none(looked)),
+        }
+        Ok(None)
+    }
+
+    fn adopt(
+        &self,
+        writer: &mut Writer,
+        looked: Moment,
+        restored: restore::Restored,
+        place: &Place,
+        origin: bool,
+    ) -> Restored {
+        let base = match origin {
+            true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
+            false => restored.base.clone(),
+        };
+        writer.adopt(head_of(&restored.manifest, Some(looked), Some(base)));
+        self.shown(restored, place, Vec::new())
+    }
+
+    /// After damage: the next commit follows the newest number, as a keyframe and without a parent.
+    pub(super) async fn go_on_behind(&self, newest: Option<u64>, epoch: u64, looked: Moment) -> Result<()> {
+        let newest = match newest {
+            None => self.store().newest_number(self.place()).await?,
+            known => known,
+        };
+        if let Some(mut writer) = self.idle_writer()
+            && (writer.head.is_none() || writer.rebasing)
+            && let Some(seq) = newest
+        {
+            let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
+            writer.adopt(Head::behind_damage(seq, epoch.max(seen), looked));
+            self.rebased();
+        }
+        Ok(())
+    }
+}

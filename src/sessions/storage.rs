@@ -1,0 +1,122 @@
+//! All sessions of a storage: what they have in common, and where their handles come from.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{Clock, Session, SystemClock, names::Place, store::Store};
+use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
+
+/// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
+pub(crate) const WINDOWS: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
+
+/// All sessions in a storage.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    store: Arc<Store>,
+}
+
+impl Sessions {
+    /// Sessions in this storage.
+    ///
+    /// # Errors
+    /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart. `InvalidInput` where
+    /// the storage's codec has a level that does not exist, or its fence window is shorter than a minute or longer than 30 days.
+    pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
+        if !adapter.capabilities().create {
+            let message = format!(
+                "sessions need a storage that creates an object only where there is none, {adapter} cannot; use another \
+                 storage, or plain save and load"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let Settings { codec, limits, fence_window } = adapter.capabilities().settings;
+        codec.check()?;
+        check_window(fence_window)?;
+        let level = match codec {
+            Codec::Gzip { level } => level,
+            _ => 6,
+        };
+        let store = Store {
+            adapter,
+            clock: Arc::new(SystemClock::default()),
+            writer: None,
+            fence_window,
+            limits,
+            level,
+            // 8 MiB of new bytes that do not compress, and what stands around them.
+            inline: (8 << 20) + (64 << 10),
+            buffered: 64 << 20,
+        };
+        Ok(Sessions { store: Arc::new(store) })
+    }
+
+    fn with(self, change: impl FnOnce(&mut Store)) -> Self {
+        let mut store = Store::clone(&self.store);
+        change(&mut store);
+        Sessions { store: Arc::new(store) }
+    }
+
+    /// The name that commits of these handles bear, and that a rival's conflict shows: a host and process, say. Default: none.
+    pub fn writer(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.with(|store| store.writer = Some(name))
+    }
+
+    /// `prune` removes no commit younger than this. A writer that paused for half of it looks before it saves, which is one request more.
+    /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
+    ///
+    /// # Errors
+    /// `InvalidInput` for any other length.
+    pub fn fence_window(self, window: Duration) -> Result<Self> {
+        check_window(window)?;
+        Ok(self.with(|store| store.fence_window = window))
+    }
+
+    /// The guard against states that are larger than expected. Default: that of the storage's configuration.
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(|store| store.limits = limits)
+    }
+
+    /// Deflate's level, 1 to 9. Default: that of the storage's codec, else 6.
+    ///
+    /// # Errors
+    /// `InvalidInput` for another level.
+    pub fn level(self, level: u8) -> Result<Self> {
+        Codec::default().with_level(level)?;
+        Ok(self.with(|store| store.level = level))
+    }
+
+    /// New bytes of a save beyond `inline` become an object of their own in front of the commit (default: 8 MiB); a stream beyond `buffered` is
+    /// not held in memory and not compared with the commit before (default: 64 MiB).
+    pub fn sizes(self, inline: usize, buffered: usize) -> Self {
+        self.with(|store| (store.inline, store.buffered) = (inline, buffered))
+    }
+
+    /// Another source of time and chance, for tests.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.with(|store| store.clock = clock)
+    }
+
+    /// A handle of one session, which need not exist. Any text is an id. No request is made.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty id.
+    pub fn session(&self, agent: impl AsRef<str>, session: impl AsRef<str>) -> Result<Session> {
+        let (agent, session) = (agent.as_ref(), session.as_ref());
+        let place = Place::new(agent, session)?;
+        Ok(Session::new(self.clone(), place, agent.to_owned(), session.to_owned()))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+fn check_window(window: Duration) -> Result<()> {
+    if WINDOWS.contains(&window) {
+        return Ok(());
+    }
+    let message =
+        format!("a fence window of {} s is out of range; use a minute to 30 days", window.as_secs());
+    Err(Error::new(ErrorKind::InvalidInput, message))
+}
