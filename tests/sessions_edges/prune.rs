@@ -1,10 +1,13 @@
 //! Prunes of sessions that are damaged.
 
-use persist::sessions::{At, Retention};
+use persist::{
+    Body, Key, PutOptions, SnapshotAdapter,
+    sessions::{At, Retention},
+};
 
 use super::{
     Bench,
-    sessions_support::{Random, growing},
+    sessions_support::{Aged, Random, growing},
 };
 
 /// Of a commit that cannot be read or is not there, a prune keeps all that it may be made of: a copy of the object makes it whole.
@@ -62,6 +65,23 @@ async fn a_fork_with_a_damaged_commit_does_not_release_its_source() {
         assert!(bench.session("fork").verify().await.unwrap().is_good());
         assert!(main.load(20).await.unwrap().state == states[19]);
     }
+}
+
+/// In place of a fork's first commits lies what it starts from: nothing is missing there.
+#[tokio::test]
+async fn a_body_of_nobody_in_a_fork_is_garbage() {
+    let bench = Bench::new(4);
+    let (main, _) = bench.saved("main", 3).await;
+    let fork = main.fork("fork", 3).await.unwrap();
+    fork.save("its own").await.unwrap();
+    let aged = Aged { inner: bench.adapter.clone(), clock: bench.clock.clone() };
+    for seq in [1, 2] {
+        let key = Key::new(format!("sessions/a/fork/b/{seq}-01HF7YGAYRFNDEATEHYDS4HS42")).unwrap();
+        aged.put(&key, Body::from("of a writer that died"), PutOptions::new()).await.unwrap();
+    }
+    bench.hours(30);
+    fork.prune(Retention::new().last(1)).await.unwrap();
+    assert!(bench.keys("/b/").await.is_empty());
 }
 
 /// A missing commit is forgotten when no rule could keep it any more, and not before.

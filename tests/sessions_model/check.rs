@@ -45,8 +45,11 @@ pub(crate) async fn check(world: &World, cleaned: bool) {
         }
         let own: Vec<&Commit> = log.iter().filter(|commit| commit.session == *name).collect();
         let ended = removed_with(world, name);
-        // What came at the same moment, and what was left undone.
-        let unfinished = ledger.unfinished.get(name).is_some_and(|times| *times > 0)
+        // What came at the same moment is kept, and so is what was left undone.
+        let references = format!("sessions/agent/{name}/f/");
+        let forked = world.sim.keys().iter().any(|key| key.as_str().starts_with(&references));
+        let unfinished = forked
+            || ledger.unfinished.get(name).is_some_and(|times| *times > 0)
             || !session.tags().await.unwrap().is_empty();
         assert!(
             unfinished || own.iter().all(|commit| commit.seq > ended),

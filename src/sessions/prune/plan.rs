@@ -65,7 +65,9 @@ impl Session {
         };
         let upto = rows.first().map_or(line.upto, |row| row.seq.max(line.upto));
         let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
-        let on_line = |seq: u64| line.has(seq) && seq >= first && !(origin.is_some() && seq == 1);
+        let (is_fork, has_origin) = (first > 1, origin.is_some());
+        let may_be = |seq: u64| seq >= first && !(has_origin && seq == 1);
+        let on_line = |seq: u64| line.has(seq) && may_be(seq);
         let commits: Vec<(u64, SystemTime)> =
             rows.iter().filter(|row| on_line(row.seq)).map(|row| (row.seq, row.meta.modified)).collect();
         let present: BTreeSet<u64> = commits.iter().map(|(seq, _)| *seq).collect();
@@ -106,7 +108,6 @@ impl Session {
             }
         }
         kept.retain(|seq| on_line(*seq));
-        let is_fork = origin.as_ref().is_some_and(|origin| origin.target.seq > 0);
         let needs_source = self.close(&mut kept, &present, is_fork).await?;
         let released = match &origin {
             Some(Origin { id, source, .. }) if !needs_source && !kept.is_empty() => Some(source.fork(*id)?),
@@ -119,7 +120,7 @@ impl Session {
         let bodies = store.objects(self.place().prefix("b/")).await?.into_iter().filter_map(|meta| {
             let (seq, id) = unbody(self.place(), &meta.key)?;
             let (on_line, old) = (line.has(seq), old(meta.modified, BODY_WINDOWS));
-            let missing = !present.contains(&seq) && (seq <= upto || kept.contains(&seq));
+            let missing = may_be(seq) && !present.contains(&seq) && (seq <= upto || kept.contains(&seq));
             Some(async move {
                 let needed = on_line && (!old || missing || self.has_body(seq, id).await?);
                 Ok((meta, on_line, needed))
