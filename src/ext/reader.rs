@@ -2,12 +2,15 @@
 
 use std::{
     io::Write,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt, future::try_join};
+use futures_util::{
+    Stream, TryStreamExt,
+    future::{Either, select},
+};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
@@ -54,8 +57,15 @@ impl SnapshotReader {
                 writer.write_all(&chunk).map_err(unwritable)?;
                 Ok(writer)
             });
-            // The next one is on its way meanwhile.
-            (writer, next) = try_join(write, self.chunk()).await?;
+            // The next one is on its way meanwhile. If it fails, the writer is waited for: what it holds, a temporary file say, is gone when this returns.
+            (writer, next) = match select(write, pin!(self.chunk())).await {
+                Either::Left((wrote, chunk)) => (wrote?, chunk.await?),
+                Either::Right((chunk, write)) => {
+                    let wrote = write.await;
+                    let chunk = chunk?;
+                    (wrote?, chunk)
+                }
+            };
         }
         let flush = move || {
             writer.flush().map_err(unwritable)?;

@@ -398,7 +398,7 @@ fn an_archive_moves_a_session_through_files_and_pipes() {
     home.pipe(&["session", "save", "d", "s"], "mine").text();
     refused(
         &home,
-        &[(&["import", "d", "s", "x.tar"], 4, "the session d/s exists already; import to another name")],
+        &[(&["import", "d", "s", "x.tar"], 4, "the session d/s exists already; import under another name")],
     );
     assert_eq!(home.session(&["load", "d", "s"]).text(), "mine");
     for len in [100, 600, piped.len() - 700] {

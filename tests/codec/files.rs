@@ -55,6 +55,39 @@ async fn a_failed_download_leaves_the_old_file_and_nothing_else() {
     }
 }
 
+/// Takes its time, and says when it is gone.
+struct Slow(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl std::io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_load_has_let_go_of_its_writer() {
+    let store = Store::new(100_000);
+    store.save(noise(5 * SEGMENT), "key").await.unwrap();
+    let mut file = store.bytes("key").await.to_vec();
+    file[SEGMENT + SEGMENT / 2] ^= 1;
+    store.spoil("key", file).await;
+    let gone = std::sync::Arc::default();
+    let reader = store.load_stream("key").await.unwrap();
+    assert!(reader.copy_to(Slow(std::sync::Arc::clone(&gone))).await.is_err());
+    assert!(gone.load(std::sync::atomic::Ordering::SeqCst), "it is still being written to");
+}
+
 #[tokio::test]
 async fn a_replaced_file_keeps_its_permissions_and_a_link_stays_a_link() {
     let (folder, store) = (tempfile::tempdir().unwrap(), Store::new(100));
