@@ -250,7 +250,10 @@ impl Session {
             // From here, so that a commit which took the place of a fork's start does not pass for it.
             let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
                 // The session was removed there: what lies before is no state of this one.
-                Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => break,
+                Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
+                    epoch = epoch.max(epoch_of(&found));
+                    break;
+                }
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     skipped.push(Skipped { seq, reason: damage(&error) });

@@ -153,14 +153,18 @@ impl Writer {
                     return Ok(Commit::new(manifest, place, stored));
                 }
                 Outcome::Earlier(commit, base) => {
+                    // The caller tries again what was saved after all.
+                    let again = (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
+                        && notes_of(&commit) == manifest.notes;
+                    if again {
+                        // Where this fails, or nobody waits for it, the next try must find it again.
+                        self.pending.remember(commit.id, base.clone());
+                        self.confirm(store, place, seq, None).await?;
+                    }
                     let Some(head) = &mut self.head else { continue };
                     (head.seq, head.id, head.ended, head.base) = (seq, Some(commit.id), false, base);
                     self.pending.clear();
-                    // The caller tries again what was saved after all.
-                    if (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
-                        && notes_of(&commit) == manifest.notes
-                    {
-                        self.confirm(store, place, seq, None).await?;
+                    if again {
                         return Ok(*commit);
                     }
                     if matches!(draft.content, Payload::Stored { .. }) {

@@ -1,4 +1,4 @@
-//! Forks whose answers are lost, and differences.
+//! Forks and saves whose answers are lost, and differences.
 
 use persist::{
     ErrorKind,
@@ -7,6 +7,25 @@ use persist::{
 };
 
 use super::Bench;
+
+/// A writer that slept is not sure of its own commit before it has read the line; that may fail as well.
+#[tokio::test]
+async fn a_lost_answer_and_a_lost_line_make_no_second_commit() {
+    let bench = Bench::new(3);
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    bench.hours(2);
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+    fault.inject(Operation::Get, Injection::Before(ErrorKind::Unavailable));
+    assert!(session.save("two").await.is_err());
+    // It is found, and then the line is not read.
+    fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Unavailable));
+    assert_eq!(session.save("two").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(session.save("two").await.unwrap().seq, 2);
+    assert_eq!(session.save("three").await.unwrap().seq, 3);
+    assert_eq!(session.load(2).await.unwrap().state, "two");
+}
 
 /// What a parser of JSON would round, or not follow.
 #[tokio::test]

@@ -143,6 +143,23 @@ async fn who_was_fenced_off_stays_so_behind_the_removal_of_a_damaged_session() {
     assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("taken over"), "{error}");
 }
 
+/// The marker still says who the owner is.
+#[tokio::test]
+async fn who_was_fenced_off_stays_so_where_a_session_that_began_anew_is_damaged() {
+    let bench = Bench::new(8);
+    let (old, _) = bench.saved("s", 2).await;
+    let owner = bench.session("s");
+    owner.take_over().await.unwrap();
+    owner.remove().await.unwrap();
+    assert_eq!(bench.session("s").save("anew").await.unwrap().epoch, 1);
+    bench.damage("s", 5).await;
+    let writer = bench.session("s");
+    assert_eq!(writer.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(writer.save("behind the damage").await.unwrap().epoch, 1);
+    old.rebase().await.unwrap();
+    assert_eq!(old.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
 /// The pairs of the format itself.
 #[tokio::test]
 async fn reserved_metadata_is_refused() {
