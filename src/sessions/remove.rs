@@ -75,7 +75,12 @@ impl Session {
             let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;
         }
-        let marker = last.head.as_ref().map_or(0, |head| head.seq);
+        let mut marker = 0;
+        if let Some(head) = &mut last.head {
+            // What comes behind is not made of it.
+            head.base = None;
+            marker = head.seq;
+        }
         *writer = last;
         let tags = store.objects(place.prefix("t/")).await?;
         all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
