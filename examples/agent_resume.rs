@@ -71,10 +71,14 @@ async fn agent(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Lets an agent run in a process of its own for a while, and kills it hard.
-fn run_and_kill(folder: &Path, time: Duration) -> Result<(), Failure> {
+/// Lets an agent run in a process of its own until there is a commit, and a while longer, and kills it hard.
+async fn run_and_kill(folder: &Path, time: Duration) -> Result<(), Failure> {
     let mut child = Command::new(std::env::current_exe()?).arg(folder).stdin(Stdio::null()).spawn()?;
-    std::thread::sleep(time);
+    let session = open(folder, "main").await?;
+    while session.log().try_next().await?.is_none() && child.try_wait()?.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(time).await;
     child.kill()?;
     child.wait()?;
     Ok(())
@@ -98,7 +102,7 @@ async fn main() -> Result<(), Failure> {
     }
     let folder = tempfile::tempdir()?;
     for run in 1..=3 {
-        run_and_kill(folder.path(), Duration::from_millis(700))?;
+        run_and_kill(folder.path(), Duration::from_millis(500)).await?;
         let started = Instant::now();
         let restored = open(folder.path(), "main").await?.load(At::Latest).await?;
         let state: State = restored.json()?;

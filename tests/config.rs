@@ -89,11 +89,37 @@ fn keys_that_are_urls() {
     assert_eq!(split("file:///data/a%20b/c.gz"), pair("file:///data/a%20b/", "c.gz"));
     assert_eq!(split("file:///c.gz"), pair("file:///", "c.gz"));
     assert_eq!(split("memory:///c.gz"), pair("memory://", "c.gz"));
+    // What a storage has another name for on disk is behind `//`.
+    assert_eq!(split("file:///data//a:1/b%20c.gz"), pair("file:///data", "a:1/b c.gz"));
+    assert_eq!(split("file:////a:1/c.gz?compression=none"), pair("file:///?compression=none", "a:1/c.gz"));
+    assert_eq!(split_prefix("file:///data//a:1/").unwrap(), Some(("file:///data".into(), "a:1/".into())));
     assert_eq!(split_key("s3://bucket").unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(split_key("s3://bucket/a/../b").unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(split_prefix("s3://b/a/").unwrap(), Some(("s3://b".into(), "a/".into())));
     assert_eq!(split_prefix("s3://b").unwrap(), Some(("s3://b".into(), String::new())));
     assert_eq!(split_prefix("a/").unwrap(), None);
+}
+
+/// A folder whose name no storage gives to one is the storage if it is there, else a slip.
+#[cfg(unix)]
+#[test]
+fn folders_in_the_urls_of_snapshots_are_not_parts_of_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    for name in ["user:1", "what?", "a.", "a%252Fb"] {
+        let url = format!("file://{root}/new/{}/deep/k.gz", name.replace('?', "%3F"));
+        let error = split_key(&url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let fix = url.replace("/new/", "/new//");
+        assert!(error.message().ends_with(&format!("write `//` where the key begins: {fix}")), "{error}");
+        assert_eq!(split_key(&fix).unwrap().unwrap().0, format!("file://{root}/new"));
+        split_prefix(&url).unwrap_err();
+    }
+    std::fs::create_dir(folder.path().join("user:1")).unwrap();
+    for path in ["user:1", "user:1/new", "./user:1", "new"] {
+        let (storage, key) = split_key(&format!("file://{root}/{path}/k.gz")).unwrap().unwrap();
+        assert_eq!((storage, key.as_str()), (format!("file://{root}/{path}/"), "k.gz"));
+    }
 }
 
 #[test]

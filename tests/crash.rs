@@ -2,7 +2,7 @@
 //! disk, a disk and directories that cannot be written.
 //!
 //! Each test that needs another process starts this binary again with a role in `PERSIST_TEST_ROLE`; the test then plays that role.
-//! `PERSIST_CRASH_SAVES` (default 3000) says how many saves the killed processes make in all.
+//! `PERSIST_TEST_CRASH_SAVES` (default 3000) says how many saves the killed processes make in all.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -174,7 +174,7 @@ async fn killed_at_any_point_every_key_holds_a_whole_state() {
     if let Some((_, root, _)) = role() {
         return save_until_killed(&root).await;
     }
-    let wanted: u64 = env::var("PERSIST_CRASH_SAVES").map_or(3000, |count| count.parse().unwrap());
+    let wanted: u64 = env::var("PERSIST_TEST_CRASH_SAVES").map_or(3000, |count| count.parse().unwrap());
     let directory = directory();
     let root = directory.path().to_owned();
     let mut random = Random(20_260_731);

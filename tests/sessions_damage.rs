@@ -130,14 +130,14 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// A file a stored object: what older versions wrote must load for ever, and what is written must not change unnoticed.
-/// `PERSIST_WRITE_GOLDEN=1` writes them anew.
+/// `PERSIST_TEST_WRITE_GOLDEN=1` writes them anew.
 #[tokio::test]
 async fn the_bytes_are_those_of_the_golden_files() {
     let adapter = Counting::memory();
     everything(&adapter).await;
     let keys = adapter.keys().await;
     let index = keys.iter().map(|key| format!("{key}\n")).collect::<String>();
-    if std::env::var("PERSIST_WRITE_GOLDEN").is_ok() {
+    if std::env::var("PERSIST_TEST_WRITE_GOLDEN").is_ok() {
         let _ = std::fs::remove_dir_all(golden(""));
         std::fs::create_dir_all(golden("")).unwrap();
         std::fs::write(golden("index.txt"), &index).unwrap();

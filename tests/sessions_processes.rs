@@ -1,8 +1,8 @@
 //! Processes that share sessions while they are stopped, continued and killed at random: no acknowledged commit is lost, and no session is
 //! forked unnoticed. On local disk, on a real S3 server and on an emulator of Cloud Storage.
 //!
-//! `PERSIST_PROCESSES_SECONDS` says for how long (default 3), `PERSIST_PROCESSES` and `PERSIST_PROCESSES_SESSIONS` how many of them (4 and 3).
-//! `PERSIST_PROCESSES_STORAGE` is a URL: then the local one runs there.
+//! `PERSIST_TEST_PROCESSES_SECONDS` says for how long (default 3), `PERSIST_TEST_PROCESSES` and `PERSIST_TEST_PROCESSES_SESSIONS` how many of them (4 and 3).
+//! `PERSIST_TEST_PROCESSES_STORAGE` is a URL: then the local one runs there.
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
@@ -27,9 +27,9 @@ use killed::Killed;
 use persist::{ErrorKind, SnapshotAdapter, StorageConfig, adapters::local::LocalAdapter, sessions::*};
 use sessions_support::Random;
 
-const STORAGE: &str = "PERSIST_PROCESSES_STORAGE";
+const STORAGE: &str = "PERSIST_TEST_PROCESSES_STORAGE";
 /// Tells the test `writer` that it is a child: its [`Run`], and its seed.
-const CHILD: &str = "PERSIST_PROCESSES_CHILD";
+const CHILD: &str = "PERSIST_TEST_PROCESSES_CHILD";
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
@@ -90,7 +90,7 @@ impl Run {
     async fn sessions(&self) -> Vec<Session> {
         let writer = format!("process {}", std::process::id());
         let sessions = Sessions::new(self.adapter().await).unwrap().writer(writer);
-        let names = (0..number("PERSIST_PROCESSES_SESSIONS", 3)).map(|n| format!("s{n}"));
+        let names = (0..number("PERSIST_TEST_PROCESSES_SESSIONS", 3)).map(|n| format!("s{n}"));
         names.map(|name| sessions.session(&self.agent, name).unwrap()).collect()
     }
 
@@ -190,13 +190,13 @@ async fn storm(storage: &str) {
     let agent =
         format!("processes-{}-{:x}", std::process::id(), std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
     let run = Run { storage: storage.into(), folder: folder.path().into(), agent };
-    let (processes, mut seeds) = (number("PERSIST_PROCESSES", 4), 0);
+    let (processes, mut seeds) = (number("PERSIST_TEST_PROCESSES", 4), 0);
     let mut start = || {
         seeds += 1;
         run.spawn(seeds)
     };
     let mut children: Vec<Killed> = (0..processes).map(|_| start()).collect();
-    let end = Instant::now() + Duration::from_secs(number("PERSIST_PROCESSES_SECONDS", 3));
+    let end = Instant::now() + Duration::from_secs(number("PERSIST_TEST_PROCESSES_SECONDS", 3));
     let (mut stops, mut kills) = (0, 0);
     // At least one of each, however slow the machine is.
     while Instant::now() < end || stops == 0 || kills == 0 {
@@ -251,7 +251,8 @@ async fn check(run: &Run, seeds: u64) -> (u64, usize) {
         commits += log.len() as u64;
         if !log.is_empty() {
             let verified = session.verify().await.unwrap();
-            assert!(verified.is_good() && verified.good == log.len() as u64, "{verified:?}");
+            // A save that was under way when its writer was killed may have come since.
+            assert!(verified.is_good() && verified.good >= log.len() as u64, "{verified:?}");
         }
     }
     assert_eq!(told, BTreeMap::new(), "lost");

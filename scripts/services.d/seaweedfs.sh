@@ -19,7 +19,7 @@ up_seaweedfs() {
   fresh seaweedfs; ports 8
   seaweedfs_identities "$DATA/seaweedfs/s3.json"
   mkdir "$DATA/seaweedfs/data"
-  spawn seaweedfs "$(weed)" server -ip 127.0.0.1 -ip.bind 127.0.0.1 -dir "$DATA/seaweedfs/data" \
+  spawn seaweedfs "$(weed)" -logtostderr server -ip 127.0.0.1 -ip.bind 127.0.0.1 -dir "$DATA/seaweedfs/data" \
     -master.telemetry=false -master.port "${P[0]}" -master.port.grpc "${P[1]}" -master.volumeSizeLimitMB 256 \
     -volume.port "${P[2]}" -volume.port.grpc "${P[3]}" -volume.max 64 -volume.preStopSeconds 0 -volume.minFreeSpace 256MiB \
     -filer -filer.port "${P[4]}" -filer.port.grpc "${P[5]}" \

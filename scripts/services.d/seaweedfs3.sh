@@ -14,7 +14,7 @@ up_seaweedfs3() {
     more=()
     [ $n = 0 ] && more=(-filer -filer.port "${P[12]}" -filer.port.grpc "${P[13]}" -s3 -s3.port "${P[14]}" -s3.port.grpc "${P[15]}"
       -s3.ip.bind 127.0.0.1 -s3.config "$folder/s3.json" -s3.autoCreateBucket=false -s3.port.iceberg 0 -s3.port.lance 0)
-    spawn "seaweedfs3-$n" "$(weed)" server -ip 127.0.0.1 -ip.bind 127.0.0.1 -dir "$folder/$n" \
+    spawn "seaweedfs3-$n" "$(weed)" -logtostderr server -ip 127.0.0.1 -ip.bind 127.0.0.1 -dir "$folder/$n" \
       -master.telemetry=false -master.port "${P[n * 4]}" -master.port.grpc "${P[n * 4 + 1]}" -master.peers "$peers" \
       -master.defaultReplication 001 -master.volumeSizeLimitMB 256 \
       -volume.port "${P[n * 4 + 2]}" -volume.port.grpc "${P[n * 4 + 3]}" -volume.max 64 -volume.preStopSeconds 0 -volume.minFreeSpace 256MiB "${more[@]}"

@@ -44,15 +44,29 @@ pub fn parse_toml(text: &str) -> Parsed<usize> {
     Ok(toml(text)?.len())
 }
 
+/// The same of YAML.
+///
+/// # Errors
+/// As of [`parse_toml`].
+#[doc(hidden)]
+pub fn parse_yaml(text: &str) -> Parsed<usize> {
+    Ok(yaml(text)?.len())
+}
+
 fn toml(text: &str) -> Parsed<Settings> {
     // The parser's message shows the line at fault, which may hold a secret: only the number of the line is passed on, and the
     // reason, which speaks of the grammar and of keys.
     let root = toml::from_str::<Value>(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        format!("it is not TOML: line {line}: {}", error.message().lines().next().unwrap_or_default())
+        match error.message().lines().next().unwrap_or_default() {
+            reason if reason.starts_with("JSON number") => {
+                format!("line {line}: the number is too large; write it in quotes if it is a text")
+            }
+            reason => format!("it is not TOML: line {line}: {reason}"),
+        }
     })?;
-    settings(root)
+    settings(root, false)
 }
 
 #[cfg(feature = "yaml")]
@@ -62,7 +76,7 @@ fn yaml(text: &str) -> Parsed<Settings> {
         let line = error.location().map_or(1, |location| location.line());
         format!("it is not YAML: look at line {line} and before")
     })?;
-    settings(root)
+    settings(root, true)
 }
 
 #[cfg(not(feature = "yaml"))]
@@ -70,8 +84,9 @@ fn yaml(_: &str) -> Parsed<Settings> {
     Err("this build reads TOML only; write persist.toml, or enable the feature `yaml`".into())
 }
 
-/// `[storage]` with plain keys, and the tables `s3`, `gcs` and `retry` in it.
-fn settings(root: Value) -> Parsed<Settings> {
+/// `[storage]` with plain keys, and the tables `s3`, `gcs` and `retry` in it. In YAML a key may have no value, which is as if it were not there; in TOML only
+/// `inf` and `nan` have none in `Value`.
+fn settings(root: Value, may_be_null: bool) -> Parsed<Settings> {
     let mut found = Vec::new();
     for (name, value) in table("the file", root)? {
         if name != "storage" {
@@ -81,10 +96,10 @@ fn settings(root: Value) -> Parsed<Settings> {
         for (name, value) in table("`storage`", value)? {
             if ["s3", "gcs", "retry"].contains(&name.as_str()) {
                 for (inner, value) in table(&format!("`storage.{name}`"), value)? {
-                    found.push(pair(&format!("{name}.{inner}"), value)?);
+                    found.push(pair(&format!("{name}.{inner}"), value, may_be_null)?);
                 }
             } else {
-                found.push(pair(&name, value)?);
+                found.push(pair(&name, value, may_be_null)?);
             }
         }
     }
@@ -100,7 +115,7 @@ fn table(what: &str, value: Value) -> Parsed<Map<String, Value>> {
     }
 }
 
-fn pair(name: &str, value: Value) -> Parsed<(&'static Setting, String)> {
+fn pair(name: &str, value: Value, may_be_null: bool) -> Parsed<(&'static Setting, String)> {
     let known = || SETTINGS.iter().filter(|setting| setting.name != "config");
     let Some(setting) = known().find(|setting| setting.name == name) else {
         let hint = suggest::hint(name, known().map(|setting| setting.name));
@@ -108,9 +123,12 @@ fn pair(name: &str, value: Value) -> Parsed<(&'static Setting, String)> {
     };
     match value {
         Value::String(text) => Ok((setting, text)),
+        Value::Number(_) | Value::Bool(_) if setting.is_free_text() => {
+            Err(format!("the key `{name}` takes a text; write it in quotes"))
+        }
         Value::Number(number) => Ok((setting, number.to_string())),
         Value::Bool(flag) => Ok((setting, flag.to_string())),
-        Value::Null => Ok((setting, String::new())),
+        Value::Null if may_be_null => Ok((setting, String::new())),
         _ => Err(format!("the key `{name}` takes a text, a number or true/false")),
     }
 }

@@ -1,6 +1,9 @@
 //! The platform's folders (XDG Base Directory Specification; Apple's and Microsoft's own).
 
-use std::path::PathBuf;
+use std::{
+    io::ErrorKind::{NotADirectory, NotFound},
+    path::{Path, PathBuf},
+};
 
 use super::bad;
 use crate::Result;
@@ -18,6 +21,11 @@ pub(super) fn data(variable: Variable<'_>) -> Result<PathBuf> {
 /// The configuration file that is read when none is named.
 pub(super) fn config_file(variable: Variable<'_>) -> Option<PathBuf> {
     Some(folder(variable, "XDG_CONFIG_HOME", ".config", "APPDATA")?.join("persist.toml"))
+}
+
+/// Whether something has this name, even if it cannot be read or is a link to nowhere.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().map_or_else(|error| ![NotFound, NotADirectory].contains(&error.kind()), |_| true)
 }
 
 /// `persist` in one of the user's folders. Relative paths in the variables are not valid (by the specification of XDG).

@@ -39,7 +39,7 @@ pub use table::{SETTINGS, Setting};
 #[doc(hidden)]
 pub use self::{
     duration::parse_duration,
-    file::parse_toml,
+    file::{parse_toml, parse_yaml},
     open::variables,
     url::{split_key, split_prefix},
 };

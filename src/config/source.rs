@@ -1,8 +1,8 @@
 //! What one place says, and whether it contradicts itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use super::{Setting, StorageBackend, StorageConfig, bad, url};
+use super::{Setting, StorageBackend, StorageConfig, bad, url, values};
 use crate::Result;
 
 /// A value and where it was found.
@@ -40,6 +40,24 @@ impl Source {
             }
         }
         self.values.push(Value { setting, text: text.into(), from, shared: self.shared });
+        Ok(())
+    }
+
+    /// Makes relative paths begin in `folder`, not wherever a process happens to run.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a relative path where the folder is not UTF-8.
+    pub(super) fn start_paths_at(&mut self, folder: &Path) -> Result<()> {
+        // What is no path would look like one behind the folder.
+        let relative = |value: &&mut Value| {
+            value.setting.is_path() && Path::new(&value.text).is_relative() && value.fits()
+        };
+        for value in self.values.iter_mut().filter(relative) {
+            let folder = folder.to_str().ok_or_else(|| {
+                bad(format!("{}: the file's folder is not UTF-8; write the whole path", value.shown()))
+            })?;
+            value.text = Path::new(folder).join(&value.text).to_string_lossy().into_owned();
+        }
         Ok(())
     }
 
@@ -88,6 +106,14 @@ impl Value {
             _ => url::without_secrets(&self.text),
         };
         format!("{} ({text:?})", self.from)
+    }
+
+    /// The settings among which it decides. That something is *not* anonymous names no credentials.
+    pub(super) fn bundle(&self) -> &'static str {
+        match self.setting.name.ends_with(".anonymous") && values::boolean(&self.text) == Ok(false) {
+            true => "",
+            false => self.setting.bundle(),
+        }
     }
 
     pub(super) fn apply(&self, config: &mut StorageConfig) -> Result<()> {

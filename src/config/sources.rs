@@ -109,7 +109,7 @@ impl Sources {
         Ok(self)
     }
 
-    /// Lays a file below what is there: `.toml`, or `.yaml` with the feature `yaml`.
+    /// Lays a file below what is there: `.toml`, or `.yaml` with the feature `yaml`. Its relative paths begin in its folder.
     ///
     /// # Errors
     /// `InvalidConfig` for a file that cannot be read or parsed, and for unknown keys, with the nearest right name.
@@ -118,6 +118,7 @@ impl Sources {
         for (setting, text) in file::read(path)?.into_iter().filter(|(_, text)| !text.is_empty()) {
             source.add(setting, &text, format!("key {} of {}", setting.name, path.display()))?;
         }
+        source.start_paths_at(path.parent().unwrap_or(Path::new("")))?;
         self.sources.push(source);
         Ok(self)
     }
@@ -132,7 +133,8 @@ impl Sources {
         let file = match (named, variable) {
             (Some(file), _) => file.to_path_buf(),
             (None, Some(file)) => file.into(),
-            (None, None) => match self.default_file.clone().filter(|file| file.exists()) {
+            // One that is there and cannot be read is an error: it may name another place for snapshots.
+            (None, None) => match self.default_file.clone().filter(|file| folders::is_there(file)) {
                 Some(file) => file,
                 None => return Ok(self),
             },
@@ -196,9 +198,9 @@ impl Sources {
         let mut located = false;
         for (rank, source) in all().enumerate() {
             // Decided by the sources above, before this one has a say.
-            let settled: Vec<&str> = winners.values().map(|(_, value)| value.setting.bundle()).collect();
+            let settled: Vec<&str> = winners.values().map(|(_, value)| value.bundle()).collect();
             for (target, value) in source.targets(backend)? {
-                let bundle = value.setting.bundle();
+                let bundle = value.bundle();
                 let others = value.shared && !value.setting.is_for(backend) && !value.fits();
                 if others || strays(source, value) {
                     tracing::debug!("{} is passed over: it is not for persist", value.from);
@@ -238,7 +240,7 @@ fn known(name: &str) -> Result<&'static Setting> {
 fn check_names(variables: &BTreeMap<String, String>) -> Result<()> {
     let known = || SETTINGS.iter().flat_map(|setting| setting.variables.iter().copied());
     // Of the project's own tests and benchmarks.
-    let others = |name: &str| name == "PERSIST_BENCH_DATA" || name.starts_with("PERSIST_TEST_");
+    let others = |name: &str| name.starts_with("PERSIST_BENCH_") || name.starts_with("PERSIST_TEST_");
     let unknown = |name: &&String| {
         name.starts_with(OWN) && !others(name) && !known().any(|known| known == name.as_str())
     };

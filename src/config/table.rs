@@ -83,6 +83,17 @@ impl Setting {
         }
     }
 
+    /// Whether it is a path of this machine.
+    pub(super) fn is_path(&self) -> bool {
+        matches!(self.name, "local_path" | "gcs.credentials_path")
+    }
+
+    /// Whether any text is a value. Numbers and flags must not be: `012` and `no` mean one thing to a parser of files, and another to whoever has a namespace
+    /// that is called so.
+    pub(super) fn is_free_text(&self) -> bool {
+        (self.apply)(&mut StorageConfig::default(), "text").is_ok()
+    }
+
     /// The table of the file that it stands in: empty, `s3`, `gcs` or `retry`.
     pub fn group(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(group, _)| group)

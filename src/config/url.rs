@@ -2,7 +2,11 @@
 //! space: a name must come out as it was written or not at all.
 
 use std::borrow::Cow;
+#[cfg(unix)]
+use std::path::PathBuf;
 
+#[cfg(unix)]
+use super::folders;
 use super::{SETTINGS, Setting, StorageBackend, suggest};
 use crate::{Error, ErrorKind, Key, Result};
 
@@ -210,7 +214,8 @@ pub(super) fn without_secrets(text: &str) -> String {
 }
 
 /// Cuts the URL of a snapshot into the URL of its storage and its key: `gs://bucket/a/b.gz?project=p` into `gs://bucket?project=p`
-/// and `a/b.gz`; of a file, the folder that it lies in and its name. `None` for text that is no URL, hence a plain key.
+/// and `a/b.gz`; of a file, the folder that it lies in and its name, or what stands before and behind `//`. `None` for text that is no URL, hence a
+/// plain key.
 ///
 /// # Errors
 /// `InvalidInput` for a URL that names no snapshot, or one that is not a key.
@@ -237,12 +242,48 @@ pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
     let (folder, name) = match url.backend {
         StorageBackend::Local => {
             url.no_host().map_err(|reason| bad_url(&reason))?;
-            url.path.split_at(url.path.rfind('/').map_or(0, |slash| slash + 1))
+            folder_and_name(&url).map_err(|reason| bad_url(&reason))?
         }
         _ => ("", url.path.strip_prefix('/').unwrap_or(url.path)),
     };
     let name = decoded(name).map_err(|reason| bad_url(&reason))?;
     Ok(Some((format!("{}://{}{folder}{query}", url.scheme, url.authority), name)))
+}
+
+/// Cuts the path of a file at the last `//`, which no key has in it, else at the last `/`.
+fn folder_and_name<'a>(url: &Parts<'a>) -> Parsed<(&'a str, &'a str)> {
+    if let Some(at) = url.path.rfind("//") {
+        return Ok((&url.path[..at.max(1)], &url.path[at + 2..]));
+    }
+    let cut = url.path.rfind('/').map_or(0, |slash| slash + 1);
+    check_folder(url, cut)?;
+    Ok(url.path.split_at(cut))
+}
+
+/// Refuses a folder that is not there and whose name no storage would give to one: it is rather a part of the key, and what is saved there could not
+/// be found by it.
+#[cfg(unix)]
+fn check_folder(url: &Parts<'_>, end: usize) -> Parsed<()> {
+    let (mut folder, mut start) = (PathBuf::from("/"), 0);
+    for segment in url.path[..end].split_inclusive('/') {
+        let name = decoded(segment.trim_end_matches('/'))?;
+        folder.push(&name);
+        let its_own =
+            matches!(name.as_str(), "" | "." | "..") || name.split('/').all(crate::adapters::local::is_plain);
+        if !its_own && !folders::is_there(&folder) {
+            let (storage, key) = url.path.split_at(start);
+            return Err(format!(
+                "there is no folder {name:?}, and as a part of keys it has another name on disk; write `//` where the key begins: file://{storage}/{key}"
+            ));
+        }
+        start += segment.len();
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_folder(_: &Parts<'_>, _: usize) -> Parsed<()> {
+    Ok(())
 }
 
 fn bad_url(reason: &str) -> Error {

@@ -45,9 +45,13 @@ pub(super) fn text(value: &str) -> Result<String, String> {
 /// A path as it is: only a shell knows what `~` means.
 pub(super) fn path(value: &str) -> Result<PathBuf, String> {
     match text(value)? {
-        path if path == "~" || path.starts_with("~/") => {
-            Err("only a shell knows what `~` is; write the whole path".into())
+        path if path.starts_with(['~', '$']) => {
+            Err("only a shell knows what `~` and `$` are; write the whole path".into())
         }
+        path if path.starts_with(['"', '\'']) || path.ends_with(['"', '\'']) => {
+            Err("a quotation mark is a part of it, since no shell removed it; write the path alone".into())
+        }
+        path if path.trim() != path => Err("a blank is before or behind it; write the path alone".into()),
         path if path.contains("://") => {
             Err("this is a path, and that looks like a URL; put URLs into PERSIST_STORAGE_URL".into())
         }

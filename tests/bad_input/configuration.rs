@@ -124,7 +124,7 @@ fn urls() {
             ),
             (
                 "~/states",
-                "invalid_config: the storage URL (\"~/states\"): only a shell knows what `~` is; write the whole path",
+                "invalid_config: the storage URL (\"~/states\"): only a shell knows what `~` and `$` are; write the whole path",
             ),
             (
                 "az://container?account=x",
@@ -211,7 +211,7 @@ fn urls_of_snapshots() {
 #[test]
 fn variables() {
     compare(
-        31,
+        34,
         &[
             (
                 "PERSIST_BUKCET=b",
@@ -311,8 +311,20 @@ fn variables() {
                 "invalid_config: variable PERSIST_LOCAL_PATH (\"file:///states\"): this is a path, and that looks like a URL; put URLs into PERSIST_STORAGE_URL",
             ),
             (
-                "PERSIST_LOCAL_PATH=~/states",
-                "invalid_config: variable PERSIST_LOCAL_PATH (\"~/states\"): only a shell knows what `~` is; write the whole path",
+                "PERSIST_LOCAL_PATH=~root/states",
+                "invalid_config: variable PERSIST_LOCAL_PATH (\"~root/states\"): only a shell knows what `~` and `$` are; write the whole path",
+            ),
+            (
+                "PERSIST_LOCAL_PATH=$HOME/states",
+                "invalid_config: variable PERSIST_LOCAL_PATH (\"$HOME/states\"): only a shell knows what `~` and `$` are; write the whole path",
+            ),
+            (
+                "PERSIST_LOCAL_PATH=\"/data/states\"",
+                "invalid_config: variable PERSIST_LOCAL_PATH (\"\\\"/data/states\\\"\"): a quotation mark is a part of it, since no shell removed it; write the path alone",
+            ),
+            (
+                "PERSIST_LOCAL_PATH=\u{20}/data",
+                "invalid_config: variable PERSIST_LOCAL_PATH (\" /data\"): a blank is before or behind it; write the path alone",
             ),
             (
                 "PERSIST_NAMESPACE=../other",

@@ -10,7 +10,7 @@ fn files() {
     let (below, path) = (folder.path().join("below"), folder.path().join("persist.toml"));
     std::fs::create_dir(&below).unwrap();
     compare(
-        19,
+        25,
         &[
             (
                 "[storage\nbackend = 1",
@@ -65,6 +65,30 @@ fn files() {
                 "[storage]\nprefix = 1979-05-27",
                 "invalid_config: FILE: the key `prefix` takes a text, a number or true/false",
             ),
+            (
+                "[storage]\nnamespace = 1.10",
+                "invalid_config: FILE: the key `namespace` takes a text; write it in quotes",
+            ),
+            (
+                "[storage.s3]\nprofile = true",
+                "invalid_config: FILE: the key `s3.profile` takes a text; write it in quotes",
+            ),
+            (
+                "[storage.s3]\nsecret_access_key = 12345678901234567890123",
+                "invalid_config: FILE: line 2: the number is too large; write it in quotes if it is a text",
+            ),
+            (
+                "[storage.retry]\ndeadline = inf",
+                "invalid_config: FILE: the key `retry.deadline` takes a text, a number or true/false",
+            ),
+            (
+                "[storage]\nidle_timeout = nan",
+                "invalid_config: FILE: the key `idle_timeout` takes a text, a number or true/false",
+            ),
+            (
+                "[storage]\nmax_bytes = -inf",
+                "invalid_config: FILE: the key `max_bytes` takes a text, a number or true/false",
+            ),
             ("[storage]\ns3 = \"x\"", "invalid_config: FILE: `storage.s3` must be a table of settings"),
             (
                 "[storage.retry]\nattempts = 1.5",
@@ -105,6 +129,39 @@ fn files() {
     };
     assert_eq!(answer, expected);
     assert!(is_empty(&below));
+}
+
+/// What YAML makes of texts without quotes is another namespace, bucket or key.
+#[cfg(feature = "yaml")]
+#[test]
+fn texts_that_yaml_reads_as_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("persist.yaml");
+    compare(
+        7,
+        &[
+            ("namespace: no", "invalid_config: FILE: the key `namespace` takes a text; write it in quotes"),
+            ("bucket: on", "invalid_config: FILE: the key `bucket` takes a text; write it in quotes"),
+            ("prefix: y", "invalid_config: FILE: the key `prefix` takes a text; write it in quotes"),
+            (
+                "namespace: 012345678901",
+                "invalid_config: FILE: the key `namespace` takes a text; write it in quotes",
+            ),
+            (
+                "local_path: 0x10",
+                "invalid_config: FILE: the key `local_path` takes a text; write it in quotes",
+            ),
+            (
+                "s3: {secret_access_key: 12345678901234567890123}",
+                "invalid_config: FILE: the key `s3.secret_access_key` takes a text; write it in quotes",
+            ),
+            ("retry: {deadline: .inf}", "invalid_config: FILE: it is not YAML: look at line 2 and before"),
+        ],
+        |text| {
+            std::fs::write(&path, format!("storage:\n  {text}\n")).unwrap();
+            refused(StorageConfig::from_file(&path)).replace(&format!("{}", path.display()), "FILE")
+        },
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::{from_vars, vars};
 fn samples(setting: &Setting) -> [&'static str; 2] {
     match setting.name {
         "storage_url" => ["memory://", "/somewhere"],
+        "local_path" | "gcs.credentials_path" => ["/some/path", "/other/path"],
         "backend" => ["memory", "gcs"],
         "compression" => ["none", "gzip:9"],
         "s3.endpoint_url" => ["http://127.0.0.1:9000", "https://s3.example.com"],
@@ -157,7 +158,7 @@ fn the_stronger_place_wins() {
 fn all_fields_by_hand_by_builder_and_by_variables() {
     let text = || Some("some-text".to_string());
     let secret = || Some("some-text".into());
-    let (time, path) = (Duration::from_millis(1500), PathBuf::from("some-text"));
+    let (time, path) = (Duration::from_millis(1500), PathBuf::from("/some/path"));
     let by_hand = StorageConfig {
         backend: StorageBackend::S3,
         local_base_path: Some(path.clone()),
@@ -210,7 +211,7 @@ fn all_fields_by_hand_by_builder_and_by_variables() {
     };
     let built = StorageConfig::default_local()
         .with_backend(StorageBackend::S3)
-        .with_local_path("some-text")
+        .with_local_path("/some/path")
         .with_bucket("some-text")
         .with_prefix("some-text")
         .with_namespace("some-text")
@@ -252,7 +253,7 @@ fn all_fields_by_hand_by_builder_and_by_variables() {
         )
         .with_gcs(
             GcsConfig::default()
-                .with_credentials_path("some-text")
+                .with_credentials_path("/some/path")
                 .with_credentials_json("some-text")
                 .with_anonymous(true)
                 .with_project("some-text")

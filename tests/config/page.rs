@@ -21,14 +21,14 @@ before those that other programs know too (`AWS_S3_BUCKET`, `AWS_REGION`, `GCS_B
 - Credentials are taken from one place as a whole. An emulator of GCS (an address that is not `https://`) gets none that only
   happen to be in the environment.
 - What is empty is not set. An unknown `PERSIST_*` variable, parameter or key is an error that names the nearest right one;
-  `PERSIST_BENCH_DATA` and `PERSIST_TEST_*` belong to the project's own tests.
+  `PERSIST_BENCH_*` and `PERSIST_TEST_*` belong to the project's own tests.
 - There is no default bucket, and a bucket does not choose a backend.
 
 ## URLs
 
 | URL | storage |
 |---|---|
-| `/path`, `relative/path` | local disk; taken as it is, nothing is decoded |
+| `/path`, `relative/path` | local disk; taken as it is, nothing is decoded; in a file, a relative path begins in the folder of the file |
 | `file:///path` | local disk |
 | `memory://` | memory of the process |
 | `s3://bucket/prefix?region=eu-west-1&endpoint_url=http://127.0.0.1:9000` | S3 (feature `s3`) |
@@ -38,6 +38,10 @@ before those that other programs know too (`AWS_S3_BUCKET`, `AWS_REGION`, `GCS_B
 `%XX` stands for a byte of UTF-8, `+` for itself. Write `?`, `#`, `%` in names as `%3F`, `%23`, `%25`, and `&` in values as `%26`. Parameters are those
 of the table; those of S3 hold in `s3://` URLs and those of GCS in `gs://` URLs. Secrets have no parameter, because URLs
 end up in logs and lists of processes.
+
+The URL of a snapshot is that of its storage with the key behind it. On disk the key is what stands behind the last `/`, and the folder before it is the
+storage. Write `//` where a longer key begins: `file:///backup//outer:1/k.gz` is the key `outer:1/k.gz` in the storage `/backup`, which has
+[another name on disk](backends.md) for `outer:1`. Without `//` such a folder is refused, unless it is there.
 
 ## The file
 
@@ -58,6 +62,7 @@ region = \"eu-west-1\"
 attempts = 5
 ```
 
+A text stands in quotes: without them `012` is a number and, in YAML, `no` a flag, and both are refused where a text belongs.
 With the feature `yaml` the same can be written as YAML in a file that ends with `.yaml` or `.yml`.
 
 The AWS SDK reads its own variables and files (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE` and so on) where nothing is set here.

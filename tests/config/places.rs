@@ -153,6 +153,15 @@ fn credentials_are_taken_from_one_place() {
     let config = Files::new(file).with(None, &variables).unwrap();
     assert_eq!((config.s3.secret_access_key, config.s3.session_token), (None, None));
     assert!(!config.gcs.anonymous && config.gcs.credentials_path.is_some());
+    // Who says that nothing is anonymous names no credentials.
+    let file = "[storage.s3]\naccess_key_id = \"i\"\nsecret_access_key = \"s\"\n[storage.gcs]\ncredentials_path = \"/k\"\n";
+    let flags = |value| [("PERSIST_S3_ANONYMOUS", value), ("PERSIST_GCS_ANONYMOUS", value)];
+    let config = Files::new(file).with(None, &flags("false")).unwrap();
+    assert!(config.s3.access_key_id.is_some() && config.s3.secret_access_key.is_some());
+    assert!(config.gcs.credentials_path.is_some());
+    let config = Files::new(file).with(None, &flags("true")).unwrap();
+    assert_eq!((config.s3.secret_access_key, config.gcs.credentials_path), (None, None));
+    assert!(config.s3.anonymous && config.gcs.anonymous);
 }
 
 #[test]
@@ -206,6 +215,38 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
     assert_eq!(resolve(&variables[..1], Some(named.as_path())).unwrap().as_deref(), Some("named"));
     assert_eq!(resolve(&[], None).unwrap(), None);
     assert!(resolve(&[], Some(&folder.path().join("missing.toml"))).is_err());
+    // A link to a mount that is not there yet: the file would have said where snapshots go.
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        std::fs::remove_file(home.join("persist.toml")).unwrap();
+        assert_eq!(resolve(&variables[..1], None).unwrap(), None);
+        std::os::unix::fs::symlink("/nonexistent/persist.toml", home.join("persist.toml")).unwrap();
+        let error = resolve(&variables[..1], None).unwrap_err();
+        assert_eq!(error.kind(), persist::ErrorKind::InvalidConfig);
+        assert!(error.message().contains("persist.toml cannot be read"), "{error}");
+    }
+}
+
+/// Not wherever a process happens to run.
+#[test]
+fn relative_paths_of_a_file_begin_in_its_folder() {
+    for (text, below) in [
+        ("local_path = \"states\"", "states"),
+        ("storage_url = \"./states\"", "./states"),
+        ("storage_url = \"file:states\"\nlocal_path = \"states\"", "states"),
+    ] {
+        let files = Files::new(&format!("[storage]\n{text}\n"));
+        let folder = files.0.path().join(below);
+        assert_eq!(files.with(None, &[]).unwrap(), StorageConfig::local(folder), "{text}");
+    }
+    let files = Files::new("[storage.gcs]\ncredentials_path = \"key.json\"\n");
+    let config = files.with(Some("gs://b"), &[]).unwrap();
+    assert_eq!(config.gcs.credentials_path, Some(files.0.path().join("key.json")));
+    // What is no path does not become one.
+    let message = message(Files::new("[storage]\nlocal_path = \"~/states\"\n").with(None, &[]));
+    assert!(message.contains("(\"~/states\"): only a shell"), "{message}");
+    let whole = Files::new("[storage]\nlocal_path = \"/data\"\n").with(None, &[]).unwrap();
+    assert_eq!(whole, StorageConfig::local("/data"));
 }
 
 #[test]

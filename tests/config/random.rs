@@ -2,7 +2,7 @@
 
 use persist::{
     Key, StorageConfig,
-    config::{SETTINGS, Sources, parse_toml, split_key},
+    config::{SETTINGS, Sources, parse_toml, parse_yaml, split_key},
 };
 use proptest::prelude::*;
 
@@ -57,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn paths_are_taken_as_they_are(path in "(\\.{0,2}/)?[^\\p{C}:~]{1,40}") {
+    fn paths_are_taken_as_they_are(path in "(\\.{0,2}/)?[^\\p{C}\\p{Z}:~$\"']([^\\p{C}:~]{0,40}[^\\p{C}\\p{Z}:~\"'])?") {
         prop_assert_eq!(StorageConfig::from_url(&path).unwrap(), StorageConfig::local(&path));
     }
 
@@ -76,6 +76,13 @@ proptest! {
     #[test]
     fn files_have_answers(text in "(\\[storage(\\.s3)?\\]\n)?([a-z_.]{1,12} ?= ?[\"'0-9a-z\\[{]{0,8}\n){0,4}\\PC{0,20}") {
         if let Err(answer) = parse_toml(&text) {
+            prop_assert!(!answer.is_empty() && !answer.contains('\n'), "{}", answer);
+        }
+    }
+
+    #[test]
+    fn files_in_yaml_have_answers(text in "(storage:\n)?( {1,4}(bucket|s3|[a-z_.?&*!|>-]{1,8}): ?[\"'0-9a-z\\[{&*!|>.-]{0,8}\n){0,4}\\PC{0,20}") {
+        if let Err(answer) = parse_yaml(&text) {
             prop_assert!(!answer.is_empty() && !answer.contains('\n'), "{}", answer);
         }
     }

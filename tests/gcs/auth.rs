@@ -239,11 +239,6 @@ async fn a_token_is_renewed_before_it_ends_and_an_outage_does_not_matter_while_i
     server.state().tokens.lifetime = 400;
     let credentials = server.state().tokens.authorized_user();
     let store = open(&server, credentials).await;
-    let pass = async |seconds| {
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(seconds)).await;
-        tokio::time::resume();
-    };
     store.save("state", "k").await.unwrap();
     // A quarter of a short life before its end: renewed, but the endpoint is down. The old one goes on.
     pass(320).await;
@@ -255,6 +250,13 @@ async fn a_token_is_renewed_before_it_ends_and_an_outage_does_not_matter_while_i
     pass(100).await;
     store.save("state", "k").await.unwrap();
     assert_eq!(server.count(Kind::Token), 3);
+}
+
+/// Lets so much time pass at once.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 /// Waits for so many requests for tokens: early renewals go on in the background.
@@ -270,11 +272,11 @@ async fn tokens(server: &Server, count: usize) {
 #[tokio::test]
 async fn nobody_waits_for_an_early_renewal_and_there_is_only_one() {
     let server = guarded().await;
-    server.state().tokens.lifetime = 4;
+    server.state().tokens.lifetime = 400;
     let credentials = server.state().tokens.authorized_user();
     let store = open(&server, credentials).await;
     store.save("state", "k").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(3050)).await;
+    pass(320).await;
     // The endpoint never answers.
     server.script(Kind::Token, [Fault::Hang]);
     let saves = futures_util::future::try_join_all((0..20).map(|i| store.save("state", format!("k{i}"))));

@@ -2,7 +2,7 @@
 //! time; then damage.
 //!
 //! Whatever the schedule: what was acknowledged and is still referenced loads, bit by bit; no stale write is acknowledged; a session is
-//! one line, and no state is on it twice. `actor` is what callers do, `check` what must hold then. `PERSIST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build), `PERSIST_MODEL_FIRST` where to start.
+//! one line, and no state is on it twice. `actor` is what callers do, `check` what must hold then. `PERSIST_TEST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build), `PERSIST_TEST_MODEL_FIRST` where to start.
 #![allow(clippy::unwrap_used)]
 
 mod actor;
@@ -121,7 +121,7 @@ fn number(variable: &str, default: u64) -> u64 {
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_stale_is_acknowledged() {
     let default = if cfg!(debug_assertions) { 60 } else { 4000 };
-    let (first, count) = (number("PERSIST_MODEL_FIRST", 0), number("PERSIST_MODEL_SEEDS", default));
+    let (first, count) = (number("PERSIST_TEST_MODEL_FIRST", 0), number("PERSIST_TEST_MODEL_SEEDS", default));
     let next = std::sync::atomic::AtomicU64::new(first);
     let seen = Mutex::new(BTreeMap::<&str, u64>::new());
     std::thread::scope(|scope| {

@@ -128,6 +128,12 @@ impl Counting {
         rows.into_iter().filter_map(ListEntry::into_object).map(|meta| meta.key).collect()
     }
 
+    /// The bytes of all objects.
+    pub(crate) async fn stored(&self) -> u64 {
+        let rows = self.inner.list(ListOptions::new()).try_collect::<Vec<_>>().await.unwrap();
+        rows.into_iter().filter_map(ListEntry::into_object).map(|meta| meta.size).sum()
+    }
+
     pub(crate) async fn raw(&self, key: &Key) -> Vec<u8> {
         let object = self.inner.get(key, GetOptions::new()).await.unwrap();
         object.body.collect(u64::MAX).await.unwrap().to_vec()

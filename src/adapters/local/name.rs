@@ -41,7 +41,7 @@ impl Place {
 const ESCAPED: [char; 9] = ['%', '<', '>', ':', '"', '\\', '|', '?', '*'];
 
 /// Whether a segment is its own name on disk, as nearly all are.
-fn is_plain(segment: &str) -> bool {
+pub(crate) fn is_plain(segment: &str) -> bool {
     segment.len() <= LONGEST
         && !segment.starts_with(RESERVED)
         && !segment.ends_with(['.', ' '])

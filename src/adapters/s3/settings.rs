@@ -16,6 +16,9 @@ pub(super) const LARGEST_PART: u64 = 5 << 30;
 pub(super) const LARGEST_OBJECT: u64 = 5 << 40;
 pub(super) const MOST_PARTS: u64 = 10_000;
 
+/// Ten years, in place of what a clock could not add to its time.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// What every operation needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -140,7 +143,7 @@ impl Settings {
             Some(Duration::ZERO) => {
                 Err(fail(ErrorKind::InvalidConfig, format!("{name}: must be longer than zero")))
             }
-            value => Ok(value.unwrap_or(Duration::from_secs(default))),
+            value => Ok(value.unwrap_or(Duration::from_secs(default)).min(LONGEST)),
         };
         Ok(Settings {
             encryption,
@@ -243,6 +246,26 @@ mod tests {
                 let needed = Duration::from_secs(all / (64 << 10));
                 assert!(settings.attempt_limit(bytes) >= needed, "{parallel} of {bytes}");
             }
+        }
+    }
+
+    /// The longest time that code can write stands for "no limit".
+    #[test]
+    fn no_time_is_too_long_for_a_clock() {
+        let longest = Some(Duration::MAX);
+        let config = S3Config {
+            connect_timeout: longest,
+            read_timeout: longest,
+            attempt_timeout: longest,
+            total_timeout: longest,
+            ..S3Config::default()
+        };
+        let settings = Settings::new(&config).unwrap();
+        let attempt = settings.attempt_limit(LARGEST_PART);
+        let total = settings.total_timeout.unwrap();
+        for time in [settings.connect_timeout, settings.read_timeout, attempt * 5, total] {
+            let later = std::time::Instant::now().checked_add(time);
+            assert!(later.is_some() && time >= LONGEST, "{time:?}");
         }
     }
 
