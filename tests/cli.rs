@@ -9,6 +9,8 @@ mod harness;
 #[cfg(target_os = "linux")]
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/pages.rs"]

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::Arc,
 };
 
@@ -111,6 +111,31 @@ impl StorageConfig {
         Ok(Arc::new(defaults))
     }
 
+    /// Where this stores: the URL of the storage without its parameters. Nothing is opened.
+    ///
+    /// # Errors
+    /// `InvalidConfig` where that is not configured.
+    pub fn location(&self) -> Result<String> {
+        let root = match self.backend {
+            StorageBackend::Local => format!("file://{}", path::absolute(self.folder()?)?.display()),
+            StorageBackend::Memory => "memory://".into(),
+            StorageBackend::Gcs => format!("gs://{}", self.bucket()?),
+            other => format!("{}://{}", other.as_str(), self.bucket()?),
+        };
+        Ok(match self.below()? {
+            None => root,
+            Some(below) => format!("{}{}{below}", root, if root.ends_with('/') { "" } else { "/" }),
+        })
+    }
+
+    /// The folder of local disk.
+    fn folder(&self) -> Result<PathBuf> {
+        match &self.local_base_path {
+            Some(folder) => Ok(folder.clone()),
+            None => folders::data(&|name| env::var_os(name).map(PathBuf::from)),
+        }
+    }
+
     /// The S3 adapter itself, with the prefix below which this configuration stores, for what S3 alone has (see
     /// [`S3Adapter::list_uploads`](crate::adapters::s3::S3Adapter::list_uploads)); `None` for another backend.
     ///
@@ -144,10 +169,7 @@ impl StorageConfig {
             }
             #[cfg(unix)]
             StorageBackend::Local => {
-                let folder = match &self.local_base_path {
-                    Some(folder) => folder.clone(),
-                    None => folders::data(&|name| env::var_os(name).map(PathBuf::from))?,
-                };
+                let folder = self.folder()?;
                 let deadline = self.retry.deadline;
                 // It reads directories.
                 let open = move || crate::adapters::local::LocalAdapter::open_with(folder, deadline);
@@ -199,7 +221,6 @@ impl StorageConfig {
     }
 
     /// The bucket, which has no default: a default bucket is one that somebody else can own.
-    #[cfg(any(feature = "s3", feature = "gcs"))]
     pub(super) fn bucket(&self) -> Result<&str> {
         let name = self.backend.as_str();
         match self.bucket.as_deref() {
@@ -215,9 +236,7 @@ impl StorageConfig {
 }
 
 fn missing_feature(what: &str, feature: &str) -> Error {
-    let message = format!(
-        "{what} is not compiled in; enable the feature `{feature}` (cargo install agent-persist --features {feature})"
-    );
+    let message = format!("{what} is not compiled in; build persist with `--features {feature}`");
     Error::new(ErrorKind::Unsupported, message)
 }
 

@@ -12,8 +12,8 @@ use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
 /// The file at `path` as a body.
 pub(super) async fn open(path: PathBuf) -> Result<Body> {
     threads::run(move || {
-        let file = File::open(&path).map_err(|error| failed("open", &path, error))?;
-        let meta = file.metadata().map_err(|error| failed("open", &path, error))?;
+        let file = File::open(&path).map_err(|error| failed("read", &path, error))?;
+        let meta = file.metadata().map_err(|error| failed("read", &path, error))?;
         if meta.is_dir() {
             let message = format!("{} is a directory; name a file", path.display());
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -48,7 +48,7 @@ enum Target {
 impl Target {
     async fn new(path: PathBuf) -> Result<Self> {
         threads::run(move || {
-            let failed = |error| failed("write", &path, error);
+            let failed = |error| failed("written", &path, error);
             let path = match lead(&path) {
                 Lead::File(path) => path,
                 Lead::Open(path) => return Ok(Target::Device(once_more(&path).map_err(failed)?)),
@@ -124,7 +124,7 @@ fn once_more(path: &Path) -> io::Result<File> {
 }
 
 fn finish(temporary: tempfile::NamedTempFile, path: &Path, permissions: Option<Permissions>) -> Result<()> {
-    let failed = |error| failed("write", path, error);
+    let failed = |error| failed("written", path, error);
     if let Some(permissions) = permissions {
         temporary.as_file().set_permissions(permissions).map_err(failed)?;
     }
@@ -141,12 +141,20 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn failed(what: &str, path: &Path, error: std::io::Error) -> Error {
-    let message = format!("cannot {what} {}: {error}", path.display());
+fn failed(what: &str, path: &Path, error: io::Error) -> Error {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    // tempfile adds the name that only it knows.
+    let text = error.to_string();
+    let error = match text.split_once(" at path ") {
+        Some((text, _)) => io::Error::new(error.kind(), text),
+        None => error,
+    };
     let kind = match error.kind() {
         // What is not found is the caller's file or folder; NotFound is for snapshots.
-        std::io::ErrorKind::NotFound => ErrorKind::InvalidInput,
-        other => Error::from(std::io::Error::from(other)).kind(),
+        NotFound | NotADirectory | IsADirectory => ErrorKind::InvalidInput,
+        // No service refused it: credentials do not help.
+        PermissionDenied => ErrorKind::Io,
+        other => Error::from(io::Error::from(other)).kind(),
     };
-    Error::new(kind, message).with_source(error)
+    Error::new(kind, format!("the file {} cannot be {what}", path.display())).with_source(error)
 }

@@ -13,6 +13,7 @@ use super::{
     load::pruned_meanwhile,
     log::shown,
     manifest::Manifest,
+    names::Place,
     object,
     store::Store,
     wire::corrupt,
@@ -77,7 +78,7 @@ impl Session {
             self.look_ahead(&mut writer).await?;
         }
         // Before a long upload, not behind it.
-        writer.ready(&options)?;
+        writer.ready(self.place(), &options)?;
         let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
         let id = store.new_id(None);
         let whole = Body::from_stream(stream::once(async { Ok(start) }).chain(rest));
@@ -193,12 +194,12 @@ fn checked(body: Body, manifest: &Manifest, key: Key) -> Body {
 
 impl super::writer::Writer {
     /// Fails where a save with these options would.
-    fn ready(&self, options: &CommitOptions) -> Result<()> {
+    fn ready(&self, place: &Place, options: &CommitOptions) -> Result<()> {
         if let Some(why) = &self.stale {
             return Err(conflict(why.clone()));
         }
         match &self.head {
-            Some(head) => self.may_write(head, options),
+            Some(head) => self.may_write(place, head, options),
             None => Err(Error::new(ErrorKind::Internal, "the session was not read")),
         }
     }

@@ -77,7 +77,7 @@ impl Session {
                     let message = format!(
                         "the tag {name:?} names commit {seq} already; move it with `move_tag` (--force), or choose another name"
                     );
-                    return Err(Error::new(ErrorKind::AlreadyExists, message).with_source(error));
+                    return Err(Error::new(ErrorKind::AlreadyExists, message));
                 }
                 store.pinned(self.place(), target).await?;
             }

@@ -116,7 +116,7 @@ impl Writer {
                 return Err(conflict(why.clone()));
             }
             let Some(head) = &self.head else { return Err(conflict("the session was not read yet")) };
-            self.may_write(head, &draft.options)?;
+            self.may_write(place, head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             let late = || began.is_some_and(|began: Moment| began.elapsed(&*store.clock) > body_time(store));
             // Before it is there for everybody, too.
@@ -187,13 +187,25 @@ impl Writer {
     }
 
     /// Fails where the head is not one that may be continued.
-    pub(super) fn may_write(&self, head: &Head, options: &CommitOptions) -> Result<()> {
-        let met = |expected| expected == head.seq || (expected == 0 && head.ended);
-        if options.expect.is_some_and(|expected| !met(expected)) {
-            let (expected, seq) = (options.expect.unwrap_or(0), head.seq);
-            return Err(conflict(format!(
-                "commit {expected} was expected to be the newest, it is {seq}; load it, then save"
-            )));
+    pub(super) fn may_write(&self, place: &Place, head: &Head, options: &CommitOptions) -> Result<()> {
+        let newest = if head.ended { 0 } else { head.seq };
+        match options.expect {
+            Some(expected) if expected != newest && expected != head.seq => {
+                return Err(conflict(match (expected, newest) {
+                    (0, _) => {
+                        format!(
+                            "{place} was expected to be new, it has commit {newest}; load that, then save"
+                        )
+                    }
+                    (_, 0) => {
+                        format!("commit {expected} was expected to be the newest of {place}, which has none")
+                    }
+                    _ => format!(
+                        "{place} has commit {newest} as its newest, not {expected}; load that, then save"
+                    ),
+                }));
+            }
+            _ => {}
         }
         if let Some(epoch) = self.epoch.filter(|epoch| *epoch < head.epoch) {
             let now = head.epoch;

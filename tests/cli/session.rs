@@ -145,10 +145,7 @@ fn a_writer_that_is_late_is_told() {
     home.commits(2);
     let run = home.pipe(&["session", "save", "a", "s", "--expect", "1"], "late");
     assert_eq!((run.code, run.out.len()), (4, 0));
-    assert_eq!(
-        run.err,
-        "persist: save: commit 1 was expected to be the newest, it is 2; load it, then save\n"
-    );
+    assert_eq!(run.err, "persist: save: a/s has commit 2 as its newest, not 1; load that, then save\n");
     let run = home.pipe(&["session", "save", "a", "s", "--expect", "0", "--json"], "late");
     assert_eq!((run.code, &run.error()["kind"]), (4, &json!("conflict")));
     assert_eq!(home.pipe(&["session", "save", "a", "s", "--expect", "2"], "next").text(), "");
@@ -351,7 +348,7 @@ fn forks_and_tags() {
     assert_eq!((names(&tagged[0]), &tagged[0]["seq"]), (vec!["id", "name", "seq"], &json!(1)));
     // The same again is well; another commit only by force.
     assert_eq!(home.session(&["tag", "a", "s", "good", "--at", "1"]).text(), "");
-    let there = "the tag \"good\" names commit 1 already; move it with `move_tag` (--force)";
+    let there = "the tag \"good\" names commit 1 already; move it with --force, or choose another name\n";
     refused(&home, &[(&["tag", "a", "s", "good"], 4, there)]);
     assert_eq!(home.session(&["tag", "a", "s", "good", "--force"]).text(), "");
     assert_eq!(home.session(&["tag", "a", "s", "new", "--at", "2", "--force"]).text(), "");

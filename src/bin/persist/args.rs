@@ -1,9 +1,9 @@
 //! What can be asked, and the help that teaches it.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf, str::FromStr};
 
 use clap::{Args as Group, Parser, Subcommand};
-use persist::Codec;
+use persist::{Codec, ErrorKind};
 
 /// Save and restore the state of agents.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Save FILE, or standard input, as the snapshot KEY
     ///
     /// The snapshot appears whole or not at all. It is an ordinary .gz file, unless --codec says otherwise.
+    ///
+    /// A pipe that gives nothing is refused without --allow-empty. Only the shell sees that a producer has failed later:
+    /// `set -o pipefail` does not keep the save, but tells.
     ///
     /// Examples:
     ///   persist save agents/42/state.json.gz state.json
@@ -97,7 +100,8 @@ pub(crate) enum Command {
     Cp(Cp),
     /// Read every byte of a snapshot, or of all, and say whether all is well
     ///
-    /// What cannot be loaded is named on standard output, and the exit code is not 0.
+    /// With --all each that cannot be loaded is a line on standard output, and the exit code is not 0. Where there is
+    /// nothing to verify, it is 3: the storage may not be the right one.
     #[command(override_usage = "persist verify <KEY | --all>")]
     Verify(Verify),
     /// History of an agent's session: commits that cannot be lost or forked unnoticed
@@ -136,7 +140,7 @@ pub(crate) struct Save {
     #[arg(long, conflicts_with = "if_match")]
     pub(crate) if_absent: bool,
     /// Only if the snapshot still has this version (see `persist stat`)
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     pub(crate) if_match: Option<String>,
     /// gzip, zstd or none [default: the configured one, else gzip]
     #[arg(long, value_name = "CODEC")]
@@ -150,6 +154,9 @@ pub(crate) struct Save {
     /// Tag for the service's own rules; may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) tag: Vec<(String, String)>,
+    /// Save nothing, too, where a pipe gives nothing
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
 }
 
 #[derive(Debug, Group)]
@@ -169,7 +176,7 @@ pub(crate) struct Ls {
     #[arg(short, long)]
     pub(crate) long: bool,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
     /// One level only: what lies behind the next / comes as one line
     #[arg(long)]
@@ -231,6 +238,39 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("write NAME=VALUE".into()),
+    }
+}
+
+/// A number of something.
+pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "write a whole number".into())
+}
+
+/// How many a rule keeps.
+pub(crate) fn kept(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("0 keeps nothing; write 1 or more".into()),
+        kept => Ok(kept),
+    }
+}
+
+/// What a script gets where `persist stat` has failed is no version.
+fn version(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty; `persist stat KEY` shows the version".into()),
+        version => Ok(version.into()),
+    }
+}
+
+/// Refuses a name that is there twice among the pairs of one option.
+pub(crate) fn once(option: &str, pairs: &[(String, String)]) -> persist::Result<()> {
+    let mut seen = HashSet::new();
+    match pairs.iter().find(|(name, _)| !seen.insert(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message = format!("--{option} {name} is given twice; give it one value");
+            Err(persist::Error::new(ErrorKind::InvalidInput, message))
+        }
     }
 }
 

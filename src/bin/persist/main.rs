@@ -2,12 +2,14 @@
 //!
 //! - `args`: what can be asked, and the help
 //! - `storage`: which storage is meant
+//! - `files`: files that are written whole or not at all
 //! - `output`: text, JSON, errors, exit codes
 //! - `progress`: a bar for long work on a terminal
 //! - `signals`: how a command that writes is interrupted
 
 mod args;
 mod cmd;
+mod files;
 mod output;
 mod progress;
 mod signals;
@@ -36,7 +38,9 @@ fn main() -> ExitCode {
     // One thread carries the requests; compression and files have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return output.failure(&anyhow::Error::new(error).context("the runtime cannot start")),
+        Err(error) => {
+            return output.failure(&anyhow::Error::new(error).context("the runtime cannot start"), None);
+        }
     };
     let code = runtime.block_on(async {
         let storage = Storage::new(args.storage, args.config);
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
         let command = cmd::run(args.command, &storage, &output);
         match if cleans_up { signals::interruptible(command).await } else { Ok(command.await) } {
             Ok(Ok(())) => ExitCode::SUCCESS,
-            Ok(Err(error)) => output.failure(&error),
+            Ok(Err(error)) => output.failure(&error, storage.backend()),
             Err(signals::Interrupted(code)) => ExitCode::from(code),
         }
     });

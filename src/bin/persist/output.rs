@@ -44,8 +44,9 @@ impl Output {
         self.terminal && !self.json
     }
 
-    /// Prints an error with its causes and gives the exit code.
-    pub(crate) fn failure(&self, error: &anyhow::Error) -> ExitCode {
+    /// Prints an error with its causes and gives the exit code. Damage is found by who reads what is stored, without knowing where: that is
+    /// `backend`.
+    pub(crate) fn failure(&self, error: &anyhow::Error, backend: Option<&'static str>) -> ExitCode {
         if error.is::<ClosedPipe>() {
             return ExitCode::from(141); // as if by SIGPIPE: who closed the pipe knows
         }
@@ -58,7 +59,9 @@ impl Output {
                 "kind": ours.map_or(ErrorKind::Io, persist::Error::kind).as_str(),
                 "message": message,
                 "causes": causes,
-                "backend": ours.and_then(persist::Error::backend),
+                "backend": ours.and_then(|error| {
+                    error.backend().or(backend.filter(|_| error.kind() == ErrorKind::Corrupt))
+                }),
                 "operation": ours.and_then(persist::Error::operation),
                 "key": ours.and_then(persist::Error::key),
                 "request_id": ours.and_then(persist::Error::request_id),
@@ -108,8 +111,8 @@ pub(crate) fn cell(text: &str) -> String {
 }
 
 /// A line on standard error; where that is closed, nobody wants to know.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", shown(line));
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", cell(line));
 }
 
 /// Who read the output wants no more of it.
@@ -123,6 +126,16 @@ impl fmt::Display for ClosedPipe {
 }
 
 impl std::error::Error for ClosedPipe {}
+
+/// A failure of what writes to standard output by itself.
+pub(crate) fn unwritten(error: persist::Error) -> anyhow::Error {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    // Connections to services break as well, but that is of another kind.
+    match cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) {
+        true if error.kind() == ErrorKind::Io => ClosedPipe.into(),
+        _ => error.into(),
+    }
+}
 
 /// What came of writing to standard output.
 pub(crate) fn written(result: io::Result<()>) -> anyhow::Result<()> {
@@ -144,12 +157,23 @@ pub(crate) fn bulk() -> io::Result<File> {
 /// The messages of an error and its causes, without those that only repeat the one before.
 fn chain(error: &anyhow::Error) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
-    for message in error.chain().map(ToString::to_string) {
+    for message in error.chain().map(|cause| in_our_words(&cause.to_string())) {
         if !messages.last().is_some_and(|last| last.contains(&message)) {
             messages.push(message);
         }
     }
     messages
+}
+
+/// What the library advises by the names of its functions.
+const WORDS: &[(&str, &str)] = &[
+    ("; rebase or fork to go on", "; load the newest, then save with --expect and its number, or fork"),
+    ("; rebase to go on", "; load the newest, then save with --expect and its number"),
+    ("move it with `move_tag` (--force)", "move it with --force"),
+];
+
+fn in_our_words(message: &str) -> String {
+    WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 /// The exit codes are part of the interface (docs/errors.md).
@@ -186,6 +210,11 @@ pub(crate) fn time(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or_default();
     // Always three digits, so that columns line up.
     format!("{:.3}", time.round(Unit::Millisecond).unwrap_or(time))
+}
+
+/// So many of them: 1 commit, 2 commits.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Bytes for people: 999 B, 1.5 kB, 12.0 MB. 1 kB is 1,000 bytes.

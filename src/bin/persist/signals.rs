@@ -6,8 +6,13 @@ use std::{future::Future, io, process, sync::mpsc, thread, time::Duration};
 
 use tokio::{runtime, sync::watch};
 
+use crate::output::complain;
+
 /// A signal came; this is the exit code that tells so.
 pub(crate) struct Interrupted(pub(crate) u8);
+
+/// Said where that was not enough, but not to somebody who did not want to wait.
+const NOT_UNDONE: &str = "persist: stopped before all was undone; nothing is half saved, but a temporary file or an unfinished upload may be left";
 
 /// How long what was begun may take to be undone.
 const CLEAN_UP: Duration = Duration::from_secs(5);
@@ -27,7 +32,9 @@ pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T,
         tokio::time::sleep(Duration::from_millis(300)).await;
         persist::cleaned_up().await;
     };
-    let _ = tokio::time::timeout(CLEAN_UP, undone).await;
+    if tokio::time::timeout(CLEAN_UP, undone).await.is_err() {
+        complain(NOT_UNDONE);
+    }
     Err(Interrupted(code))
 }
 
@@ -51,7 +58,9 @@ fn listen() -> watch::Receiver<u8> {
             let _ = ready.send(());
             let code = signals.next().await;
             let _ = send.send(code);
-            let _ = tokio::time::timeout(CLEAN_UP + Duration::from_secs(1), signals.next()).await;
+            if tokio::time::timeout(CLEAN_UP + Duration::from_secs(1), signals.next()).await.is_err() {
+                complain(NOT_UNDONE);
+            }
             process::exit(code.into());
         });
     };

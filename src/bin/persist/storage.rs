@@ -2,13 +2,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::Result;
 use persist::{
-    Key, SnapshotAdapter, StorageBackend, StorageConfig,
+    Error, ErrorKind, Key, SnapshotAdapter, StorageBackend, StorageConfig,
     config::{Sources, split_key, split_prefix, variables},
+    sessions::Sessions,
 };
 use tokio::sync::OnceCell;
 
@@ -17,11 +18,12 @@ pub(crate) struct Storage {
     url: Option<String>,
     config: Option<PathBuf>,
     opened: OnceCell<Arc<dyn SnapshotAdapter>>,
+    backend: OnceLock<&'static str>,
 }
 
 impl Storage {
     pub(crate) fn new(url: Option<String>, config: Option<PathBuf>) -> Self {
-        Storage { url, config, opened: OnceCell::new() }
+        Storage { url, config, opened: OnceCell::new(), backend: OnceLock::new() }
     }
 
     /// All that is configured, the strongest first; a snapshot's own URL stands in place of `--storage`.
@@ -40,12 +42,12 @@ impl Storage {
 
     /// The configured storage.
     pub(crate) async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
-        let open = || async { open(&self.sources()?.resolve()?).await };
+        let open = || async { self.open_as(&self.sources()?.resolve()?).await };
         Ok(self.opened.get_or_try_init(open).await?.clone())
     }
 
     async fn open_url(&self, url: &str) -> Result<Arc<dyn SnapshotAdapter>> {
-        open(&self.sources_for(Some(url))?.resolve()?).await
+        self.open_as(&self.sources_for(Some(url))?.resolve()?).await
     }
 
     /// The snapshot that `text` names, a key or a URL, and where it is.
@@ -53,7 +55,7 @@ impl Storage {
         match split_key(text)? {
             Some((url, key)) => Ok((self.open_url(&url).await?, key)),
             None => {
-                let key = Key::new(text)?; // before the storage is opened: a wrong key is cheap to find
+                let key = key(text)?; // before the storage is opened: a wrong key is cheap to find
                 Ok((self.open().await?, key))
             }
         }
@@ -63,17 +65,79 @@ impl Storage {
     pub(crate) fn describe(&self, text: &str) -> Result<(StorageConfig, Key)> {
         match split_key(text)? {
             Some((url, key)) => Ok((self.sources_for(Some(&url))?.resolve()?, key)),
-            None => Ok((self.sources()?.resolve()?, Key::new(text)?)),
+            None => Ok((self.sources()?.resolve()?, key(text)?)),
         }
     }
 
     /// Where the names that start with `text`, or with the path of a URL, are.
     pub(crate) async fn locate_prefix(&self, text: String) -> Result<(Arc<dyn SnapshotAdapter>, String)> {
         match split_prefix(&text)? {
-            Some((url, prefix)) => Ok((self.open_url(&url).await?, prefix)),
-            None => Ok((self.open().await?, text)),
+            Some((url, prefix)) => Ok((self.open_url(&url).await?, beginning(prefix)?)),
+            None => {
+                let text = beginning(text)?;
+                Ok((self.open().await?, text))
+            }
         }
     }
+
+    /// The kind of the first storage that was opened.
+    pub(crate) fn backend(&self) -> Option<&'static str> {
+        self.backend.get().copied()
+    }
+
+    async fn open_as(&self, config: &StorageConfig) -> Result<Arc<dyn SnapshotAdapter>> {
+        self.backend.get_or_init(|| config.backend.as_str());
+        open(config).await
+    }
+}
+
+/// The key that `text` is.
+fn key(text: &str) -> persist::Result<Key> {
+    if text.starts_with('/') { Err(path(text)) } else { Key::new(text) }
+}
+
+/// The text that keys begin with. One that none can begin with would find nothing, as if nothing were there.
+fn beginning(text: String) -> persist::Result<String> {
+    if text.starts_with('/') {
+        return Err(path(&text));
+    }
+    // Some key goes on behind it, or it is one.
+    if text.is_empty() || Key::new(format!("{text}x")).is_ok() || Key::new(&text).is_ok() {
+        return Ok(text);
+    }
+    let odd = text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | ".."));
+    let why = if odd { "there is no `//` in it and no segment `.` or `..`" } else { "see `persist help ls`" };
+    Err(Error::new(ErrorKind::InvalidInput, format!("no key starts with {text:?}: {why}")))
+}
+
+fn path(text: &str) -> Error {
+    let message =
+        format!("{text:?} is no key, because it starts with `/`; for this disk's own write file://{text}");
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+/// Whether an object is a session's: only with the others it means something.
+pub(crate) fn is_of_session(key: &Key) -> bool {
+    let mut segments = key.segments();
+    let inside =
+        segments.next() == Some("sessions") && segments.next().is_some() && segments.next().is_some();
+    inside && matches!(segments.next(), Some("c" | "b" | "t" | "f" | "line"))
+}
+
+/// Refuses what would take a session apart; `instead` is what to do.
+pub(crate) fn not_of_session(
+    store: &Arc<dyn SnapshotAdapter>,
+    key: &Key,
+    instead: &str,
+) -> persist::Result<()> {
+    // On a storage that cannot have sessions, such names are those of snapshots.
+    if !is_of_session(key) || Sessions::new(store.clone()).is_err() {
+        return Ok(());
+    }
+    let id = |segment: &str| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned());
+    let ids: Vec<String> = key.segments().skip(1).take(2).map(id).collect();
+    let message = format!("it is part of the session {}; {instead}", ids.join("/"));
+    Err(Error::new(ErrorKind::InvalidInput, message).with_key(key))
 }
 
 async fn open(config: &StorageConfig) -> Result<Arc<dyn SnapshotAdapter>> {

@@ -10,7 +10,7 @@ use persist::{
 
 use crate::{
     args::Cp,
-    output::{self, Output, human},
+    output::{self, Output, count, human},
     progress::Progress,
     storage::Storage,
 };
@@ -131,9 +131,9 @@ async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> 
                 }
             }
             Some(Err(error)) => {
-                let message = format!(
-                    "{copied} snapshots were copied before this failed; with --if-absent those are skipped"
-                );
+                let copied = count(copied, "snapshot");
+                let message =
+                    format!("this failed after {copied} had been copied; with --if-absent those are skipped");
                 return Err(anyhow::Error::new(error).context(message));
             }
         }
@@ -146,7 +146,7 @@ async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> 
     }
     output.note(|| {
         let rest = if skipped == 0 { String::new() } else { format!("; {skipped} skipped") };
-        format!("copied {copied} snapshots, {}, to {to}/{destination}{rest}", human(bytes))
+        format!("copied {}, {}, to {to}/{destination}{rest}", count(copied, "snapshot"), human(bytes))
     });
     Ok(())
 }

@@ -12,7 +12,11 @@ use persist::{
 use serde_json::json;
 
 use super::uploads;
-use crate::{args::Doctor, output::Output, storage::Storage};
+use crate::{
+    args::Doctor,
+    output::{Output, cell},
+    storage::Storage,
+};
 
 /// Seconds that the service's clock may differ before requests are refused (S3 and GCS: 15 minutes) or times mislead.
 const MOST_SKEW: u64 = 300;
@@ -123,7 +127,7 @@ impl Report<'_> {
         let kind = result.as_ref().err().map(|error| error.kind().as_str());
         self.output.row(
             || json!({"check": name, "ok": ok, "detail": text, "kind": kind}),
-            || format!("{} {name}: {text}", if ok { "ok  " } else { "FAIL" }),
+            || cell(&format!("{} {name}: {text}", if ok { "ok  " } else { "FAIL" })),
         )?;
         Ok(ok)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, stdin},
+    io::{self, IsTerminal, Read, stdin},
     path::Path,
 };
 
@@ -11,16 +11,27 @@ use persist::{Body, Error, ErrorKind, PutMode, PutOptions, SaveOptions, Snapshot
 use serde_json::json;
 
 use crate::{
-    args::Save,
+    args::{Save, once},
     output::{self, Output, human},
     progress::Progress,
-    storage::Storage,
+    storage::{Storage, not_of_session},
 };
+
+/// Names of metadata that begin so are the format's own.
+const RESERVED: &str = "persist-";
 
 pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Result<()> {
     // Opened before the storage, so that a wrong name of a file makes nothing.
-    let (body, length) = source(args.file.as_deref(), output)?;
+    let (body, length) = source(args.file.as_deref(), args.allow_empty, output)?;
+    once("metadata", &args.metadata)?;
+    once("tag", &args.tag)?;
+    if let Some((name, _)) = args.metadata.iter().find(|(name, _)| name.starts_with(RESERVED)) {
+        let message =
+            format!("metadata name {name:?} is reserved; use one that does not begin with {RESERVED}");
+        return Err(Error::new(ErrorKind::InvalidInput, message).into());
+    }
     let (store, key) = storage.locate(&args.key).await?;
+    not_of_session(&store, &key, "`persist session save` adds a commit, `persist cp` puts a copy back")?;
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);
@@ -53,12 +64,15 @@ fn mode(args: &Save) -> PutMode {
 }
 
 /// The bytes to save and, of a file, how many. That is for the bar alone: a file that grows is saved as far as it goes.
-pub(super) fn source(file: Option<&Path>, output: &Output) -> persist::Result<(Body, Option<u64>)> {
+pub(super) fn source(
+    file: Option<&Path>,
+    allow_empty: bool,
+    output: &Output,
+) -> persist::Result<(Body, Option<u64>)> {
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
-        if stdin().is_terminal() {
-            output.note(|| "reading standard input; end with Ctrl-D".into());
-        }
-        return Ok((Body::from_blocking(stdin()), None));
+        announce(output);
+        let may_be_empty = allow_empty || !is_pipe();
+        return Ok((Body::from_blocking(Input { may_be_empty }), None));
     };
     let unreadable = |error: io::Error| {
         let message = format!("the file {} cannot be read", path.display());
@@ -71,4 +85,42 @@ pub(super) fn source(file: Option<&Path>, output: &Output) -> persist::Result<(B
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     Ok((Body::from_blocking(file), meta.is_file().then_some(meta.len())))
+}
+
+/// Somebody who has forgotten the file would wait for ever.
+pub(super) fn announce(output: &Output) {
+    if stdin().is_terminal() {
+        output.note(|| "reading standard input; end with Ctrl-D".into());
+    }
+}
+
+/// Standard input. A pipe that gives nothing is one whose producer has failed, far more often than an empty state.
+struct Input {
+    may_be_empty: bool,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = stdin().read(buffer)?;
+        if read == 0 && !self.may_be_empty && !buffer.is_empty() {
+            let message = "standard input was empty, nothing is saved; --allow-empty if that is the state";
+            return Err(Error::new(ErrorKind::InvalidInput, message).into());
+        }
+        self.may_be_empty = true;
+        Ok(read)
+    }
+}
+
+/// Whether standard input is what a producer writes into, and no file or device, which is as long as it is.
+#[cfg(unix)]
+fn is_pipe() -> bool {
+    use std::os::{fd::AsFd, unix::fs::FileTypeExt};
+    let Ok(input) = stdin().as_fd().try_clone_to_owned() else { return false };
+    let kind = File::from(input).metadata().map(|meta| meta.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
+}
+
+#[cfg(not(unix))]
+fn is_pipe() -> bool {
+    false
 }

@@ -5,7 +5,7 @@ use persist::SnapshotAdapterExt;
 use serde_json::json;
 
 use crate::{
-    output::{self, Output, human},
+    output::{self, Output, cell, human},
     storage::Storage,
 };
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
                 format!("modified      {}", output::time(meta.modified)),
             ];
             let mut add = |name: &str, value: Option<String>| {
-                lines.extend(value.map(|value| format!("{name:<13} {value}")));
+                lines.extend(value.map(|value| format!("{name:<13} {}", cell(&value))));
             };
             add("content type", meta.content_type.clone());
             add("tier", meta.tier.map(|tier| tier.to_string()));

@@ -11,9 +11,9 @@ use serde_json::json;
 use crate::{
     args::Verify,
     cmd::session::history::{damage, verified_row},
-    output::{Output, human},
+    output::{Output, cell, count, human},
     progress::Progress,
-    storage::Storage,
+    storage::{Storage, is_of_session},
 };
 
 pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Result<()> {
@@ -23,7 +23,10 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         return match read_all(progress.over(store).as_ref(), &key).await {
             Ok(size) => good(&key, size, output),
             Err(error) => {
-                bad(&key, &error, output)?;
+                // Else the error says all.
+                if output.json {
+                    bad(&key, &error, output)?;
+                }
                 Err(error.into())
             }
         };
@@ -60,34 +63,33 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         None => (0, 0),
     };
     drop(progress);
+    let (snapshots, all) = (sound + failed, whole + damaged);
+    if snapshots + all == 0 {
+        let message = format!("there is nothing to verify in {store}; is it the right storage?");
+        return Err(Error::new(ErrorKind::NotFound, message).into());
+    }
+    if output.json {
+        let ok = failed + damaged == 0;
+        output.row(|| json!({"ok": ok, "snapshots": snapshots, "sessions": all}), String::new)?;
+    }
     let mut bad = Vec::new();
     if failed > 0 {
-        let total = sound + failed;
         bad.push(format!(
-            "{failed} of {total} snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again"
+            "{failed} of {snapshots} snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again"
         ));
     }
     if damaged > 0 {
-        let total = whole + damaged;
-        bad.push(format!("{damaged} of {total} sessions are damaged; see `persist session verify`"));
+        bad.push(format!("{damaged} of {all} sessions are damaged; see `persist session verify`"));
         worst = Some(ErrorKind::Corrupt);
     }
     if let Some(kind) = worst {
         return Err(Error::new(kind, bad.join("; ")).into());
     }
-    output.note(|| match whole {
-        0 => format!("all {sound} snapshots are sound"),
-        _ => format!("all {sound} snapshots and {whole} sessions are sound"),
-    });
-    Ok(())
-}
-
-/// Whether an object is a session's: only with the others it tells whether it is well.
-fn is_of_session(key: &Key) -> bool {
-    let mut segments = key.segments();
-    let inside =
-        segments.next() == Some("sessions") && segments.next().is_some() && segments.next().is_some();
-    inside && matches!(segments.next(), Some("c" | "b" | "t" | "f" | "line"))
+    if output.json {
+        return Ok(());
+    }
+    let sum = || format!("all well: {}, {}", count(sound, "snapshot"), count(whole, "session"));
+    output.row(|| json!({}), sum)
 }
 
 /// How many sessions are whole, and how many are not.
@@ -102,7 +104,7 @@ async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<(u64, u64)
         };
         if found.is_good() {
             whole += 1;
-            output.note(|| format!("ok       session {agent}/{session} ({} commits)", found.good));
+            output.note(|| format!("ok       session {agent}/{session} ({})", count(found.good, "commit")));
         } else {
             damaged += 1;
         }
@@ -110,7 +112,8 @@ async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<(u64, u64)
             output.row(|| verified_row(&agent, &session, &found), String::new)?;
         } else {
             for fault in damage(&found) {
-                output.row(|| json!({}), || format!("corrupt  session {agent}/{session}: {fault}"))?;
+                let line = || cell(&format!("corrupt  session {agent}/{session}: {fault}"));
+                output.row(|| json!({}), line)?;
             }
         }
     }
@@ -139,6 +142,6 @@ fn bad(key: &Key, error: &Error, output: &Output) -> Result<()> {
     let kind = error.kind().as_str();
     output.row(
         || json!({"key": key.as_str(), "ok": false, "kind": kind, "message": error.to_string()}),
-        || format!("{kind:<8} {key}: {}", error.message()),
+        || cell(&format!("{kind:<8} {key}: {}", error.message())),
     )
 }

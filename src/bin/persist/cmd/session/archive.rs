@@ -11,23 +11,25 @@ use serde_json::json;
 use tokio::fs::File;
 
 use super::args::{Export, Import};
-use crate::output::{Output, human};
+use crate::{
+    cmd::save::announce,
+    files::{self, Written},
+    output::{self, Output, count, human},
+};
 
 pub(super) async fn export(session: Session, args: Export, output: &Output) -> Result<()> {
     let moved = match path(&args.file) {
         Some(path) => {
-            let cannot = || format!("the file {} cannot be written", path.display());
-            // Beside its place first: an archive is there whole or not at all.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let temporary =
-                tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(cannot)?;
-            let mut file = File::from_std(temporary.reopen().with_context(cannot)?);
-            let moved = session.export(&mut file).await?;
-            file.sync_all().await.with_context(cannot)?;
-            temporary.persist(path).with_context(cannot)?;
+            let written = Written::begin(path)?;
+            let reopened = written.temporary.reopen().map_err(|error| files::failed(path, error))?;
+            let moved = session.export(&mut File::from_std(reopened)).await?;
+            written.finish()?;
             moved
         }
-        None => return session.export(&mut tokio::io::stdout()).await.map(|_| ()).map_err(Into::into),
+        None => {
+            let mut out = File::from_std(output::bulk().context("standard output cannot be used")?);
+            return session.export(&mut out).await.map(|_| ()).map_err(output::unwritten);
+        }
     };
     tell(output, "exported", moved)
 }
@@ -41,7 +43,10 @@ pub(super) async fn import(session: Session, args: Import, output: &Output) -> R
             };
             session.import(&mut File::open(path).await.map_err(cannot)?).await?
         }
-        None => session.import(&mut tokio::io::stdin()).await?,
+        None => {
+            announce(output);
+            session.import(&mut tokio::io::stdin()).await?
+        }
     };
     tell(output, "imported", moved)
 }
@@ -52,8 +57,8 @@ fn path(file: &Option<PathBuf>) -> Option<&Path> {
 
 fn tell(output: &Output, verb: &str, moved: Moved) -> Result<()> {
     output.note(|| {
-        let (commits, tags, bytes) = (moved.commits, moved.tags, human(moved.bytes));
-        format!("{verb} {commits} commits and {tags} tags, {bytes}")
+        let (commits, tags) = (count(moved.commits, "commit"), count(moved.tags, "tag"));
+        format!("{verb} {commits} and {tags}, {}", human(moved.bytes))
     });
     if output.json { output.row(|| json!(moved), String::new) } else { Ok(()) }
 }

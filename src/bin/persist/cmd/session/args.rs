@@ -5,16 +5,22 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Group, Subcommand};
 use persist::sessions::At;
 
+use crate::args::{kept, number};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Save FILE, or standard input, as the next commit
     ///
-    /// Fails with exit code 4 if another writer was faster, and says who.
+    /// Fails with exit code 4 if another writer was faster, and says who. Without --expect the commit follows whatever is newest:
+    /// who loads, changes and saves gives the number that `load -o FILE --json` has told.
     /// With --value, several files become one commit: they are there together or not at all.
+    /// A pipe that gives nothing is refused without --allow-empty; `set -o pipefail` tells of a producer that fails later.
     ///
     /// Examples:
     ///   persist session save support-bot user@example.com state.json --label "after tool call"
-    ///   agent dump | persist session save support-bot user@example.com --expect 41
+    ///   seq=$(persist session load support-bot user@example.com -o state.json --json | jq .seq)
+    ///   persist session save support-bot user@example.com state.json --expect $seq
+    ///   agent dump | persist session save support-bot user@example.com
     ///   persist session save support-bot user@example.com --value state=s.json --value image=i.png
     #[command(verbatim_doc_comment)]
     Save(Save),
@@ -98,7 +104,7 @@ pub(crate) struct Pick {
     #[command(flatten)]
     pub(crate) name: Name,
     /// latest, a number, an id, a tag, or a time such as 2026-05-14T09:30:00Z (the newest commit until then)
-    #[arg(long, value_name = "COMMIT", default_value = "latest")]
+    #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
 }
 
@@ -115,17 +121,20 @@ pub(crate) struct Save {
     #[arg(long)]
     pub(crate) label: Option<String>,
     /// The runtime's own count of steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<u64>, allow_negative_numbers = true)]
     pub(crate) step: Option<u64>,
     /// A key-value pair to keep with the commit; may be repeated
     #[arg(long, value_name = "K=V", value_parser = crate::args::pair)]
     pub(crate) metadata: Vec<(String, String)>,
     /// Only if the newest commit has this number (0: only if there is none)
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = number::<u64>, allow_negative_numbers = true)]
     pub(crate) expect: Option<u64>,
     /// Where the newest commit is damaged, go on behind it
     #[arg(long)]
     pub(crate) fallback: bool,
+    /// Save nothing, too, where a pipe gives nothing
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
 }
 
 #[derive(Debug, Group)]
@@ -148,7 +157,7 @@ pub(crate) struct Log {
     #[command(flatten)]
     pub(crate) name: Name,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
 }
 
@@ -159,7 +168,7 @@ pub(crate) struct Fork {
     /// The new session, of the same agent
     pub(crate) fork: String,
     /// Where it starts: latest, a number, an id, a tag or a time
-    #[arg(long, value_name = "COMMIT", default_value = "latest")]
+    #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
 }
 
@@ -170,7 +179,7 @@ pub(crate) struct Tag {
     /// The name; one that another commit has stays there, unless --force moves it
     pub(crate) tag: Option<String>,
     /// Which commit: latest, a number, an id, a tag or a time
-    #[arg(long, value_name = "COMMIT", default_value = "latest")]
+    #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
     /// Move the name, if another commit has it
     #[arg(long, requires = "tag", conflicts_with = "delete")]
@@ -196,19 +205,19 @@ pub(crate) struct Prune {
     #[command(flatten)]
     pub(crate) name: Name,
     /// Keep the newest N
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_last: Option<u64>,
     /// Keep all that are not older, such as 36h, 7d, 2w
     #[arg(long, value_name = "AGE", value_parser = crate::args::age)]
     pub(crate) keep_within: Option<Duration>,
     /// Keep the newest of each hour, for N hours in which there are commits
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_hourly: Option<u64>,
     /// Keep the newest of each day, for N days
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_daily: Option<u64>,
     /// Keep the newest of each week, for N weeks
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_weekly: Option<u64>,
     /// Only say what would be removed
     #[arg(long)]

@@ -9,7 +9,7 @@ use persist::{
 use serde_json::{Value, json};
 
 use super::args::{Diff, Log, Pick, Prune, Tag};
-use crate::output::{Output, cell, human, time};
+use crate::output::{Output, cell, count, human, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
     let mut rows = session.log().take(args.limit.unwrap_or(usize::MAX));
@@ -20,7 +20,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
             // In its place: the others are of use, and the exit code still tells.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 let row = || json!({"key": error.key(), "reason": error.message()});
-                output.row(row, || format!("damaged: {error}"))?;
+                output.row(row, || cell(&format!("damaged: {error}")))?;
                 damaged = true;
             }
             Err(error) => return Err(error.into()),
@@ -46,7 +46,7 @@ pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Resul
     let text = || {
         let mut lines = Vec::new();
         let mut add = |name: &str, value: Option<String>| {
-            lines.extend(value.map(|value| format!("{name:<13} {value}")));
+            lines.extend(value.map(|value| format!("{name:<13} {}", cell(&value))));
         };
         add("commit", Some(format!("{} of {}/{}", commit.seq, commit.agent, commit.session)));
         add("id", Some(commit.id.to_string()));
@@ -84,7 +84,8 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         return Ok(());
     };
     if args.delete {
-        return Ok(session.untag(&name).await?);
+        session.untag(&name).await?;
+        return if output.json { output.row(|| json!({"name": name}), String::new) } else { Ok(()) };
     }
     let tag = match args.force {
         true => session.move_tag(&name, args.at).await?,
@@ -101,7 +102,7 @@ pub(super) async fn diff(session: Session, args: Diff, output: &Output) -> Resul
             Change::Remove { path, old } => format!("- {path}\t{old}"),
             Change::Replace { path, old, value } => format!("~ {path}\t{old} -> {value}"),
         };
-        output.row(|| json!(change), text)?;
+        output.row(|| json!(change), || text().replace('\n', "\\n"))?;
     }
     Ok(())
 }
@@ -138,12 +139,13 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
 pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
     let removed = session.remove().await?;
     let text = || {
-        let (gone, bytes) = (removed.removed.len(), human(removed.bytes));
+        let (gone, bytes) = (count(removed.removed.len() as u64, "commit"), human(removed.bytes));
         let left = match removed.kept.saturating_sub(1) {
             0 => String::new(),
+            1 => "; 1 is younger than the fence window: remove it again later".into(),
             left => format!("; {left} are younger than the fence window: remove it again later"),
         };
-        format!("removed {gone} commits, {bytes}{left}")
+        format!("removed {gone}, {bytes}{left}")
     };
     output.row(|| json!(removed), text)
 }
@@ -152,9 +154,9 @@ pub(super) async fn verify(session: Session, output: &Output) -> Result<()> {
     let verified = session.verify().await?;
     let text = || {
         let mut lines: Vec<String> =
-            damage(&verified).iter().map(|fault| format!("damaged: {fault}")).collect();
-        let (good, bytes, damaged) = (verified.good, human(verified.bytes), lines.len());
-        lines.push(format!("good: {good} commits, {bytes} of states; damaged: {damaged}"));
+            damage(&verified).iter().map(|fault| cell(&format!("damaged: {fault}"))).collect();
+        let (good, bytes, damaged) = (count(verified.good, "commit"), human(verified.bytes), lines.len());
+        lines.push(format!("good: {good}, {bytes} of states; damaged: {damaged}"));
         lines.join("\n")
     };
     output.row(|| verified_row(session.agent(), session.name(), &verified), text)?;

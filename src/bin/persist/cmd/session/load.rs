@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::args::Load;
 use crate::{
+    files::Written,
     output::{self, Output},
     progress::Progress,
 };
@@ -24,7 +25,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
         }
         (value, fallback) => {
             let restored = match fallback {
-                true => session.load_good(&args.pick.at).await?,
+                true => session.load_good(&args.pick.at).await.map_err(none_good)?,
                 false => session.load(&args.pick.at).await?,
             };
             passed_over(&restored);
@@ -58,19 +59,24 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
 /// Says what is damaged and newer than what was loaded.
 pub(super) fn passed_over(restored: &Restored) {
     for skipped in &restored.skipped {
-        eprintln!("persist: commit {} is damaged and was passed over: {}", skipped.seq, skipped.reason);
+        let (seq, reason) = (skipped.seq, &skipped.reason);
+        output::complain(&format!("persist: commit {seq} is damaged and was passed over: {reason}"));
+    }
+}
+
+/// What the damage advises, to load with fallback, was just done.
+fn none_good(error: Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::Corrupt => anyhow::Error::new(error).context("no commit is good; restore one from a copy"),
+        _ => error.into(),
     }
 }
 
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot = || format!("the file {} cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    copy(body, file.as_file_mut()).await?;
-    file.as_file().sync_all().with_context(cannot)?;
-    file.persist(path).with_context(cannot)?;
-    Ok(())
+    let mut written = Written::begin(path)?;
+    copy(body, written.temporary.as_file_mut()).await?;
+    Ok(written.finish()?)
 }
 
 async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {

@@ -43,9 +43,15 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
 }
 
 async fn ls(sessions: &Sessions, agent: Option<&str>, output: &Output) -> Result<()> {
-    let mut rows = sessions.list(agent);
+    let (mut rows, mut none) = (sessions.list(agent), true);
     while let Some(name) = rows.try_next().await? {
+        none = false;
         output.row(|| json!(name), || format!("{}\t{}", cell(&name.agent), cell(&name.session)))?;
+    }
+    if none {
+        output.note(|| {
+            format!("there is no session{}", agent.map_or(String::new(), |agent| format!(" of {agent}")))
+        });
     }
     Ok(())
 }

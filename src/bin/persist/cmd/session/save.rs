@@ -10,9 +10,15 @@ use persist::{
 use serde_json::json;
 
 use super::args::Save;
-use crate::{cmd::save::source, output::Output, progress::Progress};
+use crate::{
+    args::once,
+    cmd::save::source,
+    output::{self, Output},
+    progress::Progress,
+};
 
 pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result<()> {
+    once("metadata", &args.metadata)?;
     let mut options = CommitOptions::new();
     for (name, value) in args.metadata {
         options = options.metadata(name, value);
@@ -31,19 +37,19 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
             Ok(good) => super::load::passed_over(&good),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                eprintln!("persist: no commit is good, the newest is passed over: {error}");
+                output::complain(&format!("persist: no commit is good, the newest is passed over: {error}"));
             }
             Err(error) => return Err(error.into()),
         }
     }
     let commit = match args.value.is_empty() {
         true => {
-            let (body, total) = source(args.file.as_deref(), output)?;
+            let (body, total) = source(args.file.as_deref(), args.allow_empty, output)?;
             let progress = Progress::new(output);
             progress.expect(total);
             session.save_body_with(progress.watch(body), options).await?
         }
-        false => values(&session, &args.value, options, output).await?,
+        false => values(&session, &args.value, args.allow_empty, options, output).await?,
     };
     if output.json {
         return output.row(|| json!(commit), String::new);
@@ -55,13 +61,14 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
 async fn values(
     session: &Session,
     files: &[(String, String)],
+    allow_empty: bool,
     options: CommitOptions,
     output: &Output,
 ) -> Result<Commit> {
     let mut values = Vec::new();
     for (name, file) in files {
         let path = Path::new(file);
-        let (body, _): (Body, _) = source(Some(path), output).map_err(|error| match path.exists() {
+        let (body, _): (Body, _) = source(Some(path), allow_empty, output).map_err(|error| match path.exists() {
             true => error,
             // Perhaps the value itself stands there.
             false => {
