@@ -4,7 +4,7 @@
 //! Each test that needs another process starts this binary again with a role in `PERSIST_TEST_ROLE`; the test then plays that role.
 //! `PERSIST_TEST_CRASH_SAVES` (default 3000) says how many saves the killed processes make in all.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "testing"))]
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/killed.rs"]
@@ -12,14 +12,13 @@ mod killed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
-    fs::{self, File, FileTimes},
+    env, fs,
     io::{BufRead, BufReader, Write},
     os::unix::{fs::MetadataExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::TryStreamExt;
@@ -243,21 +242,9 @@ async fn check(root: &Path, saved: &BTreeMap<u64, u64>, begun: &BTreeMap<u64, u6
     assert!(names.iter().all(|name| keys.iter().any(|key| key == name)), "the listing shows {names:?}");
 }
 
-/// An hour later the next one who opens the store cleans up, and takes nothing that is needed.
+/// A day later the next one who opens the store cleans up, and takes nothing that is needed.
 async fn swept_up(root: &Path) {
-    let before = SystemTime::now() - Duration::from_secs(2 * 3600);
-    let store = LocalAdapter::open(root).unwrap();
-    for path in all_files(root) {
-        if path.file_name().unwrap().to_str().unwrap().starts_with(".persist-") {
-            File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_times(FileTimes::new().set_modified(before))
-                .unwrap();
-        }
-    }
-    LocalAdapter::open(root).unwrap();
+    let store = LocalAdapter::open_later(root, Duration::from_secs(2 * 24 * 3600)).unwrap();
     let with_metadata = (0..KEYS).step_by(2).map(key_name);
     let mut left = 0;
     for name in with_metadata {

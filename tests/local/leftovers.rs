@@ -5,6 +5,11 @@ use super::*;
 /// How the name of a temporary file goes on.
 const DEAD: &str = "01KC0000000000000000000000";
 
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Later than any leftover is kept.
+pub(super) const DAYS: Duration = Duration::from_secs(2 * 24 * 3600);
+
 /// Every directory below the root.
 fn folders(root: &Path) -> usize {
     let below = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
@@ -18,37 +23,45 @@ async fn leftovers_are_swept_up_when_they_are_old() {
     let sidecar = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-")).unwrap();
     let (begun, mtime) = sidecar.rsplit_once('-').unwrap();
     let orphan = format!("{begun}-2{}", &mtime[1..]);
-    fs::copy(store.root().join(&sidecar), store.root().join(&orphan)).unwrap();
     // Its file is there, but in another version.
-    let json = fs::read_to_string(store.root().join(&orphan)).unwrap().replace("\"mtime\":1", "\"mtime\":2");
+    let json = fs::read_to_string(store.root().join(&sidecar)).unwrap().replace("\"mtime\":1", "\"mtime\":2");
     fs::write(store.root().join(&orphan), json).unwrap();
     let torn = "a/.persist-meta-0123456789abcdef01234567-18ea";
     let dead = format!(".persist-tmp-{DEAD}");
     let in_a = format!("a/{dead}");
-    let leftovers = [&in_a, &dead, torn, orphan.as_str()];
-    for name in leftovers {
-        if !store.root().join(name).exists() {
-            fs::write(store.root().join(name), "{").unwrap();
-        }
-        age(&store.root().join(name));
-    }
-    age(&store.root().join(&sidecar));
-    let young = ["a/.persist-tmp-01KC00000000000000000YNGER", ".persist-meta-0123456789abcdef01234567-0"];
-    for young in young {
-        fs::write(store.root().join(young), "").unwrap();
+    for name in [&in_a, &dead, torn] {
+        fs::write(store.root().join(name), "{").unwrap();
     }
     // Held by a process that lives, however long ago it last wrote.
-    let name = "a/.persist-tmp-01KC00000000000000000HE1D0";
-    let held = File::create(store.root().join(name)).unwrap();
-    held.try_lock().unwrap();
-    age(&store.root().join(name));
+    let held = "a/.persist-tmp-01KC00000000000000000HE1D0";
+    let holder = File::create(store.root().join(held)).unwrap();
+    holder.try_lock().unwrap();
     assert_eq!(listed(&store).await, ["a/state"]);
 
-    LocalAdapter::open(store.root()).unwrap();
-    let mut expected = [young[1], name, young[0], "a/state", &sidecar].map(str::to_owned);
-    expected.sort();
-    assert_eq!(files(store.root()), expected);
+    let needed = [held, "a/state", &sidecar];
+    let without_owner = [torn, &orphan];
+    for (later, left) in [
+        (HOUR / 2, [&needed[..], &without_owner, &[&in_a, &dead]].concat()),
+        (HOUR * 2, [&needed[..], &without_owner].concat()),
+        (DAYS, needed.to_vec()),
+    ] {
+        LocalAdapter::open_later(store.root(), later).unwrap();
+        let mut left: Vec<_> = left.into_iter().map(str::to_owned).collect();
+        left.sort();
+        assert_eq!(files(store.root()), left, "{later:?} later");
+    }
     assert_eq!(store.head(&key("a/state")).await.unwrap().metadata["a"], "1");
+}
+
+/// Metadata that cannot be read any more is an error, and must not become none.
+#[tokio::test]
+async fn a_sweep_leaves_damaged_metadata_of_what_is_there() {
+    let (_directory, store) = store();
+    store.put(&key("a/state"), Body::from("x"), PutOptions::new().metadata("a", "1")).await.unwrap();
+    let sidecar = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-")).unwrap();
+    fs::write(store.root().join(sidecar), "{").unwrap();
+    LocalAdapter::open_later(store.root(), DAYS).unwrap();
+    assert_eq!(store.head(&key("a/state")).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 /// A writer that sleeps between its sidecar and the renaming, as a suspended machine makes it, wakes up to find both.
@@ -70,8 +83,8 @@ async fn a_sweep_leaves_what_a_sleeping_writer_is_about_to_need() {
             _ => tokio::task::yield_now().await,
         }
     };
-    age(&sidecar);
-    LocalAdapter::open(store.root()).unwrap();
+    assert!(sidecar.exists());
+    LocalAdapter::open_later(store.root(), DAYS).unwrap();
     folder.unlock().unwrap();
     save.await.unwrap().unwrap();
     assert_eq!(store.head(&name).await.unwrap().metadata["a"], "1");
@@ -82,8 +95,8 @@ async fn the_first_save_into_a_directory_sweeps_it() {
     let (_directory, store) = store();
     fs::create_dir(store.root().join("a")).unwrap();
     let dead = store.root().join(format!("a/.persist-tmp-{DEAD}"));
+    let store = LocalAdapter::open_later(store.root(), HOUR * 2).unwrap();
     fs::write(&dead, "").unwrap();
-    age(&dead);
     put(&store, "a/state", "state").await.unwrap();
     assert_eq!(files(store.root()), ["a/state"]);
 }
@@ -97,9 +110,8 @@ async fn a_sweep_finds_what_lies_behind_many_snapshots() {
     let dead: Vec<_> = (0..20).map(|name| store.root().join(format!(".persist-tmp-{name:026}"))).collect();
     for path in &dead {
         fs::write(path, "").unwrap();
-        age(path);
     }
-    LocalAdapter::open(store.root()).unwrap();
+    LocalAdapter::open_later(store.root(), DAYS).unwrap();
     assert!(dead.iter().all(|path| !path.exists()));
 }
 
@@ -120,9 +132,8 @@ async fn a_sweep_takes_no_file_that_only_looks_alike() {
     ];
     for name in names {
         fs::write(store.root().join(name), "mine").unwrap();
-        age(&store.root().join(name));
     }
-    LocalAdapter::open(store.root()).unwrap();
+    LocalAdapter::open_later(store.root(), DAYS).unwrap();
     let mut names = names.map(str::to_owned);
     names.sort();
     assert_eq!(files(store.root()), names);
@@ -191,4 +202,26 @@ async fn empty_folders_stand_in_nobodys_way() {
     fs::create_dir_all(store.root().join("x")).unwrap();
     store.delete(&key("x/y/z/missing"), Default::default()).await.unwrap();
     assert!(!store.root().join("x").exists());
+}
+
+/// What a killed save left in a folder is no snapshot below it.
+#[tokio::test]
+async fn a_killed_save_blocks_no_name_for_long() {
+    let (_directory, store) = store();
+    fs::create_dir_all(store.root().join("a/b")).unwrap();
+    let dead = store.root().join(format!("a/b/.persist-tmp-{DEAD}"));
+    fs::write(&dead, "half").unwrap();
+    let error = put(&store, "a", "state").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("under way or was killed"), "{error}");
+    assert!(dead.exists());
+    // Opened before it was old, so that no sweep came by.
+    let later = LocalAdapter::open_later(store.root(), HOUR / 2).unwrap();
+    put(&later, "a", "state").await.unwrap_err();
+    fs::rename(store.root().join("a"), store.root().join("aside")).unwrap();
+    let later = LocalAdapter::open_later(store.root().join("new"), HOUR * 2).unwrap();
+    fs::create_dir(later.root()).unwrap();
+    fs::rename(store.root().join("aside"), later.root().join("a")).unwrap();
+    put(&later, "a", "state").await.unwrap();
+    assert_eq!(files(later.root()), ["a"]);
 }

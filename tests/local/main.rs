@@ -3,7 +3,10 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "testing")]
+mod copied;
 mod foreign;
+#[cfg(feature = "testing")]
 mod leftovers;
 
 use std::{
@@ -15,8 +18,8 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt};
 use persist::{
-    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SnapshotAdapter, SnapshotAdapterExt,
-    adapters::local::LocalAdapter,
+    Body, Codec, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SaveOptions, SnapshotAdapter,
+    SnapshotAdapterExt, adapters::local::LocalAdapter,
 };
 use tempfile::TempDir;
 
@@ -55,12 +58,6 @@ fn files(root: &Path) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-/// Makes a file as old as what is swept up.
-fn age(path: &Path) {
-    let time = SystemTime::now() - Duration::from_secs(2 * 3600);
-    File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
 }
 
 #[tokio::test]
@@ -184,7 +181,7 @@ async fn no_key_leads_out_of_the_root() {
     }
     assert!(listed(&store).await.is_empty());
     let below = store.list(ListOptions::new().prefix("folder/")).try_collect::<Vec<_>>().await;
-    assert!(!matches!(below, Ok(rows) if !rows.is_empty()), "a listing followed a link");
+    assert!(below.unwrap().is_empty(), "a listing followed a link");
     assert_eq!(files(&outside), ["secret"]);
     assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
     // The root itself may be a link: the user chose it.

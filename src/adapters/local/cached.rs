@@ -16,7 +16,7 @@ use super::{
     name::Place,
     read::{missing, wanted},
     sidecar::{self, Sidecar},
-    stamp::Stamp,
+    stamp::{Stamp, step},
 };
 use crate::{Body, GetOptions, Key, Object, ObjectMeta, Result};
 
@@ -76,7 +76,8 @@ fn look(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> rustix::
         return Ok(None);
     }
     match open(&format!("{}{}", &path[..folder], sidecar::name(&place.file, stamp.mtime))) {
-        Err(Errno::NOENT) => {}
+        // Unless the file's time was cut when it was copied.
+        Err(Errno::NOENT) if step(stamp.mtime) == 1 => {}
         _ => return Ok(None),
     }
     // There is no sidecar; but perhaps it was removed together with the version that was opened.

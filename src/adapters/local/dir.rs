@@ -35,6 +35,9 @@ pub(super) struct Root {
     cached: AtomicBool,
     /// The longest wait for a lock.
     pub(super) lock_timeout: Duration,
+    /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of change an old one.
+    pub(super) ahead: Duration,
+    pub(super) seen: super::copied::Seen,
 }
 
 /// Which directory it is. An inode alone is not enough: that of a removed one is soon used again.
@@ -60,7 +63,9 @@ pub(super) enum Step<T> {
 
 impl Root {
     pub(super) fn new(path: PathBuf, lock_timeout: Duration) -> Self {
-        let root = Root { path, durable: Mutex::default(), cached: AtomicBool::new(false), lock_timeout };
+        let cached = AtomicBool::new(false);
+        let (ahead, seen) = (Duration::ZERO, Default::default());
+        let root = Root { path, durable: Mutex::default(), cached, lock_timeout, ahead, seen };
         root.learn();
         root
     }

@@ -1,4 +1,4 @@
-//! Directories in which there are only directories: what killed processes, and others, left of keys that are no more.
+//! Directories in which there is no snapshot: what killed processes, and others, left of keys that are no more.
 
 use std::fs::File;
 
@@ -7,32 +7,45 @@ use rustix::{
     io::Errno,
 };
 
-use super::dir::{entries, open_dir};
-use crate::Result;
+use super::{
+    dir::{Root, entries, open_dir},
+    sweep::{is_leftover, is_own},
+};
 
-/// Removes a tree of directories in which there is nothing else, and nothing of it if there is: `NOTEMPTY`.
-pub(super) fn remove(at: &File, name: &str) -> rustix::io::Result<()> {
+/// Removes a tree of directories in which there is nothing else but what a sweep would take, and nothing of it if there is: `NOTEMPTY`.
+pub(super) fn remove(root: &Root, at: &File, name: &str) -> rustix::io::Result<()> {
     let unlink = || rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR);
     match unlink() {
-        Err(Errno::NOTEMPTY | Errno::EXIST) if is_hollow(at, name, DEEPEST) => {}
+        Err(Errno::NOTEMPTY | Errno::EXIST)
+            if holds(at, name, DEEPEST, &|at, name| is_own(name) && is_leftover(root, at, name)) => {}
         done => return done,
     }
     let below = open_dir(at, name)?;
-    for (name, _) in entries(&below).into_iter().flatten().flatten() {
-        remove(&below, &name)?;
+    for (name, kind) in entries(&below).into_iter().flatten().flatten() {
+        match kind {
+            FileType::Directory => remove(root, &below, &name)?,
+            _ => rustix::fs::unlinkat(&below, name, AtFlags::empty())?,
+        }
     }
     unlink()
+}
+
+/// Whether all files in a tree of directories are such as only the adapter makes and no key is.
+pub(super) fn holds_own_files_only(at: &File, name: &str) -> bool {
+    holds(at, name, DEEPEST, &|_, name| is_own(name))
 }
 
 /// More directories than any key has, one in another.
 const DEEPEST: usize = 1024;
 
-fn is_hollow(at: &File, name: &str, deepest: usize) -> bool {
+/// Whether there are only such files in a tree of directories.
+fn holds(at: &File, name: &str, deepest: usize, such: &dyn Fn(&File, &str) -> bool) -> bool {
     let Ok(below) = open_dir(at, name) else { return false };
-    let hollow = |entry: Result<(String, FileType)>| {
-        entry.is_ok_and(|(name, kind)| {
-            kind == FileType::Directory && deepest > 0 && is_hollow(&below, &name, deepest - 1)
+    entries(&below).is_ok_and(|mut all| {
+        all.all(|entry| match entry {
+            Ok((name, FileType::Directory)) => deepest > 0 && holds(&below, &name, deepest - 1, such),
+            Ok((name, FileType::RegularFile)) => such(&below, &name),
+            _ => false,
         })
-    };
-    entries(&below).is_ok_and(|mut all| all.all(hollow))
+    })
 }

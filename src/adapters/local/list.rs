@@ -12,7 +12,7 @@ use super::{
     name::{RESERVED, pieces, segment_of},
     stamp::Stamp,
 };
-use crate::{Error, Key, ListEntry, ListOptions, ObjectMeta, Result};
+use crate::{Error, ErrorKind, Key, ListEntry, ListOptions, ObjectMeta, Result};
 
 /// Rows of the first hop to a blocking thread, and of the largest.
 const ROWS: (usize, usize) = (16, 512);
@@ -102,7 +102,13 @@ impl Walk {
     }
 
     fn enter(&mut self, prefix: String, path: Vec<String>) -> Result<()> {
-        let Some(directory) = self.root.find(path.iter().map(String::as_str))? else { return Ok(()) };
+        let directory = match self.root.find(path.iter().map(String::as_str)) {
+            Ok(Some(directory)) => directory,
+            Ok(None) => return Ok(()),
+            // A link or a special file. No key lies below it.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let mut found = Vec::new();
         self.read(&directory, &mut path.clone(), path.len(), &mut prefix.clone(), &mut found)?;
         self.levels.push(Level { prefix, directory, path, entries: BinaryHeap::from(found) });

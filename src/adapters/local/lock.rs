@@ -59,7 +59,7 @@ impl Root {
                 Err(TryLockError::WouldBlock) if started.elapsed() >= self.lock_timeout => {
                     let path = self.below(path);
                     let message = format!(
-                        "another process holds the lock on {} for {} s, perhaps because it was stopped; continue or end it \
+                        "another process holds the lock on {} for {} s, perhaps because it was stopped, or because it lists the snapshots there all the time; continue or end it \
                          (`fuser {}` names it)",
                         path.display(),
                         self.lock_timeout.as_secs_f64(),

@@ -10,12 +10,13 @@
 //! - `write`: saving and deleting; `hollow`: empty directories in the way
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
-//! - `sidecar`: metadata, content type and tags
+//! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut
 //! - `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
 
 #[cfg(target_os = "linux")]
 mod cached;
+mod copied;
 mod dir;
 mod fail;
 mod hollow;
@@ -91,6 +92,17 @@ impl LocalAdapter {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(root: impl Into<PathBuf>, lock_timeout: Duration) -> Result<Self> {
+        Self::open_when(root, lock_timeout, Duration::ZERO)
+    }
+
+    /// [`open`](Self::open), at a later time as far as leftovers are concerned.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn open_later(root: impl Into<PathBuf>, later: Duration) -> Result<Self> {
+        Self::open_when(root, crate::RetryConfig::default().deadline, later)
+    }
+
+    fn open_when(root: impl Into<PathBuf>, lock_timeout: Duration, ahead: Duration) -> Result<Self> {
         let path: PathBuf = root.into();
         let about = |error: Error| error.with_backend("local").with_operation("open");
         if path.as_os_str().is_empty() {
@@ -107,7 +119,8 @@ impl LocalAdapter {
         // An absolute path, so that a change of the working directory does not lead elsewhere.
         let path =
             std::path::absolute(&path).map_err(|error| about(fail::io_error("opening the root", error)))?;
-        let root = Root::new(path, lock_timeout);
+        let mut root = Root::new(path, lock_timeout);
+        root.ahead = ahead;
         sweep::tree(&root);
         Ok(LocalAdapter { root: Arc::new(root) })
     }

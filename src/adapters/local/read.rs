@@ -59,7 +59,7 @@ fn open(root: &Root, key: &Key, place: &Place) -> Result<Opened> {
             return Err(foreign(&format!("{:?}", key.as_str())));
         }
         let stamp = Stamp::from(&found);
-        let sidecar = Sidecar::read(&directory, &place.file, stamp.mtime)?;
+        let sidecar = Sidecar::read(root, &directory, &place.file, stamp)?;
         if sidecar.is_none() {
             // None, or removed together with the version that was opened?
             let now = stat(&directory, &place.file)?;

@@ -1,7 +1,8 @@
 //! What the user says about an object beyond its bytes, in a small file beside it.
 //!
 //! There is one only where it has something to say: most snapshots have no sidecar. It is bound to one version by the time in its name
-//! and synced before that version is visible; a reader who finds none looks whether the version is still the current one.
+//! and synced before that version is visible; a reader who finds none looks whether the version is still the current one, and whether its time was cut
+//! when it was copied.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,13 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{fail::io_error, name::RESERVED};
+use super::{
+    copied,
+    dir::Root,
+    fail::io_error,
+    name::RESERVED,
+    stamp::{Stamp, step},
+};
 use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result};
 
 /// The longest sidecar: some times what metadata and tags may have.
@@ -27,6 +34,9 @@ pub(super) struct Sidecar {
     /// The file that it belongs to.
     pub(super) file: String,
     pub(super) mtime: i64,
+    /// How long that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -37,25 +47,39 @@ pub(super) struct Sidecar {
 
 impl Sidecar {
     /// What must be kept of `options` for the file with these first bytes, if there is anything.
-    pub(super) fn of(file: &str, mtime: i64, options: &PutOptions, magic: &[u8]) -> Option<Self> {
+    pub(super) fn of(file: &str, stamp: Stamp, options: &PutOptions, magic: &[u8]) -> Option<Self> {
         let content_type = options.content_type.clone().filter(|given| given != shown_type(magic));
         let plain = content_type.is_none() && options.metadata.is_empty() && options.tags.is_empty();
         (!plain).then(|| Sidecar {
             file: file.into(),
-            mtime,
+            mtime: stamp.mtime,
+            size: Some(stamp.size),
             content_type,
             metadata: options.metadata.clone(),
             tags: options.tags.clone(),
         })
     }
 
-    /// The sidecar of the version of `file` that was written at `mtime`, if it has one.
-    pub(super) fn read(directory: &File, file: &str, mtime: i64) -> Result<Option<Self>> {
-        match Self::read_named(directory, &name(file, mtime))? {
-            Some(found) if found.file == file && found.mtime == mtime => Ok(Some(found)),
+    /// The sidecar of the version `stamp` of `file`, if it has one.
+    pub(super) fn read(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Self>> {
+        match Self::read_named(directory, &name(file, stamp.mtime))? {
+            Some(found) if found.file == file && found.mtime == stamp.mtime => Ok(Some(found)),
             Some(_) => Err(damaged("it belongs to another file")),
+            None if step(stamp.mtime) > 1 => copied::find(root, directory, file, stamp),
             None => Ok(None),
         }
+    }
+
+    /// Whether it can be that of the version `stamp` of `file`, whose time may have been cut.
+    pub(super) fn may_be_of(&self, file: &str, stamp: Stamp) -> bool {
+        self.file == file
+            && copied::agree(stamp.mtime, self.mtime)
+            && self.size.is_none_or(|size| size == stamp.size)
+    }
+
+    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
+        (&self.content_type, &self.metadata, &self.tags)
+            == (&other.content_type, &other.metadata, &other.tags)
     }
 
     pub(super) fn read_named(directory: &File, name: &str) -> Result<Option<Self>> {
@@ -116,9 +140,19 @@ impl Drop for Beside<'_> {
 
 /// The same for every key in length, and found without a search.
 pub(super) fn name(file: &str, mtime: i64) -> String {
+    format!("{}{mtime:x}", names_of(file))
+}
+
+/// What the names of all sidecars of `file` begin with.
+pub(super) fn names_of(file: &str) -> String {
     let digest = Sha256::digest(file);
     let short: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{RESERVED}meta-{short}-{mtime:x}")
+    format!("{RESERVED}meta-{short}-")
+}
+
+/// The time in a sidecar's name.
+pub(super) fn time_of(name: &str) -> Option<i64> {
+    i64::from_str_radix(name.rsplit_once('-')?.1, 16).ok()
 }
 
 /// Whether [`name`] gives such names.
@@ -130,7 +164,7 @@ pub(super) fn is_sidecar(name: &str) -> bool {
     })
 }
 
-fn damaged(why: &str) -> Error {
+pub(super) fn damaged(why: &str) -> Error {
     let message = format!(
         "the file beside the snapshot that holds its metadata is damaged{}{why}",
         if why.is_empty() { "" } else { ": " }

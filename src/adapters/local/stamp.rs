@@ -58,12 +58,30 @@ fn system_time(nanoseconds: i64) -> SystemTime {
     if nanoseconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }
 
+/// When a file, or what is said of it, was last changed. No program can set that.
+pub(super) fn changed(file: &Metadata) -> SystemTime {
+    system_time(nanoseconds(file.ctime(), file.ctime_nsec()))
+}
+
+/// The longest of the steps in which times are kept, in nanoseconds, that leads to `time`; 1 for those that the adapter gives.
+pub(super) fn step(time: i64) -> i64 {
+    let steps = [2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000, 100];
+    steps.into_iter().find(|step| time % step == 0).unwrap_or(1)
+}
+
 /// Now, in nanoseconds since 1970, and later than any time it gave before.
 pub(super) fn next_time() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
-    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
-    now.max(last.unwrap_or_default() + 1)
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(behind(last, now)));
+    behind(last.unwrap_or_default(), now)
+}
+
+/// The time for a file that is written at `now`, where the one before got `last`. Never one of those that a file's time becomes when it is cut.
+fn behind(last: i64, now: i64) -> i64 {
+    // A clock that was far ahead and is right now: what it gave then must not be followed for as long as the process lives.
+    let time = if last - now > 1_000_000_000 { now } else { now.max(last + 1) };
+    time + i64::from(step(time) > 1)
 }
 
 /// Gives `file` a time. The stamp has the one that the file system keeps, which may be cut to the second.

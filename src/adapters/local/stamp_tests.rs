@@ -29,3 +29,23 @@ fn the_next_time_is_the_next_one_that_is_kept() {
         );
     }
 }
+
+#[test]
+fn times_differ_and_none_looks_as_if_it_was_cut() {
+    let mut last = 0;
+    for _ in 0..1000 {
+        let next = next_time();
+        assert!(next > last && step(next) == 1, "{next} behind {last}");
+        last = next;
+    }
+    let now = 1_800_000_000_000_000_000;
+    assert_eq!((behind(0, now), behind(now + 99, now)), (now + 1, now + 101));
+}
+
+/// A machine without a clock of its own may begin with any time.
+#[test]
+fn a_clock_that_was_far_ahead_is_not_followed() {
+    let (now, day) = (1_800_000_000_000_000_005, 86_400_000_000_000);
+    assert_eq!(behind(now + day, now), now);
+    assert_eq!(behind(now + 1_000, now), now + 1_001);
+}

@@ -1,30 +1,36 @@
 //! Removes what killed processes left behind: temporary files, and sidecars of versions that are gone.
 //!
-//! Sweeping is bounded, happens on the side, and takes nothing that is somebody else's or that a living process may still need: only names just as the adapter gives them, files that are an hour old, and
+//! Sweeping is bounded, happens on the side, and takes nothing that is somebody else's or that a living process may still need: only names just as the adapter gives them, files that are an hour old (metadata: a day), and
 //! only if nobody holds their lock: a writer that slept for long, or whose disk is that slow, has a temporary file and a sidecar that are not in use yet.
 
 use std::{
-    fs::File,
-    os::unix::fs::MetadataExt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    collections::BTreeSet,
+    fs::{File, TryLockError},
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::{
+    copied::agree,
     dir::{Root, entries, open_dir, stat},
-    sidecar::{Sidecar, is_sidecar},
-    stamp::Stamp,
+    sidecar::{Sidecar, is_sidecar, names_of, time_of},
+    stamp::{Stamp, changed},
     write::is_temporary,
 };
 
-/// How old something must be to be swept up.
+/// How old a temporary file must be to be swept up.
 const AGE: Duration = Duration::from_secs(3600);
+/// And metadata: copies bring it before the file that it belongs to, perhaps hours before.
+const AGE_OF_METADATA: Duration = Duration::from_secs(24 * 3600);
 
 /// How many directory entries one sweep reads, some 50 ms of work. In a larger directory, leftovers behind them stay.
 pub(super) fn budget() -> usize {
     65_536
 }
+
+/// What looking at a file costs of the budget.
+const LOOK: usize = 16;
 
 /// Sweeps from the root down, as far as the budget goes.
 pub(super) fn tree(root: &Root) {
@@ -47,7 +53,7 @@ fn below(root: &Root, at: &File, left: &mut usize) {
 
 /// Sweeps one directory; gives the directories in it. What cannot be read or removed now is left for another time.
 pub(super) fn directory(root: &Root, at: &File, left: &mut usize) -> Vec<String> {
-    let mut directories = Vec::new();
+    let (mut directories, mut sidecars) = (Vec::new(), BTreeSet::new());
     let Ok(entries) = entries(at) else { return directories };
     for (name, kind) in entries.flatten() {
         if *left == 0 {
@@ -57,25 +63,75 @@ pub(super) fn directory(root: &Root, at: &File, left: &mut usize) -> Vec<String>
         *left -= 1;
         if kind == FileType::Directory {
             directories.push(name);
-        } else if (is_temporary(&name) || is_sidecar(&name))
-            && is_leftover(at, &name)
-            && rustix::fs::unlinkat(at, name.as_str(), AtFlags::empty()).is_ok()
-        {
-            tracing::debug!(root = %root.path.display(), name, "removed a leftover of a process that was killed");
+        } else if is_sidecar(&name) {
+            sidecars.insert(name);
+        } else if is_temporary(&name) {
+            remove(root, at, &name);
+        }
+    }
+    if !sidecars.is_empty() && *left > 0 {
+        set_needed_apart(at, &mut sidecars, left);
+        for name in sidecars {
+            match left.checked_sub(LOOK) {
+                Some(rest) => *left = rest,
+                None => return directories,
+            }
+            remove(root, at, &name);
         }
     }
     directories
 }
 
-fn is_leftover(at: &File, name: &str) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+/// Takes from `sidecars` those of files that are there: by their names alone, since there may be as many as there are snapshots.
+fn set_needed_apart(at: &File, sidecars: &mut BTreeSet<String>, left: &mut usize) {
+    let Ok(entries) = entries(at) else { return sidecars.clear() };
+    for (file, _) in entries.flatten().filter(|(file, kind)| *kind == FileType::RegularFile && !is_own(file))
+    {
+        let begin = names_of(&file);
+        let own = |name: &&String| name.starts_with(&begin);
+        let all: Vec<String> = sidecars.range(begin.clone()..).take_while(own).cloned().collect();
+        if all.is_empty() {
+            continue;
+        }
+        let Some(rest) = left.checked_sub(LOOK) else { return sidecars.clear() };
+        *left = rest;
+        for name in all {
+            let needed = match stat(at, &file) {
+                Ok(Some(owner)) => {
+                    time_of(&name).is_some_and(|given| agree(Stamp::from(&owner).mtime, given))
+                }
+                Ok(None) => false,
+                Err(_) => true,
+            };
+            if needed {
+                sidecars.remove(&name);
+            }
+        }
+    }
+}
+
+fn remove(root: &Root, at: &File, name: &str) {
+    if is_leftover(root, at, name) && rustix::fs::unlinkat(at, name, AtFlags::empty()).is_ok() {
+        tracing::debug!(root = %root.path.display(), name, "removed a leftover of a process that was killed");
+    }
+}
+
+/// Whether only the adapter gives such names.
+pub(super) fn is_own(name: &str) -> bool {
+    is_temporary(name) || is_sidecar(name)
+}
+
+/// Whether a file with a name of the adapter's is old, not in use and of no snapshot.
+pub(super) fn is_leftover(root: &Root, at: &File, name: &str) -> bool {
+    // For writing, too: where locks are those of NFS, only such a file can be locked (flock(2), "NFS details").
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(at, name, flags, Mode::empty()).map(File::from) else { return false };
     let Ok(found) = file.metadata() else { return false };
-    let written = UNIX_EPOCH + Duration::from_secs(found.mtime().max(0) as u64);
-    if SystemTime::now().duration_since(written).unwrap_or_default() < AGE {
-        return false;
-    }
-    if file.try_lock().is_err() {
+    // A copy keeps the time of the last write, and cannot keep that of the last change.
+    let written = changed(&found).max(Stamp::from(&found).modified());
+    let age = (SystemTime::now() + root.ahead).duration_since(written).unwrap_or_default();
+    let enough = if is_sidecar(name) { AGE_OF_METADATA } else { AGE };
+    if age < enough || is_held(file.try_lock()) {
         return false;
     }
     if !is_sidecar(name) {
@@ -83,7 +139,7 @@ fn is_leftover(at: &File, name: &str) -> bool {
     }
     match Sidecar::read_named(at, name) {
         Ok(Some(sidecar)) => match stat(at, &sidecar.file) {
-            Ok(owner) => owner.is_none_or(|owner| Stamp::from(&owner).mtime != sidecar.mtime),
+            Ok(owner) => owner.is_none_or(|owner| !agree(Stamp::from(&owner).mtime, sidecar.mtime)),
             Err(_) => false,
         },
         // Torn: its version never became visible.
@@ -91,3 +147,12 @@ fn is_leftover(at: &File, name: &str) -> bool {
         Ok(None) => false,
     }
 }
+
+/// Whether another process has the lock. Where there are no locks, nobody has: the age must do.
+fn is_held(attempt: Result<(), TryLockError>) -> bool {
+    matches!(attempt, Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;

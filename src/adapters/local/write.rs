@@ -104,7 +104,7 @@ impl Staged {
     ) -> Result<ObjectMeta> {
         let asked = next_time();
         let stamp = set_time(&self.file, asked).map_err(|error| io_error("writing", error))?;
-        let sidecar = Sidecar::of(&self.place.file, stamp.mtime, options, &self.magic);
+        let sidecar = Sidecar::of(&self.place.file, stamp, options, &self.magic);
         let mut version = Pending { stamp, sidecar, exact: stamp.mtime == asked };
         self.publish(&mut version, &options.mode, dropped)?;
         self.committed = true;
@@ -147,7 +147,7 @@ impl Staged {
         // A sidecar whose name may be that of the current version's has to wait.
         let early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
         let _lock = self.root.lock(&self.directory, self.place.names())?;
-        let current = current(&self.directory, file)?;
+        let current = current(&self.root, &self.directory, file)?;
         match (mode, current) {
             (PutMode::Create, Some(_)) => return Err(taken()),
             (PutMode::Replace(_), None) => {
@@ -236,17 +236,23 @@ fn rename_to_free(directory: &File, from: &str, to: &str) -> rustix::io::Result<
     Ok(())
 }
 
-/// The version under a name. A directory there is removed if nothing but directories is in it, and in the way if not.
-fn current(directory: &File, file: &str) -> Result<Option<Stamp>> {
+/// The version under a name. A directory there is removed if nothing but directories and old leftovers is in it, and in the way if not.
+fn current(root: &Root, directory: &File, file: &str) -> Result<Option<Stamp>> {
     let Some(found) = stat(directory, file)? else { return Ok(None) };
     match kind(&found) {
         FileType::RegularFile => Ok(Some(Stamp::from(&found))),
-        FileType::Directory => match hollow::remove(directory, file) {
+        FileType::Directory => match hollow::remove(root, directory, file) {
             Ok(()) | Err(Errno::NOENT) => Ok(None),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                let message = format!(
-                    "there is a directory {file:?}, with snapshots below it, and on a file system no name is a file and a directory; choose another key"
-                );
+                let message = match hollow::holds_own_files_only(directory, file) {
+                    true => format!(
+                        "in the directory {file:?} is a file of a save that is under way or was killed; what was killed is removed when it is an hour \
+                         old, or a day (metadata)"
+                    ),
+                    false => format!(
+                        "there is a directory {file:?}, with snapshots below it, and on a file system no name is a file and a directory; choose another key"
+                    ),
+                };
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
             Err(error) => Err(io_error("replacing an empty directory", error)),
