@@ -17,6 +17,8 @@ mod credentials;
 #[cfg(feature = "cli")]
 #[path = "s3/doctor.rs"]
 mod doctor;
+#[path = "s3/doubt.rs"]
+mod doubt;
 #[path = "s3/errors.rs"]
 mod errors;
 #[path = "s3/faults.rs"]
@@ -28,6 +30,8 @@ mod options;
 #[cfg(feature = "cli")]
 #[path = "s3/policy.rs"]
 mod policy;
+#[path = "s3/probe.rs"]
+mod probe;
 #[path = "s3/requests.rs"]
 mod requests;
 #[path = "s3/servers.rs"]

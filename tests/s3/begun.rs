@@ -192,3 +192,46 @@ async fn a_part_that_fails_ends_the_save_at_once() {
     assert_eq!(kind(ended), ErrorKind::AccessDenied);
     assert!(bench.is_clean());
 }
+
+/// A save that was given up does not remove what the next save of its key has begun meanwhile, even though that has no part yet.
+#[tokio::test]
+async fn the_next_save_of_a_key_is_left_alone() {
+    let bench = Bench::new().await;
+    // One that never arrived counts as lost all the same, since nobody can tell; and one that is answered late.
+    bench.proxy.fail(1, "POST", "uploads", Fault::ResetBefore);
+    bench.proxy.fail(1, "POST", "uploads", Fault::Delay(Duration::from_millis(1200)));
+    let first = saved(&bench);
+    bench.until(|bench| bench.proxy.count("POST", "uploads") >= 2).await;
+    first.abort();
+    // The parts of the next one are on their way until the clean-up of the first is done.
+    bench.proxy.fail(3, "PUT", "partNumber", Fault::Delay(Duration::from_secs(3)));
+    let second = saved(&bench);
+    bench.until(|bench| bench.proxy.count("DELETE", "uploadId") >= 1).await;
+    second.await.unwrap().unwrap();
+    assert!(bench.stored("new") == Some(noise(1, LARGE)));
+    persist::cleaned_up().await;
+    assert_eq!((left(&bench).len(), bench.proxy.count("DELETE", "uploadId")), (0, 1));
+}
+
+/// However long the listing takes that shows it.
+#[tokio::test]
+async fn what_began_behind_the_last_attempt_is_left_alone() {
+    let bench = Bench::new().await;
+    bench.proxy.fail(6, "POST", "uploads", Fault::ResetBefore);
+    bench.proxy.fail(1, "GET", "uploads", Fault::Delay(Duration::from_secs(4)));
+    rival(&bench, "of a rival", SystemTime::now() + Duration::from_secs(4), 0);
+    assert_eq!(kind(bench.put("new", &noise(1, LARGE), PutOptions::new()).await), ErrorKind::Unavailable);
+    persist::cleaned_up().await;
+    assert_eq!((left(&bench), bench.proxy.count("GET", "uploads")), (vec!["of a rival".to_string()], 1));
+}
+
+/// Where there are more than were lost, some are others', and nobody can tell which.
+#[tokio::test]
+async fn where_it_cannot_be_told_nothing_is_removed() {
+    let bench = Bench::new().await;
+    rival(&bench, "of a rival", SystemTime::now(), 0);
+    bench.proxy.fail(1, "POST", "uploads", Fault::Swallow);
+    bench.put("new", &noise(1, LARGE), PutOptions::new()).await.unwrap();
+    persist::cleaned_up().await;
+    assert_eq!((left(&bench).len(), bench.proxy.count("DELETE", "uploadId")), (2, 0));
+}

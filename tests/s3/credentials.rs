@@ -255,3 +255,31 @@ async fn checksums_by_the_settings_of_the_sdk() {
         assert_eq!(found, (sent, compared), "{line} {variable:?}");
     }
 }
+
+/// As a mounted secret has it. No header can hold that, and the SDK would not look.
+#[tokio::test]
+async fn a_line_break_in_a_key_is_told() {
+    let strict = StrictServer::start().await;
+    let home = aws_files("", "");
+    let base = [
+        ("AWS_ENDPOINT_URL", &*strict.server.endpoint),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "strictkey"),
+        ("AWS_SECRET_ACCESS_KEY", "strictsecret"),
+    ];
+    persist(&strict, home.path(), "", &base).await.unwrap();
+    for (name, value, shown) in [
+        ("AWS_ACCESS_KEY_ID", "strictkey\n", "access key id"),
+        ("AWS_SECRET_ACCESS_KEY", "strictsecret\n", "secret access key"),
+        ("AWS_SESSION_TOKEN", "tok\u{e9}n", "session token"),
+        ("AWS_REGION", "us-\u{e9}ast-1", "region"),
+        ("PERSIST_S3_ACCESS_KEY_ID", "strictkey\n", "access_key_id"),
+    ] {
+        let more = [(name, value), ("PERSIST_S3_SECRET_ACCESS_KEY", "strictsecret")];
+        let more = &more[..if name.starts_with("PERSIST") { 2 } else { 1 }];
+        let env: Vec<_> = base.iter().chain(more).copied().collect();
+        let error = persist(&strict, home.path(), "", &env).await.unwrap_err();
+        assert!(error.to_lowercase().contains(shown), "{name}: {error}");
+        assert!(!error.contains("strictkey") && !error.contains("strictsecret"), "{name}: {error}");
+    }
+}

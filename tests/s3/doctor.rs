@@ -83,3 +83,34 @@ async fn uploads_of_unknown_age_are_left() {
     let (well, text) = doctor(&strict, &["--clean-uploads"]).await;
     assert!(well && text.contains("unfinished uploads: 0 removed, 1 left"), "{text}");
 }
+
+/// What an identity may do that does not write is found out all the same.
+#[tokio::test]
+async fn an_identity_that_only_reads_is_examined() {
+    let strict = StrictServer::start().await;
+    let own = |action: &str, what: &str| {
+        (action.to_string(), format!("arn:aws:s3:::{}{what}", strict.server.bucket))
+    };
+    let (list, read) = (own("s3:ListBucket", ""), own("s3:GetObject", "/agents/*"));
+    let uploads = own("s3:ListBucketMultipartUploads", "");
+    strict.store().allowed = Some(vec![list.clone(), read, uploads.clone()]);
+    let (well, text) = doctor(&strict, &[]).await;
+    assert!(!well && text.contains("FAIL write"), "{text}");
+    assert!(text.contains("ok   list: permitted; there is nothing yet"), "{text}");
+    assert!(text.contains("skip read: there is no snapshot to read"), "{text}");
+    assert!(text.contains("skip clock, create once, replace, remove: they need a write"), "{text}");
+    assert!(text.contains("ok   unfinished uploads: none"), "{text}");
+    let object = crate::support::s3_store::Object { bytes: "state".into(), ..Default::default() };
+    strict.store().objects.insert("agents/state".into(), object);
+    let (_, text) = doctor(&strict, &[]).await;
+    assert!(text.contains("ok   read: permitted; \"state\" can be read"), "{text}");
+    let (_, json) = doctor(&strict, &["--json"]).await;
+    assert!(
+        json.lines().any(|row| row.contains("\"ok\":null") && row.contains("they need a write")),
+        "{json}"
+    );
+    // It may list and not read.
+    strict.store().allowed = Some(vec![list, uploads]);
+    let (well, text) = doctor(&strict, &[]).await;
+    assert!(!well && text.contains("ok   list") && text.contains("FAIL read"), "{text}");
+}

@@ -130,6 +130,57 @@ async fn a_wrong_region_is_told_with_the_right_one() {
     assert!(error.to_string().contains("get new credentials"), "{error}");
     bench.proxy.fail(1, "HEAD", "", Fault::answer(403));
     assert_eq!(kind(bench.adapter.head(&key("k")).await), ErrorKind::AccessDenied);
+    // Where no other region is named, it is about the credentials.
+    bench.proxy.fail(1, "GET", "", Fault::answer_with(400, &[], &xml("AuthorizationHeaderMalformed")));
+    let error = bench.read("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+    assert!(error.to_string().contains("words of the service"), "{error}");
+}
+
+/// To a HEAD there is no code; the service's clock stands in its answer.
+#[tokio::test]
+async fn a_wrong_clock_is_told_without_a_code() {
+    let bench = Bench::new().await;
+    for (minutes, right) in [(60, ErrorKind::Unauthenticated), (5, ErrorKind::AccessDenied)] {
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(minutes * 60);
+        let date = aws_smithy_types::DateTime::from(then)
+            .fmt(aws_smithy_types::date_time::Format::HttpDate)
+            .unwrap();
+        bench.proxy.fail(1, "HEAD", "", Fault::answer_with(403, &[("date", &*date)], ""));
+        let error = bench.adapter.head(&key("k")).await.unwrap_err();
+        assert_eq!(error.kind(), right, "{error}");
+        assert_eq!(error.to_string().contains("clock is wrong"), minutes == 60, "{error}");
+    }
+}
+
+/// Without s3:ListBucket what is gone is answered with 403; other refusals are told as they are.
+#[tokio::test]
+async fn a_snapshot_that_is_gone_while_it_is_read_is_a_conflict() {
+    let bench = Bench::new().await;
+    bench.put("state", &noise(1, 1 << 20), PutOptions::new()).await.unwrap();
+    for (status, code, right) in [
+        (403, "AccessDenied", ErrorKind::Conflict),
+        (404, "NoSuchKey", ErrorKind::Conflict),
+        (416, "InvalidRange", ErrorKind::Conflict),
+        (400, "InvalidRequest", ErrorKind::InvalidInput),
+    ] {
+        bench.proxy.fail(1, "GET", "state", Fault::EndResponse(1000));
+        bench.proxy.fail(1, "GET", "state", Fault::answer_with(status, &[], &xml(code)));
+        let error = bench.read("state").await.unwrap_err();
+        assert_eq!(error.kind(), right, "{code}: {error}");
+        assert!(std::error::Error::source(&error).is_some(), "{code}: {error}");
+    }
+}
+
+/// An attempt at a part that was given up may arrive behind the one that was answered, with another ETag where KMS encrypts.
+#[tokio::test]
+async fn parts_that_were_mixed_up_are_to_be_saved_again() {
+    let bench = Bench::new().await;
+    bench.proxy.fail(9, "POST", "uploadId=", Fault::answer_with(400, &[], &xml("InvalidPart")));
+    let error = bench.put("large", &noise(1, LARGE), PutOptions::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
+    assert!(error.to_string().contains("save again"), "{error}");
+    assert_eq!((bench.proxy.count("POST", "uploadId="), bench.is_clean()), (1, true));
 }
 
 #[tokio::test]
@@ -200,6 +251,12 @@ async fn a_refused_probe_is_forgotten() {
 #[tokio::test]
 async fn bad_settings_are_named() {
     let base = S3Config { endpoint_url: Some("http://127.0.0.1:1".into()), ..S3Config::default() };
+    let keys = |id: &str, secret: &str, token: Option<&str>| S3Config {
+        access_key_id: Some(id.into()),
+        secret_access_key: Some(secret.into()),
+        session_token: token.map(Into::into),
+        ..base.clone()
+    };
     let cases = [
         (S3Config { part_size: Some(1000), ..base.clone() }, "part_size"),
         (S3Config { parallel: Some(0), ..base.clone() }, "parallel"),
@@ -221,6 +278,12 @@ async fn bad_settings_are_named() {
             "endpoint_url",
         ),
         (S3Config { read_timeout: Some(std::time::Duration::ZERO), ..base.clone() }, "read_timeout"),
+        // No header can hold them.
+        (keys("AKIA\n", "SECRET", None), "access_key_id"),
+        (keys("AKIAé", "SECRET", None), "access_key_id"),
+        (keys("AKIA", "SECRET\n", None), "secret_access_key"),
+        (keys("AKIA", "SECRET", Some("SECRET\r\n")), "session_token"),
+        (S3Config { region: Some("eu-west-1\n".into()), ..keys("AKIA", "SECRET", None) }, "region"),
     ];
     for (config, setting) in cases {
         let error = S3Adapter::open("bucket", &config, &quick()).await.unwrap_err();
@@ -291,8 +354,10 @@ async fn credentials_that_may_not_list_save_and_load() {
     let stale = persist::Version::new("0123");
     let raced = adapter.put(&key("raced"), "x".into(), PutOptions::new().replace(stale.clone())).await;
     assert_eq!(kind(raced), ErrorKind::Conflict);
+    // Whether there is another version cannot be told.
     proxy.fail(1, "DELETE", "raced", refused);
-    adapter.delete(&key("raced"), DeleteOptions::new().if_version(stale)).await.unwrap();
+    let removed = adapter.delete(&key("raced"), DeleteOptions::new().if_version(stale)).await;
+    assert_eq!(kind(removed), ErrorKind::AccessDenied);
     assert_eq!(proxy.count("HEAD", "raced"), 2);
     let error = adapter.head(&key("small")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AccessDenied);

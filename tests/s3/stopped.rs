@@ -52,13 +52,15 @@ async fn an_interrupted_save_removes_its_upload_before_it_ends() {
     assert!(bench.is_clean(), "the process has not waited");
 }
 
+/// The removal would be over before the process ends by itself, as the test above shows.
 #[tokio::test]
 async fn a_second_signal_ends_the_wait() {
     let bench = Bench::new().await;
-    bench.proxy.fail(9, "DELETE", "uploadId", Fault::Delay(Duration::from_secs(30)));
+    bench.proxy.fail(9, "DELETE", "uploadId", Fault::Delay(Duration::from_secs(4)));
     let mut child = waiting_save(&bench).await;
     interrupt(&child).await;
     bench.until(|bench| bench.proxy.count("DELETE", "uploadId") >= 1).await;
     interrupt(&child).await;
     assert_eq!(child.wait().await.unwrap().code(), Some(130));
+    assert!(!bench.is_clean(), "it has waited for the removal");
 }

@@ -43,6 +43,11 @@ macro_rules! with_attributes {
 pub(super) use with_attributes;
 
 impl Attributes {
+    /// Whether its writer can know it again.
+    pub(super) fn is_marked(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|metadata| metadata.contains_key(PUT_ID))
+    }
+
     /// An object of these attributes, if it bears the mark of this put.
     pub(super) fn own(&self, head: &HeadObjectOutput) -> Option<Stored> {
         let mark = self.metadata.as_ref()?.get(PUT_ID)?;

@@ -1,10 +1,7 @@
 //! An upload that has begun, and its end: where it is not completed nothing of it stays, at whatever point its save fails or is dropped.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,10 +13,10 @@ use tokio::{
 };
 
 use super::{
-    answered::Answered,
     attributes::{Attributes, Stored, confirm, encryption_of, with_attributes},
     bucket::{Bucket, version},
     fail::fail,
+    under_way::{self, UnderWay},
 };
 use crate::{ErrorKind, Key, Result, cleanup};
 
@@ -38,14 +35,16 @@ pub(super) struct Upload {
     pub(super) sending: JoinSet<Result<CompletedPart>>,
     /// Whether there may still be something to remove.
     open: bool,
-    /// Answers to its creation that were lost: as many uploads may exist that nobody knows by id.
-    lost: u32,
-    since: Instant,
-    /// When it was created, by the service's clock. Whatever began later is another writer's.
-    until: Option<SystemTime>,
+    /// Attempts to create it whose answers were lost: as many uploads may exist that nobody knows by id.
+    lost: Vec<Lost>,
+    /// Kept from others of this process that clean up.
+    under_way: Option<UnderWay>,
     /// Where to clean up: it may be dropped on a thread that belongs to no runtime.
     runtime: Handle,
 }
+
+/// From the start to the end of an attempt.
+type Lost = (Instant, Instant);
 
 impl Upload {
     pub(super) async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
@@ -68,8 +67,9 @@ impl Upload {
         attributes: &Attributes,
         caller: &oneshot::Sender<Result<Upload>>,
     ) -> Result<Upload> {
-        let (name, since, runtime) = (bucket.key(&key), Instant::now(), Handle::current());
-        let (lost, answered) = (AtomicU32::new(0), Answered::default());
+        let (name, runtime) = (bucket.key(&key), Handle::current());
+        let lost = Mutex::new(Vec::new());
+        let under_way = UnderWay::new(bucket.shared.endpoint.as_deref(), &bucket.name, &name);
         let begun = bucket
             .retrying(|_| {
                 let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
@@ -79,24 +79,25 @@ impl Upload {
                     let whole = bucket.shared.whole_checksums.then_some(ChecksumType::FullObject);
                     request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).set_checksum_type(whole);
                 }
-                let request = request.customize().interceptor(answered.clone());
                 let (bucket, lost) = (&bucket, &lost);
                 async move {
                     if caller.is_closed() {
                         return Err(fail(ErrorKind::Io, "the save was dropped"));
                     }
+                    let start = Instant::now();
                     let sent = bucket.send("put", bucket.shared.silence_limit(), request.send()).await;
                     sent.map_err(|failure| {
                         // What did not arrive, and what was refused, has begun nothing.
                         if failure.unanswered {
-                            lost.fetch_add(1, Ordering::Relaxed);
+                            let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
+                            lost.push((start, Instant::now()));
                         }
                         failure.into()
                     })
                 }
             })
             .await;
-        let lost = lost.into_inner();
+        let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut upload = Upload {
             bucket,
             key,
@@ -104,8 +105,7 @@ impl Upload {
             sending: JoinSet::new(),
             open: false,
             lost,
-            since,
-            until: None,
+            under_way: Some(under_way),
             runtime,
         };
         let output = match begun {
@@ -115,12 +115,12 @@ impl Upload {
                 return Err(error);
             }
         };
-        upload.until = Some(answered.time());
         upload.id = output.upload_id().unwrap_or_default().into();
         if upload.id.is_empty() {
             return Err(fail(ErrorKind::Unavailable, "the service began an upload without an id"));
         }
         upload.open = true;
+        upload.under_way.iter().for_each(|under_way| under_way.begun(&upload.id));
         let told = Stored {
             version: version(None),
             size: 0,
@@ -151,13 +151,14 @@ impl Upload {
     /// Removes in the background what there may be.
     fn clean_up(&mut self) -> Option<JoinHandle<()>> {
         let (open, lost) = (std::mem::take(&mut self.open), std::mem::take(&mut self.lost));
-        if !open && lost == 0 {
+        // Its own clean-up knows it by its id.
+        self.under_way = None;
+        if !open && lost.is_empty() {
             return None;
         }
         let mut sending = std::mem::take(&mut self.sending);
         sending.abort_all();
         let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
-        let (since, until) = (self.since, self.until);
         Some(cleanup::spawn(&self.runtime, async move {
             // A part that arrives behind the removal would stay.
             sending.shutdown().await;
@@ -165,8 +166,8 @@ impl Upload {
                 if open {
                     bucket.abort_logged(&key, &id).await;
                 }
-                if lost > 0 {
-                    sweep(&bucket, &key, &id, lost, since, until).await;
+                if !lost.is_empty() {
+                    sweep(&bucket, &key, &id, &lost).await;
                 }
             };
             let _ = tokio::time::timeout(CLEAN_UP, work).await;
@@ -186,16 +187,9 @@ async fn waited(work: Option<JoinHandle<()>>) {
     }
 }
 
-/// Removes the uploads whose creation was answered into the void: under the same key, begun while ours (`id`) was, which was created at
-/// `until`, and without a part to this moment. Another writer's upload gets its first part right after it was created.
-async fn sweep(
-    bucket: &Bucket,
-    key: &Key,
-    id: &str,
-    mut lost: u32,
-    since: Instant,
-    until: Option<SystemTime>,
-) {
+/// Removes the uploads whose creation was answered into the void: under the same key, begun during an attempt that got no answer, none that
+/// this process is at, and without a part to this moment: another writer's upload gets its first part right after it was created.
+async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
     let (uploads, now) = match bucket.uploads_of(key).await {
         Ok(found) => found,
         Err(error) => {
@@ -205,14 +199,32 @@ async fn sweep(
     };
     // By the service's clock, whose times have whole seconds.
     let slack = Duration::from_secs(2);
-    let since = now.checked_sub(since.elapsed() + slack).unwrap_or(SystemTime::UNIX_EPOCH);
-    let until = until.unwrap_or(now) + slack;
+    let then = |at: Instant| now.checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let windows: Vec<_> = lost
+        .iter()
+        .map(|(start, end)| {
+            then(*start).checked_sub(slack).unwrap_or(SystemTime::UNIX_EPOCH)..=then(*end) + slack
+        })
+        .collect();
+    // Behind the listing: what began before it is known by now, or is about to be.
+    let under_way = under_way::ids(bucket.shared.endpoint.as_deref(), &bucket.name, &bucket.key(key));
+    let mut found = Vec::new();
     for upload in uploads {
-        let ours = upload.begun.is_some_and(|begun| (since..=until).contains(&begun));
-        if lost > 0 && ours && upload.id != id && matches!(bucket.has_parts(key, &upload.id).await, Ok(false))
-        {
-            lost -= 1;
-            bucket.abort_logged(key, &upload.id).await;
+        let begun = upload.begun.is_some_and(|begun| windows.iter().any(|window| window.contains(&begun)));
+        let ours = upload.id == id || under_way.iter().flatten().any(|known| *known == upload.id);
+        if begun && !ours && matches!(bucket.has_parts(key, &upload.id).await, Ok(false)) {
+            found.push(upload);
         }
+    }
+    // One of them is another writer's, and nobody can tell which.
+    if !found.is_empty() && (found.len() > lost.len() || under_way.is_none()) {
+        tracing::warn!(
+            key = key.pseudonym(),
+            "an upload may be left over beside another writer's; `persist doctor --clean-uploads` removes it"
+        );
+        return;
+    }
+    for upload in found {
+        bucket.abort_logged(key, &upload.id).await;
     }
 }

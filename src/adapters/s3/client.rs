@@ -22,10 +22,12 @@ use aws_types::service_config::ServiceConfigKey;
 use futures_util::FutureExt;
 
 use super::{
+    fail::fail,
     found::Found,
+    keys::{Checked, UNFIT, fits},
     settings::{Checksums, Settings, check_endpoint},
 };
-use crate::{Result, RetryBudget, S3Config};
+use crate::{ErrorKind, Result, RetryBudget, S3Config};
 
 /// A client and what belongs to it.
 #[derive(Debug)]
@@ -41,8 +43,8 @@ pub(super) struct Shared {
     /// Whether large uploads carry that of the whole object.
     pub(super) whole_checksums: bool,
     pub(super) budget: Arc<RetryBudget>,
-    /// What the probe found in a bucket, so that it runs once.
-    pub(super) found: tokio::sync::Mutex<HashMap<String, Found>>,
+    /// What the probe found in a bucket, or under a prefix of it, so that it runs once.
+    pub(super) found: tokio::sync::Mutex<HashMap<(String, Option<String>), Found>>,
 }
 
 /// What decides whether a client can be used again. Connections belong to the runtime that opened them, and the SDK's credential
@@ -151,7 +153,11 @@ async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
         let keys = Credentials::new(id.expose(), secret.expose(), token, None, "persist");
         loader = loader.credentials_provider(SharedCredentialsProvider::new(keys));
     }
-    let sdk = loader.load().await;
+    let mut sdk = loader.load().await;
+    if let Some(chain) = sdk.credentials_provider() {
+        let checked = SharedCredentialsProvider::new(Checked(chain));
+        sdk = sdk.into_builder().credentials_provider(checked).build();
+    }
     let endpoint = configured_endpoint(config, &sdk)?;
 
     let supported = |variable, profile| {
@@ -167,6 +173,10 @@ async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
         .or_else(|| supported("AWS_RESPONSE_CHECKSUM_VALIDATION", "response_checksum_validation"))
         .unwrap_or(checksums);
     let region = sdk.region().map_or("us-east-1", |region| region.as_ref()).to_string();
+    if !fits(&region) {
+        let message = format!("region (here or in AWS_REGION or the profile): it {UNFIT}");
+        return Err(fail(ErrorKind::InvalidConfig, message));
+    }
     let mut builder = aws_sdk_s3::config::Builder::from(&sdk)
         .region(Region::new(region.clone()))
         .force_path_style(config.path_style.unwrap_or(endpoint.is_some()))

@@ -43,10 +43,21 @@ impl Failure {
 
     /// To a HEAD: there is no such object. Without s3:ListBucket S3 says so by a 403.
     pub(super) fn none_to_see(&self) -> bool {
-        self.not_found() || self.error.kind() == ErrorKind::AccessDenied
+        self.not_found() || self.is_denied()
     }
 
-    fn of(error: Error) -> Failure {
+    pub(super) fn is_denied(&self) -> bool {
+        self.error.kind() == ErrorKind::AccessDenied
+    }
+
+    /// To a write: it may have been carried out. The service did not answer, or says that it failed in the middle of it.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let failed = matches!(self.error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
+        self.unanswered || (failed && self.status != 0)
+    }
+
+    /// An error from before a request was sent.
+    pub(super) fn of(error: Error) -> Failure {
         Failure { error, status: 0, code: String::new(), unanswered: false }
     }
 
@@ -157,6 +168,11 @@ fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
                     let passes = matches!(credentials, CredentialsError::ProviderTimedOut(_));
                     Failure::of(Error::new(ErrorKind::Unauthenticated, message).with_retryable(passes))
                 }
+                CredentialsError::InvalidConfiguration(_) => plain(
+                    ErrorKind::Unauthenticated,
+                    "the AWS credentials cannot be used as they are set; check the environment, the profile and the shared files"
+                        .into(),
+                ),
                 _ => plain(
                     ErrorKind::Unauthenticated,
                     "no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role, or \
@@ -201,6 +217,9 @@ fn answer(
             (Conflict, "another request for the same key is under way")
         }
         ("InvalidRange", _) | (_, 416) => (InvalidInput, "the range starts behind the end of the object"),
+        ("AuthorizationHeaderMalformed", _) if elsewhere.is_none() => {
+            (Unauthenticated, "the service refuses the access key or the region")
+        }
         ("PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException", _)
         | ("AuthorizationHeaderMalformed", _)
         | (_, 301 | 307 | 308) => (InvalidConfig, "the bucket is in another region; set its region"),
@@ -241,6 +260,8 @@ fn answer(
         (code, _) if code.starts_with("KMS.") => {
             (AccessDenied, "the KMS key cannot be used; check its id, state, region and policy")
         }
+        // To a HEAD, which is answered without a code.
+        ("", 403) if is_skewed(raw) => (Unauthenticated, "this machine's clock is wrong; set it"),
         ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 403) => (
             AccessDenied,
             "the credentials do not allow it (without s3:ListBucket a missing key looks the same)",
@@ -252,10 +273,10 @@ fn answer(
             (Unavailable, "the service failed")
         }
         (_, 400) if elsewhere.is_some() => (InvalidConfig, "the bucket is in another region; set its region"),
-        // Every other reason is found before a HEAD is sent.
+        // What else there is: a HEAD of what another program encrypted with a key of its own (SSE-C).
         ("", 400) if operation == "head" => (
             Unauthenticated,
-            "the service refuses it without a reason (status 400); the session token may have expired: get new credentials",
+            "the service refuses it without a reason (status 400); the session token may have expired: get new credentials (or the object is encrypted with a customer's key, SSE-C)",
         ),
         _ => (InvalidInput, "the service refuses it"),
     };
@@ -266,7 +287,10 @@ fn answer(
         }
         _ if matches!(
             advice,
-            "the service refuses it" | "the service cannot do it" | "the service failed"
+            "the service refuses it"
+                | "the service refuses the access key or the region"
+                | "the service cannot do it"
+                | "the service failed"
         ) =>
         {
             text = format!("{advice}: {}", said(code, message, status));
@@ -282,6 +306,13 @@ fn answer(
     }
     // Without a code of the service's it comes from a proxy in between, which may have passed the request on.
     Failure { error, status, code: code.into(), unanswered: code.is_empty() && matches!(status, 500..) }
+}
+
+/// S3 takes a difference of 15 minutes between its clock, which an answer shows, and that of a request.
+fn is_skewed(raw: &HttpResponse) -> bool {
+    let date = raw.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+    let now = DateTime::from(std::time::SystemTime::now()).secs();
+    date.is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
 }
 
 /// The service's own words, on one line and not too many.

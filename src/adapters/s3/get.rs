@@ -8,7 +8,7 @@ use futures_util::stream::try_unfold;
 use super::{
     bucket::{Bucket, etag, version},
     checksum,
-    errors::causes,
+    errors::{Failure, causes},
     fail::{about, fail},
 };
 use crate::{
@@ -21,7 +21,7 @@ impl Bucket {
         if let Some(empty @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) = options.range {
             empty.resolve(u64::MAX).map_err(|error| error.with_backend("s3"))?;
         }
-        let output = self.retrying(|_| self.get_output(key, &options)).await?;
+        let output = self.retrying(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
         let (range, size) = extent(&output, options.range)?;
         let meta = self.meta_of_get(key, size, &output).await?;
         let checksum = checksum::told(&output).filter(|_| range == (0..size));
@@ -32,24 +32,24 @@ impl Bucket {
         Ok(Object { meta, range, body })
     }
 
-    async fn get_output(&self, key: &Key, options: &GetOptions) -> Result<GetObjectOutput> {
+    async fn get_output(&self, key: &Key, options: &GetOptions) -> Result<GetObjectOutput, Failure> {
+        let expected = options.if_version.as_ref().map(etag).transpose().map_err(Failure::of)?;
         let request = self
             .client()
             .get_object()
             .bucket(&self.name)
             .key(self.key(key))
             .set_range(options.range.map(ByteRange::to_header))
-            .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
+            .set_if_match(expected)
             // A version that is none of S3's is certainly not the current one.
             .set_if_none_match(options.if_not_version.as_ref().and_then(|version| etag(version).ok()))
             .set_request_payer(self.shared.settings.payer.clone());
-        match self.send("get", self.shared.silence_limit(), request.send()).await {
-            Ok(output) => Ok(output),
-            Err(failure) if failure.precondition() => {
-                Err(fail(ErrorKind::Conflict, "the snapshot was replaced"))
+        self.send("get", self.shared.silence_limit(), request.send()).await.map_err(|mut failure| {
+            if failure.precondition() {
+                failure.error = fail(ErrorKind::Conflict, "the snapshot was replaced");
             }
-            Err(failure) => Err(failure.into()),
-        }
+            failure
+        })
     }
 
     /// The bytes `range` of one version, of which `first` is the answer that is already open.
@@ -80,13 +80,13 @@ impl Bucket {
     async fn rest(&self, key: &Key, expected: &Version, range: Range<u64>) -> Result<Body> {
         let part = ByteRange::Bounded { start: range.start, length: range.end - range.start };
         let options = GetOptions::new().range(part).if_version(expected.clone());
-        let output = self.get_output(key, &options).await.map_err(|error| match error.kind() {
-            // What was there when the load began.
-            ErrorKind::NotFound | ErrorKind::InvalidInput => {
-                fail(ErrorKind::Conflict, "the snapshot was removed or replaced while it was read")
-                    .with_source(error)
+        let output = self.get_output(key, &options).await.map_err(|failure| {
+            // What was there when the load began, and could be read.
+            match failure.none_to_see() || failure.status == 416 {
+                true => fail(ErrorKind::Conflict, "the snapshot was removed or replaced while it was read")
+                    .with_source(failure.error),
+                false => failure.error,
             }
-            _ => error,
         })?;
         let (got, _) = extent(&output, Some(part))?;
         if version(output.e_tag()) != *expected {

@@ -114,7 +114,14 @@ impl Bucket {
                 Err(failure) if failure.not_found() => Ok(()),
                 // Some servers refuse the condition for a missing key too; what is gone is as asked for.
                 Err(failure) if failure.precondition() => match self.head_once(key).await {
-                    Err(failure) if failure.none_to_see() => Ok(()),
+                    Err(failure) if failure.not_found() => Ok(()),
+                    // A missing key would look the same; what is there was not removed.
+                    Err(failure) if failure.is_denied() => Err(fail(
+                        ErrorKind::AccessDenied,
+                        "the service refused the condition, and these credentials cannot see what is there; allow s3:GetObject \
+                         (and s3:ListBucket, which tells a missing key)",
+                    )
+                    .with_source(failure.error)),
                     Err(failure) => Err(failure.into()),
                     Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot")),
                 },

@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //! - [`S3Adapter`]: the adapter, here.
-//! - `settings`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
-//! - `put`, `multipart`: saves; `begun`: uploads and their end; `progress`, `answered`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
+//! - `settings`, `keys`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
+//! - `put`, `multipart`: saves; `doubt`: those of unknown outcome; `begun`, `under_way`: uploads and their end; `progress`, `answered`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
 //! - `probe`: what a server can do; `found`: the result. `names`: names that a server would change. `uploads`: clean-up.
 //! - `attributes`: what an object has besides its bytes. `errors`: what S3's answers mean; `fail`: errors of our own. `total`: the limit for all of it.
 
@@ -13,11 +13,13 @@ mod begun;
 mod bucket;
 mod checksum;
 mod client;
+mod doubt;
 mod errors;
 mod fail;
 mod found;
 mod get;
 mod head;
+mod keys;
 mod list;
 mod multipart;
 mod names;
@@ -27,6 +29,7 @@ mod put;
 mod settings;
 mod tier;
 mod total;
+mod under_way;
 mod uploads;
 
 use std::{fmt, sync::Arc};
@@ -41,6 +44,7 @@ use self::{
     bucket::Bucket,
     fail::{about, fail},
     found::Found,
+    probe::Scope,
     total::within,
 };
 use crate::{
@@ -118,13 +122,18 @@ impl S3Adapter {
         if shared.endpoint.is_some() {
             // Held over the probe, so that tasks that open the same bucket at once wait for one probe.
             let mut known = shared.found.lock().await;
-            bucket.found = match known.get(&bucket.name) {
+            let prefix = prefix.trim_matches('/');
+            let [everywhere, here] =
+                [None, Some(prefix)].map(|of| (bucket.name.clone(), of.map(String::from)));
+            bucket.found = match known.get(&everywhere).or_else(|| known.get(&here)) {
                 Some(found) => *found,
                 None => {
-                    let found = probe::probe(&bucket, prefix.trim_matches('/')).boxed().await?;
-                    // Who may not write under one prefix, or not yet, has found nothing out about the server.
-                    if found != Found::unknown() {
-                        known.insert(bucket.name.clone(), found);
+                    let (found, scope) = probe::probe(&bucket, prefix).boxed().await?;
+                    // What is not allowed under one prefix, or was out of order for a moment, says nothing about the server.
+                    match scope {
+                        Scope::Everywhere => drop(known.insert(everywhere, found)),
+                        Scope::Prefix => drop(known.insert(here, found)),
+                        Scope::Once => {}
                     }
                     found
                 }

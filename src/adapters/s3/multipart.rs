@@ -14,6 +14,7 @@ use super::{
     begun::Upload,
     bucket::{Bucket, etag, version},
     checksum,
+    doubt::{Doubt, unseen},
     errors::Failure,
     fail::{fail, lost_race},
     progress::Progress,
@@ -115,8 +116,9 @@ impl Upload {
         let whole = checksum.is_some();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         // An error that no further attempt can mend comes out as it is, also where the whole save may be tried again.
-        bucket
-            .retrying(|failed| {
+        let doubt = &Doubt::default();
+        let outcome = bucket
+            .retrying(|_| {
                 let answered = Answered::default();
                 let request = bucket
                     .client()
@@ -154,14 +156,18 @@ impl Upload {
                         }
                         Err(failure) => failure,
                     };
+                    doubt.note(&failure);
                     let gone = failure.not_found();
                     if failure.precondition()
                         || (gone && failure.code != "NoSuchUpload" && *mode != PutMode::Overwrite)
                     {
-                        return bucket.refused(&self.key, mode, attributes, failed).await.map(Ok);
+                        return bucket.refused(&self.key, mode, attributes, doubt).await.map(Ok);
                     }
                     if gone {
-                        return self.gone(mode, attributes, failure).await;
+                        return self.gone(mode, attributes, doubt, failure).await;
+                    }
+                    if failure.code == "InvalidPart" && !doubt.is_open() {
+                        return Ok(Err(mixed_up(failure)));
                     }
                     if whole && failure.code == "BadDigest" {
                         // Of the parts as they arrived: the same request again would say the same.
@@ -170,7 +176,11 @@ impl Upload {
                     Err(failure.into())
                 }
             })
-            .await?
+            .await;
+        match outcome {
+            Ok(settled) => settled,
+            Err(error) => bucket.last_look(&self.key, attributes, doubt, error).await,
+        }
     }
 
     /// The upload is no more: an answer that was lost has completed it, or somebody has removed it.
@@ -178,10 +188,15 @@ impl Upload {
         &self,
         mode: &PutMode,
         attributes: &Attributes,
+        doubt: &Doubt,
         failure: Failure,
     ) -> Result<Result<Stored>> {
         let there = match self.bucket.head_once(&self.key).await {
             Ok(head) => Some(head),
+            // `Replace` needs the right to look, as the page says; there it is a missing object.
+            Err(denied) if denied.is_denied() && doubt.is_open() && !matches!(mode, PutMode::Replace(_)) => {
+                return Err(unseen(denied));
+            }
             Err(failure) if failure.none_to_see() => None,
             Err(failure) => return Err(failure.into()),
         };
@@ -208,6 +223,13 @@ fn removed(failure: Failure) -> Error {
     )
     .with_retryable(true)
     .with_source(failure.error)
+}
+
+/// An attempt at a part that was given up arrived behind the one that was answered: the service has another ETag than was named.
+fn mixed_up(failure: Failure) -> Error {
+    fail(ErrorKind::Conflict, "the service has other parts than it said; save again")
+        .with_retryable(true)
+        .with_source(failure.error)
 }
 
 async fn send_part(

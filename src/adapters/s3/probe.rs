@@ -4,16 +4,20 @@
 use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::StorageClass};
 use bytes::Bytes;
 use futures_util::future::{join, join3, join4};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     attributes::confirm,
     bucket::Bucket,
+    doubt::Doubt,
     fail::{about, fail},
     found::Found,
     names::Backslash,
     tier,
 };
-use crate::{Capabilities, DeleteOptions, Error, ErrorKind, Key, PutMode, PutOptions, Result, Tier, Version};
+use crate::{
+    Capabilities, DeleteOptions, Error, ErrorKind, Key, PutMode, PutOptions, Result, Tier, Version, cleanup,
+};
 
 /// Objects of a probe have such a segment, with a ULID behind it; they show in no listing.
 const SCRATCH: &str = ".persist-probe-";
@@ -24,52 +28,95 @@ pub(super) fn is_scratch(name: &str) -> bool {
     name.split('/').any(|segment| segment.strip_prefix(SCRATCH).is_some_and(of_probe))
 }
 
+/// How far what a probe found goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// Not behind this adapter: something was out of order for a moment, or not allowed as a whole.
+    Once,
+    /// To the objects under the same prefix: something was not allowed.
+    Prefix,
+    /// To the whole server.
+    Everywhere,
+}
+
+impl Scope {
+    fn of<T>(outcome: &Result<T>) -> Scope {
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::AccessDenied => Scope::Prefix,
+            Err(error) if error.retryable() || error.kind() == ErrorKind::Unavailable => Scope::Once,
+            _ => Scope::Everywhere,
+        }
+    }
+}
+
 /// Finds out what the server of `bucket` does, with a few objects under `scratch` that are removed again.
 ///
 /// # Errors
 /// What stops every use of the bucket: that it does not exist, that the credentials are wrong, that the server cannot be reached, and
 /// that it drops the encryption or the storage class that is configured. Credentials that may not write there are no error: such
 /// a bucket is taken for one without any conditions.
-pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<Found> {
+pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Found, Scope)> {
     let folder = format!("{scratch}/{SCRATCH}{}", ulid::Ulid::generate());
     let folder = Key::new(folder.trim_start_matches('/'))?;
     // Everything is allowed while it is tried out, and names go out as they are.
     let bucket = Bucket { found: Found { amazon: false, ..Found::amazon() }, ..bucket.clone() };
+    let (give, taken) = oneshot::channel();
+    // In a task of its own: what it wrote is removed, also where its caller has gone away.
+    cleanup::spawn(&Handle::current(), async move { drop(give.send(examined(bucket, folder).await)) });
+    taken.await.map_err(|error| {
+        fail(ErrorKind::Internal, "the task that probes the server ended early").with_source(error)
+    })?
+}
+
+async fn examined(bucket: Bucket, folder: Key) -> Result<(Found, Scope)> {
     let keys = [folder.join("a-x")?, folder.join("a/x")?, folder.join("a\\x")?];
     let outcome = examine(&bucket, &folder, &keys).await;
     let [first, second, third] = &keys;
     let remove = |key| bucket.delete(key, DeleteOptions::new());
     let (a, b, c) = join3(remove(first), remove(second), remove(third)).await;
+    // A server that does not have such names refuses the third; then there is none.
+    let c = c.or_else(|error| if error.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(error) });
     if let Err(error) = a.and(b).and(c)
         && outcome.is_ok()
     {
         tracing::warn!(kind = %error.kind(), folder = %folder, "objects of the probe could not be removed");
     }
     match outcome {
-        Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(Found::unknown()),
+        Err(error) if error.kind() == ErrorKind::AccessDenied => Ok((Found::unknown(), Scope::Once)),
         outcome => outcome.map_err(|error| about(error, "open", &folder)),
     }
 }
 
-async fn examine(bucket: &Bucket, folder: &Key, [plain, nested, folded]: &[Key; 3]) -> Result<Found> {
+async fn examine(
+    bucket: &Bucket,
+    folder: &Key,
+    [plain, nested, folded]: &[Key; 3],
+) -> Result<(Found, Scope)> {
     let put = |key, mode, options| write(bucket, key, mode, options);
     put(nested, PutMode::Overwrite, PutOptions::new()).await?;
     // Tags and classes are things apart: many a server has one and not the other, and credentials may not set tags.
-    let (tagged, classed) = join(
+    let cool = PutOptions::new().tier(Tier::Cool);
+    let (tagged, mut classed) = join(
         put(plain, PutMode::Overwrite, PutOptions::new().tag("probe", "1")),
-        put(folded, PutMode::Overwrite, PutOptions::new().tier(Tier::Cool)),
+        put(folded, PutMode::Overwrite, cool.clone()),
     )
     .await;
     if tagged.is_err() {
         put(plain, PutMode::Overwrite, PutOptions::new()).await?;
     }
+    let mut of_folded = Ok(());
     if classed.is_err() {
-        put(folded, PutMode::Overwrite, PutOptions::new()).await?;
+        of_folded = put(folded, PutMode::Overwrite, PutOptions::new()).await;
+        if of_folded.is_err() {
+            // It is for its name that it is refused.
+            classed = put(nested, PutMode::Overwrite, cool).await;
+        }
     }
+    let of_class = if of_folded.is_ok() { folded } else { nested };
     // By what is in them, and by HEAD: not all credentials may list.
-    let (tags, of_nested, of_folded, listed) =
-        join4(bucket.tags(plain), look(bucket, nested), look(bucket, folded), rows(bucket, folder)).await;
-    let (of_nested, of_folded) = (of_nested?, of_folded?);
+    let (tags, of_nested, of_class, listed) =
+        join4(bucket.tags(plain), look(bucket, nested), look(bucket, of_class), rows(bucket, folder)).await;
+    let (of_nested, of_class) = (of_nested?, of_class?);
     let stale = Version::new("00000000000000000000000000000000");
     let (created, replaced) = join(
         put(nested, PutMode::Create, PutOptions::new()),
@@ -78,6 +125,11 @@ async fn examine(bucket: &Bucket, folder: &Key, [plain, nested, folded]: &[Key; 
     .await;
     let deleted = bucket.delete(nested, DeleteOptions::new().if_version(stale)).await;
 
+    let seen = if of_nested.is_some() { Scope::Everywhere } else { Scope::Prefix };
+    let scopes = [Scope::of(&classed), Scope::of(&tagged), Scope::of(&of_folded), Scope::of(&listed), seen];
+    let refusals = [Scope::of(&created), Scope::of(&replaced), Scope::of(&deleted)];
+    let of_tags = if tagged.is_ok() { Scope::of(&tags) } else { Scope::Everywhere };
+    let scope = scopes.into_iter().chain(refusals).fold(of_tags, Scope::min);
     let create = refused(created, ErrorKind::AlreadyExists)?;
     let replace = refused(replaced, ErrorKind::Conflict)?;
     let mut capabilities = Capabilities { create, replace, ..Capabilities::default() };
@@ -86,7 +138,7 @@ async fn examine(bucket: &Bucket, folder: &Key, [plain, nested, folded]: &[Key; 
     capabilities.create_large = create && replace && bucket.shared.settings.atomic_multipart == Some(true);
     capabilities.tags = tagged.is_ok() && tags.is_ok_and(|tags| tags.contains_key("probe"));
     capabilities.tiers =
-        classed.is_ok() && of_folded.as_ref().is_some_and(|it| it.has(&tier::class(Tier::Cool)));
+        classed.is_ok() && of_class.as_ref().is_some_and(|it| it.has(&tier::class(Tier::Cool)));
     // On an object of its own: two of the names may be one.
     if let Some(asked) = &bucket.shared.settings.storage_class
         && look(bucket, plain).await?.is_some_and(|it| !it.has(asked))
@@ -96,17 +148,23 @@ async fn examine(bucket: &Bucket, folder: &Key, [plain, nested, folded]: &[Key; 
             format!("storage_class: this server does not keep {}; remove the setting", asked.as_str()),
         ));
     }
-    let backslash = match of_nested {
-        None => Backslash::Unknown,
-        Some(nested_is) if nested_is.size == content(nested).len() as u64 => Backslash::Kept,
-        Some(_) => Backslash::Folded,
+    let size = of_nested.and_then(|it| it.size).filter(|_| of_folded.is_ok());
+    let is = |key: &Key| size == Some(content(key).len() as i64);
+    let backslash = match () {
+        () if is(nested) => Backslash::Kept,
+        () if is(folded) => Backslash::Folded,
+        // Such names are refused here, or nobody could see what became of one.
+        () => Backslash::Unknown,
     };
-    Ok(Found { amazon: false, capabilities, ordered: listed.len() == 3 && listed.is_sorted(), backslash })
+    let listed = listed.unwrap_or_default();
+    let ordered = listed.len() == 2 + usize::from(of_folded.is_ok()) && listed.is_sorted();
+    Ok((Found { amazon: false, capabilities, ordered, backslash }, scope))
 }
 
 /// What a HEAD tells.
 struct Looked {
-    size: u64,
+    /// Not every gateway tells.
+    size: Option<i64>,
     class: Option<StorageClass>,
 }
 
@@ -120,10 +178,7 @@ impl Looked {
 /// An object of the probe. `None`: these credentials may not look at it.
 async fn look(bucket: &Bucket, key: &Key) -> Result<Option<Looked>> {
     match bucket.retrying(|_| async { Ok(bucket.head_once(key).await?) }).await {
-        Ok(head) => Ok(Some(Looked {
-            size: head.content_length().unwrap_or(0).max(0) as u64,
-            class: head.storage_class().cloned(),
-        })),
+        Ok(head) => Ok(Some(Looked { size: head.content_length(), class: head.storage_class().cloned() })),
         Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(None),
         Err(error) => Err(error),
     }
@@ -137,8 +192,9 @@ fn content(key: &Key) -> &'static str {
 async fn write(bucket: &Bucket, key: &Key, mode: PutMode, options: PutOptions) -> Result<()> {
     let attributes = bucket.attributes(&options, None);
     let body = Bytes::from_static(content(key).as_bytes());
-    let stored =
-        bucket.retrying(|failed| bucket.put_attempt(key, body.clone(), &mode, &attributes, failed)).await?;
+    let doubt = Doubt::default();
+    let attempt = |_| bucket.put_attempt(key, body.clone(), &mode, &attributes, &doubt);
+    let stored = bucket.retrying(attempt).await?;
     confirm(&attributes, &stored)
 }
 
@@ -152,8 +208,8 @@ fn refused(outcome: Result<()>, right: ErrorKind) -> Result<bool, Error> {
     }
 }
 
-/// Names under `folder`, in the server's order; none where listing is not allowed.
-async fn rows(bucket: &Bucket, folder: &Key) -> Vec<String> {
+/// Names under `folder`, in the server's order.
+async fn rows(bucket: &Bucket, folder: &Key) -> Result<Vec<String>> {
     let page: Result<ListObjectsV2Output> = bucket
         .retrying(|_| async {
             let request = bucket
@@ -165,8 +221,8 @@ async fn rows(bucket: &Bucket, folder: &Key) -> Vec<String> {
             Ok(bucket.send("list", bucket.shared.silence_limit(), request.send()).await?)
         })
         .await;
-    let rows = page.ok().and_then(|page| page.contents).unwrap_or_default();
-    rows.into_iter().filter_map(|object| object.key).collect()
+    let rows = page?.contents.unwrap_or_default();
+    Ok(rows.into_iter().filter_map(|object| object.key).collect())
 }
 
 #[cfg(test)]

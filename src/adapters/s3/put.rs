@@ -9,7 +9,8 @@ use super::{
     answered::Answered,
     attributes::{Attributes, PUT_ID, Stored, confirm, encryption_of, with_attributes},
     bucket::{Bucket, etag, version},
-    fail::{fail, lost_race},
+    doubt::Doubt,
+    fail::fail,
     multipart,
     progress::Progress,
     settings::LARGEST_OBJECT,
@@ -108,8 +109,12 @@ impl Bucket {
         mode: &PutMode,
         attributes: &Attributes,
     ) -> Result<Stored> {
-        let stored =
-            self.retrying(|failed| self.put_attempt(key, bytes.clone(), mode, attributes, failed)).await?;
+        let doubt = Doubt::default();
+        let attempt = |_| self.put_attempt(key, bytes.clone(), mode, attributes, &doubt);
+        let stored = match self.retrying(attempt).await {
+            Ok(stored) => stored,
+            Err(error) => self.last_look(key, attributes, &doubt, error).await?,
+        };
         match confirm(attributes, &stored) {
             Ok(()) => Ok(stored),
             Err(error) => Err(self.taken_back(key, stored.version, error).await),
@@ -124,7 +129,7 @@ impl Bucket {
         bytes: Bytes,
         mode: &PutMode,
         attributes: &Attributes,
-        failed: u32,
+        doubt: &Doubt,
     ) -> Result<Stored> {
         let (size, answered) = (bytes.len() as u64, Answered::default());
         let progress = Progress::of(bytes.clone());
@@ -151,32 +156,13 @@ impl Bucket {
             Err(refused)
                 if refused.precondition() || (refused.not_found() && matches!(mode, PutMode::Replace(_))) =>
             {
-                self.refused(key, mode, attributes, failed).await
+                self.refused(key, mode, attributes, doubt).await
             }
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    /// What a refused condition means: after a lost answer it may be one's own earlier attempt that holds the key.
-    pub(super) async fn refused(
-        &self,
-        key: &Key,
-        mode: &PutMode,
-        attributes: &Attributes,
-        failed: u32,
-    ) -> Result<Stored> {
-        if failed > 0 {
-            match self.head_once(key).await {
-                Ok(head) => {
-                    if let Some(own) = attributes.own(&head) {
-                        return Ok(own);
-                    }
-                }
-                Err(failure) if failure.none_to_see() => {}
-                Err(failure) => return Err(failure.into()),
+            Err(failure) => {
+                doubt.note(&failure);
+                Err(failure.into())
             }
         }
-        Err(lost_race(mode))
     }
 
     /// Removes what was stored in another way than asked for; the error says whether it could. Another writer's object is left.

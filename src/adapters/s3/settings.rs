@@ -7,7 +7,10 @@ use aws_sdk_s3::{
     types::{RequestPayer, ServerSideEncryption, StorageClass},
 };
 
-use super::fail::fail;
+use super::{
+    fail::fail,
+    keys::{UNFIT, fits},
+};
 use crate::{ErrorKind, Result, S3Config};
 
 /// S3's limits for parts: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
@@ -105,6 +108,15 @@ impl Settings {
         }
         if config.session_token.is_some() && config.access_key_id.is_none() {
             return bad("session_token needs access_key_id and secret_access_key");
+        }
+        for (name, key) in [
+            ("access_key_id", &config.access_key_id),
+            ("secret_access_key", &config.secret_access_key),
+            ("session_token", &config.session_token),
+        ] {
+            if key.as_ref().is_some_and(|key| !fits(key.expose())) {
+                return bad(&format!("{name}: it {UNFIT}"));
+            }
         }
         if config.anonymous && (config.access_key_id.is_some() || config.profile.is_some()) {
             return bad("anonymous contradicts explicit keys and a profile: remove one of them");

@@ -77,7 +77,18 @@ async fn probes(store: &dyn SnapshotAdapter, probe: &Key, report: &mut Report<'_
     let mode = if can.create { PutMode::Create } else { PutMode::Overwrite };
     let meta = match store.put(probe, Body::from(state.clone()), PutOptions::new().mode(mode)).await {
         Ok(meta) => meta,
-        Err(error) => return report.row("write", Err(error)).map(|_| false),
+        Err(error) => {
+            let away = error.retryable();
+            report.row("write", Err(error))?;
+            if away {
+                // Each of them would wait for it again.
+                report.skip("read, list, clock, create once, replace, remove", "the storage is away")?;
+            } else {
+                reads(store, report).await?;
+                report.skip("clock, create once, replace, remove", "they need a write")?;
+            }
+            return Ok(false);
+        }
     };
     report.row("write", Ok("permitted".into()))?;
     report.row("clock", clock(&meta))?;
@@ -93,6 +104,29 @@ async fn probes(store: &dyn SnapshotAdapter, probe: &Key, report: &mut Report<'_
     report.row("replace", replace)?;
     report.row("offers", Ok(offers(can)))?;
     Ok(true)
+}
+
+/// What an identity that does not write may do: with the first snapshot that there is.
+async fn reads(store: &dyn SnapshotAdapter, report: &mut Report<'_>) -> Result<()> {
+    let first = store.list(ListOptions::new().limit(1)).try_next().await;
+    let name = first.as_ref().ok().and_then(|entry| Some(entry.as_ref()?.name().to_string()));
+    let listed = first.map(|entry| match entry {
+        Some(_) => "permitted".into(),
+        None => "permitted; there is nothing yet".into(),
+    });
+    let may_list = report.row("list", listed)?;
+    match name.and_then(|name| Key::new(name).ok()) {
+        Some(key) => report.row("read", opened(store, &key).await).map(drop),
+        None if may_list => report.skip("read", "there is no snapshot to read"),
+        None => report.skip("read", "no snapshot is known without a listing; try `persist stat KEY`"),
+    }
+}
+
+/// Metadata, and the beginning of the content.
+async fn opened(store: &dyn SnapshotAdapter, key: &Key) -> Checked {
+    store.head(key).await?;
+    store.get(key, GetOptions::new()).await?.body.chunk().await?;
+    Ok(format!("permitted; {:?} can be read", key.as_str()))
 }
 
 /// What else the storage says, or was found, to do.
@@ -130,6 +164,14 @@ impl Report<'_> {
             || cell(&format!("{} {name}: {text}", if ok { "ok  " } else { "FAIL" })),
         )?;
         Ok(ok)
+    }
+
+    /// What could not be found out.
+    fn skip(&mut self, name: &str, why: &str) -> Result<()> {
+        self.output.row(
+            || json!({"check": name, "ok": null, "detail": why, "kind": null}),
+            || format!("skip {name}: {why}"),
+        )
     }
 }
 

@@ -1,0 +1,105 @@
+//! What the probe of a server may conclude, and what it leaves behind.
+
+use std::time::Duration;
+
+use persist::{ErrorKind, PutOptions, SnapshotAdapter, adapters::s3::S3Adapter};
+
+use crate::{
+    bench::{key, kind},
+    support::{
+        proxy::{Fault, Proxy},
+        s3::{Server, quick},
+        s3_server::StrictServer,
+    },
+};
+
+fn refused(status: u16, code: &str) -> Fault {
+    Fault::answer_with(status, &[], &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
+}
+
+async fn behind_a_proxy() -> (StrictServer, Proxy, Server) {
+    let strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    let mut server = strict.server.behind(proxy.url());
+    server.config.read_timeout = Some(Duration::from_secs(2));
+    (strict, proxy, server)
+}
+
+async fn open(server: &Server, prefix: &str) -> S3Adapter {
+    S3Adapter::open_under(&server.bucket, prefix, &server.config, &quick()).await.unwrap()
+}
+
+/// `timeout(open)`, or a program that is interrupted at its start.
+#[tokio::test]
+async fn a_probe_that_is_dropped_leaves_nothing() {
+    let (strict, proxy, server) = behind_a_proxy().await;
+    proxy.fail(1, "GET", "list-type", Fault::Silence);
+    let opening = tokio::spawn(async move { open(&server, "").await });
+    let wait = async {
+        while proxy.count("GET", "list-type") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it does not list");
+    assert!(!strict.store().objects.is_empty());
+    opening.abort();
+    assert!(opening.await.unwrap_err().is_cancelled());
+    persist::cleaned_up().await;
+    assert!(strict.store().objects.is_empty(), "{:?}", strict.store().objects.keys());
+}
+
+/// A line that is bad for a moment says nothing about the server.
+#[tokio::test]
+async fn what_an_outage_hides_is_looked_for_again() {
+    for (method, target, attempts) in [("PUT", "a-x", 6), ("PUT", "a/x", 0), ("GET", "list-type", 6)] {
+        let (_strict, proxy, server) = behind_a_proxy().await;
+        proxy.fail(attempts, method, target, Fault::answer(503));
+        let first = open(&server, "").await.capabilities();
+        proxy.clear();
+        let second = open(&server, "").await.capabilities();
+        assert!(second.tags && second.tiers && second.create, "{target}: {second:?}");
+        assert_eq!(proxy.count("", "") > 0, attempts > 0, "{target}: whether it has looked again");
+        assert_eq!(first.tags, target != "a-x", "{target}");
+        proxy.clear();
+        open(&server, "").await;
+        assert_eq!(proxy.count("", ""), 0, "{target}: what is certain is asked once");
+    }
+}
+
+/// What is not allowed under one prefix says nothing about another.
+#[tokio::test]
+async fn rights_under_one_prefix_are_not_those_under_another() {
+    let (_strict, proxy, server) = behind_a_proxy().await;
+    proxy.fail(999, "GET", "lesser", refused(403, "AccessDenied"));
+    assert!(!open(&server, "lesser").await.capabilities().tags);
+    let asked = proxy.count("", "");
+    assert!(!open(&server, "lesser").await.capabilities().tags);
+    assert_eq!(proxy.count("", ""), asked, "the same prefix is asked once");
+    assert!(open(&server, "all").await.capabilities().tags);
+    assert!(proxy.count("", "") > asked);
+    assert!(open(&server, "more").await.capabilities().tags);
+}
+
+/// As some stores that have no such names: everything else works there.
+#[tokio::test]
+async fn a_server_without_backslashes_is_a_server() {
+    let (strict, proxy, server) = behind_a_proxy().await;
+    proxy.fail(99, "PUT", "%5C", refused(400, "InvalidRequest"));
+    let adapter = open(&server, "").await;
+    let can = adapter.capabilities();
+    assert!(can.create && can.replace && can.tags && can.tiers, "{can:?}");
+    adapter.put(&key("a/b"), "state".into(), PutOptions::new()).await.unwrap();
+    let refused = adapter.put(&key("a\\b"), "state".into(), PutOptions::new()).await;
+    assert_eq!(kind(refused), ErrorKind::Unsupported);
+    assert_eq!(strict.store().objects.keys().collect::<Vec<_>>(), ["a/b"]);
+}
+
+/// A gateway that leaves out the length of what a HEAD is for has not folded any names.
+#[tokio::test]
+async fn a_head_without_a_length_says_nothing_of_names() {
+    let (_strict, proxy, server) = behind_a_proxy().await;
+    proxy.fail(9, "HEAD", "/a/x", Fault::answer(200));
+    let adapter = open(&server, "").await;
+    let refused = adapter.put(&key("a\\b"), "state".into(), PutOptions::new()).await;
+    assert_eq!(kind(refused), ErrorKind::Unsupported);
+}
