@@ -221,8 +221,13 @@ async fn a_damaged_commit_is_named_and_fallback_finds_the_newest_good_one() {
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&newest)));
     let good = fresh.load_good(At::Latest).await.unwrap();
     assert_eq!((good.commit.seq, &good.state[..]), (5, &states[4][..]));
-    assert_eq!(good.skipped.iter().map(|skipped| skipped.seq).collect::<Vec<_>>(), [6]);
-    assert!(good.skipped[0].reason.contains("damaged"), "{:?}", good.skipped);
+    assert_eq!(good.skipped.iter().map(|skipped| skipped.seq).collect::<Vec<_>>(), [Some(6)]);
+    let skipped = &good.skipped[0];
+    assert_eq!(skipped.key.as_deref(), Some(newest.as_str()));
+    assert!(
+        skipped.to_string().starts_with("commit 6 is damaged") && skipped.reason.contains("damaged"),
+        "{skipped}"
+    );
     // The history goes on behind the damage.
     let next = fresh.save("repaired").await.unwrap();
     assert_eq!((next.seq, next.parent, next.keyframe), (7, None, true));

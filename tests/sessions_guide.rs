@@ -121,7 +121,7 @@ async fn fallback() -> Result<()> {
     session.save("good").await?;
     let restored = session.load_good(At::Latest).await?;
     for skipped in &restored.skipped {
-        eprintln!("commit {} was passed over: {}", skipped.seq, skipped.reason);
+        eprintln!("{skipped}"); // its number, its object, and what is wrong
     }
     assert!(restored.skipped.is_empty());
     Ok(())

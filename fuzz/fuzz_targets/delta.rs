@@ -27,15 +27,15 @@ fuzz_target!(|input: (Vec<Vec<u8>>, Vec<u8>)| {
         last = state;
     }
     let keyframe = Bytes::from(first.clone());
-    assert!(delta::materialize(keyframe.clone(), &chain, &LIMITS).expect("its own chain") == *last);
+    assert!(delta::materialize(keyframe.clone(), &chain, 0, &LIMITS).expect("its own chain") == *last);
     let one = delta::decode(delta::encode(&all, last, 6).into(), &LIMITS).expect("its own delta");
-    assert!(delta::materialize(keyframe.clone(), &[one], &LIMITS).expect("its own delta") == *last);
+    assert!(delta::materialize(keyframe.clone(), &[one], 0, &LIMITS).expect("its own delta") == *last);
 
     // Foreign bytes, with and without a right check.
     let _ = delta::decode(foreign.clone().into(), &LIMITS);
     foreign.extend(crc32fast::hash(&foreign).to_le_bytes());
     if let Ok(delta) = delta::decode(foreign.into(), &LIMITS)
-        && let Ok(state) = delta::materialize(keyframe, &[delta], &LIMITS)
+        && let Ok(state) = delta::materialize(keyframe, &[delta], 0, &LIMITS)
     {
         assert!(state.len() as u64 <= LIMITS.max_bytes);
     }

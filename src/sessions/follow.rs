@@ -49,7 +49,12 @@ impl Session {
         loop {
             // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
             let mut owner = Writer { taking: writer.taking.clone(), ..Writer::default() };
-            let seen = self.look(&mut owner).await?.ok_or_else(|| super::at::no_commit(self.place()))?;
+            let seen = self.look(&mut owner).await.inspect_err(|error| {
+                if error.kind() == ErrorKind::Corrupt {
+                    writer.forget_states();
+                }
+            });
+            let seen = seen?.ok_or_else(|| super::at::no_commit(self.place()))?;
             // What an earlier call did not hear of: it was carried out.
             if owner.taking.has(seen.commit.id) {
                 *writer = owner;
@@ -133,8 +138,9 @@ impl Session {
             None => self.store().newest_number(self.place()).await?,
             known => known,
         };
-        if let Some(mut writer) = self.idle_writer()
-            && (writer.head.is_none() || writer.rebasing)
+        // A save of a clone that is under way may have met the same damage: only behind it is it known what comes next.
+        let mut writer = self.writer().await;
+        if (writer.head.is_none() || writer.rebasing)
             && let Some(seq) = newest
         {
             let seen = writer.head.as_ref().map_or(0, |head| head.epoch);

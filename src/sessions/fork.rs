@@ -28,8 +28,14 @@ impl Session {
     /// # Errors
     /// As [`fork`](Session::fork).
     pub async fn fork_to(&self, fork: &Session, at: impl Into<At> + Send) -> Result<()> {
+        self.start(fork, at.into()).await?;
+        fork.has_begun();
+        Ok(())
+    }
+
+    async fn start(&self, fork: &Session, at: At) -> Result<()> {
         let store = self.store();
-        let found = store.find(self.place(), &at.into(), Part::End).await?;
+        let found = store.find(self.place(), &at, Part::End).await?;
         let target = found.target()?;
         let source = found.place;
         let looked = Moment::now(&*store.clock);

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The commit that the next one follows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Head {
     /// 0 before the first commit.
     pub(super) seq: u64,
@@ -67,6 +67,11 @@ impl Head {
     /// Of a session without a commit.
     pub(super) fn none(observed: Moment) -> Self {
         Head { seq: 0, id: None, epoch: 0, ended: false, observed: Some(observed), base: None }
+    }
+
+    /// Whether both are behind the same commit. What is damaged does not tell which one it is.
+    pub(super) fn is_same(&self, other: &Head) -> bool {
+        self.seq == other.seq && (self.id == other.id || self.id.is_none() || other.id.is_none())
     }
 
     /// Where the newest commit is damaged: what comes next is a keyframe and has no parent.

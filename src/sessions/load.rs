@@ -10,11 +10,11 @@ use super::{
     At, Commit, Session,
     at::{Found, Newest, no_commit},
     clock::Moment,
-    head::Base,
+    head::{Base, Head},
     manifest::Manifest,
     names::Place,
     object,
-    refs::{self, Origin},
+    refs::{self, Origin, Target},
     restore,
     store::{Part, Store},
     wire,
@@ -46,10 +46,32 @@ pub(super) enum Latest {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Its number.
-    pub seq: u64,
-    /// What is wrong with it, and which object.
+    /// Its number, where that is known.
+    pub seq: Option<u64>,
+    /// The object's key, where one object is at fault.
+    pub key: Option<String>,
+    /// What is wrong.
     pub reason: String,
+}
+
+impl Skipped {
+    fn new(seq: Option<u64>, error: &Error) -> Self {
+        Skipped { seq, key: error.key().map(ToString::to_string), reason: wire::wrong(error).to_owned() }
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seq {
+            Some(seq) => write!(f, "commit {seq}")?,
+            None => f.write_str("a commit")?,
+        }
+        f.write_str(" is damaged and was passed over: ")?;
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
 }
 
 impl Restored {
@@ -103,30 +125,42 @@ impl Session {
     pub async fn load(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
-        let (restored, place, origin) = self.heard(self.state_of(&at).await)?;
-        self.begin(&at, looked, &restored.manifest, Some(&restored.base), &place, origin);
+        let (restored, place, origin) = self.heard(self.state_of(&at, Some(looked)).await)?;
+        self.begin(&at, looked, &restored.manifest, Some(&restored.base), &place, origin).await?;
         Ok(self.shown(restored, &place, Vec::new()))
     }
 
-    /// The commit that is meant. Its manifest may be damaged.
-    pub(super) async fn meant(&self, at: &At) -> Result<Newest> {
+    /// The commit that is meant. Its manifest may be damaged. Where there is none, saves continue that, if `looked` is given.
+    pub(super) async fn meant(&self, at: &At, looked: Option<Moment>) -> Result<Newest> {
         if *at != At::Latest {
             let found = self.store().find(self.place(), at, Part::Whole).await?;
             return Ok(Newest { found, origin: false });
         }
-        match self.store().find_latest(self.place(), Part::Whole).await? {
-            Some(newest) if !newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
-                Ok(newest)
-            }
-            _ => Err(no_commit(self.place())),
+        let head = match self.store().find_latest(self.place(), Part::Whole).await? {
+            Some(newest) => match newest.found.manifest() {
+                Ok(marker) if marker.is_removed() => head_of(&marker, looked, None),
+                _ => return Ok(newest),
+            },
+            None => Head { observed: looked, ..Head::default() },
+        };
+        if looked.is_some()
+            && let Some(mut writer) = self.idle_writer()
+            && writer.head.is_none()
+        {
+            writer.adopt(head);
         }
+        Err(no_commit(self.place()))
     }
 
     /// Its state, where it lies, and whether this session is a fork that has no commit of its own yet.
-    pub(super) async fn state_of(&self, at: &At) -> Result<(restore::Restored, Place, bool)> {
+    pub(super) async fn state_of(
+        &self,
+        at: &At,
+        looked: Option<Moment>,
+    ) -> Result<(restore::Restored, Place, bool)> {
         let mut attempts = 0;
         loop {
-            let Newest { found, origin } = self.meant(at).await?;
+            let Newest { found, origin } = self.meant(at, looked).await?;
             let place = found.place.clone();
             match self.restore(found).await {
                 Ok(restored) => return Ok((restored, place, origin)),
@@ -136,7 +170,10 @@ impl Session {
     }
 
     /// The first commit that a handle sees is what its saves continue. `base` where its state was read.
-    pub(super) fn begin(
+    ///
+    /// # Errors
+    /// What the adapter fails with where a fork must be told what it starts from.
+    pub(super) async fn begin(
         &self,
         at: &At,
         looked: Moment,
@@ -144,19 +181,30 @@ impl Session {
         base: Option<&Base>,
         place: &Place,
         origin: bool,
-    ) {
+    ) -> Result<()> {
         let own = place == self.place();
         // A save that is under way has looked for itself; a load does not wait for it.
-        if let Some(mut writer) = self.idle_writer()
-            && writer.head.is_none()
-            && (own || origin)
-        {
-            let base = base.cloned().map(|base| match own {
+        let first = || self.idle_writer().filter(|writer| writer.head.is_none());
+        if first().is_none() {
+            return Ok(());
+        }
+        let shown = Target { seq: manifest.seq, id: manifest.id };
+        let starts = own
+            || origin
+            || self.store().origin(self.place()).await?.is_some_and(|origin| origin.target == shown);
+        if let Some(mut writer) = first() {
+            let base = base.filter(|_| starts).cloned().map(|base| match own {
                 true => base,
                 false => forked(base, manifest.seq, place.clone()),
             });
             writer.adopt(head_of(manifest, (*at == At::Latest).then_some(looked), base));
+            // The number behind it is that of another commit, in the session that this one was forked from.
+            writer.stale = (!starts).then(|| {
+                let seq = manifest.seq;
+                format!("commit {seq}, which was loaded, lies before what this fork starts from; fork that commit, or rebase to go on from the newest")
+            });
         }
+        Ok(())
     }
 
     /// Damage that a read met: perhaps the next commit would have started from it.
@@ -165,12 +213,6 @@ impl Session {
             self.heard_of_damage();
         }
         result
-    }
-
-    pub(super) fn heard_of_damage(&self) {
-        if let Some(mut writer) = self.idle_writer() {
-            writer.forget_states();
-        }
     }
 
     /// The newest commit, read whole unless its manifest is `enough`.
@@ -225,18 +267,25 @@ impl Session {
                     // It is another one than was read first, or was repaired meanwhile.
                     Ok(_) => return self.load(at).await,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        skipped.push(Skipped { seq, reason: damage(&error) });
+                        skipped.push(Skipped::new(Some(seq), &error));
                     }
                     Err(error) => return Err(error),
                 }
                 (self.store().history(&place, Some(seq)), Some(seq))
             }
-            // What a damaged tag named is not known.
-            Err(_) if matches!(at, At::Tag(_)) => return Err(first),
-            // Even what names the commit is damaged.
+            // What was asked for is missing, or does not tell what it is.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                skipped.push(Skipped { seq: 0, reason: damage(&first) });
-                (self.store().history(self.place(), None), None)
+                let wanted = match &at {
+                    At::Seq(seq) => Some(*seq),
+                    // What a damaged tag named is not known.
+                    At::Tag(name) => match self.store().tag_ref(self.place(), name).await {
+                        Ok(tag) => Some(tag.target.seq),
+                        Err(_) => return Err(first),
+                    },
+                    _ => None,
+                };
+                skipped.push(Skipped::new(wanted, &first));
+                (self.store().history(self.place(), wanted), None)
             }
             Err(_) => return Err(first),
         };
@@ -256,7 +305,7 @@ impl Session {
                 }
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    skipped.push(Skipped { seq, reason: damage(&error) });
+                    skipped.push(Skipped::new(Some(seq), &error));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -271,7 +320,7 @@ impl Session {
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    skipped.push(Skipped { seq, reason: damage(&error) });
+                    skipped.push(Skipped::new(Some(seq), &error));
                 }
                 Err(error) => return Err(error),
             }
@@ -347,14 +396,6 @@ pub(super) fn told(error: &Error) -> String {
         source = cause.source();
     }
     told
-}
-
-/// Where damage is, and what it is.
-fn damage(error: &Error) -> String {
-    match error.key() {
-        Some(key) => format!("{key}: {}", wire::wrong(error)),
-        None => wire::wrong(error).to_owned(),
-    }
 }
 
 impl From<u64> for At {

@@ -182,7 +182,10 @@ impl Store {
                 origin => origin,
             };
             let next = origin.as_ref().ok().and_then(Option::as_ref);
-            let next = next.map(|origin| (origin.source.clone(), Some(origin.target.seq + 1), seen));
+            let next = next.map(|origin| {
+                let above = origin.target.seq.saturating_add(1);
+                (origin.source.clone(), Some(below.map_or(above, |below| below.min(above))), seen)
+            });
             let mut options = ListOptions::new();
             if let Some(below) = below {
                 options = options.start_after(place.commit(below)?.as_str());

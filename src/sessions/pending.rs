@@ -9,39 +9,48 @@ const COMMITS: usize = 256;
 
 /// The newest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pending(Vec<(CommitId, Option<Base>)>);
+pub(super) struct Pending(Vec<Known>);
+
+/// What is known of such a commit.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    id: CommitId,
+    /// What a delta can start from, where its state is remembered.
+    pub(super) base: Option<Base>,
+    /// It may be a delta on something that was found to be damaged since.
+    pub(super) damaged: bool,
+}
 
 impl Pending {
     pub(super) fn remember(&mut self, id: CommitId, base: Option<Base>) {
-        self.0.insert(0, (id, base));
-        if let Some((_, base)) = self.0.get_mut(STATES) {
-            *base = None;
+        self.0.insert(0, Known { id, base, damaged: false });
+        if let Some(known) = self.0.get_mut(STATES) {
+            known.base = None;
         }
         if self.0.len() > COMMITS {
             self.0.remove(COMMITS / 2);
         }
     }
 
-    /// It was certainly not sent.
-    pub(super) fn forget(&mut self, id: CommitId) {
-        self.0.retain(|(of, _)| *of != id);
-    }
-
     pub(super) fn has(&self, id: CommitId) -> bool {
-        self.0.iter().any(|(of, _)| *of == id)
+        self.0.iter().any(|known| known.id == id)
     }
 
-    /// What a delta can start from, if this is one of them: `Some(None)` where its state is not remembered.
-    pub(super) fn take(&mut self, id: CommitId) -> Option<Option<Base>> {
-        let at = self.0.iter().position(|(of, _)| *of == id)?;
-        Some(self.0.remove(at).1)
+    pub(super) fn take(&mut self, id: CommitId) -> Option<Known> {
+        let at = self.0.iter().position(|known| known.id == id)?;
+        Some(self.0.remove(at))
     }
 
-    /// No delta goes on from any of them.
+    /// After damage: no delta goes on from any of them, and they may be deltas on it themselves.
     pub(super) fn forget_states(&mut self) {
-        for (_, base) in &mut self.0 {
-            *base = None;
+        for known in &mut self.0 {
+            (known.base, known.damaged) = (None, true);
         }
+    }
+
+    /// Only who they are.
+    pub(super) fn drop_states(&mut self) {
+        self.0.iter_mut().for_each(|known| known.base = None);
     }
 
     pub(super) fn clear(&mut self) {
@@ -63,11 +72,11 @@ mod tests {
         for id in &ids {
             pending.remember(*id, Some(base.clone()));
         }
-        assert_eq!((pending.0.len(), pending.0.iter().flat_map(|(_, base)| base).count()), (COMMITS, STATES));
+        let states = pending.0.iter().filter(|known| known.base.is_some()).count();
+        assert_eq!((pending.0.len(), states), (COMMITS, STATES));
         assert!(ids[..COMMITS / 2 - 1].iter().chain(&ids[5000 - COMMITS / 2..]).all(|id| pending.has(*id)));
-        assert!(
-            matches!(pending.take(ids[4999]), Some(Some(_))) && matches!(pending.take(ids[0]), Some(None))
-        );
+        let with_state = |known: Option<Known>| known.unwrap().base.is_some();
+        assert!(with_state(pending.take(ids[4999])) && !with_state(pending.take(ids[0])));
         assert!(pending.take(ids[0]).is_none() && pending.take(ids[2500]).is_none());
     }
 }

@@ -69,8 +69,11 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        let mut last = Writer::default();
+        writer.taken_over();
+        // As the writer that it was: one of an earlier epoch may not, and is not let in again by it.
+        let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         last.adopt(head);
+        last.is_let_in()?;
         if !ended {
             let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;
@@ -82,6 +85,7 @@ impl Session {
             marker = head.seq;
         }
         *writer = last;
+        self.rebased();
         let tags = store.objects(place.prefix("t/")).await?;
         all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
         Ok(marker)

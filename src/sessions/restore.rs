@@ -165,6 +165,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
             return Err(corrupt(message).with_key(key));
         }
     }
+    let all = chain.iter().map(|(object, _)| object.stored).sum();
     let (mut deltas, mut links) = (Vec::new(), std::collections::VecDeque::new());
     let (mut keyframe, mut newest) = (None, None);
     let (mut measured, mut lines) = ((0, 0), Vec::new());
@@ -191,7 +192,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
         return Err(corrupt("its chain has no keyframe"));
     };
     deltas.reverse();
-    let state = object::at(delta::materialize(keyframe, &deltas, limits), &key)?;
+    let state = object::at(delta::materialize(keyframe, &deltas, all, limits), &key)?;
     if state.len() as u64 != manifest.size || Digest::of(&state) != manifest.digest {
         return Err(corrupt("the state's digest is wrong").with_key(&key));
     }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -58,12 +58,14 @@ struct Inner {
     writer: Mutex<Writer>,
     /// How often the writer was told to go on from what others saved.
     rebases: AtomicU64,
+    /// A read met damage since somebody last had the writer.
+    damage: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, rebases) = (Mutex::default(), AtomicU64::default());
-        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases }) }
+        let (writer, rebases, damage) = (Mutex::default(), AtomicU64::default(), AtomicBool::default());
+        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, damage }) }
     }
 
     /// Whose session it is.
@@ -211,12 +213,33 @@ impl Session {
     }
 
     pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.inner.writer.lock().await
+        self.told_of_damage(self.inner.writer.lock().await)
     }
 
     /// `None` while a clone of this handle writes.
     pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.inner.writer.try_lock().ok()
+        self.inner.writer.try_lock().ok().map(|writer| self.told_of_damage(writer))
+    }
+
+    /// Damage that a read met: perhaps the next commit would have started from it. A writer that is at work hears of it behind its commit.
+    pub(super) fn heard_of_damage(&self) {
+        self.inner.damage.store(true, Ordering::SeqCst);
+    }
+
+    fn told_of_damage<'a>(&self, mut writer: MutexGuard<'a, Writer>) -> MutexGuard<'a, Writer> {
+        if self.inner.damage.swap(false, Ordering::SeqCst) {
+            writer.forget_states();
+        }
+        writer
+    }
+
+    /// This handle itself has begun the session in another way than by a save: that it saw no commit before is nobody's conflict.
+    pub(super) fn has_begun(&self) {
+        if let Some(mut writer) = self.idle_writer()
+            && writer.head.as_ref().is_some_and(|head| head.seq == 0)
+        {
+            *writer = Writer::default();
+        }
     }
 }
 

@@ -107,22 +107,24 @@ impl Session {
         let looked = Moment::now(&*self.store().clock);
         let mut attempts = 0;
         loop {
-            let Newest { found, origin } = self.meant(at).await?;
+            let Newest { found, origin } = self.meant(at, Some(looked)).await?;
             let manifest = found.manifest().map_err(|error| self.noticed(error))?;
             let place = found.place.clone();
             let opened = match manifest.body {
                 Some(body) if manifest.number == 0 => {
-                    let opened = self.open_long(found, &manifest, body.id).await;
-                    opened.inspect(|_| self.begin(at, looked, &manifest, None, &place, origin))
+                    self.open_long(found, &manifest, body.id).await.map(|opened| (opened, None))
                 }
                 _ => self.restore(found).await.map(|restored| {
-                    self.begin(at, looked, &manifest, Some(&restored.base), &place, origin);
+                    let base = Some(restored.base.clone());
                     let Restored { state, commit, .. } = self.shown(restored, &place, Vec::new());
-                    (commit, Body::from(state))
+                    ((commit, Body::from(state)), base)
                 }),
             };
             match opened {
-                Ok(opened) => return Ok(opened),
+                Ok((opened, base)) => {
+                    self.begin(at, looked, &manifest, base.as_ref(), &place, origin).await?;
+                    return Ok(opened);
+                }
                 Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
             }
         }
@@ -143,7 +145,14 @@ impl Session {
             }
             opened => opened.map_err(|error| self.noticed(error))?,
         };
-        Ok((shown(manifest.clone(), &place, total), checked(state, manifest, key)))
+        let session = self.clone();
+        let state = checked(state, manifest, key).naming(move |error| {
+            if error.kind() == ErrorKind::Corrupt {
+                session.heard_of_damage();
+            }
+            error
+        });
+        Ok((shown(manifest.clone(), &place, total), state))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     names::{MAX_SEQ, Place},
     object,
     pack::{Form, Packed, pack},
-    pending::Pending,
+    pending::{Known, Pending},
     store::{Described, Store},
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
@@ -72,7 +72,7 @@ pub(super) enum Payload {
 enum Outcome {
     Mine(Version),
     /// An earlier commit of this handle, whose answer was lost.
-    Earlier(Box<Commit>, Option<Base>),
+    Earlier(Box<Commit>, Known),
     Rival(Box<Commit>),
     Gone,
 }
@@ -89,15 +89,18 @@ impl Writer {
             self.epoch = Some(head.epoch);
         }
         self.epoch.get_or_insert(head.epoch);
+        // Behind the same commit, what was sent may still arrive.
+        if !self.head.as_ref().is_some_and(|before| before.is_same(&head)) {
+            self.pending.clear();
+        }
         (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
-        self.pending.clear();
     }
 
     /// What became of the last take-over is unknown, if its writer is still there.
     pub(super) fn taken_over(&mut self) {
         if let Some(owner) = self.owner.take() {
             self.taking = owner.pending;
-            self.taking.forget_states();
+            self.taking.drop_states();
         }
     }
 
@@ -152,10 +155,11 @@ impl Writer {
                     self.adopt(Head { seq, id: Some(id), epoch, ended, observed: Some(sent), base });
                     return Ok(Commit::new(manifest, place, stored));
                 }
-                Outcome::Earlier(commit, base) => {
-                    // The caller tries again what was saved after all.
+                Outcome::Earlier(commit, Known { base, damaged, .. }) => {
+                    // The caller tries again what was saved after all, and can be loaded.
                     let again = (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
-                        && notes_of(&commit) == manifest.notes;
+                        && notes_of(&commit) == manifest.notes
+                        && (commit.keyframe || !damaged);
                     if again {
                         // Where this fails, or nobody waits for it, the next try must find it again.
                         self.pending.remember(commit.id, base.clone());
@@ -207,13 +211,7 @@ impl Writer {
             }
             _ => {}
         }
-        if let Some(epoch) = self.epoch.filter(|epoch| *epoch < head.epoch) {
-            let now = head.epoch;
-            let message = format!(
-                "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
-            );
-            return Err(conflict(message));
-        }
+        self.is_let_in()?;
         if head.seq >= MAX_SEQ {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
@@ -221,6 +219,17 @@ impl Writer {
             ));
         }
         Ok(())
+    }
+
+    /// Fails where another handle has taken the session over.
+    pub(super) fn is_let_in(&self) -> Result<()> {
+        let now = self.head.as_ref().map_or(0, |head| head.epoch);
+        match self.epoch.filter(|epoch| *epoch < now) {
+            None => Ok(()),
+            Some(epoch) => Err(conflict(format!(
+                "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
+            ))),
+        }
     }
 
     /// Sends the commit and finds out what became of it.
@@ -241,8 +250,8 @@ impl Writer {
             Err(error) => error,
         };
         let taken = error.kind() == ErrorKind::AlreadyExists;
+        // Nothing to look for. An attempt before the one that was refused may have arrived all the same, so the id stays known.
         if !taken && never_sent(error.kind()) {
-            self.pending.forget(id);
             return Err(error);
         }
         let (found, meta) = match store.manifest(place, seq).await {
@@ -284,7 +293,7 @@ impl Writer {
         }
         let commit = Box::new(shown(manifest, place, meta.size));
         Ok(match self.pending.take(found) {
-            Some(base) => Outcome::Earlier(commit, base),
+            Some(known) => Outcome::Earlier(commit, known),
             None => Outcome::Rival(commit),
         })
     }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod archives;
+mod bombs;
 mod damage;
+mod fallback;
 mod forks;
+mod handles;
 mod prune;
 mod references;
 mod removal;

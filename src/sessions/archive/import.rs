@@ -71,6 +71,7 @@ impl Session {
             import.yield_to_others().await;
         }
         run.map_err(|error| error.with_operation("import"))?;
+        self.has_begun();
         Ok(import.moved)
     }
 }

@@ -16,6 +16,8 @@ const WINDOW: usize = 32 << 10;
 const DICTIONARY_RATIO: usize = 32;
 /// Below this, deflate has nothing to win.
 const MIN_DEFLATE: usize = 16;
+/// A byte of deflate gives so many at most: four copies of 258 bytes, of two bits each. So memory for more is never asked for.
+const MAX_DEFLATE: usize = 4 * 258;
 const CRC: usize = 4;
 
 /// A delta whose copies are parsed and whose inserted bytes are still compressed.
@@ -53,7 +55,8 @@ pub(crate) fn encode(copies: &Copies, new: &[u8], level: u8) -> Vec<u8> {
 /// Parses a delta and checks every byte of it by its CRC. Allocates at most 16 times what the delta itself has in bytes.
 ///
 /// # Errors
-/// `Corrupt` for bytes that no encoder wrote; `InvalidInput` for a state or inserted bytes beyond `limits`.
+/// `Corrupt` for bytes that no encoder wrote; `InvalidInput` for a state beyond the size of `limits`. What it may be for the bytes that it is
+/// made from, only its whole chain can tell: [`materialize`](super::materialize).
 pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
     let end = bytes.len().checked_sub(CRC).ok_or_else(|| damaged("it ends early"))?;
     let crc = crc32fast::hash(&bytes[..end]);
@@ -73,12 +76,15 @@ pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
         }
     };
     let (base_len, new_len, count) = (input.length()?, input.length()?, input.length()?);
-    // The copies may name any length, so only the whole is limited here; what is inserted must be paid for in bytes.
+    // The copies may name any length.
     limits.check(u64::MAX, new_len as u64)?;
     let copies = input.copies(base_len, new_len, count)?;
     let inserted = body.slice(input.at..);
-    limits.check(bytes.len() as u64, copies.inserted() as u64)?;
-    if !deflated && inserted.len() != copies.inserted() {
+    let possible = match deflated {
+        true => copies.inserted() <= inserted.len().saturating_mul(MAX_DEFLATE),
+        false => copies.inserted() == inserted.len(),
+    };
+    if !possible {
         return Err(damaged("the inserted bytes do not have the length that the copies leave"));
     }
     Ok(Delta { copies, deflated, inserted })
@@ -93,11 +99,6 @@ impl Delta {
     /// Which bytes of the new state are bytes of the base.
     pub(crate) fn copies(&self) -> &Copies {
         &self.copies
-    }
-
-    /// How many bytes the delta's inserted bytes take as they are stored.
-    pub(crate) fn stored_len(&self) -> usize {
-        self.inserted.len()
     }
 
     /// The runs of the base whose bytes [`inserted`](Self::inserted) must be given; none if it needs no dictionary.

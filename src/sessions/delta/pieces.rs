@@ -11,18 +11,19 @@ const MIN_PIECE: usize = 64;
 /// As many pieces as this are never too many.
 const FEW_PIECES: usize = 4096;
 
-/// The state at the end of `chain`, oldest delta first, which begins at `keyframe`. The state's bytes are copied once.
+/// The state at the end of `chain`, oldest delta first, which begins at `keyframe`. The state's bytes are copied once. `stored` is how many
+/// bytes were read for all of them.
 ///
 /// # Errors
 /// `Corrupt` for deltas that do not belong to each other or do not inflate; `InvalidInput` when a state is larger than
 /// `limits` allow for the bytes that it is made from.
-pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], limits: &Limits) -> Result<Bytes> {
-    let mut stored = keyframe.len() as u64;
+pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], stored: u64, limits: &Limits) -> Result<Bytes> {
+    // Never less than what a writer counts, or a state that was saved would not load.
+    let paid = stored.saturating_add(keyframe.len() as u64);
     let mut state = Pieces::whole(keyframe);
     let mut inflate = Decompress::new(false);
     for delta in chain {
-        stored += delta.stored_len() as u64;
-        limits.check(stored, delta.copies().new_len as u64)?;
+        limits.check(paid, delta.copies().new_len as u64)?;
         state = state.apply(delta, &mut inflate)?;
     }
     Ok(state.concat())

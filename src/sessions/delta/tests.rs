@@ -12,7 +12,7 @@ fn restore(keyframe: &[u8], deltas: &[Vec<u8>]) -> Bytes {
     let limits = Limits::default();
     let chain: Vec<_> =
         deltas.iter().map(|delta| decode(Bytes::from(delta.clone()), &limits).unwrap()).collect();
-    materialize(Bytes::copy_from_slice(keyframe), &chain, &limits).unwrap()
+    materialize(Bytes::copy_from_slice(keyframe), &chain, 0, &limits).unwrap()
 }
 
 /// An edit of a state, with places given as fractions of its length.
@@ -114,7 +114,7 @@ proptest! {
         prop_assert!(decode(body.clone().into(), &limits).is_err());
         body.insert(0, first);
         if let Ok(delta) = decode(sealed(body).into(), &limits) {
-            let _ = materialize(base.into(), &[delta], &limits);
+            let _ = materialize(base.into(), &[delta], 0, &limits);
         }
     }
 
@@ -128,7 +128,7 @@ proptest! {
         delta[at] = byte;
         let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };
         if let Ok(delta) = decode(sealed(delta).into(), &limits) {
-            let _ = materialize(start.into(), &[delta], &limits);
+            let _ = materialize(start.into(), &[delta], 0, &limits);
         }
     }
 }
@@ -239,11 +239,20 @@ fn sizes_are_checked_before_memory_is_spent() {
     let tight = Limits { max_bytes: 1000, ..Limits::default() };
     let huge = [&[0x11][..], &[0], &[0xff; 7], &[0x7f], &[0], b"x"].concat();
     assert_eq!(kind(decode(sealed(huge.clone()).into(), &tight)), ErrorKind::InvalidInput);
-    // Inserted bytes must be paid for, copied ones too where the state is put together.
-    assert_eq!(kind(decode(sealed(huge).into(), &Limits::default())), ErrorKind::InvalidInput);
-    let bomb = runs(1000, 100_000, 1000, |_| 0);
-    let bomb = decode(format::encode(&bomb, &vec![0; bomb.new_len], 6).into(), &Limits::default()).unwrap();
-    assert_eq!(kind(materialize(vec![0; 1000].into(), &[bomb], &Limits::default())), ErrorKind::InvalidInput);
+    // No stream of one byte inflates to that.
+    assert_eq!(kind(decode(sealed(huge).into(), &Limits::default())), ErrorKind::Corrupt);
+    // The whole must be paid for in bytes that were read, whether it is inserted or copied.
+    let limits = Limits { ratio_free_bytes: 1000, ..Limits::default() };
+    let zeros = encode(b"", &[0; 200_000], 6);
+    let bomb = runs(1000, 1000, 1000, |_| 0);
+    let bomb = format::encode(&bomb, &vec![0; bomb.new_len], 6);
+    for (base, delta, paid) in [(0, zeros, 800), (1000, bomb, 4000)] {
+        let base = Bytes::from(vec![0; base]);
+        let delta = [decode(delta.into(), &limits).unwrap()];
+        let stored = paid - base.len() as u64;
+        assert_eq!(kind(materialize(base.clone(), &delta, stored - 1, &limits)), ErrorKind::InvalidInput);
+        assert!(materialize(base, &delta, stored, &limits).unwrap().iter().all(|byte| *byte == 0));
+    }
 }
 
 #[test]
@@ -269,17 +278,17 @@ fn what_a_reader_must_not_believe_is_damage() {
         ("bytes behind the stream", &[0x4b, 0x4c, 0x04, 0x00, 0x00][..]),
     ] {
         let delta = decode(sealed([&[0x11, 0, 2, 0], inserted].concat()).into(), &limits).unwrap();
-        assert_eq!(kind(materialize(Bytes::new(), &[delta], &limits)), ErrorKind::Corrupt, "{why}");
+        assert_eq!(kind(materialize(Bytes::new(), &[delta], 0, &limits)), ErrorKind::Corrupt, "{why}");
     }
     let delta = decode(sealed(vec![0x11, 0, 2, 0, 0x4b, 0x4c, 0x04, 0x00]).into(), &limits).unwrap();
-    assert_eq!(materialize(Bytes::new(), &[delta], &limits).unwrap(), "aa");
+    assert_eq!(materialize(Bytes::new(), &[delta], 0, &limits).unwrap(), "aa");
 }
 
 #[test]
 fn a_delta_of_another_base_is_refused() {
     let delta = decode(encode(b"one base", b"one base and more", 6).into(), &Limits::default()).unwrap();
     assert_eq!(
-        kind(materialize(Bytes::from_static(b"another base"), &[delta], &Limits::default())),
+        kind(materialize(Bytes::from_static(b"another base"), &[delta], 0, &Limits::default())),
         ErrorKind::Corrupt
     );
 }

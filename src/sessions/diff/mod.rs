@@ -53,7 +53,7 @@ impl Session {
 
     /// A state that is not what saves continue.
     async fn look_at(&self, at: &At) -> Result<Restored> {
-        let (restored, place, _) = self.heard(self.state_of(at).await)?;
+        let (restored, place, _) = self.heard(self.state_of(at, None).await)?;
         Ok(self.shown(restored, &place, Vec::new()))
     }
 }

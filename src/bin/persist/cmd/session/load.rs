@@ -59,8 +59,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
 /// Says what is damaged and newer than what was loaded.
 pub(super) fn passed_over(restored: &Restored) {
     for skipped in &restored.skipped {
-        let (seq, reason) = (skipped.seq, &skipped.reason);
-        output::complain(&format!("persist: commit {seq} is damaged and was passed over: {reason}"));
+        output::complain(&format!("persist: {skipped}"));
     }
 }
 

@@ -1,0 +1,90 @@
+//! The newest good commit before one that is damaged or gone: never a newer one, and only what was passed over is told.
+
+use persist::{
+    ErrorKind,
+    sessions::{At, Restored},
+};
+
+use super::{Bench, commit_key};
+
+fn skipped(good: &Restored) -> Vec<Option<u64>> {
+    good.skipped.iter().map(|skipped| skipped.seq).collect()
+}
+
+/// A session of keyframes, so that each loads by itself.
+async fn keyframes(bench: &Bench, name: &str, commits: u64) -> persist::sessions::Session {
+    let session = bench.session(name);
+    for seq in 1..=commits {
+        bench.clock.pass(60_000);
+        let commit = session.save(super::noise(seq, 3000)).await.unwrap();
+        assert!(commit.keyframe);
+    }
+    session
+}
+
+#[tokio::test]
+async fn a_fallback_from_a_number_or_a_tag_is_what_lies_before_it() {
+    for lost in [true, false] {
+        let bench = Bench::new(1);
+        let session = keyframes(&bench, "s", 6).await;
+        session.tag("three", 3).await.unwrap();
+        let _ = if lost { bench.lose("s", 3).await } else { bench.damage("s", 3).await };
+        for at in [At::Seq(3), At::Tag("three".into())] {
+            let good = bench.session("s").load_good(at.clone()).await.unwrap();
+            assert_eq!((good.commit.seq, skipped(&good)), (2, vec![Some(3)]), "{at} {lost}");
+            assert_eq!(good.skipped[0].key.as_deref(), Some(commit_key("s", 3).as_str()), "{at}");
+            assert!(good.skipped[0].to_string().contains("commit 3"), "{}", good.skipped[0]);
+        }
+        // A commit of another id has taken its number.
+        let tag = bench.keys("/t/").await.remove(0);
+        let other = Bench::new(2);
+        keyframes(&other, "s", 3).await;
+        bench.set("s", 3, other.adapter.raw(&commit_key("s", 3)).await).await;
+        let good = bench.session("s").load_good(At::Tag("three".into())).await.unwrap();
+        assert_eq!((good.commit.seq, skipped(&good)), (2, vec![Some(3)]));
+        assert_eq!(good.skipped[0].key.as_deref(), Some(tag.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn nothing_lies_before_the_first_commit() {
+    let bench = Bench::new(3);
+    keyframes(&bench, "s", 3).await;
+    // Where it begins shows what it is.
+    bench.adapter.flip(&commit_key("s", 1), 0).await;
+    let error = bench.session("s").load_good(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("s", 1))));
+    assert_eq!(bench.session("s").load_good(At::Latest).await.unwrap().commit.seq, 3);
+}
+
+#[tokio::test]
+async fn a_fallback_in_a_fork_goes_on_in_its_source() {
+    let bench = Bench::new(4);
+    let main = keyframes(&bench, "main", 6).await;
+    let fork = main.fork("fork", 5).await.unwrap();
+    for seq in 6..=8 {
+        fork.save(super::noise(seq + 100, 3000)).await.unwrap();
+    }
+    bench.lose("main", 3).await;
+    bench.lose("fork", 7).await;
+    for (wanted, found) in [(3, 2), (7, 6)] {
+        let good = bench.session("fork").load_good(wanted).await.unwrap();
+        assert_eq!((good.commit.seq, skipped(&good)), (found, vec![Some(wanted)]));
+    }
+    // Its start is damaged: what lies before it cannot be found.
+    bench.adapter.flip(&commit_key("fork", 1), 20).await;
+    assert_eq!(bench.session("fork").load_good(4).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// Where not even the number is known, none is made up.
+#[tokio::test]
+async fn what_was_passed_over_has_a_number_only_where_it_is_known() {
+    let bench = Bench::new(5);
+    let session = keyframes(&bench, "s", 4).await;
+    let wanted = session.show(2).await.unwrap();
+    bench.damage("s", 2).await;
+    let good = bench.session("s").load_good(At::Id(wanted.id)).await.unwrap();
+    assert_eq!(good.commit.seq, 1);
+    assert!(skipped(&good).iter().all(|seq| seq.is_none_or(|seq| seq == 2)), "{good:?}");
+    assert!(good.skipped.iter().all(|skipped| !skipped.to_string().contains("commit 0")), "{good:?}");
+}

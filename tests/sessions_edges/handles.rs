@@ -1,0 +1,325 @@
+//! What a handle knows: of its own commits that may still arrive, of damage, and of what it was shown.
+
+use std::{io::Cursor, sync::Arc};
+
+use futures_util::{FutureExt, TryStreamExt};
+use persist::{
+    ErrorKind,
+    layers::{Injection, Operation},
+    sessions::{At, Checkpoints, CommitOptions, Session},
+};
+use tokio::sync::Notify;
+
+use super::{Bench, growing, noise};
+
+async fn seqs(session: &Session) -> Vec<u64> {
+    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
+}
+
+/// The first attempt arrived, and the credentials expired before the second one.
+#[tokio::test]
+async fn a_refusal_behind_a_lost_answer_makes_no_conflict_and_no_second_commit() {
+    for kind in [ErrorKind::AccessDenied, ErrorKind::Unauthenticated, ErrorKind::NotFound] {
+        let bench = Bench::new(1);
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        session.save("one").await.unwrap();
+        fault.inject(Operation::Put, Injection::After(kind));
+        assert_eq!(session.save("two").await.unwrap_err().kind(), kind);
+        assert_eq!(session.save("two").await.unwrap().seq, 2, "{kind:?}");
+        assert_eq!(session.save("three").await.unwrap().seq, 3);
+        assert_eq!(seqs(&session).await, [3, 2, 1]);
+    }
+}
+
+/// A look that finds nothing new, while an own commit is on its way.
+#[tokio::test]
+async fn a_rebase_forgets_no_commit_that_may_still_arrive() {
+    for way in ["rebase", "resume", "another's"] {
+        let bench = Bench::new(2);
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        session.save("one").await.unwrap();
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+        fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+        assert_eq!(session.save("two").await.unwrap_err().kind(), ErrorKind::Timeout);
+        // The storage has it only later.
+        let late = bench.lose("s", 2).await;
+        match way {
+            "rebase" => assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 1),
+            "resume" => {
+                let resumed = Checkpoints::new(session.clone()).resume().await.unwrap().unwrap();
+                assert_eq!(resumed.commit.seq, 1);
+            }
+            _ => {
+                // Nothing can come where another commit is.
+                bench.session("s").save("theirs").await.unwrap();
+                assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 2);
+                assert_eq!(session.save("two").await.unwrap().seq, 3);
+                continue;
+            }
+        }
+        bench.set("s", 2, late).await;
+        assert_eq!(session.save("two").await.unwrap().seq, 2, "{way}");
+        assert_eq!(session.save("three").await.unwrap().seq, 3);
+        assert_eq!(seqs(&session).await, [3, 2, 1]);
+    }
+}
+
+/// Who looked, found nothing and made a first state may not put it on top of another's.
+#[tokio::test]
+async fn a_load_that_found_no_commit_is_what_saves_continue() {
+    for way in ["load", "load_stream", "load_good", "rebase", "removed"] {
+        let bench = Bench::new(3);
+        if way == "removed" {
+            bench.saved("s", 2).await.0.remove().await.unwrap();
+        }
+        let (one, two) = (bench.session("s"), bench.session("s"));
+        for handle in [&one, &two] {
+            let found = match way {
+                "load_stream" => handle.load_stream(At::Latest).await.map(drop),
+                "load_good" => handle.load_good(At::Latest).await.map(drop),
+                "rebase" => {
+                    assert!(handle.rebase().await.unwrap().is_none());
+                    continue;
+                }
+                _ => handle.load(At::Latest).await.map(drop),
+            };
+            assert_eq!(found.unwrap_err().kind(), ErrorKind::NotFound, "{way}");
+        }
+        one.save("first state of one").await.unwrap();
+        let error = two.save("first state of two").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{way}");
+        assert_eq!(two.rebase().await.unwrap().unwrap().state, "first state of one");
+        two.save("both").await.unwrap();
+    }
+    // What this handle itself made of the session is no rival's.
+    let bench = Bench::new(4);
+    let (main, states) = bench.saved("main", 3).await;
+    let (fork, copy) = (bench.session("fork"), bench.session("copy"));
+    for handle in [&fork, &copy] {
+        assert_eq!(handle.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    main.fork_to(&fork, 2).await.unwrap();
+    let mut archive = Vec::new();
+    main.export(&mut archive).await.unwrap();
+    copy.import(&mut &archive[..]).await.unwrap();
+    for (handle, seq) in [(fork, 3), (copy, 4)] {
+        assert_eq!(handle.save(states[2].clone()).await.unwrap().seq, seq);
+    }
+}
+
+/// What a diff or a log looks at is not what saves continue, also where there is nothing.
+#[tokio::test]
+async fn a_look_that_is_no_load_binds_nobody() {
+    let bench = Bench::new(5);
+    let session = bench.session("s");
+    assert!(session.diff(At::Latest, At::Latest).await.is_err());
+    assert!(session.show(At::Latest).await.is_err());
+    assert_eq!(session.seen().await, None);
+    bench.session("s").save("theirs").await.unwrap();
+    assert_eq!(session.save("mine").await.unwrap().seq, 2);
+}
+
+/// As in a session that is no fork: who was shown an older commit does not write over a newer one.
+#[tokio::test]
+async fn a_fork_goes_on_from_what_was_loaded_by_number() {
+    for (shown, stream) in [(5, false), (5, true), (3, false), (3, true)] {
+        let bench = Bench::new(6);
+        let (main, states) = bench.saved("main", 6).await;
+        main.fork("fork", 5).await.unwrap();
+        let load = async |handle: &Session| match stream {
+            false => assert_eq!(handle.load(shown).await.unwrap().commit.seq, shown),
+            true => assert_eq!(handle.load_stream(shown).await.unwrap().0.seq, shown),
+        };
+        let (late, first) = (bench.session("fork"), bench.session("fork"));
+        load(&late).await;
+        if shown == 5 {
+            // Nobody was faster.
+            load(&first).await;
+            let next = first.save(states[5].clone()).await.unwrap();
+            assert!(next.seq == 6 && !next.keyframe, "{next:?}");
+        } else {
+            first.save(states[5].clone()).await.unwrap();
+        }
+        assert_eq!(late.seen().await, Some(shown));
+        for _ in 0..2 {
+            assert_eq!(late.save("lost update").await.unwrap_err().kind(), ErrorKind::Conflict);
+            let long = late.save_stream(Cursor::new("lost update")).await.unwrap_err();
+            assert_eq!(long.kind(), ErrorKind::Conflict, "{shown}");
+            // The first load counts.
+            late.load(At::Latest).await.unwrap();
+        }
+        assert_eq!(late.rebase().await.unwrap().unwrap().commit.seq, 6);
+        assert_eq!(late.save("on top").await.unwrap().seq, 7);
+        assert_eq!(seqs(&first).await, [7, 6, 5, 4, 3, 2, 1]);
+        assert!(bench.keys("/fork/c/").await.len() == 3, "the origin and two commits");
+        assert!(main.verify().await.unwrap().is_good() && first.verify().await.unwrap().is_good());
+    }
+}
+
+/// A save of a clone is under way, as it nearly always is with saves in the background.
+#[tokio::test]
+async fn damage_is_heard_while_a_clone_saves() {
+    for way in ["load", "verify", "load_good"] {
+        let bench = Bench::new(7);
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        let states = growing(7, 9);
+        for state in &states[..5] {
+            session.save(state.clone()).await.unwrap();
+        }
+        let go_on = Arc::new(Notify::new());
+        fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
+        let saver = session.clone();
+        let mut save = saver.save(states[5].clone()).boxed();
+        assert!((&mut save).now_or_never().is_none());
+        bench.damage("s", 5).await;
+        match way {
+            "verify" => assert!(!session.verify().await.unwrap().is_good()),
+            "load" => assert_eq!(session.load(5).await.unwrap_err().kind(), ErrorKind::Corrupt),
+            _ => assert_eq!(session.load_good(5).await.unwrap().commit.seq, 4),
+        }
+        go_on.notify_one();
+        // It was on its way.
+        assert_eq!(save.await.unwrap().seq, 6);
+        let next = session.save(states[6].clone()).await.unwrap();
+        assert!(next.keyframe, "{way}: {next:?}");
+        assert!(bench.session("s").load(At::Latest).await.unwrap().state == states[6]);
+        assert!(!session.save(states[7].clone()).await.unwrap().keyframe, "{way}: deltas again");
+    }
+}
+
+/// The save under way finds the damage; the fallback goes on behind it all the same.
+#[tokio::test]
+async fn a_fallback_beside_a_save_that_fails_goes_on_behind_the_damage() {
+    let bench = Bench::new(8);
+    bench.saved("s", 3).await;
+    bench.damage("s", 3).await;
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    let go_on = Arc::new(Notify::new());
+    fault.inject(Operation::List, Injection::Hold(go_on.clone()));
+    let saver = session.clone();
+    let save = tokio::spawn(async move { saver.save("blind").await });
+    tokio::task::yield_now().await;
+    let reader = session.clone();
+    let good = tokio::spawn(async move { reader.load_good(At::Latest).await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    go_on.notify_one();
+    assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(good.await.unwrap().unwrap().commit.seq, 2);
+    let next = session.save("behind").await.unwrap();
+    assert_eq!((next.seq, next.parent, next.keyframe), (4, None, true));
+}
+
+/// Of a long state, damage shows only where it is read.
+#[tokio::test]
+async fn damage_in_the_middle_of_a_stream_is_heard() {
+    for way in ["load_stream", "take_over"] {
+        let bench = Bench::new(9);
+        let session = bench.sessions.clone().sizes(1000, 600_000).session("a", "s").unwrap();
+        let state = noise(9, 50_000);
+        assert!(session.save(state.clone()).await.unwrap().keyframe);
+        let body = bench.keys("/b/").await.remove(0);
+        bench.adapter.flip(&body, 40_000).await;
+        if way == "load_stream" {
+            let (_, stream) = session.load_stream(At::Latest).await.unwrap();
+            assert_eq!(stream.collect(u64::MAX).await.unwrap_err().kind(), ErrorKind::Corrupt);
+        } else {
+            assert_eq!(session.take_over().await.unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        let next = [&state[..], b"a small change"].concat();
+        assert!(session.save(next.clone()).await.unwrap().keyframe, "{way}");
+        assert!(bench.session("s").load(At::Latest).await.unwrap().state == next);
+    }
+}
+
+/// A save whose answer was lost is a delta on what was found to be damaged since: it is not what the caller may rely on.
+#[tokio::test]
+async fn a_lost_save_on_damage_is_not_acknowledged() {
+    for damaged in [true, false] {
+        let bench = Bench::new(10);
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        let states = growing(10, 7);
+        for state in &states[..5] {
+            session.save(state.clone()).await.unwrap();
+        }
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+        fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+        session.save(states[5].clone()).await.unwrap_err();
+        if damaged {
+            bench.damage("s", 5).await;
+            assert!(!session.verify().await.unwrap().is_good());
+        }
+        let saved = session.save(states[5].clone()).await.unwrap();
+        assert_eq!((saved.seq, saved.keyframe), if damaged { (7, true) } else { (6, false) });
+        assert!(bench.session("s").load(saved.seq).await.unwrap().state == states[5]);
+    }
+}
+
+/// Removing is writing: who was fenced off may not, and is not let in again by it.
+#[tokio::test]
+async fn who_was_fenced_off_removes_nothing() {
+    for ended in [false, true] {
+        let bench = Bench::new(11);
+        let (old, _) = bench.saved("s", 2).await;
+        let owner = bench.session("s");
+        owner.take_over().await.unwrap();
+        if ended {
+            owner.remove().await.unwrap();
+        }
+        for _ in 0..2 {
+            let error = old.remove().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+            assert!(error.to_string().contains("taken over"), "{error}");
+            assert_eq!(old.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+        }
+        assert_eq!(owner.save("the owner's").await.unwrap().epoch, 1);
+        assert_eq!(bench.session("s").load(At::Latest).await.unwrap().state, "the owner's");
+        // The owner may, also one whose answer was lost.
+        owner.remove().await.unwrap();
+        assert_eq!(owner.save("anew").await.unwrap().epoch, 1);
+    }
+    let bench = Bench::new(12);
+    bench.saved("s", 2).await;
+    let (fault, sessions) = bench.faulty();
+    let owner = sessions.session("a", "s").unwrap();
+    owner.load(At::Latest).await.unwrap();
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+    fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Timeout));
+    owner.take_over().await.unwrap_err();
+    owner.remove().await.unwrap();
+}
+
+/// What was queued before the session was removed does not bring it back.
+#[tokio::test]
+async fn a_removal_takes_nothing_along_that_was_queued_before() {
+    let bench = Bench::new(13);
+    bench.saved("s", 2).await;
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    session.load(At::Latest).await.unwrap();
+    let background = session.background(8);
+    // The first state is under way, and the removal is next in turn.
+    let go_on = Arc::new(Notify::new());
+    fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
+    for state in ["old", "older"] {
+        background.save(state, CommitOptions::new()).await.unwrap();
+    }
+    while fault.calls(Operation::Put) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let clone = session.clone();
+    let removal = tokio::spawn(async move { clone.remove().await });
+    tokio::task::yield_now().await;
+    go_on.notify_one();
+    removal.await.unwrap().unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(bench.session("s").load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    background.save("anew", CommitOptions::new()).await.unwrap();
+    assert_eq!(background.flush().await.unwrap().unwrap().seq, 5);
+}
