@@ -21,7 +21,7 @@ use crate::{
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
 ///
 /// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`. Text will do
-/// wherever a key is wanted. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
+/// wherever a key is wanted, so mind the order where the state is text as well: the compiler takes both. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
 ///
 /// ```
 /// use persist::{ErrorKind, SaveOptions, SnapshotAdapterExt, adapters::memory::MemoryAdapter};
@@ -143,13 +143,20 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec `gzip` only the segments of 1 MiB that hold
-    /// them are read.
+    /// them are read. `InvalidInput` for an empty range, and for one that starts at or behind the end.
     async fn load_range(&self, key: impl IntoKey, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
         let limits = self.capabilities().settings.limits;
         let part = of_one_version(|| async {
-            codec::decode_range(self, &key, range.clone(), limits).await?.collect(whole).await
+            match codec::decode_range(self, &key, range.clone(), limits).await?.collect(whole).await? {
+                nothing if nothing.is_empty() => {
+                    let message =
+                        format!("the range starts at byte {}, the state ends before it", range.start);
+                    Err(Error::new(ErrorKind::InvalidInput, message))
+                }
+                part => Ok(part),
+            }
         });
         part.await.map_err(|error| error.with_operation("load").with_key(&key))
     }

@@ -46,7 +46,7 @@ async fn every_commit_comes_back_by_every_name_it_has() {
     for (n, state) in states.iter().enumerate() {
         clock.pass(1000);
         let options =
-            CommitOptions::new().label(format!("l{n}")).step(n as u64).metadata("k", "v").expect(n as u64);
+            CommitOptions::new().label(format!("l{n}")).step(n as u64).metadata("k", "v").after(n as u64);
         let commit = session.save_with(state.clone(), options).await.unwrap();
         assert_eq!((commit.seq, commit.size), (n as u64 + 1, state.len() as u64));
         assert_eq!(commit.parent, commits.last().map(|last: &Commit| last.id));
@@ -112,7 +112,7 @@ async fn a_stale_writer_conflicts_and_hears_who_was_faster_and_goes_on_after_a_r
     assert_eq!((adapter.counts() - before).put, 0);
     assert_eq!(one.rebase().await.unwrap().unwrap().state, "two");
     assert_eq!(one.save("three").await.unwrap().seq, 3);
-    let expected = CommitOptions::new().expect(2);
+    let expected = CommitOptions::new().after(2);
     assert_eq!(one.save_with("four", expected).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 

@@ -353,7 +353,7 @@ async fn a_lost_answer_makes_neither_a_conflict_nor_a_second_commit() {
     fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
     fault.inject(Operation::Get, Injection::Before(ErrorKind::Unavailable));
     assert_eq!(session.save("three").await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert_eq!(session.save_with("three", CommitOptions::new().expect(2)).await.unwrap().seq, 3);
+    assert_eq!(session.save_with("three", CommitOptions::new().after(2)).await.unwrap().seq, 3);
     // Another state goes behind it.
     fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
     fault.inject(Operation::Get, Injection::Before(ErrorKind::Unavailable));

@@ -198,7 +198,7 @@ async fn a_rebase_takes_nothing_along_that_was_queued_before() {
 async fn a_removed_session_is_begun_anew_on_the_condition_that_there_is_none() {
     let sessions = sessions(&Counting::memory(), &TestClock::new(47));
     let open = || sessions.session("a", "s").unwrap();
-    let first = CommitOptions::new().expect(0);
+    let first = CommitOptions::new().first();
     let session = open();
     session.save_with("one", first.clone()).await.unwrap();
     assert_eq!(open().save_with("again", first.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -206,7 +206,7 @@ async fn a_removed_session_is_begun_anew_on_the_condition_that_there_is_none() {
     let (one, two, three) = (open(), open(), open());
     assert!(two.rebase().await.unwrap().is_none());
     assert_eq!(
-        three.save_with("x", CommitOptions::new().expect(1)).await.unwrap_err().kind(),
+        three.save_with("x", CommitOptions::new().after(1)).await.unwrap_err().kind(),
         ErrorKind::Conflict
     );
     assert_eq!(one.save_with("anew", first.clone()).await.unwrap().seq, 3);

@@ -141,9 +141,15 @@ impl CommitOptions {
         self
     }
 
-    /// Only if the newest commit has this number (0: there is none, or the session was removed); else `Conflict`.
-    pub fn expect(mut self, seq: u64) -> Self {
+    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first).
+    pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
+        self
+    }
+
+    /// Only if the session has no commit yet, or was removed; else `Conflict`.
+    pub fn first(mut self) -> Self {
+        self.expect = Some(0);
         self
     }
 

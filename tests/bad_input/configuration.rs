@@ -155,15 +155,15 @@ fn backends_that_are_not_in_this_build() {
         &[
             (
                 "s3://bucket",
-                "unsupported: the backend s3 is not compiled in; enable the feature `s3` (cargo install agent-persist --features s3)",
+                "unsupported: the backend s3 is not compiled in; build persist with `--features s3`",
             ),
             (
                 "gs://bucket",
-                "unsupported: the backend gcs is not compiled in; enable the feature `gcs` (cargo install agent-persist --features gcs)",
+                "unsupported: the backend gcs is not compiled in; build persist with `--features gcs`",
             ),
             (
                 "memory://?compression=zstd",
-                "unsupported: the codec zstd is not compiled in; enable the feature `zstd` (cargo install agent-persist --features zstd)",
+                "unsupported: the codec zstd is not compiled in; build persist with `--features zstd`",
             ),
         ],
         |url| refused(StorageConfig::from_url(url)),

@@ -327,11 +327,7 @@ fn advice_is_in_words_of_the_command_line() {
     }
     let run = home.session(&["load", "a", "s", "--fallback"]);
     assert_eq!(run.code, 5);
-    assert!(
-        run.err.starts_with("persist: no commit is good; restore one from a copy\n  because: "),
-        "{}",
-        run.err
-    );
+    assert!(run.err.contains("no commit is good: ") && !run.err.contains("fallback"), "{}", run.err);
 }
 
 /// Twelve at the same time, none with a condition: whoever loses is told what to do here.

@@ -61,7 +61,7 @@ fn damage_is_named_and_passed_over_only_when_asked() {
     let key = "sessions/a/s/c/999999999/996-3";
     let out = home.write("out.json", "old").display().to_string();
     refused(&home, &[(&["load", "a", "s"], 5, key), (&["load", "a", "s", "-o", &out], 5, key)]);
-    refused(&home, &[(&["load", "a", "s"], 5, "load with fallback, or restore the object from a copy")]);
+    refused(&home, &[(&["load", "a", "s"], 5, "load with --fallback, or restore the object from a copy")]);
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let run = home.session(&["load", "a", "s", "--json"]);
     assert_eq!((&run.error()["kind"], &run.error()["key"]), (&json!("corrupt"), &json!(key)));

@@ -122,7 +122,8 @@ async fn a_part_of_a_state_reads_only_the_segments_that_hold_it() {
     store.load_range("large", segment..segment + 10).await.unwrap();
     let read = store.read.load(std::sync::atomic::Ordering::Relaxed);
     assert!(read < 2 * segment, "{read} bytes were read");
-    for key in ["large", "small"] {
+    store.save_with("", "nothing", SaveOptions::new().codec(Codec::None)).await.unwrap();
+    for key in ["large", "small", "plain", "nothing"] {
         let error = store.load_range(key, size..size + 1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }

@@ -72,14 +72,14 @@ async fn a_removed_session_has_no_commit_to_a_condition() {
         let (session, _) = bench.saved(name, 4).await;
         session.remove().await.unwrap();
         let writer = if known { session } else { bench.session(name) };
-        let none = || CommitOptions::new().expect(0);
-        assert_eq!(writer.save_with("anew", none().expect(3)).await.unwrap_err().kind(), ErrorKind::Conflict);
+        let none = || CommitOptions::new().first();
+        assert_eq!(writer.save_with("anew", none().after(3)).await.unwrap_err().kind(), ErrorKind::Conflict);
         let anew = writer.save_with("anew", none()).await.unwrap();
         assert!(anew.seq == 6 && anew.keyframe, "it is not made of the marker");
         for again in [&writer, &bench.session(name)] {
             assert_eq!(again.save_with("again", none()).await.unwrap_err().kind(), ErrorKind::Conflict);
         }
-        assert_eq!(writer.save_with("next", none().expect(6)).await.unwrap().seq, 7);
+        assert_eq!(writer.save_with("next", none().after(6)).await.unwrap().seq, 7);
     }
 }
 

@@ -48,12 +48,12 @@ pub(crate) enum Command {
     ///
     /// The snapshot appears whole or not at all. It is an ordinary .gz file, unless --codec says otherwise.
     ///
-    /// A pipe that gives nothing is refused without --allow-empty. Only the shell sees that a producer has failed later:
-    /// `set -o pipefail` does not keep the save, but tells.
+    /// A pipe that gives nothing is refused without --allow-empty. A producer that fails later is seen by the shell alone: with
+    /// `set -o pipefail` the exit code tells.
     ///
     /// Examples:
     ///   persist save agents/42/state.json.gz state.json
-    ///   agent dump | persist save agents/42/state.json.gz --if-absent
+    ///   set -o pipefail; agent dump | persist save agents/42/state.json.gz --if-absent
     #[command(verbatim_doc_comment)]
     Save(Save),
     /// Load the snapshot KEY to standard output, or to a file

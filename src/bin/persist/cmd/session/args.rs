@@ -14,13 +14,13 @@ pub(crate) enum Command {
     /// Fails with exit code 4 if another writer was faster, and says who. Without --expect the commit follows whatever is newest:
     /// who loads, changes and saves gives the number that `load -o FILE --json` has told.
     /// With --value, several files become one commit: they are there together or not at all.
-    /// A pipe that gives nothing is refused without --allow-empty; `set -o pipefail` tells of a producer that fails later.
+    /// A pipe that gives nothing is refused without --allow-empty; with `set -o pipefail` the exit code tells of a producer that fails later.
     ///
     /// Examples:
     ///   persist session save support-bot user@example.com state.json --label "after tool call"
     ///   seq=$(persist session load support-bot user@example.com -o state.json --json | jq .seq)
     ///   persist session save support-bot user@example.com state.json --expect $seq
-    ///   agent dump | persist session save support-bot user@example.com
+    ///   set -o pipefail; agent dump | persist session save support-bot user@example.com
     ///   persist session save support-bot user@example.com --value state=s.json --value image=i.png
     #[command(verbatim_doc_comment)]
     Save(Save),

@@ -63,11 +63,16 @@ pub(super) fn passed_over(restored: &Restored) {
     }
 }
 
-/// What the damage advises, to load with fallback, was just done.
-fn none_good(error: Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::Corrupt => anyhow::Error::new(error).context("no commit is good; restore one from a copy"),
-        _ => error.into(),
+/// What an error about damage advises, to load with fallback, was just done.
+fn none_good(error: Error) -> Error {
+    if error.kind() != ErrorKind::Corrupt {
+        return error;
+    }
+    let what = error.message().rsplit_once("; ").map_or(error.message(), |(what, _)| what);
+    let told = Error::new(error.kind(), format!("no commit is good: {what}; restore the object from a copy"));
+    match error.key() {
+        Some(key) => told.with_key(key),
+        None => told,
     }
 }
 

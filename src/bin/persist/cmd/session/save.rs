@@ -29,8 +29,10 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
     if let Some(step) = args.step {
         options = options.step(step);
     }
-    if let Some(expect) = args.expect {
-        options = options.expect(expect);
+    match args.expect {
+        None => {}
+        Some(0) => options = options.first(),
+        Some(newest) => options = options.after(newest),
     }
     if args.fallback {
         match session.load_good(At::Latest).await {
