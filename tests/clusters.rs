@@ -21,6 +21,7 @@ use support::{
     Seeded,
     s3::{LARGE, running},
     service,
+    small::kill,
 };
 
 persist::testing::conformance!(garage, || async {
@@ -76,7 +77,8 @@ async fn a_node_dies(cluster: &str) {
         assert!(writers.iter().all(|writer| !writer.is_finished()), "before any node died");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    kill(&pids[2]);
+    // As a machine dies: without a word.
+    kill("-KILL", &pids[2]);
     println!("{cluster}: a node died after {} saves", done.load(Ordering::Relaxed));
     for writer in writers {
         writer.await.unwrap();
@@ -89,7 +91,7 @@ async fn a_node_dies(cluster: &str) {
         }
     }
 
-    kill(&pids[1]);
+    kill("-KILL", &pids[1]);
     let retry = RetryConfig { deadline: Duration::from_secs(10), max_attempts: 4, ..RetryConfig::default() };
     let mut server = server;
     (server.config.read_timeout, server.config.attempt_timeout) =
@@ -121,9 +123,4 @@ async fn work(store: S3Adapter, writer: usize, done: Arc<AtomicUsize>) {
         let read = read.unwrap_or_else(|error| panic!("writer {writer}, load {back}: {error:?}"));
         assert!(read == state(writer, back), "writer {writer}, load {back}");
     }
-}
-
-/// As a machine dies: without a word.
-fn kill(pid: &str) {
-    assert!(std::process::Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
 }

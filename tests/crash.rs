@@ -9,6 +9,8 @@
 
 #[path = "support/killed.rs"]
 mod killed;
+#[path = "support/small.rs"]
+mod small;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +29,7 @@ use persist::{
     Body, Codec, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, adapters::local::LocalAdapter,
 };
+use small::{Seeded, number};
 
 const ROLE: &str = "PERSIST_TEST_ROLE";
 
@@ -99,21 +102,9 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        // splitmix64: https://prng.di.unimi.it/splitmix64.c
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 /// A state of which every line depends on its number. Those of even keys are small, those of odd keys some pieces of the adapter's own size long.
 fn state(key: u64, number: u64) -> Vec<u8> {
-    let mut random = Random(key << 32 | number);
+    let mut random = Seeded(key << 32 | number);
     let len = random.below(if key.is_multiple_of(2) { 3000 } else { 3 << 20 }) as usize;
     let line = format!("{:016x} of state {number}\n", random.below(u64::MAX));
     format!("{number}\n{}", line.repeat(len / line.len())).into_bytes()
@@ -173,10 +164,10 @@ async fn killed_at_any_point_every_key_holds_a_whole_state() {
     if let Some((_, root, _)) = role() {
         return save_until_killed(&root).await;
     }
-    let wanted: u64 = env::var("PERSIST_TEST_CRASH_SAVES").map_or(3000, |count| count.parse().unwrap());
+    let wanted = number("PERSIST_TEST_CRASH_SAVES", 3000);
     let directory = directory();
     let root = directory.path().to_owned();
-    let mut random = Random(20_260_731);
+    let mut random = Seeded(20_260_731);
     let (mut saves, mut kills) = (0, 0);
     // What each key holds: at least what was reported as saved, at most what was begun.
     let mut saved: BTreeMap<u64, u64> = BTreeMap::new();

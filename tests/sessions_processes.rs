@@ -9,6 +9,8 @@
 #[path = "support/killed.rs"]
 mod killed;
 mod sessions_support;
+#[path = "support/small.rs"]
+mod small;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 mod support;
 
@@ -17,7 +19,7 @@ use std::{
     fs::OpenOptions,
     io::Write,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,14 +28,11 @@ use futures_util::TryStreamExt;
 use killed::Killed;
 use persist::{ErrorKind, SnapshotAdapter, StorageConfig, adapters::local::LocalAdapter, sessions::*};
 use sessions_support::Random;
+use small::{kill, number};
 
 const STORAGE: &str = "PERSIST_TEST_PROCESSES_STORAGE";
 /// Tells the test `writer` that it is a child: its [`Run`], and its seed.
 const CHILD: &str = "PERSIST_TEST_PROCESSES_CHILD";
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
 
 /// What all processes of a test share.
 #[derive(Debug, Clone)]
@@ -162,11 +161,6 @@ async fn writer() {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(status.success(), "kill {name}");
-}
-
 #[tokio::test]
 async fn on_local_disk_nothing_acknowledged_is_lost_and_no_session_forks() {
     storm("local").await;
@@ -202,12 +196,12 @@ async fn storm(storage: &str) {
     while Instant::now() < end || stops == 0 || kills == 0 {
         let at = random.below(processes) as usize;
         if random.below(3) > 0 {
-            signal(&children[at], "-STOP");
+            kill("-STOP", children[at].id());
             tokio::time::sleep(Duration::from_millis(random.below(200))).await;
-            signal(&children[at], "-CONT");
+            kill("-CONT", children[at].id());
             stops += 1;
         } else {
-            signal(&children[at], "-KILL");
+            kill("-KILL", children[at].id());
             children[at].wait().unwrap();
             children[at] = start();
             kills += 1;

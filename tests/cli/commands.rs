@@ -128,6 +128,28 @@ fn copies_bytes_and_metadata_between_storages() {
     assert_eq!(home.keys(), ["a", "b"]);
 }
 
+/// On disk, some keys have other names than in URLs: what is copied is found by its key, or not copied.
+#[test]
+fn a_copy_to_a_url_is_found_by_its_key() {
+    let home = Home::new();
+    home.save("k", "state");
+    let storage = format!("file://{}", home.path("backup").display());
+    let keys = ["plain/k", "sessions/bot/a%2Fb/c/999999999/998-1", "user:1/k"];
+    for key in keys {
+        home.run(&["cp", "k", &format!("{storage}//{}", key.replace('%', "%25"))]).text();
+        assert_eq!(home.run(&["--storage", &storage, "load", key]).text(), "state");
+    }
+    for arguments in [&["cp", "k"][..], &["cp", "--recursive", "k"], &["load", "-o", "out"]] {
+        let url = format!("{storage}/user:2/k");
+        let run = home.run(&[arguments, &[&url]].concat());
+        let fix = format!("write `//` where the key begins: {storage}//user:2/k");
+        assert!(run.code == 2 && run.err.contains(&fix), "{arguments:?}: {} {}", run.code, run.err);
+    }
+    home.run(&["cp", "--recursive", &format!("{storage}//user:1"), &format!("{storage}//user:3")]).text();
+    let all = home.run(&["--storage", &storage, "ls"]).text();
+    assert_eq!(all.lines().collect::<Vec<_>>(), [&keys[..], &["user:3/k"]].concat());
+}
+
 #[test]
 fn verify_finds_the_damaged_one() {
     let home = Home::new();

@@ -1,5 +1,8 @@
 //! A home of its own for each test, and a short way to run the program in it.
 
+#[path = "../support/small.rs"]
+pub(crate) mod small;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -8,6 +11,7 @@ use std::{
 
 use assert_cmd::Command;
 use serde_json::Value;
+pub(crate) use small::noise;
 use tempfile::TempDir;
 
 pub(crate) struct Home(TempDir);
@@ -135,16 +139,4 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
-}
-
-/// Bytes that do not compress, the same in every run.
-pub(crate) fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
 }

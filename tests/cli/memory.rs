@@ -2,24 +2,15 @@
 
 use std::{
     io::{Read, Write},
-    process::{Child, Stdio},
+    process::Stdio,
 };
 
-use crate::harness::{Home, noise};
+use crate::harness::{
+    Home, noise,
+    small::{on_two_cores, peak, test_bytes},
+};
 
 const MIB: usize = 1 << 20;
-
-/// `PERSIST_TEST_MIB=2048` makes it a long run.
-fn size() -> usize {
-    std::env::var("PERSIST_TEST_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(128) * MIB
-}
-
-/// The most memory that the process had so far, in MiB; 0 when it has ended.
-fn peak(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let Some(line) = status.lines().find(|line| line.starts_with("VmHWM:")) else { return 0 };
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
 
 /// A MiB of a state: half noise, half text, so that gzip has some work.
 fn block() -> Vec<u8> {
@@ -33,7 +24,7 @@ fn save_and_load(home: &Home, codec: &str, block: &[u8], blocks: usize) -> [u64;
     let mut save = save.spawn().unwrap();
     let mut input = save.stdin.take().unwrap();
     (0..blocks).for_each(|_| input.write_all(block).unwrap());
-    let to_save = peak(&save);
+    let to_save = peak(save.id());
     drop(input);
     assert!(save.wait().unwrap().success());
 
@@ -43,7 +34,7 @@ fn save_and_load(home: &Home, codec: &str, block: &[u8], blocks: usize) -> [u64;
     for _ in 0..blocks {
         output.read_exact(&mut read).unwrap();
         assert!(read == block);
-        to_load = to_load.max(peak(&load));
+        to_load = to_load.max(peak(load.id()));
     }
     assert!(to_load > 0);
     assert_eq!(output.read(&mut read).unwrap(), 0);
@@ -54,9 +45,10 @@ fn save_and_load(home: &Home, codec: &str, block: &[u8], blocks: usize) -> [u64;
 /// In a debug build with all features; a release build has less code in memory, and half of this is enough.
 #[test]
 fn memory_does_not_grow_with_the_state() {
+    on_two_cores();
     let (home, block) = (Home::new(), block());
     for codec in ["gzip", "none"] {
-        let [to_save, to_load] = save_and_load(&home, codec, &block, size() / MIB);
+        let [to_save, to_load] = save_and_load(&home, codec, &block, test_bytes(128) as usize / MIB);
         assert!(to_save.max(to_load) <= 64, "{codec}: {to_save} MiB to save, {to_load} to load");
     }
 }

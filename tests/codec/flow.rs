@@ -199,7 +199,7 @@ async fn a_blocking_reader_is_read_off_the_runtime_and_its_error_comes_through()
 
 /// Gives bodies of which only the first chunk ever comes.
 #[derive(Debug)]
-struct Silent(Store);
+pub struct Silent(pub Store);
 
 /// Gives bodies whose chunks are counted while they exist.
 struct Counting(Store, Arc<Alive>);

@@ -46,6 +46,7 @@ async fn fakegcs() {
         ..GcsConfig::default()
     };
     for (name, why) in FAKE_IS_WRONG {
+        assert!(testing::case_names().any(|case| case == *name), "{name} is no case");
         println!("{name}: on the strict server, because fake-gcs-server {why}");
     }
     let failures: Vec<String> = stream::iter(testing::case_names())

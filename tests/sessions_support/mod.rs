@@ -2,6 +2,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod sim;
+#[path = "../support/small.rs"]
+mod small;
 
 use std::{
     collections::BTreeMap,
@@ -20,24 +22,7 @@ use persist::{
     sessions::{Clock, Sessions},
     *,
 };
-
-/// A small generator of numbers (splitmix64).
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
+pub(crate) use small::Seeded as Random;
 
 /// Time and chance that a test decides.
 #[derive(Debug)]

@@ -11,6 +11,9 @@ pub mod s3_access;
 pub mod s3_server;
 #[cfg(feature = "s3")]
 pub mod s3_store;
+pub mod small;
+
+pub use small::Seeded;
 
 /// The environment variable `name`, which `scripts/services up` prints.
 ///
@@ -48,34 +51,4 @@ pub fn nobody() -> (std::net::SocketAddr, tokio::net::TcpSocket) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     (socket.local_addr().unwrap(), socket)
-}
-
-/// A sequence of numbers that only the seed decides (SplitMix64), so that a failing run can be repeated.
-#[derive(Debug, Clone)]
-pub struct Seeded(pub u64);
-
-impl Seeded {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// The next number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    /// `len` bytes that do not compress.
-    pub fn bytes(&mut self, len: usize) -> bytes::Bytes {
-        let mut out = Vec::with_capacity(len + 8);
-        while out.len() < len {
-            out.extend_from_slice(&self.next().to_le_bytes());
-        }
-        out.truncate(len);
-        out.into()
-    }
 }
