@@ -17,7 +17,7 @@ mod tokens;
 mod uploads;
 
 pub use faults::Fault;
-pub use request::{Kind, Logged};
+pub use request::{Kind, Logged, http_date};
 pub use state::{Rules, checksum};
 pub use tokens::TEST_KEY;
 
@@ -71,7 +71,10 @@ impl Server {
                         async move { serve(shared, request).await }
                     });
                     // An error is a fault that was ordered, or a client that went away.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = http1::Builder::new()
+                        .auto_date_header(false)
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -151,7 +154,7 @@ async fn serve(
     let (effect, answer) = {
         let mut state = state.lock().unwrap();
         let answer = effect.before(&mut state, &request).unwrap_or_else(|| handle(&mut state, &request));
-        let answer = effect.after(answer);
+        let answer = effect.after(answer.dated());
         if let Effect(Fault::Rival(data)) = effect {
             state.plant(&request.object(), data);
         }

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use super::{BUCKET, faults::Fault};
 
+/// Where upload sessions are that have their id in the path.
+pub const SESSIONS: &str = "/sessions/";
+
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What a request is for.
@@ -69,10 +72,13 @@ impl Req {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let path = head.uri.path().to_owned();
-        let query: BTreeMap<_, _> =
+        let mut query: BTreeMap<_, _> =
             url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
                 .into_owned()
                 .collect();
+        if let Some(id) = path.strip_prefix(SESSIONS) {
+            query.insert("upload_id".into(), id.into());
+        }
         let kind = kind(&head.method, &path, &query, &head.headers);
         Ok(Req { kind, method: head.method, path, query, headers: head.headers, body })
     }
@@ -110,7 +116,7 @@ impl Req {
 fn kind(method: &Method, path: &str, query: &BTreeMap<String, String>, headers: &HeaderMap) -> Kind {
     let upload = query.get("uploadType").map(String::as_str);
     let probe = headers.get("content-range").is_some_and(|range| range == "bytes */*");
-    if path.starts_with("/upload/storage/v1/b/") {
+    if path.starts_with("/upload/storage/v1/b/") || path.starts_with(SESSIONS) {
         return match (method.as_str(), upload, query.contains_key("upload_id")) {
             ("POST", Some("multipart"), _) => Kind::Multipart,
             ("POST", Some("resumable"), false) => Kind::Start,
@@ -142,11 +148,17 @@ pub fn bucket_of(path: &str) -> Option<&str> {
 }
 
 pub fn is_ours(path: &str) -> bool {
-    bucket_of(path) == Some(BUCKET)
+    path.starts_with(SESSIONS) || bucket_of(path) == Some(BUCKET)
 }
 
 pub fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
+}
+
+/// As headers have it.
+pub fn http_date(time: std::time::SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap();
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap()
 }
 
 /// An answer before it goes out.
@@ -178,6 +190,14 @@ impl Answer {
         self.headers.retain(|(other, _)| other != name);
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// With the time, unless it has one.
+    pub fn dated(self) -> Self {
+        match self.headers.iter().any(|(name, _)| name == "date") {
+            true => self,
+            false => self.header("date", http_date(std::time::SystemTime::now())),
+        }
     }
 
     /// As it goes out, spoiled by the faults that concern bodies.

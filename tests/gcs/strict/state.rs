@@ -32,6 +32,8 @@ pub struct Rules {
     pub empty_pages: bool,
     /// Encryption keys are ignored without a word, as emulators do.
     pub drops_keys: bool,
+    /// The id of an upload session is in the path of its URL, as with some emulators.
+    pub sessions_in_path: bool,
 }
 
 impl Default for Rules {
@@ -43,6 +45,7 @@ impl Default for Rules {
             page: 1000,
             empty_pages: false,
             drops_keys: false,
+            sessions_in_path: false,
         }
     }
 }
@@ -258,6 +261,17 @@ impl Object {
             );
         }
         value
+    }
+}
+
+/// Custom metadata have 8 KiB at most.
+pub fn check_metadata(resource: &Map<String, Value>) -> Result<(), Answer> {
+    let metadata = resource.get("metadata").and_then(Value::as_object);
+    let text = |value: &Value| value.as_str().map_or(0, str::len);
+    let len: usize = metadata.into_iter().flatten().map(|(name, value)| name.len() + text(value)).sum();
+    match len {
+        0..=8192 => Ok(()),
+        _ => Err(Answer::refusal(400, "invalid", "Custom metadata is too large")),
     }
 }
 

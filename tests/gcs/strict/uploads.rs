@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    request::{Answer, Kind, Req},
-    state::{Object, State, checksum, supplied_key},
+    request::{Answer, Kind, Req, SESSIONS},
+    state::{Object, State, check_metadata, checksum, supplied_key},
 };
 
 const QUANTUM: u64 = 256 * 1024;
@@ -43,8 +43,14 @@ pub fn start(state: &mut State, request: &Req) -> Answer {
     };
     let Some(name) = request.query("name").map(str::to_owned) else { return state.violation("no name") };
     let id = state.new_session();
-    let location =
-        format!("{}/upload/storage/v1/b/{}/o?uploadType=resumable&upload_id={id}", state.url, super::BUCKET);
+    let location = match state.rules.sessions_in_path {
+        true => format!("{}{SESSIONS}{id}", state.url),
+        false => format!(
+            "{}/upload/storage/v1/b/{}/o?uploadType=resumable&upload_id={id}",
+            state.url,
+            super::BUCKET
+        ),
+    };
     // A condition that does not hold is found out at the end only.
     let matches = request.query("ifGenerationMatch").map(Into::into);
     let session = Session {
@@ -191,6 +197,7 @@ fn new_object(
     {
         return Err(Answer::refusal(400, "invalid", "Provided CRC32C does not match"));
     }
+    check_metadata(&resource)?;
     let csek = supplied_key(request, "x-goog-encryption-")?;
     let kms = request.query("kmsKeyName").map(str::to_owned);
     if csek.is_some() && kms.is_some() {
