@@ -296,3 +296,24 @@ async fn reserved_names_are_refused_before_anything_is_sent() {
     }
     assert_eq!(server.log().len(), 0);
 }
+#[tokio::test]
+async fn metadata_that_the_service_has_no_room_for_is_refused_with_its_limit() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let tagged = |count: usize, name: &str, value: &str| {
+        let tags = (0..count).map(|i| (format!("{i}{}", name.repeat(127)), value.repeat(256)));
+        tags.fold(persist::PutOptions::new(), |options, (name, value)| options.tag(name, value))
+    };
+    for options in [tagged(10, "é", "x"), tagged(10, "x", "字"), tagged(5, "字", "字")] {
+        let error = store.put(&key("k"), "x".into(), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("8192") && error.to_string().contains("tags"), "{error}");
+    }
+    assert_eq!(server.log().len(), 0, "nothing was sent");
+    for options in [tagged(10, "x", "x"), tagged(4, "字", "字")] {
+        let stored = store.put(&key("k"), "x".into(), options.clone()).await.unwrap();
+        assert_eq!(stored.tags, options.tags);
+    }
+    server.clean();
+}
+

@@ -12,6 +12,8 @@ use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version
 pub(super) const PUT_ID: &str = "persist-put-id";
 /// Cloud Storage has no tags: each is a metadata entry under this prefix, its name percent-encoded.
 const TAG: &str = "persist-tag-";
+/// The most bytes of custom metadata (<https://cloud.google.com/storage/quotas>), names and values.
+const METADATA: usize = 8192;
 
 /// The fields of [`Resource`], for partial answers.
 pub(super) const FIELDS: &str = "name,size,generation,metageneration,crc32c,contentType,storageClass,timeCreated,metadata,\
@@ -178,15 +180,21 @@ pub(super) fn new_resource(
     })
 }
 
-/// Refuses metadata names that are ours.
-pub(super) fn check_reserved(options: &PutOptions) -> Result<()> {
-    match options.metadata.keys().find(|name| *name == PUT_ID || name.starts_with(TAG)) {
-        None => Ok(()),
-        Some(name) => Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("metadata name {name:?} is reserved on Cloud Storage; use another one"),
-        )),
+/// Refuses metadata names that are ours, and more than the service has room for.
+pub(super) fn check_metadata(options: &PutOptions) -> Result<()> {
+    let bad = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+    if let Some(name) = options.metadata.keys().find(|name| *name == PUT_ID || name.starts_with(TAG)) {
+        return bad(format!("metadata name {name:?} is reserved on Cloud Storage; use another one"));
     }
+    let metadata = options.metadata.iter().map(|(name, value)| name.len() + value.len());
+    let tags = options.tags.iter().map(|(name, value)| TAG.len() + names::encode(name).len() + value.len());
+    let total = metadata.chain(tags).sum::<usize>() + PUT_ID.len() + ulid::ULID_LEN;
+    if total > METADATA {
+        return bad(format!(
+            "tags and metadata: {total} bytes as Cloud Storage keeps them, the limit is {METADATA}; use fewer or shorter tags, in ASCII"
+        ));
+    }
+    Ok(())
 }
 
 /// A CRC32C as the API writes it: 4 bytes, big-endian, in base64.

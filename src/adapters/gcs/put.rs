@@ -30,7 +30,7 @@ impl Store {
     pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let named = |error| self.named("put", key, error);
         check_metadata(&options)
-            .and_then(|()| model::check_reserved(&options))
+            .and_then(|()| model::check_metadata(&options))
             .and_then(|()| names::check_key(key))
             .map_err(named)?;
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
