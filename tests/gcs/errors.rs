@@ -38,7 +38,59 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             false,
             &["Encrypter/Decrypter"],
         ),
+        // No role helps against these.
+        (
+            google(403, "retentionPolicyNotMet", "Object 'b/k' is subject to a policy"),
+            AccessDenied,
+            false,
+            &["keeps the object", "another key"],
+        ),
+        (
+            google(
+                403,
+                "forbidden",
+                &format!(
+                    "Object 'b/{}?' is subject to bucket's retention policy or object retention and cannot be deleted, overwritten or \
+                     archived until 2030-01-01T00:00:00Z",
+                    "k".repeat(500)
+                ),
+            ),
+            AccessDenied,
+            false,
+            &["keeps the object"],
+        ),
+        (google(403, "objectUnderActiveHold", "no"), AccessDenied, false, &["keeps the object", "release"]),
+        (
+            google(403, "forbidden", "Object 'b/k' is under active Temporary hold and cannot be deleted"),
+            AccessDenied,
+            false,
+            &["keeps the object"],
+        ),
+        (
+            google(403, "forbidden", "Provided scope(s) are not authorized"),
+            AccessDenied,
+            false,
+            &["scopes are too narrow", "devstorage.read_write"],
+        ),
+        (
+            google(403, "insufficientPermissions", "Insufficient Permission"),
+            AccessDenied,
+            false,
+            &["scopes are too narrow"],
+        ),
+        (
+            google(403, "insufficientPermissions", "Request had insufficient authentication scopes."),
+            AccessDenied,
+            false,
+            &["scopes are too narrow"],
+        ),
         // What stands in a name means nothing.
+        (
+            google(403, "forbidden", "x' is under active@y does not have storage.objects.get access"),
+            AccessDenied,
+            false,
+            &["Storage Object Admin"],
+        ),
         (
             google(
                 403,
@@ -284,19 +336,6 @@ async fn emulators_are_named_in_every_way_that_is_in_use() {
 }
 
 #[tokio::test]
-async fn reserved_names_are_refused_before_anything_is_sent() {
-    let server = Server::start().await;
-    let store = open(&server).await;
-    let error = store.save("x", ".well-known/acme-challenge/token").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    for name in ["persist-put-id", "persist-tag-x"] {
-        let options = persist::PutOptions::new().metadata(name, "v");
-        let error = store.put(&key("k"), "x".into(), options).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    }
-    assert_eq!(server.log().len(), 0);
-}
-#[tokio::test]
 async fn metadata_that_the_service_has_no_room_for_is_refused_with_its_limit() {
     let server = Server::start().await;
     let store = open(&server).await;
@@ -317,3 +356,16 @@ async fn metadata_that_the_service_has_no_room_for_is_refused_with_its_limit() {
     server.clean();
 }
 
+#[tokio::test]
+async fn reserved_names_are_refused_before_anything_is_sent() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let error = store.save("x", ".well-known/acme-challenge/token").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    for name in ["persist-put-id", "persist-tag-x"] {
+        let options = persist::PutOptions::new().metadata(name, "v");
+        let error = store.put(&key("k"), "x".into(), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(server.log().len(), 0);
+}

@@ -92,6 +92,14 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], cond
             ErrorKind::AccessDenied,
             "give the bucket's service agent the role Cloud KMS CryptoKey Encrypter/Decrypter on the key",
         ),
+        403 if said.kept() => (
+            ErrorKind::AccessDenied,
+            "a retention policy or a hold keeps the object; save under another key, or release it",
+        ),
+        403 if said.narrow() => (
+            ErrorKind::AccessDenied,
+            "the token's scopes are too narrow; give the machine the access scope devstorage.read_write or cloud-platform",
+        ),
         403 if said.billing() => (ErrorKind::AccessDenied, "the project's billing is not active"),
         403 => (
             ErrorKind::AccessDenied,
@@ -141,17 +149,23 @@ pub(super) fn no_bucket(failure: &Failure) -> bool {
 struct Said {
     reason: String,
     message: String,
+    /// Whether the object may not be changed, which is said behind its name, however long that is.
+    kept: bool,
 }
 
 impl Said {
     fn new(body: &[u8]) -> Self {
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
-            return Said { reason: String::new(), message: redact(&String::from_utf8_lossy(body)) };
+            return Said { message: redact(&String::from_utf8_lossy(body)), ..Said::default() };
         };
         let error = &json["error"];
         let message = error["message"].as_str().or(error.as_str()).unwrap_or_default();
         let reason = error["errors"][0]["reason"].as_str().or(error["status"].as_str()).unwrap_or_default();
-        Said { reason: redact(reason), message: redact(message) }
+        let kept = message.starts_with("Object '")
+            && ["' is subject to bucket's retention policy", "' is under active"]
+                .iter()
+                .any(|said| message.contains(said));
+        Said { reason: redact(reason), message: redact(message), kept }
     }
 
     /// Whether this is the reason, which has no names in it.
@@ -179,6 +193,19 @@ impl Said {
             .iter()
             .any(|reason| self.is(reason))
             || self.opens(&["rate limit exceeded"])
+    }
+
+    fn kept(&self) -> bool {
+        self.kept || self.is("retentionPolicyNotMet") || self.is("objectUnderActiveHold")
+    }
+
+    /// Compute Engine gives its machines other scopes than these by default.
+    fn narrow(&self) -> bool {
+        self.opens(&[
+            "provided scope(s) are not authorized",
+            "insufficient permission",
+            "request had insufficient authentication scopes",
+        ])
     }
 
     fn billing(&self) -> bool {
