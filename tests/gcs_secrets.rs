@@ -22,7 +22,7 @@ use tracing::{
 };
 
 use crate::{
-    strict::{BUCKET, Fault, Kind},
+    strict::{BUCKET, Fault, Kind, Rules, Server},
     support::{config, data, guarded, key, retry, streamed},
 };
 
@@ -145,6 +145,15 @@ async fn no_token_key_or_session_is_ever_written() {
         write!(shown, "{error} {error:?} {store:?} {config:?} {store}").unwrap();
         server.state().faults = Default::default();
     }
+    // Some servers have a session's id in its path.
+    let server = Server::with(Rules { sessions_in_path: true, ..Rules::default() }).await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &retry()).await.unwrap();
+    let named = vec![("x-guploader-uploadid", "SECRET-SESSION-1".to_owned())];
+    server.script(Kind::Data, [Fault::Pass, Fault::Reset, Fault::Answer(403, named, "no".into())]);
+    let error = store.put(&key("k"), streamed(&data(700_000, 1)), PutOptions::new()).await.unwrap_err();
+    write!(shown, "{error} {error:?}").unwrap();
+    store.put(&key("k"), streamed(&data(700_000, 1)), PutOptions::new()).await.unwrap();
+    assert!(server.count(Kind::Probe) > 0 && server.count(Kind::Cancel) == 1);
     let written = buffer.0.lock().unwrap().clone() + &shown;
     assert!(
         written.contains("retrying") && written.contains("access token fetched"),

@@ -44,7 +44,10 @@ pub(super) struct Client {
 #[derive(Clone)]
 pub(super) struct Call {
     method: Method,
-    url: Url,
+    /// Path and query at the endpoint.
+    path: String,
+    /// The URL of an upload session, which is a secret, in place of that.
+    session: Option<Url>,
     headers: HeaderMap,
     payload: Option<Payload>,
     /// Of how many timeouts the service may be silent.
@@ -58,24 +61,34 @@ pub(super) struct Call {
 /// Shows neither names nor the query, which may be a secret.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({} {})", self.method, kind_of(&self.url))
+        write!(f, "Call({} {})", self.method, self.kind())
     }
-}
-
-/// What kind of request it is.
-fn kind_of(url: &Url) -> &str {
-    url.path().split("/b/").next().unwrap_or_default()
 }
 
 impl Call {
-    pub(super) fn new(method: Method, url: Url) -> Self {
+    fn new(method: Method, path: String) -> Self {
         let headers = HeaderMap::new();
-        Call { method, url, headers, payload: None, patience: 1, conditional: false, progress: false }
+        let (session, payload) = (None, None);
+        Call { method, path, session, headers, payload, patience: 1, conditional: false, progress: false }
     }
 
-    /// Adds a parameter to the query.
+    /// A request of an upload session.
+    pub(super) fn session(method: Method, url: Url) -> Self {
+        Call { session: Some(url), ..Call::new(method, String::new()) }
+    }
+
+    /// What kind of request it is.
+    fn kind(&self) -> &str {
+        match self.session {
+            Some(_) => "upload session",
+            None => self.path.split("/b/").next().unwrap_or_default(),
+        }
+    }
+
+    /// Adds a parameter to the query. Everything is parsed once, when the request goes out.
     pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
-        self.url.query_pairs_mut().append_pair(name, value.as_ref());
+        let separator = if self.path.contains('?') { "&" } else { "?" };
+        self.path.extend([separator, name, "=", &names::encode(value.as_ref())]);
         self
     }
 
@@ -153,9 +166,7 @@ impl Client {
 
     /// A request under `path`, which starts with `/`, with the project that pays.
     pub(super) fn request(&self, method: Method, path: &str) -> Call {
-        let mut url = self.settings.base.clone();
-        url.set_path(path);
-        let call = Call::new(method, url);
+        let call = Call::new(method, path.into());
         match (&self.settings.project, self.auth.quota_project()) {
             (Some(project), _) => call.query("userProject", project),
             (None, Some(project)) => match HeaderValue::from_str(project) {
@@ -175,7 +186,7 @@ impl Client {
     /// One attempt. A 401 gets one more with a new token; every status that is no success is a failure.
     pub(super) async fn send(&self, call: Call) -> Result<Response, Failure> {
         let mut token = None;
-        if self.trusted(&call.url) {
+        if call.session.as_ref().is_none_or(|url| self.trusted(url)) {
             token = self.auth.token().await.map_err(Failure::unsent)?;
         }
         let answer = self.attempt(&call, token.as_ref().map(|token| token.header())).await?;
@@ -194,7 +205,7 @@ impl Client {
         // The status says enough where the message is lost.
         let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.unwrap_or_default();
         let mut failure = errors::failure(status, &headers, &body, call.conditional);
-        if !call.url.path().starts_with("/upload/") {
+        if call.session.is_none() && !call.path.starts_with("/upload/") {
             // The same header names the upload session, whose id is a secret, in answers to uploads.
             if let Some(id) = headers.get("x-guploader-uploadid").and_then(|id| id.to_str().ok()) {
                 failure.error = failure.error.with_request_id(id.chars().take(100).collect::<String>());
@@ -217,8 +228,14 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call, token: Option<HeaderValue>) -> Result<Response, Failure> {
-        let mut request =
-            self.http.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+        let url = match &call.session {
+            Some(url) => url.clone(),
+            None => self.settings.base.join(&call.path).map_err(|error| {
+                let message = "the request has no URL";
+                Failure::unsent(Error::new(ErrorKind::Internal, message).with_source(error))
+            })?,
+        };
+        let mut request = self.http.request(call.method.clone(), url).headers(call.headers.clone());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token);
         }
@@ -227,7 +244,7 @@ impl Client {
         let outcome = http::send(request, call.payload.clone(), quiet).await;
         tracing::debug!(
             method = %call.method,
-            path = kind_of(&call.url),
+            path = call.kind(),
             status = outcome.as_ref().ok().map(|answer| answer.status().as_u16()),
             sent_bytes = call.payload.as_ref().map_or(0, Payload::len),
             elapsed_ms = started.elapsed().as_millis() as u64,

@@ -111,7 +111,7 @@ impl Session {
     }
 
     fn call(&self, method: Method, range: &str) -> Call {
-        let call = Call::new(method, self.url.clone()).headers(self.headers.clone());
+        let call = Call::session(method, self.url.clone()).headers(self.headers.clone());
         match HeaderValue::from_str(range) {
             Ok(range) => call.header(CONTENT_RANGE, range),
             Err(_) => call,
@@ -141,8 +141,8 @@ impl Drop for Session {
 
 async fn cancel(client: Arc<Client>, url: Url) {
     // The answer is 499; what it is does not matter.
-    let _ =
-        tokio::time::timeout(CANCEL, client.send(Call::new(Method::DELETE, url).payload(Bytes::new()))).await;
+    let call = Call::session(Method::DELETE, url).payload(Bytes::new());
+    let _ = tokio::time::timeout(CANCEL, client.send(call)).await;
 }
 
 /// How many bytes a 308 acknowledges. Without a `Range` that is none.
