@@ -1,6 +1,11 @@
 //! Checksums: of what is sent, on as many cores as there are, and of what arrives, while it is in the processor's cache.
 
-use futures_util::{future::try_join_all, stream::try_unfold};
+use bytes::Bytes;
+use futures_util::{
+    TryStreamExt,
+    future::try_join_all,
+    stream::{BoxStream, try_unfold},
+};
 
 use super::model::checksum_text;
 use crate::{Body, Error, ErrorKind, Result, http::Payload, threads};
@@ -26,18 +31,18 @@ pub(super) async fn append(crc32c: u32, data: &Payload) -> Result<u32> {
     Ok(sums.into_iter().fold(crc32c, |sum, (share, len)| crc32c::crc32c_combine(sum, share, len)))
 }
 
-/// Passes on a whole object, of `size` bytes. If they are not those that are stored, it fails in place of the last ones.
+/// Passes on a whole object, a stream that gives `size` bytes or fails. If they are not those that are stored, it fails in place of the last ones.
 pub(super) fn verified(body: Body, stored: u32, size: u64) -> Body {
-    let chunks = try_unfold((body, 0, size), move |(mut body, crc32c, left)| async move {
-        let Some(chunk) = body.chunk().await? else { return Ok(None) };
+    let verify = move |(mut chunks, crc32c, left): (BoxStream<'static, Result<Bytes>>, u32, u64)| async move {
+        let Some(chunk) = chunks.try_next().await? else { return Ok(None) };
         let crc32c = crc32c::crc32c_append(crc32c, &chunk);
         let left = left.saturating_sub(chunk.len() as u64);
         if left == 0 && crc32c != stored {
             return Err(damaged(crc32c, stored));
         }
-        Ok(Some((chunk, (body, crc32c, left))))
-    });
-    Body::from_stream(chunks).with_len(size)
+        Ok(Some((chunk, (chunks, crc32c, left))))
+    };
+    body.map_stream(|chunks| try_unfold((chunks, 0, size), verify))
 }
 
 fn damaged(arrived: u32, stored: u32) -> Error {

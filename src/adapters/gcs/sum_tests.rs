@@ -7,7 +7,9 @@ use crate::{Body, ErrorKind, http::Payload};
 /// `data` in chunks of three bytes, compared with the checksum of `stored`: what a reader gets, and what it ends with.
 async fn read(data: &'static [u8], stored: &[u8]) -> (Vec<u8>, Option<ErrorKind>) {
     let chunks = Body::from_stream(stream::iter(data.chunks(3).map(|chunk| Ok(Bytes::from_static(chunk)))));
-    let mut body = verified(chunks, crc32c::crc32c(stored), stored.len() as u64);
+    let size = stored.len() as u64;
+    let mut body = verified(chunks.with_len(size), crc32c::crc32c(stored), size);
+    assert_eq!(body.len(), Some(size));
     let mut read = Vec::new();
     loop {
         match body.chunk().await {
