@@ -87,6 +87,17 @@ async fn a_lost_answer_is_a_success_and_a_newer_write_stands() {
 }
 
 #[tokio::test]
+async fn an_answer_that_says_nothing_is_a_lost_one() {
+    for said in [r#"{"done":true}"#, r#"{"done":false}"#] {
+        let (server, store) = setup().await;
+        server.state().plant("dir/to", "newer");
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Answer(200, vec![], said.into())]);
+        assert_eq!(copy(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Conflict, "{said}");
+        assert_eq!(server.bytes("dir/to").unwrap(), b"newer");
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_fails_is_repeated_where_it_was() {
     let (server, store) = setup().await;
     let replace = PutMode::Replace(copy(&store, PutMode::Overwrite).await.unwrap().version);

@@ -1,6 +1,6 @@
 //! Attempts whose outcome is unknown (`docs/adr/0008-gcs-overwrite-retries.md`).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use persist::{
     Body, DeleteOptions, ErrorKind, PutMode, PutOptions, RetryConfig, SnapshotAdapter,
@@ -8,8 +8,8 @@ use persist::{
 };
 
 use crate::{
-    strict::{BUCKET, Fault, Kind, Server},
-    support::{config, key, open, retry},
+    strict::{BUCKET, Fault, Kind, Server, http_date},
+    support::{config, data, key, open, retry},
     wire::meanwhile,
 };
 
@@ -120,6 +120,88 @@ async fn an_overwrite_never_undoes_a_newer_write() {
     .await;
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(server.bytes("k").unwrap(), b"newer");
+}
+
+/// An answer of a server, or of something between, whose clock is ahead.
+fn ahead(by: Duration) -> Fault {
+    Fault::Headers(vec![("date", http_date(SystemTime::now() + by))])
+}
+
+#[tokio::test]
+async fn what_a_clock_cannot_tell_is_not_overwritten() {
+    // Without the service's clock, only what was seen before was there before.
+    let (server, store) = setup().await;
+    server.state().plant("k", "old");
+    server.state().age("k", HOUR);
+    for operation in ["put", "delete"] {
+        server.script(if operation == "put" { Kind::Multipart } else { Kind::Delete }, [Fault::Reset]);
+        server.script(Kind::Metadata, [Fault::Without("date")]);
+        let error = match operation {
+            "put" => put(&store, PutMode::Overwrite).await.map(drop),
+            _ => store.delete(&key("k"), DeleteOptions::new()).await,
+        };
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict, "{operation}");
+        assert_eq!(server.bytes("k").unwrap(), b"old");
+    }
+    store.head(&key("k")).await.unwrap();
+    server.script(Kind::Multipart, [Fault::Reset]);
+    server.script(Kind::Metadata, [Fault::Without("date")]);
+    put(&store, PutMode::Overwrite).await.unwrap();
+    assert_eq!(server.bytes("k").unwrap(), b"mine");
+    // At another endpoint than Google's the clock may be that of a proxy.
+    let (server, store) = setup().await;
+    server.state().plant("k", "newer");
+    server.script(Kind::Multipart, [Fault::Reset]);
+    server.script(Kind::Metadata, [ahead(Duration::from_secs(30))]);
+    assert_eq!(put(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(server.bytes("k").unwrap(), b"newer");
+}
+
+#[tokio::test]
+async fn a_refusal_behind_a_lost_answer_says_nothing_about_the_save() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    for status in [400, 401, 403, 429] {
+        let again = || [Fault::Reset].into_iter().chain((0..9).map(move |_| Fault::Status(status)));
+        let fails = |outcome: persist::Result<persist::ObjectMeta>, what: &str| {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{what} {status}: {error}");
+            assert_eq!(error.retryable(), status == 429, "{what} {status}: {error}");
+            assert!(error.to_string().contains("may still"), "{error}");
+            assert!(error.to_string().contains(&status.to_string()), "the refusal as well: {error}");
+            server.state().faults = Default::default();
+            server.state().objects.clear();
+        };
+        // The one request of a small save; the look of an overwrite; the data of a large save, its next session; a copy.
+        server.script(Kind::Multipart, again());
+        fails(put(&store, PutMode::Create).await, "create");
+        server.script(Kind::Multipart, [Fault::Lost]);
+        server.script(Kind::Metadata, (0..9).map(|_| Fault::Status(status)));
+        fails(put(&store, PutMode::Overwrite).await, "overwrite");
+        let name = key("k");
+        let large = || store.put(&name, data(600_000, 1).into(), PutOptions::new().create());
+        server.script(Kind::Data, [Fault::Reset]);
+        server.script(Kind::Probe, again().skip(1));
+        fails(large().await, "data");
+        server.script(Kind::Data, [Fault::Reset]);
+        server.script(Kind::Probe, [Fault::Forget(404)]);
+        server.script(Kind::Start, [Fault::Pass].into_iter().chain(again().skip(1)));
+        fails(large().await, "start");
+        server.state().plant("from", "state");
+        server.script(Kind::Rewrite, [Fault::Pass].into_iter().chain(again()));
+        fails(store.copy(&key("from"), &store, &name, PutMode::Create).await, "copy");
+        // What was stored is a success, whatever came then.
+        server.script(Kind::Multipart, [Fault::Lost].into_iter().chain(again().skip(1)));
+        put(&store, PutMode::Create).await.unwrap();
+        server.state().faults = Default::default();
+        server.state().objects.clear();
+        // Without a lost answer the refusal stands for itself.
+        server.script(Kind::Multipart, (0..6).map(|_| Fault::Status(status)));
+        let error = put(&store, PutMode::Create).await.unwrap_err();
+        assert_ne!(error.kind(), ErrorKind::Unavailable, "{error}");
+        server.state().faults = Default::default();
+    }
+    server.clean();
 }
 
 #[tokio::test]

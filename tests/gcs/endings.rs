@@ -81,6 +81,19 @@ async fn a_save_whose_last_chunk_is_in_doubt_is_not_made_again_over_a_newer_writ
     }
 }
 
+#[tokio::test]
+async fn who_may_not_read_begins_a_lost_upload_anew() {
+    for mode in [PutMode::Overwrite, PutMode::Create] {
+        let (server, store) = setup().await;
+        let state = data(3 * CHUNK, 3);
+        server.script(Kind::Metadata, [Fault::Status(403), Fault::Status(403)]);
+        server.script(Kind::Data, [Fault::Forget(410)]);
+        store.put(&key("k"), state.clone().into(), PutOptions::new().mode(mode)).await.unwrap();
+        assert_eq!((server.count(Kind::Start), server.bytes("k").unwrap()), (2, state.to_vec()));
+        server.clean();
+    }
+}
+
 /// Two chunks and a byte, and then nothing for ever.
 fn stalled() -> Body {
     let bytes = data(2 * CHUNK + 1, 2);

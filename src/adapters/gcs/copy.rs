@@ -8,13 +8,12 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
 use super::{
     GcsAdapter, Store,
     client::Call,
-    doubt::{Condition, Doubt, Next},
-    errors::no_bucket,
+    doubt::{Began, Condition, Doubt, Next},
+    errors::{Failure, no_bucket},
     model::{PUT_ID, Resource, Rewrite},
     names,
     put::Expected,
@@ -71,7 +70,7 @@ impl Store {
         let call = self.copy_call(source, &old, to, target).payload(body);
         let stored = match self.copy_steps(call, &doubt, to, target).await {
             Ok(stored) => stored,
-            Err(error) => doubt.give_up(to, target, error).await?,
+            Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,
         };
         let crc32c = old.checksum().or(stored.checksum()).unwrap_or_default();
         let stored = to.verified(*stored, Expected { size: old.size, crc32c }).await.map_err(named)?;
@@ -109,13 +108,15 @@ impl Store {
     /// One attempt at one step.
     async fn copy_step(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Step> {
         let named = |error: Error| to.named("copy", target, error);
-        let started = Instant::now();
+        let began = Began::now();
         match self.client.json::<Rewrite>(call).await {
             Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => Ok(Step::Done(Box::new(stored))),
             Ok((Rewrite { done: false, rewrite_token: Some(next), .. }, _)) => Ok(Step::More(next)),
             Ok(_) => {
                 let message = "the service stopped in the middle of a copy";
-                Err(named(Error::new(ErrorKind::Unavailable, message)))
+                let failure = Failure::unread(Error::new(ErrorKind::Unavailable, message));
+                doubt.failed(&failure, began);
+                Err(named(failure.error))
             }
             Err(failure) if failure.refused => match doubt.refused(to, target, &failure).await {
                 Ok(Some(stored)) => Ok(Step::Done(stored)),
@@ -134,7 +135,7 @@ impl Store {
                 }
             }
             Err(failure) => {
-                doubt.failed(&failure, started);
+                doubt.failed(&failure, began);
                 Err(named(failure.error))
             }
         }

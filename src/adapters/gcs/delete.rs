@@ -3,11 +3,10 @@
 use std::sync::Mutex;
 
 use reqwest::Method;
-use tokio::time::Instant;
 
 use super::{
     Store,
-    doubt::{Condition, existed, generation},
+    doubt::{Began, Condition, existed, generation},
     errors::no_bucket,
     model::Resource,
 };
@@ -20,7 +19,7 @@ impl Store {
         let never = options.if_version.is_some() && wanted.is_none();
         let known = self.known.generation(key);
         // Since when an attempt may have removed the object without a word.
-        let since = Mutex::new(None::<Instant>);
+        let since = Mutex::new(None::<Began>);
         let doubtful = || *since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         retry(&self.retry, &self.client.budget, |_| async {
             if never {
@@ -31,7 +30,7 @@ impl Store {
                     let seen = self.look(key).await?;
                     match seen.resource {
                         None => return Ok(()),
-                        Some(old) if existed(&old, known, seen.now, since.elapsed()) => Some(old.generation),
+                        Some(old) if existed(&old, known, seen.now, since) => Some(old.generation),
                         Some(_) => return Err(self.named("delete", key, unclear())),
                     }
                 }
@@ -39,7 +38,7 @@ impl Store {
             };
             let condition = only.map_or(Condition::Always, Condition::Generation);
             let call = condition.apply(self.object(Method::DELETE, key));
-            let started = Instant::now();
+            let began = Began::now();
             match self.client.send(call).await {
                 Ok(_) => Ok(()),
                 Err(failure) if failure.is(404) && !no_bucket(&failure) => Ok(()),
@@ -53,7 +52,7 @@ impl Store {
                 },
                 Err(failure) => {
                     if failure.doubtful {
-                        since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(started);
+                        since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(began);
                     }
                     Err(self.named("delete", key, failure.error))
                 }

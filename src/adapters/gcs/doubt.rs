@@ -10,8 +10,23 @@ use tokio::time::Instant;
 use super::{Store, client::Call, errors::Failure, model::Resource};
 use crate::{Error, ErrorKind, Key, PutMode, Result, Version};
 
-/// The clocks of the service's front and of its storage agree better than this.
-const MARGIN: Duration = Duration::from_secs(1);
+/// When an attempt began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    running: Instant,
+    clock: SystemTime,
+}
+
+impl Began {
+    pub(super) fn now() -> Self {
+        Began { running: Instant::now(), clock: SystemTime::now() }
+    }
+
+    /// How long ago, the longer of two answers: the one clock stands still while the machine sleeps, the other may be set back.
+    fn ago(self) -> Duration {
+        self.running.elapsed().max(self.clock.elapsed().unwrap_or_default())
+    }
+}
 
 /// What must hold at the service for a write to take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +81,7 @@ pub(super) struct Doubt {
     wanted: Condition,
     /// The generation that was seen before the first attempt.
     known: Option<u64>,
-    since: Mutex<Option<Instant>>,
+    since: Mutex<Option<Began>>,
 }
 
 impl Doubt {
@@ -79,14 +94,14 @@ impl Doubt {
         &self.id
     }
 
-    fn since(&self) -> Option<Instant> {
+    fn since(&self) -> Option<Began> {
         *self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Notes that an attempt which began at `started` failed.
-    pub(super) fn failed(&self, failure: &Failure, started: Instant) {
+    /// Notes that an attempt failed.
+    pub(super) fn failed(&self, failure: &Failure, began: Began) {
         if failure.doubtful {
-            self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(started);
+            self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(began);
         }
     }
 
@@ -100,7 +115,7 @@ impl Doubt {
         match seen.resource {
             None => Ok(Next::Go(Condition::Generation(0))),
             Some(resource) if resource.put_id() == Some(&self.id) => Ok(Next::Done(Box::new(resource))),
-            Some(resource) if existed(&resource, self.known, seen.now, since.elapsed()) => {
+            Some(resource) if existed(&resource, self.known, seen.now, since) => {
                 Ok(Next::Go(Condition::Generation(resource.generation)))
             }
             Some(_) => Err(overtaken()),
@@ -147,7 +162,11 @@ impl Doubt {
                 Next::Go(_) => Ok(None),
             };
         }
-        let seen = store.look(key).await?.resource;
+        let seen = match store.look(key).await {
+            // Who may write need not be allowed to read. Nothing is in doubt, and the next session has the same condition.
+            Err(error) if error.kind() == ErrorKind::AccessDenied && !self.is_open() => return Ok(None),
+            seen => seen?.resource,
+        };
         let current = seen.as_ref().map_or(0, |resource| resource.generation);
         match seen {
             Some(resource) if resource.put_id() == Some(&self.id) => Ok(Some(Box::new(resource))),
@@ -178,24 +197,35 @@ impl Doubt {
         Ok(seen.filter(|resource| resource.put_id() == Some(&self.id)).map(Box::new))
     }
 
-    /// The last word after `error`: an attempt of unknown outcome that did take effect is a success.
+    /// The last word after `error`: an attempt of unknown outcome that did take effect is a success, and as long as none did, no refusal of a
+    /// later one says that none will.
     pub(super) async fn give_up(&self, store: &Store, key: &Key, error: Error) -> Result<Box<Resource>> {
-        if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
+        if !self.is_open() || matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
             return Err(error);
         }
         match self.landed(store, key).await {
             Ok(Some(resource)) => Ok(resource),
-            _ => Err(error),
+            _ if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => Err(error),
+            _ => {
+                let message =
+                    format!("an attempt may still take effect, and the last one failed: {}", error.message());
+                let open = Error::new(ErrorKind::Unavailable, message).with_retryable(error.retryable());
+                Err(error.retry_after().into_iter().fold(open, Error::with_retry_after).with_source(error))
+            }
         }
     }
 }
 
-/// Whether the object was there before an attempt that began `ago`, when the service's clock now shows `now`: it was seen before, or
-/// it is older.
-pub(super) fn existed(resource: &Resource, known: Option<u64>, now: SystemTime, ago: Duration) -> bool {
-    let began = now.checked_sub(ago);
+/// Whether the object was there before an attempt, when the service's clock now shows `now` or more: it was seen before, or it is older.
+pub(super) fn existed(
+    resource: &Resource,
+    known: Option<u64>,
+    now: Option<SystemTime>,
+    attempt: Began,
+) -> bool {
+    let began = now.and_then(|now| now.checked_sub(attempt.ago()));
     known == Some(resource.generation)
-        || matches!((resource.created(), began), (Some(created), Some(began)) if created + MARGIN < began)
+        || matches!((resource.created(), began), (Some(created), Some(began)) if created < began)
 }
 
 fn overtaken() -> Error {
@@ -204,3 +234,7 @@ fn overtaken() -> Error {
         "another writer stored a snapshot while the outcome of this save was unknown; theirs stands, save again to replace it",
     )
 }
+
+#[cfg(test)]
+#[path = "doubt_tests.rs"]
+mod tests;

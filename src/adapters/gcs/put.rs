@@ -5,11 +5,10 @@ use reqwest::{
     Method,
     header::{CONTENT_TYPE, HeaderValue},
 };
-use tokio::time::Instant;
 
 use super::{
     Store,
-    doubt::{Condition, Doubt, Next},
+    doubt::{Began, Condition, Doubt, Next},
     errors::Failure,
     model::{self, Resource, checksum_text},
     names, sum,
@@ -88,7 +87,7 @@ impl Store {
                 Next::Done(stored) => return Ok(stored),
             };
             let call = condition.apply(self.upload("multipart", key)).header(CONTENT_TYPE, related.clone());
-            let started = Instant::now();
+            let began = Began::now();
             match self.client.json::<Resource>(call.payload(payload.clone())).await {
                 Ok((stored, _)) => Ok(Box::new(stored)),
                 Err(failure) if failure.refused => doubt
@@ -96,7 +95,7 @@ impl Store {
                     .await?
                     .ok_or_else(|| self.named("put", key, failure.error)),
                 Err(failure) => {
-                    doubt.failed(&failure, started);
+                    doubt.failed(&failure, began);
                     Err(self.named("put", key, failure.error))
                 }
             }
@@ -163,17 +162,17 @@ impl Store {
         }
     }
 
-    /// The object as it is now, and what the service's clock shows. One attempt, without a customer's key: what is there may have another one, or
+    /// The object as it is now, and what the service's clock shows at least. One attempt, without a customer's key: what is there may have another one, or
     /// none. Of an object that has one this shows no checksum.
     pub(super) async fn look(&self, key: &Key) -> Result<Seen> {
-        let sent = std::time::SystemTime::now();
         match self.client.json::<Resource>(self.metadata(key)).await {
             Ok((resource, headers)) => {
-                let now = crate::http::server_time(&headers).unwrap_or(sent);
+                let margin = self.client.settings.clock_margin();
+                let now = crate::http::server_time(&headers).and_then(|now| now.checked_sub(margin));
                 Ok(Seen { resource: Some(resource), now })
             }
             Err(failure) if failure.is(404) && !super::errors::no_bucket(&failure) => {
-                Ok(Seen { resource: None, now: sent })
+                Ok(Seen { resource: None, now: None })
             }
             Err(Failure { error, .. }) => Err(self.named("head", key, error)),
         }
@@ -184,5 +183,6 @@ impl Store {
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) resource: Option<Resource>,
-    pub(super) now: std::time::SystemTime,
+    /// `None` where the answer does not tell: no clock of ours will do.
+    pub(super) now: Option<std::time::SystemTime>,
 }

@@ -5,11 +5,10 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::future::{Either, join, select};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use tokio::time::Instant;
 
 use super::{
     Store,
-    doubt::{Doubt, Next},
+    doubt::{Began, Doubt, Next},
     errors::Failure,
     model::Resource,
     put::Expected,
@@ -79,27 +78,46 @@ impl Store {
         early.map_err(named)?;
         let chunk = Chunk { start: 0, crc32c: crc32c?, data, last };
         let mut upload = Upload { chunk, rest, ahead: None };
+        let stored = match self.put_in_sessions(key, &mut upload, options, doubt).await {
+            Ok(stored) => stored,
+            // Also an error of the source, which comes back as it is.
+            Err(error) if !doubt.is_open() => return Err(error),
+            Err(error) => doubt.give_up(self, key, error).await.map_err(named)?,
+        };
+        let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
+        self.verified(*stored, expected).await.map_err(named)
+    }
+
+    /// As many sessions as it takes.
+    async fn put_in_sessions(
+        &self,
+        key: &Key,
+        upload: &mut Upload,
+        options: &PutOptions,
+        doubt: &Doubt,
+    ) -> Result<Box<Resource>> {
+        let named = |error| self.named("put", key, error);
         let mut restarts = 0;
-        let stored = loop {
+        loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
                 Ok(session) => session,
-                Err(stored) => break stored,
+                Err(stored) => return Ok(stored),
             };
-            let again = match self.run(session, &mut upload, doubt).await {
-                Ok(stored) => break Box::new(stored),
+            let again = match self.run(session, upload, doubt).await {
+                Ok(stored) => return Ok(Box::new(stored)),
                 Err(Ended::Source(error)) => return Err(error),
-                Err(Ended::Failed(error)) => break doubt.give_up(self, key, named(error)).await?,
+                Err(Ended::Failed(error)) => return Err(named(error)),
                 Err(Ended::Refused(failure)) => {
                     let looked =
                         retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key, &failure));
-                    break looked.await.map_err(named)?.ok_or_else(|| named(failure.error))?;
+                    return looked.await.map_err(named)?.ok_or_else(|| named(failure.error));
                 }
                 Err(Ended::Lost(error)) => {
                     // The answer to the last chunk may be what was lost, and the session with it.
                     if upload.chunk.last {
                         let looked = retry(&self.retry, &self.client.budget, |_| doubt.lost(self, key));
                         if let Some(stored) = looked.await.map_err(named)? {
-                            break stored;
+                            return Ok(stored);
                         }
                     }
                     match upload.chunk.start {
@@ -116,9 +134,7 @@ impl Store {
                 _ if doubt.is_open() => return Err(named(again)),
                 _ => return Err(named(again).with_source_past()),
             }
-        };
-        let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
-        self.verified(*stored, expected).await.map_err(named)
+        }
     }
 
     /// Spares the upload of gigabytes for nothing: the service checks conditions only at the end.
@@ -271,7 +287,7 @@ impl Store {
         let mut retries = self.retry.start();
         let (mut from, mut best, mut ask) = (chunk.start, chunk.start, false);
         loop {
-            let started = Instant::now();
+            let began = Began::now();
             let outcome = if ask {
                 session.probe().await
             } else {
@@ -316,7 +332,7 @@ impl Store {
                 }
                 Err(failure) => {
                     if chunk.last {
-                        doubt.failed(&failure, started);
+                        doubt.failed(&failure, began);
                     }
                     ask = true;
                     failure.error

@@ -41,12 +41,23 @@ impl Settings {
         self.chunk.min(4 * MIB)
     }
 
-    /// When a load goes on with ranges. Private endpoints (`storage-NAME.p.googleapis.com`) are Google's too.
+    /// When a load goes on with ranges.
     pub(super) fn pace(&self) -> Pace {
-        match self.base.host_str().is_some_and(|host| host.ends_with(".googleapis.com")) {
+        match self.is_google() {
             true => Pace::CLOUD,
             false => Pace::SERVER,
         }
+    }
+
+    /// By how much an answer's `Date` may be ahead of the clock that objects are dated by. At Google's own both are the service's; elsewhere
+    /// something between may put its own there.
+    pub(super) fn clock_margin(&self) -> Duration {
+        Duration::from_secs(if self.is_google() { 1 } else { 60 })
+    }
+
+    /// Private endpoints (`storage-NAME.p.googleapis.com`) are Google's too.
+    fn is_google(&self) -> bool {
+        self.base.host_str().is_some_and(|host| host.ends_with(".googleapis.com"))
     }
 
     /// Checks `config` and adds what the environment says.
