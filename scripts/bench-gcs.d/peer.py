@@ -1,4 +1,4 @@
-"""One round of Google's Python client: prints `CLIENT CASE OPERATIONS SECONDS` lines. `scripts/bench-gcs` runs it."""
+"""One round of Google's Python client: prints lines of client, case, operations, seconds, and seconds of processor time. `scripts/bench-gcs` runs it."""
 import io, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,9 +56,9 @@ def get(name):
 
 
 def case(name, operations, work):
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     work()
-    print("python", name, operations, f"{time.perf_counter() - started:.6f}", flush=True)
+    print("python", name, operations, f"{time.perf_counter() - started:.6f} {time.process_time() - used:.6f}", flush=True)
 
 
 put("warm", small)

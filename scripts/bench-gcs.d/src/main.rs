@@ -1,4 +1,4 @@
-//! One round of one client: prints `CLIENT CASE OPERATIONS SECONDS` lines. `scripts/bench-gcs` runs it.
+//! One round of one client: prints lines of client, case, operations, seconds, and seconds of processor time. `scripts/bench-gcs` runs it.
 
 mod server;
 
@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -219,27 +219,43 @@ fn chosen(case: &str) -> bool {
     std::env::var("CASES").map_or(true, |cases| cases.split(',').any(|name| name == case))
 }
 
+/// When a case began, and what this process had used by then.
+struct Started(Instant, Duration);
+
+impl Started {
+    fn now() -> Self {
+        Started(Instant::now(), used())
+    }
+}
+
+/// The processor time of all threads, in user mode and in the kernel.
+fn used() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
 async fn run<C: Client>(name: &str, client: Arc<C>, plan: &Plan) -> Result {
-    let report = |case: &str, operations: usize, started: Instant| {
-        println!("{name} {case} {operations} {:.6}", started.elapsed().as_secs_f64());
+    let report = |case: &str, operations: usize, Started(started, before): Started| {
+        let (elapsed, used) = (started.elapsed().as_secs_f64(), (used() - before).as_secs_f64());
+        println!("{name} {case} {operations} {elapsed:.6} {used:.6}");
     };
     client.put(format!("bench/{name}/warm"), plan.small.clone()).await?;
     if chosen("save-8K") {
-        let started = Instant::now();
+        let started = Started::now();
         for i in 0..plan.count {
             client.put(format!("bench/{name}/{i}"), plan.small.clone()).await?;
         }
         report("save-8K", plan.count, started);
     }
     if chosen("load-8K") {
-        let started = Instant::now();
+        let started = Started::now();
         for _ in 0..plan.count {
             assert_eq!(client.get(format!("bench/{name}/warm")).await?, plan.small.len());
         }
         report("load-8K", plan.count, started);
     }
     if chosen("save-8K-x16") {
-        let (started, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+        let (started, next) = (Started::now(), Arc::new(AtomicUsize::new(0)));
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..16 {
             let (client, next, count) = (client.clone(), next.clone(), plan.count);
@@ -259,7 +275,7 @@ async fn run<C: Client>(name: &str, client: Arc<C>, plan: &Plan) -> Result {
         report("save-8K-x16", plan.count, started);
     }
     if chosen("save-large") {
-        let started = Instant::now();
+        let started = Started::now();
         for _ in 0..plan.times {
             client.put(format!("bench/{name}/large"), plan.large.clone()).await?;
         }
@@ -267,14 +283,14 @@ async fn run<C: Client>(name: &str, client: Arc<C>, plan: &Plan) -> Result {
     }
     if chosen("load-large") {
         client.put(format!("bench/{name}/large"), plan.large.clone()).await?;
-        let started = Instant::now();
+        let started = Started::now();
         for _ in 0..plan.times {
             assert_eq!(client.get(format!("bench/{name}/large")).await?, plan.large.len());
         }
         report("load-large", plan.times, started);
     }
     if chosen("stream-large") {
-        let started = Instant::now();
+        let started = Started::now();
         for _ in 0..plan.times {
             match client.stream(format!("bench/{name}/stream"), plan.large.clone()).await {
                 Ok(()) => {}
