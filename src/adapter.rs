@@ -22,7 +22,7 @@ use crate::{
 /// one line. Those marked † need power cuts, lost answers or counted requests; each adapter of this crate tests them itself.
 /// The page `docs/backends.md` of the repository teaches how to write an adapter.
 ///
-/// `Display` is the location without secrets, such as `gs://bucket/prefix`.
+/// `Display` is the location in one line and without secrets, such as `gs://bucket/prefix`; `Debug` and errors show none either.
 ///
 /// No method has a default: a wrapper that forgot one would silently lose what the inner adapter does.
 #[async_trait]
@@ -42,6 +42,7 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// - † The writer's own earlier attempt, whose answer was lost, is a success and not a conflict.
     /// - A body that fails, or is not as long as it says, stores nothing; its error comes back as it is.
     /// - An empty body is an object of 0 bytes.
+    /// - Content type, metadata and tags are those of the options, in every mode, and nothing of what was there before.
     /// - A condition, tag or tier that the adapter cannot honour is `Unsupported`, never ignored.
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta>;
 
@@ -106,7 +107,7 @@ pub struct Capabilities {
     pub tags: bool,
     /// Storage tiers exist.
     pub tiers: bool,
-    /// Reading a part costs about that part. False where the adapter must read all before it.
+    /// † Reading a part costs about that part. False where the adapter must read all before it.
     pub ranges: bool,
     /// What the deployment chose, for callers that do not say. An adapter leaves it alone; the layer
     /// [`Defaults`](crate::layers::Defaults), which [`StorageConfig::open`](crate::StorageConfig::open) adds, sets it.

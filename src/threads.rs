@@ -1,9 +1,10 @@
 //! Work that would block a runtime's thread, done on other threads.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::OnceLock,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -49,6 +50,68 @@ pub(crate) fn apart<T: Send + 'static>(
         started?;
         let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
         receive.await.map_err(ended)?
+    }
+}
+
+/// Pieces of work of which each may wait for what the one before it passes on.
+///
+/// A runtime need not give threads to work in the order in which it was started. So what is started is not a piece, but a turn: whichever comes first
+/// does the first piece. Then the earliest piece that is not done is always at work, however few threads there are.
+pub(crate) struct Line<T>(Arc<Mutex<VecDeque<Piece<T>>>>);
+
+type Piece<T> = (Box<dyn FnOnce() -> Result<T> + Send>, oneshot::Sender<Result<T>>);
+
+impl<T: Send + 'static> Line<T> {
+    pub(crate) fn new() -> Self {
+        Line(Arc::default())
+    }
+
+    /// Starts `work` at once. Dropping the future cancels work that has not started.
+    pub(crate) fn run<F>(&self, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let (send, receive) = oneshot::channel();
+        let turn = Turn { queue: self.0.clone(), taken: false };
+        turn.queue().push_back((Box::new(work), send));
+        // Not to be aborted with the future: it may be the turn of another piece.
+        drop(tokio::task::spawn_blocking(move || turn.take()));
+        async move {
+            let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
+            receive.await.map_err(ended)?
+        }
+    }
+}
+
+/// A thread's turn in a [`Line`]. There are as many as pieces: one that never comes, because the runtime ends, takes a piece away all the same.
+struct Turn<T> {
+    queue: Arc<Mutex<VecDeque<Piece<T>>>>,
+    taken: bool,
+}
+
+impl<T> Turn<T> {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Piece<T>>> {
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn take(mut self) {
+        self.taken = true;
+        let piece = self.queue().pop_front();
+        if let Some((work, send)) = piece
+            && !send.is_closed()
+        {
+            // Nobody listens when the caller was dropped meanwhile.
+            let _ = send.send(work());
+        }
+    }
+}
+
+impl<T> Drop for Turn<T> {
+    fn drop(&mut self) {
+        if !self.taken {
+            let piece = self.queue().pop_front();
+            drop(piece);
+        }
     }
 }
 

@@ -56,5 +56,6 @@ conformance!(strict, || async {
 });
 
 async fn suite(name: &str) -> Suite {
-    Suite::new(running(name).open().await).large(LARGE).content_versions()
+    let secret = support::service(&format!("SVC_{name}_SECRET_KEY"));
+    Suite::new(running(name).open().await).large(LARGE).content_versions().secret(secret)
 }

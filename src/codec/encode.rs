@@ -156,8 +156,8 @@ fn jobs(
     let (start, link) = channel();
     // The receiver is in the next line's state, so this cannot fail.
     let _ = start.send(Chain { hasher: Sha256::new(), raw_size: 0, zstd });
-    let feed = (pieces, Some(first), Some(link));
-    let jobs = stream::try_unfold(feed, move |(mut pieces, mut first, link)| async move {
+    let feed = (pieces, Some(first), Some(link), threads::Line::new());
+    let jobs = stream::try_unfold(feed, move |(mut pieces, mut first, link, line)| async move {
         let Some(link) = link else { return Ok(None) };
         let segment = match first.take() {
             Some(segment) => segment,
@@ -165,8 +165,8 @@ fn jobs(
         };
         let last = pieces.at_end().await?;
         let (next, next_link) = channel();
-        let job = threads::run(move || work(segment, codec, last, link, next));
-        Ok(Some((job, (pieces, first, (!last).then_some(next_link)))))
+        let job = line.run(move || work(segment, codec, last, link, next));
+        Ok(Some((job, (pieces, first, (!last).then_some(next_link), line))))
     });
     Ok(jobs.try_buffered(window()))
 }
@@ -179,8 +179,7 @@ fn work(
     link: Receiver<Chain>,
     next: Sender<Chain>,
 ) -> Result<Done> {
-    // Threads take jobs in the order in which they were started, so the job before this one is at work or done. If it was cancelled, its end of the
-    // channel is gone and nobody waits.
+    // The job before this one is at work or done: they are in a line. If it was cancelled, its end of the channel is gone and nobody waits.
     let broken = |_| Error::new(ErrorKind::Internal, "the segment before this one was given up");
     let mut chain = link.recv().map_err(broken)?;
     chain.raw_size += hash(&mut chain.hasher, &segment);

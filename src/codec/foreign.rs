@@ -137,8 +137,16 @@ fn damage(error: io::Error) -> Error {
     if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
         return error.into();
     }
+    // The zstd library says no more than these texts. In a file of `save`, a flipped bit has the same effect.
+    let text = error.to_string();
     let what = match error.kind() {
         io::ErrorKind::UnexpectedEof => "it was cut",
+        _ if text.contains("Frame requires too much memory") => {
+            "its zstd window is longer than 128 MiB (if that was meant, compress it without `--long`, or with `--long=27`)"
+        }
+        _ if text.contains("Dictionary mismatch") => {
+            "it needs a zstd dictionary (if that was meant, compress it without one)"
+        }
         _ => "it cannot be decompressed, or something else follows it",
     };
     corrupt(what).with_source(error)

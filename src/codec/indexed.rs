@@ -104,10 +104,15 @@ pub(super) fn cut(stream: impl Stream<Item = Result<Bytes>> + Send + 'static, ra
     }))
 }
 
+/// How much is read of the end of a file: 12 bytes for each segment of 1 MiB that compressed 8 to 1 or worse. What is read is held for as long as the load takes, so that behind 8 GiB
+/// a second request is made where this does not do.
+fn guess(size: u64) -> u64 {
+    (16 * 1024 + size / 8192).min(1 << 20).min(size).max(1)
+}
+
 /// Trailer and tail of a file that is too large to be read whole, from one ranged read of its end; two where the tail is unusually long.
 async fn closing<A: SnapshotAdapter + ?Sized>(adapter: &A, key: &Key, meta: &ObjectMeta) -> Result<Bytes> {
-    // 12 bytes for each segment of 1 MiB that compressed 8 to 1 or worse.
-    let guess = (16 * 1024 + meta.size / 8192).min(meta.size).max(1);
+    let guess = guess(meta.size);
     let end = get_range(adapter, key, meta, ByteRange::Last(guess)).await?.collect(guess).await?;
     let len = frame::closing_len(&end, meta.size)?;
     if len <= end.len() {
@@ -161,7 +166,8 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
         let (start, link) = channel();
         // The receiver is in the next line's state, so this cannot fail.
         let _ = start.send(Sha256::new());
-        let jobs = stream::try_unfold((self, link), |(mut decoder, link)| async move {
+        let feed = (self, link, threads::Line::new());
+        let jobs = stream::try_unfold(feed, |(mut decoder, link, line)| async move {
             let Some(part) = decoder.segments.next() else { return Ok(None) };
             let stored = decoder.data.take(part.entry.stored_len as usize).await?;
             let length: usize = stored.iter().map(Bytes::len).sum();
@@ -173,12 +179,12 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
             }
             let (pool, digest) = (decoder.pool.clone(), decoder.digest);
             let (next, next_link) = channel();
-            let job = threads::run(move || {
+            let job = line.run(move || {
                 let mut buffer = pool.take();
                 let raw_len = part.raw_len();
                 segment::inflate(&stored, &part.entry, part.last, &mut buffer[..raw_len + segment::SLACK])?;
                 if let Some(expected) = digest {
-                    // The job before this one was started earlier, so it is at work or done; if it failed, its end of the channel is gone.
+                    // The job before this one is at work or done: they are in a line. If it failed, its end of the channel is gone.
                     let broken = |_| corrupt("the segment before this one is damaged");
                     let mut hasher: Sha256 = link.recv().map_err(broken)?;
                     hasher.update(&buffer[..raw_len]);
@@ -191,7 +197,7 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
                 }
                 Ok(buffer.freeze(raw_len))
             });
-            Ok(Some((job, (decoder, next_link))))
+            Ok(Some((job, (decoder, next_link, line))))
         });
         jobs.try_buffered(threads::parallelism() + 2)
     }

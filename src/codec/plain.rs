@@ -109,12 +109,13 @@ fn checked(first: Bytes, body: Body, expected: Summary) -> Body {
     let (start, link) = channel();
     // The receiver is in the next line's state, so this cannot fail.
     let _ = start.send((Sha256::new(), 0u64));
-    let jobs = stream::try_unfold((pieces, Some(link)), move |(mut pieces, link)| async move {
+    let feed = (pieces, Some(link), threads::Line::new());
+    let jobs = stream::try_unfold(feed, move |(mut pieces, link, line)| async move {
         let Some(link) = link else { return Ok(None) };
         let piece = pieces.take(frame::SEGMENT).await?;
         let last = pieces.at_end().await?;
         let (next, next_link) = channel();
-        let job = threads::run(move || {
+        let job = line.run(move || {
             let broken = |_| corrupt("the piece before this one could not be read");
             let (mut hasher, mut size) = link.recv().map_err(broken)?;
             piece.iter().for_each(|bytes| hasher.update(bytes));
@@ -127,7 +128,7 @@ fn checked(first: Bytes, body: Body, expected: Summary) -> Body {
             }
             Ok(piece)
         });
-        Ok(Some((job, (pieces, (!last).then_some(next_link)))))
+        Ok(Some((job, (pieces, (!last).then_some(next_link), line))))
     });
     let pieces = jobs.try_buffered(2).map_ok(|piece| stream::iter(piece.into_iter().map(Ok)));
     Body::from_stream(pieces.try_flatten())

@@ -81,7 +81,13 @@ pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Re
     }
     give_back(&COMPRESSORS, (level, compress));
     let entry = Entry { stored_len: out.len() as u32, crc32: crc32.finalize(), crc32c: crc32c::crc32c(&out) };
-    Ok((out, entry))
+    Ok((fitting(out), entry))
+}
+
+/// The same bytes with at most twice as much memory. Those who gather compressed bytes count them and not what they hold. Copied, not cut off: the next
+/// buffer needs what becomes free in one piece.
+pub(super) fn fitting(bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.capacity() > 2 * bytes.len() { bytes.as_slice().to_vec() } else { bytes }
 }
 
 /// Decompresses a segment into the front of `out`, which must be [`SLACK`] longer than the raw segment, and checks all that `entry` says.
@@ -123,3 +129,7 @@ pub(super) fn inflate<P: AsRef<[u8]>>(pieces: &[P], entry: &Entry, last: bool, o
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "segment_tests.rs"]
+mod tests;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+#[cfg(feature = "zstd")]
+use super::segment::fitting;
 use super::{Codec, Digest, Summary, corrupt};
 use crate::{Error, ErrorKind, Result};
 
@@ -100,13 +102,13 @@ impl Encoder {
             }
         }
         if !last {
-            return Ok(out);
+            return Ok(fitting(out));
         }
         loop {
             out.reserve(64 * 1024);
             let at = out.len();
             if self.0.finish(&mut OutBuffer::around_pos(&mut out, at), true)? == 0 {
-                return Ok(out);
+                return Ok(fitting(out));
             }
         }
     }

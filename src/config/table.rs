@@ -166,7 +166,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("compression_level", &["PERSIST_COMPRESSION_LEVEL"],
         "The level: 1 to 9 for gzip, 1 to 19 for zstd.", "6 for gzip, 3 for zstd", level),
     plain("idle_timeout", &["PERSIST_IDLE_TIMEOUT"],
-        "The longest silence of a storage within one operation, retries included; a save is silent while its parts are sent, so longer than `part_size` times `parallel` take; seconds, or `500ms`, `2m`.", "as long as the retries allow", |c, v| some(&mut c.idle_timeout, duration(v))),
+        "The longest silence of a storage within one operation, retries included; a save is silent while its parts are sent, so longer than `part_size` times `parallel` take (a state that is saved from memory has so long for each 32 MiB); seconds, or `500ms`, `2m`.", "as long as the retries allow", |c, v| some(&mut c.idle_timeout, duration(v))),
     plain("max_bytes", &["PERSIST_MAX_BYTES"],
         "The most bytes of a state that a load gives; bytes, or `8GiB`.", "no limit", |c, v| some(&mut c.max_bytes, size(v, 1 << 10, 1 << 60))),
     plain("max_ratio", &["PERSIST_MAX_RATIO"],

@@ -175,6 +175,18 @@ async fn silence_times_out_and_slow_work_does_not() {
     assert_eq!(store.head(&key("state")).await.unwrap().size, 25);
 }
 
+/// A body in memory is taken in one go: that its parts are sent one after the other does not show.
+#[tokio::test(start_paused = true)]
+async fn a_large_body_in_memory_has_more_time() {
+    let fault = Fault::new(memory());
+    let store = Timeout::new(Arc::new(fault.clone()), Duration::from_secs(30));
+    for (mib, seconds, in_time) in [(96, 80, true), (96, 91, false), (97, 110, true), (32, 31, false)] {
+        fault.inject(Operation::Put, Injection::Delay(Duration::from_secs(seconds)));
+        let put = store.put(&key("state"), Body::from(vec![0; mib << 20]), PutOptions::new()).await;
+        assert_eq!(put.is_ok(), in_time, "{mib} MiB in {seconds} s: {put:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_falls_silent_times_out() {
     let silent = stream::iter([Ok("chunk".into())]).chain(stream::pending());

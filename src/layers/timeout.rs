@@ -26,7 +26,8 @@ use crate::{
 /// a body gives and each row of a listing starts it anew. The time that the caller takes to read on does not count.
 ///
 /// All that a `put` shows of itself is that it takes from its body. While an adapter sends what it has taken (S3: `part_size` times `parallel`,
-/// 32 MiB; GCS: a chunk) and while the service puts a large object together, it seems silent: the limit must be longer than that takes.
+/// 32 MiB; GCS: a chunk) and while the service puts a large object together, it seems silent: the limit must be longer than that takes. A body in memory
+/// is taken in one go, so it has the limit's time for each 32 MiB.
 ///
 /// A write that timed out may have happened; only that nobody will say so.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ impl Timeout {
         Timeout { inner, limit }
     }
 }
+
+/// How much of a body in memory is sent within the limit: as much as adapters send side by side.
+const WINDOW: usize = 32 << 20;
 
 fn too_long(limit: Duration, operation: &'static str) -> Error {
     let message = format!("no answer for {limit:?}; check the connection, or raise the timeout");
@@ -100,6 +104,8 @@ impl SnapshotAdapter for Timeout {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
+        let windows = body.in_memory().map_or(1, |bytes| bytes.len().div_ceil(WINDOW).max(1));
+        let limit = self.limit.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX));
         let progress = Progress::default();
         let seen = progress.clone();
         let body = body.map_stream(|mut stream| {
@@ -112,9 +118,9 @@ impl SnapshotAdapter for Timeout {
         let mut put = self.inner.put(key, body, options);
         loop {
             // Longer than any clock runs: no limit at all.
-            let Some(silent_until) = progress.last().checked_add(self.limit) else { return put.await };
+            let Some(silent_until) = progress.last().checked_add(limit) else { return put.await };
             if silent_until <= Instant::now() {
-                return Err(too_long(self.limit, "put").with_key(key));
+                return Err(too_long(limit, "put").with_key(key));
             }
             match future::select(put, Box::pin(tokio::time::sleep_until(silent_until))).await {
                 Either::Left((result, _)) => return result,

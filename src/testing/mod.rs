@@ -42,6 +42,7 @@ pub use suite::Suite;
 macro_rules! __conformance_cases {
     ($callback:ident $($arguments:tt)*) => {
         $crate::$callback! { $($arguments)*
+            display_is_one_line_without_secrets
             put_is_seen_at_once
             put_shows_nothing_before_it_is_done
             put_shows_no_folder_before_it_is_done
@@ -51,6 +52,7 @@ macro_rules! __conformance_cases {
             put_stores_large_bodies_of_unknown_length
             put_stores_empty_bodies
             put_keeps_metadata
+            put_keeps_metadata_in_every_mode
             put_keeps_tags_or_refuses_them
             put_keeps_the_tier_or_refuses_it
             put_inherits_no_tags_and_no_tier
@@ -67,6 +69,8 @@ macro_rules! __conformance_cases {
             create_works_again_after_delete
             create_race_has_one_winner
             create_race_of_large_bodies_has_one_winner
+            create_race_with_overwrites_is_lost_to_them
+            create_race_with_deletes_leaves_all_or_nothing
             replace_with_the_current_version_works
             replace_with_another_version_is_conflict
             replace_of_a_missing_key_is_conflict

@@ -23,6 +23,7 @@ pub struct Suite {
     pub(super) content_versions: bool,
     pub(super) wide_backslash: bool,
     pub(super) patience: Duration,
+    pub(super) secrets: Vec<String>,
     guards: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -72,6 +73,12 @@ impl Suite {
     /// How long a case may take, of which one that waits for ever fails. Default: 5 minutes.
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
+        self
+    }
+
+    /// A credential that the adapter was opened with: nothing that it shows of itself may hold it.
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
         self
     }
 
@@ -146,6 +153,30 @@ impl Suite {
     }
 }
 
+/// A task that ends with the case that began it: one that goes on would write to a user's storage behind its back.
+pub(super) struct Task<T>(tokio::task::JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(super) fn start(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Task(tokio::spawn(work))
+    }
+
+    pub(super) fn handle(&self) -> tokio::task::AbortHandle {
+        self.0.abort_handle()
+    }
+
+    /// What it came to. `who` is named where it panicked.
+    pub(super) async fn end(mut self, who: &str) -> Outcome<T> {
+        (&mut self.0).await.map_err(|error| Failure::new(format!("{who} died: {error}")))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// With the default sizes.
 impl From<Arc<dyn SnapshotAdapter>> for Suite {
     fn from(adapter: Arc<dyn SnapshotAdapter>) -> Self {
@@ -159,6 +190,7 @@ impl From<Arc<dyn SnapshotAdapter>> for Suite {
             content_versions: false,
             wide_backslash: false,
             patience: Duration::from_secs(300),
+            secrets: Vec::new(),
             guards: Vec::new(),
         }
     }

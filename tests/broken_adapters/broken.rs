@@ -21,6 +21,9 @@ use persist::{
 /// In which way it is broken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum How {
+    DisplayHasTwoLines,
+    DisplayNamesAUser,
+    DebugShowsTheSecret,
     PutAnswersAnotherVersion,
     PutStoresAsItGoes,
     PutBeginsUnasked,
@@ -32,6 +35,8 @@ pub(crate) enum How {
     PutKeepsHalfABody,
     PutRenamesErrorsOfBodies,
     PutForgetsMetadata,
+    ConditionsForgetMetadata,
+    ConditionsForgetTags,
     PutDropsBadMetadata,
     PutForgetsTheTier,
     PutKeepsOldTags,
@@ -70,10 +75,16 @@ pub(crate) enum How {
     SetTierKeepsTheContentAlone,
 }
 
+/// What no adapter may show.
+pub(crate) const SECRET: &str = "hunter2";
+
 #[derive(Debug)]
 pub(crate) struct Broken {
     inner: MemoryAdapter,
     how: How,
+    /// Shown by `Debug`.
+    _secret: &'static str,
+    pub(crate) puts: Arc<AtomicU64>,
     removed: Mutex<BTreeSet<Key>>,
     place: Arc<AtomicU64>,
 }
@@ -89,7 +100,15 @@ fn of_size(meta: &ObjectMeta) -> Version {
 
 impl Broken {
     pub(crate) fn new(how: How) -> Self {
-        Broken { inner: MemoryAdapter::new(), how, removed: Mutex::default(), place: Arc::default() }
+        let _secret = if how == How::DebugShowsTheSecret { SECRET } else { "" };
+        Broken {
+            inner: MemoryAdapter::new(),
+            how,
+            _secret,
+            puts: Arc::default(),
+            removed: Mutex::default(),
+            place: Arc::default(),
+        }
     }
 
     fn is(&self, how: How) -> bool {
@@ -164,6 +183,8 @@ impl Broken {
                 return self.inner.head(key).await;
             }
             How::PutForgetsMetadata => options.metadata.clear(),
+            How::ConditionsForgetMetadata if create || replace => options.metadata.clear(),
+            How::ConditionsForgetTags if create || replace => options.tags.clear(),
             How::PutDropsBadMetadata if check_metadata(&options).is_err() => {
                 options.metadata.clear();
                 options.content_type = None;
@@ -288,6 +309,7 @@ impl SnapshotAdapter for Broken {
         if self.is(How::PutBeginsUnasked) && !matches!(options.mode, PutMode::Create) {
             let _ = self.inner.put(key, Body::from("begun"), PutOptions::new()).now_or_never();
         }
+        self.puts.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             let mut meta = self.seen(self.stored(key, body, options).await?);
             if self.is(How::PutAnswersAnotherVersion) {
@@ -423,6 +445,10 @@ impl SnapshotAdapter for Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.inner, f)
+        match self.how {
+            How::DisplayHasTwoLines => f.write_str("memory://\nwith two lines"),
+            How::DisplayNamesAUser => f.write_str("memory://user@host/bucket"),
+            _ => fmt::Display::fmt(&self.inner, f),
+        }
     }
 }

@@ -131,3 +131,18 @@ async fn zstd_loads_where_it_is_built_in_and_says_so_where_not() {
     }
     assert_eq!(store.describe("key").await.unwrap().codec, "zstd");
 }
+
+/// What is whole, but made in a way that this cannot read, looks like damage; the message says what else it can be.
+#[cfg(feature = "zstd")]
+#[tokio::test]
+async fn zstd_that_needs_more_than_the_file_says_so() {
+    let block = [0x19, 0, 0, b'o', b'n', b'e'];
+    // As of `zstd --long=31`, and with a dictionary of which the number is 7.
+    for (header, says) in [(&[0u8, 21 << 3][..], "--long"), (&[1, 0, 7], "dictionary")] {
+        let store = Store::new(5);
+        store.foreign("key", [&[0x28, 0xb5, 0x2f, 0xfd], header, &block].concat()).await;
+        let error = store.load("key").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}

@@ -251,8 +251,9 @@ pub(crate) fn parse(head: &[u8], closing: &[u8], total: u64) -> Result<(Index, V
     {
         return Err(bad("the number of its segments"));
     }
-    // Deflate adds at most 5 bytes to 16 KiB; what is longer would only cost memory.
-    let most = (1u32 << index.segment_bits) + (1 << (index.segment_bits - 8)) + 64;
+    // Deflate takes at most 9 bits for a byte, as level 1 does of noise, and a few for each block; what is longer would only cost memory.
+    let bits = index.segment_bits;
+    let most = (1u32 << bits) + (1 << (bits - 3)) + (1 << (bits - 8)) + 64;
     if index.entries.iter().any(|entry| entry.stored_len > most) {
         return Err(bad("the length of a segment"));
     }

@@ -7,7 +7,7 @@ use tokio::sync::Barrier;
 
 use crate::{
     ByteRange, DeleteOptions, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutOptions, Result,
-    testing::{Failure, Outcome, Suite, check::fails},
+    testing::{Failure, Outcome, Suite, check::fails, suite::Task},
 };
 
 /// How often the writer writes.
@@ -23,7 +23,7 @@ pub(crate) async fn put_shows_readers_whole_versions(suite: &Suite) -> Outcome {
     let key = suite.key("folder/state")?;
     let (bytes, options) = state(0);
     suite.put_with(&key, bytes, options).await?;
-    let writer = tokio::spawn({
+    let writer = Task::start({
         let (suite, key) = (suite.clone(), key.clone());
         async move {
             for number in 1..WRITES {
@@ -36,8 +36,8 @@ pub(crate) async fn put_shows_readers_whole_versions(suite: &Suite) -> Outcome {
     });
     let readers: Vec<_> = (0..4)
         .map(|_| {
-            let (suite, key, writer) = (suite.clone(), key.clone(), writer.abort_handle());
-            tokio::spawn(async move {
+            let (suite, key, writer) = (suite.clone(), key.clone(), writer.handle());
+            Task::start(async move {
                 let mut newest = 0;
                 while !writer.is_finished() {
                     newest = look(&suite, &key, newest).await?;
@@ -48,9 +48,9 @@ pub(crate) async fn put_shows_readers_whole_versions(suite: &Suite) -> Outcome {
         })
         .collect();
     for reader in readers {
-        reader.await.map_err(|error| Failure::new(format!("a reader died: {error}")))??;
+        reader.end("a reader").await??;
     }
-    writer.await.map_err(|error| Failure::new(format!("the writer died: {error}")))??;
+    writer.end("the writer").await??;
     check!(suite.read(&key).await? == state(WRITES - 1).0, "the last content is not what was put last");
     Ok(())
 }
@@ -92,7 +92,7 @@ async fn crowd(suite: &Suite, key: &Key, all: Vec<Act>) -> Outcome<Vec<Result<Op
     let mut tasks = Vec::new();
     for act in all {
         let (suite, key, barrier) = (suite.clone(), key.clone(), barrier.clone());
-        tasks.push(tokio::spawn(async move {
+        tasks.push(Task::start(async move {
             barrier.wait().await;
             match act {
                 Act::Put(text, options) => suite.put_with(&key, text, options).await.map(Some),
@@ -102,7 +102,7 @@ async fn crowd(suite: &Suite, key: &Key, all: Vec<Act>) -> Outcome<Vec<Result<Op
     }
     let mut answers = Vec::new();
     for task in tasks {
-        answers.push(task.await.map_err(|error| Failure::new(format!("a task died: {error}")))?);
+        answers.push(task.end("a task").await?);
     }
     Ok(answers)
 }
@@ -186,6 +186,74 @@ pub(crate) async fn delete_race_beside_a_put_leaves_all_or_nothing(suite: &Suite
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 fails(suite.read(&key).await, ErrorKind::NotFound, "get, where head finds nothing")?;
                 check!(listed.is_empty(), "head finds nothing, and the listing {listed:?}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn create_race_with_overwrites_is_lost_to_them(suite: &Suite) -> Outcome {
+    if !suite.capabilities().create {
+        let result = suite.put_with(&suite.key("state")?, "state", PutOptions::new().create()).await;
+        return fails(result, ErrorKind::Unsupported, "create").map(drop);
+    }
+    for round in 0..8 {
+        let key = suite.key(&format!("round {round}/state"))?;
+        let act = |index: usize| match index % 2 {
+            0 => Act::Put(format!("created by {index}"), PutOptions::new().create()),
+            _ => Act::Put(format!("overwritten by {index}"), PutOptions::new()),
+        };
+        let answers = crowd(suite, &key, (0..suite.racers).map(act).collect()).await?;
+        let mut won = 0;
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(_) if index % 2 == 0 => won += 1,
+                Err(_) if index % 2 == 0 => drop(fails(answer, ErrorKind::AlreadyExists, "a late create")?),
+                answer => drop(answer?),
+            }
+        }
+        check!(won <= 1, "{won} writers created one key");
+        // Only what overwrites can be last.
+        let content = suite.read(&key).await?;
+        check!(
+            content.starts_with(b"overwritten by"),
+            "a create took the place of what was there: {content:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) async fn create_race_with_deletes_leaves_all_or_nothing(suite: &Suite) -> Outcome {
+    if !suite.capabilities().create {
+        let result = suite.put_with(&suite.key("state")?, "state", PutOptions::new().create()).await;
+        return fails(result, ErrorKind::Unsupported, "create").map(drop);
+    }
+    for round in 0..8 {
+        let key = suite.key(&format!("round {round}/state"))?;
+        suite.put_with(&key, "old", PutOptions::new().metadata("by", "old")).await?;
+        let act = |index: usize| match index % 2 {
+            0 => Act::Put(index.to_string(), PutOptions::new().create().metadata("by", index.to_string())),
+            _ => Act::Delete(DeleteOptions::new()),
+        };
+        let answers = crowd(suite, &key, (0..suite.racers).map(act).collect()).await?;
+        let mut created = Vec::new();
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(Some(_)) => created.push(index.to_string()),
+                Err(_) if index % 2 == 0 => drop(fails(answer, ErrorKind::AlreadyExists, "a late create")?),
+                answer => drop(answer?),
+            }
+        }
+        match suite.adapter.head(&key).await {
+            Ok(head) => {
+                let by = head.metadata.get("by").cloned().unwrap_or_default();
+                check!(created.contains(&by), "what is left is of {by:?}, and {created:?} created it");
+                check_eq!(suite.read(&key).await?, by, "content");
+                suite.adapter.delete(&key, DeleteOptions::new()).await?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fails(suite.read(&key).await, ErrorKind::NotFound, "get, where head finds nothing")?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -1,5 +1,6 @@
 //! The cases: each name says what the contract promises.
 
+mod about;
 mod broken;
 mod conditions;
 mod crowds;
@@ -10,6 +11,7 @@ mod put;
 mod races;
 mod read;
 
+pub(super) use about::*;
 pub(super) use broken::*;
 pub(super) use conditions::*;
 pub(super) use crowds::*;

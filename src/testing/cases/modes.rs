@@ -169,3 +169,32 @@ async fn no_folder(suite: &Suite, when: &str) -> Outcome {
     }
     Ok(())
 }
+
+pub(crate) async fn put_keeps_metadata_in_every_mode(suite: &Suite) -> Outcome {
+    let (_, modes) = modes(suite).await?;
+    for (round, (name, mode)) in modes.into_iter().enumerate() {
+        let key = suite.key(name)?;
+        if mode == PutMode::Create {
+            suite.adapter.delete(&key, DeleteOptions::new()).await?;
+        }
+        // What was there before has other names, too.
+        let mode = match mode {
+            PutMode::Replace(_) => {
+                let old = PutOptions::new().metadata("old", "1").content_type("text/csv");
+                PutMode::Replace(suite.put_with(&key, "old", old).await?.version)
+            }
+            mode => mode,
+        };
+        let mut options = PutOptions::new().metadata("round", round.to_string()).content_type("text/plain");
+        if suite.capabilities().tags {
+            options = options.tag("team", "a/b c");
+        }
+        let what = format!("of a put in the mode {mode:?}");
+        suite.put_with(&key, "new", options.clone().mode(mode)).await?;
+        let head = suite.adapter.head(&key).await?;
+        check_eq!(head.metadata, options.metadata, "metadata {what}");
+        check_eq!(head.content_type, options.content_type, "content type {what}");
+        check_eq!(head.tags, options.tags, "tags {what}");
+    }
+    Ok(())
+}

@@ -10,7 +10,7 @@ use crate::{
     testing::{
         Failure, Outcome, Suite,
         check::fails,
-        suite::{pattern, streamed},
+        suite::{Task, pattern, streamed},
     },
 };
 
@@ -25,15 +25,14 @@ async fn race(suite: &Suite, key: &Key, mode: PutMode, bodies: &[Bytes], lost: E
         let options = PutOptions::new().mode(mode.clone());
         // Every other writer streams, so that both ways into the adapter race with each other.
         let body = if index % 2 == 0 { Body::from(bytes.clone()) } else { streamed(bytes) };
-        tasks.push(tokio::spawn(async move {
+        tasks.push(Task::start(async move {
             barrier.wait().await;
             adapter.put(&key, body, options).await
         }));
     }
     let mut won: Vec<(usize, ObjectMeta)> = Vec::new();
     for (index, task) in tasks.into_iter().enumerate() {
-        let result = task.await.map_err(|error| Failure::new(format!("a writer died: {error}")))?;
-        match result {
+        match task.end("a writer").await? {
             Ok(meta) => won.push((index, meta)),
             lost_race => drop(fails(lost_race, lost, "a writer that lost the race")?),
         }
@@ -120,7 +119,7 @@ pub(crate) async fn replace_loses_no_update(suite: &Suite) -> Outcome {
     let tasks: Vec<_> = (0..suite.racers)
         .map(|_| {
             let (suite, key) = (suite.clone(), key.clone());
-            tokio::spawn(async move {
+            Task::start(async move {
                 for _ in 0..each {
                     increment(&suite, &key).await?;
                 }
@@ -129,7 +128,7 @@ pub(crate) async fn replace_loses_no_update(suite: &Suite) -> Outcome {
         })
         .collect();
     for task in tasks {
-        task.await.map_err(|error| Failure::new(format!("a writer died: {error}")))??;
+        task.end("a writer").await??;
     }
     check_eq!(suite.read(&key).await?, (each * suite.racers).to_string(), "counter");
     Ok(())
