@@ -227,6 +227,11 @@ fn wrong_use_says_what_to_do() {
             (&["save", "a", "s", &file, "--value", "x=y"], 2, "cannot be used with"),
             (&["save", "a", "s", "--value", "x"], 2, "write NAME=FILE"),
             (
+                &["save", "a", "s", "--value", "x=-", "--value", "f=a.json", "--value", "y=-"],
+                2,
+                "standard input can be only one value, not x and y; write one of them to a file",
+            ),
+            (
                 &["save", "a", "s", "--value", "x={\"a\":1}"],
                 2,
                 "there is no such file; write NAME=FILE, or NAME=-",
