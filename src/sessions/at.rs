@@ -154,7 +154,7 @@ impl Store {
             At::Id(id) => self.search(place, id.time(), part, Some(*id)).await?.ok_or_else(none)?,
         };
         match found.manifest() {
-            Ok(manifest) if manifest.is_removed() && *at == At::Latest => Err(no_commit(place)),
+            Ok(manifest) if manifest.is_removed() && *at == At::Latest => Err(removed(place, found.seq)),
             Ok(manifest) if manifest.is_removed() => {
                 let message = format!(
                     "the session {place} was removed there, with commit {}; see `session log`",
@@ -380,6 +380,18 @@ pub(super) fn importing(place: &Place) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
+/// The same behind the marker of a removal, which is commit `seq`.
+pub(super) fn removed(place: &Place, seq: u64) -> Error {
+    let message = format!(
+        "the session {place} was removed, with commit {seq}, and has none since; a save begins it anew"
+    );
+    Error::new(ErrorKind::NotFound, message)
+}
+
+/// The error for a session without commits: it is new, or another one was meant.
 pub(super) fn no_commit(place: &Place) -> Error {
-    Error::new(ErrorKind::NotFound, format!("the session {place} has no commit yet; save one first"))
+    let message = format!(
+        "the session {place} has no commit; save one first, or compare agent, name and storage with `session ls`"
+    );
+    Error::new(ErrorKind::NotFound, message)
 }

@@ -38,7 +38,7 @@ struct State {
 
 #[derive(Debug)]
 struct Failure {
-    /// Which state was not saved, and why.
+    /// Which state failed, and why.
     what: String,
     why: String,
     kind: ErrorKind,
@@ -140,12 +140,21 @@ impl State {
 
 impl Failure {
     fn error(&self) -> Error {
-        let behind = match self.dropped {
-            0 => String::new(),
-            1 => ", nor was 1 state behind it".into(),
-            more => format!(", nor were {more} states behind it"),
+        use ErrorKind::{Io, RateLimited, Timeout, Unavailable};
+        // Of these, the answer may be what was lost.
+        let unknown = matches!(self.kind, Timeout | Unavailable | RateLimited | Io);
+        let behind = match (self.dropped, unknown) {
+            (0, _) => String::new(),
+            (1, true) => ", and 1 state behind it was not".into(),
+            (1, false) => ", nor was 1 state behind it".into(),
+            (more, true) => format!(", and {more} states behind it were not"),
+            (more, false) => format!(", nor were {more} states behind it"),
         };
-        let message = format!("{} was not saved{behind}: {}", self.what, self.why);
+        let (what, why) = (&self.what, &self.why);
+        let message = match unknown {
+            true => format!("it is not known whether {what} was saved{behind}: {why}"),
+            false => format!("{what} was not saved{behind}: {why}"),
+        };
         Error::new(self.kind, message).with_operation("save").with_retryable(self.retryable)
     }
 }

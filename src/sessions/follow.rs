@@ -1,7 +1,7 @@
 //! Which commit a handle continues: the newest, as it is found, or as this handle's own after a take-over.
 
 use super::{
-    CommitOptions, Restored, Session,
+    CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     commit,
     head::Head,
@@ -133,7 +133,13 @@ impl Session {
     }
 
     /// After damage: the next commit follows the newest number, as a keyframe and without a parent.
-    pub(super) async fn go_on_behind(&self, newest: Option<u64>, epoch: u64, looked: Moment) -> Result<()> {
+    pub(super) async fn go_on_behind(
+        &self,
+        newest: Option<u64>,
+        epoch: u64,
+        not_before: Option<CommitId>,
+        looked: Moment,
+    ) -> Result<()> {
         let newest = match newest {
             None => self.store().newest_number(self.place()).await?,
             known => known,
@@ -144,7 +150,7 @@ impl Session {
             && let Some(seq) = newest
         {
             let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
-            writer.adopt(Head::behind_damage(seq, epoch.max(seen), looked));
+            writer.adopt(Head::behind_damage(seq, epoch.max(seen), not_before, looked));
             self.rebased();
         }
         Ok(())

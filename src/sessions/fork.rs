@@ -4,7 +4,7 @@ use super::{
     At, Session,
     clock::Moment,
     names::Place,
-    refs::{ForkRef, Origin, Target},
+    refs::{ForkRef, Origin},
     store::{Part, Slot, Store},
     writer::body_time,
 };
@@ -40,36 +40,46 @@ impl Session {
         let source = found.place;
         let looked = Moment::now(&*store.clock);
         if let Some(row) = store.newest(fork.place()).await? {
-            return match row.seq {
-                // Perhaps this very fork, and only the answer was lost.
-                1 if store.is_fork_of(fork.place(), &source, target).await? => Ok(()),
-                _ => Err(store.taken(fork.place(), "fork").await),
+            // Perhaps this very fork, and only the answer was lost.
+            let origin = if row.seq == 1 { store.origin(fork.place()).await? } else { None };
+            let Some(origin) = origin.filter(|origin| origin.source == source && origin.target == target)
+            else {
+                return Err(store.taken(fork.place(), "fork").await);
+            };
+            // What keeps the commit for it may have gone in between.
+            return match store.refer(fork.place(), &origin).await {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+                _ => store.pinned(&source, target).await,
             };
         }
         let id = store.new_id(None);
         let reference = source.fork(id)?;
-        let bytes = ForkRef { target, fork: fork.place().clone() }.encode();
-        store.put(&reference, bytes.into(), PutOptions::new().create()).await?;
-        if let Err(error) = store.pinned(&source, target).await {
-            let _ = store.delete(&reference).await;
-            return Err(error);
-        }
         let origin = Origin { id, target, source, ids: fork.ids() };
-        match store.create_origin(fork.place(), &origin, looked).await {
-            // Nobody will ever look for it.
-            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => {
+        store.refer(fork.place(), &origin).await?;
+        let forked = match store.pinned(&origin.source, target).await {
+            Ok(()) => store.create_origin(fork.place(), &origin, looked).await,
+            Err(error) => Err(error),
+        };
+        match forked {
+            // The origin may be there, or come: the next prunes find whether a fork belongs to it.
+            Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
+                Err(error)
+            }
+            Err(error) => {
                 let _ = store.delete(&reference).await;
                 Err(error)
             }
-            other => other,
+            Ok(()) => Ok(()),
         }
     }
 }
 
 impl Store {
-    async fn is_fork_of(&self, place: &Place, source: &Place, target: Target) -> Result<bool> {
-        let origin = self.origin(place).await?;
-        Ok(origin.is_some_and(|origin| origin.source == *source && origin.target == target))
+    /// Creates the reference that keeps what a fork starts from.
+    async fn refer(&self, fork: &Place, origin: &Origin) -> Result<()> {
+        let bytes = ForkRef { target: origin.target, fork: fork.clone() }.encode();
+        let options = PutOptions::new().create();
+        self.put(&origin.source.fork(origin.id)?, bytes.into(), options).await.map(drop)
     }
 
     /// The error for a session that cannot begin under a name, by `how`: a fork or an import.
@@ -93,9 +103,9 @@ impl Store {
         let key = place.commit(1)?;
         let created = self.create(&key, origin.encode().into(), "application/octet-stream").await;
         let version = match created {
-            Ok(meta) => Some(meta.version),
+            Ok(meta) => meta.version,
             Err(error) => match self.slot(place, 1, Part::End).await {
-                Ok((Slot::Origin(found), _)) if found.id == origin.id => None,
+                Ok((Slot::Origin(found), meta)) if found.id == origin.id => meta.version,
                 Ok(_) => return Err(self.taken(place, "fork").await.with_source(error)),
                 Err(_) => return Err(error),
             },
@@ -107,9 +117,7 @@ impl Store {
         if age <= body_time(self) && self.line(place).await?.0.has(1) {
             return Ok(());
         }
-        if let Some(version) = version {
-            self.delete_version(&key, &version).await?;
-        }
+        self.delete_version(&key, &version).await?;
         let message = "the fork took so long that it may have been pruned meanwhile; fork again";
         Err(Error::new(ErrorKind::Conflict, message).with_operation("fork"))
     }

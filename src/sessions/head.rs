@@ -18,6 +18,8 @@ pub(super) struct Head {
     pub(super) seq: u64,
     /// `None` before the first commit, and where the newest is damaged.
     pub(super) id: Option<CommitId>,
+    /// What the next commit is not older than, where that is not the head itself.
+    pub(super) not_before: Option<CommitId>,
     pub(super) epoch: u64,
     /// Whether the session was removed with it: to callers there is no commit then.
     pub(super) ended: bool,
@@ -66,7 +68,7 @@ pub(super) struct Step {
 impl Head {
     /// Of a session without a commit.
     pub(super) fn none(observed: Moment) -> Self {
-        Head { seq: 0, id: None, epoch: 0, ended: false, observed: Some(observed), base: None }
+        Head { observed: Some(observed), ..Head::default() }
     }
 
     /// Whether both are behind the same commit. What is damaged does not tell which one it is.
@@ -74,9 +76,14 @@ impl Head {
         self.seq == other.seq && (self.id == other.id || self.id.is_none() || other.id.is_none())
     }
 
-    /// Where the newest commit is damaged: what comes next is a keyframe and has no parent.
-    pub(super) fn behind_damage(seq: u64, epoch: u64, observed: Moment) -> Self {
-        Head { seq, epoch, ..Head::none(observed) }
+    /// Where the newest commit is damaged: what comes next is a keyframe and has no parent. `not_before` is the newest that tells its id.
+    pub(super) fn behind_damage(
+        seq: u64,
+        epoch: u64,
+        not_before: Option<CommitId>,
+        observed: Moment,
+    ) -> Self {
+        Head { seq, epoch, not_before, ..Head::none(observed) }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     At, Commit, Session,
-    at::{Found, Newest, no_commit},
+    at::{Found, Newest, no_commit, removed},
     clock::Moment,
     head::{Base, Head},
     manifest::Manifest,
@@ -118,7 +118,8 @@ impl Session {
     /// Loads a commit's state. It is returned only after every check has passed.
     ///
     /// The first load through a handle is also what its saves continue: after `load(At::Latest)`, a save that finds a newer
-    /// commit is a conflict.
+    /// commit is a conflict, also where the load found none. In a fork, what lies before its start cannot be continued: saves are a conflict until a
+    /// [`rebase`](Session::rebase).
     ///
     /// # Errors
     /// `NotFound` if there is no such commit, `Corrupt` that names the damaged object, and what the adapter fails with.
@@ -136,12 +137,14 @@ impl Session {
             let found = self.store().find(self.place(), at, Part::Whole).await?;
             return Ok(Newest { found, origin: false });
         }
-        let head = match self.store().find_latest(self.place(), Part::Whole).await? {
+        let (head, none) = match self.store().find_latest(self.place(), Part::Whole).await? {
             Some(newest) => match newest.found.manifest() {
-                Ok(marker) if marker.is_removed() => head_of(&marker, looked, None),
+                Ok(marker) if marker.is_removed() => {
+                    (head_of(&marker, looked, None), removed(self.place(), marker.seq))
+                }
                 _ => return Ok(newest),
             },
-            None => Head { observed: looked, ..Head::default() },
+            None => (Head { observed: looked, ..Head::default() }, no_commit(self.place())),
         };
         if looked.is_some()
             && let Some(mut writer) = self.idle_writer()
@@ -149,7 +152,7 @@ impl Session {
         {
             writer.adopt(head);
         }
-        Err(no_commit(self.place()))
+        Err(none)
     }
 
     /// Its state, where it lies, and whether this session is a fork that has no commit of its own yet.
@@ -256,9 +259,17 @@ impl Session {
             other => return other,
         };
         let newest = self.store().find(self.place(), &at, Part::Whole).await;
-        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so.
-        let epoch_of = |found: &Found| found.manifest().map_or(0, |manifest| manifest.epoch);
-        let mut epoch = newest.as_ref().map_or(0, epoch_of);
+        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and what comes next is not older.
+        let (mut epoch, mut not_before) = (0, None);
+        let mut note = |found: &Found| {
+            if let Ok(manifest) = found.manifest() {
+                epoch = epoch.max(manifest.epoch);
+                not_before = not_before.max(Some(manifest.id));
+            }
+        };
+        if let Ok(found) = &newest {
+            note(found);
+        }
         let mut skipped = Vec::new();
         let (mut rows, newest) = match newest {
             Ok(found) => {
@@ -300,7 +311,7 @@ impl Session {
             let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
                 // The session was removed there: what lies before is no state of this one.
                 Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
-                    epoch = epoch.max(epoch_of(&found));
+                    note(&found);
                     break;
                 }
                 Ok(found) => found,
@@ -313,7 +324,7 @@ impl Session {
             if found.manifest().is_ok_and(|manifest| at.is_before(manifest.id)) {
                 continue;
             }
-            epoch = epoch.max(epoch_of(&found));
+            note(&found);
             match self.restore(found).await {
                 Ok(restored) => {
                     good = Ok((restored, place));
@@ -326,7 +337,7 @@ impl Session {
             }
         }
         if at == At::Latest {
-            self.go_on_behind(newest, epoch, looked).await?;
+            self.go_on_behind(newest, epoch, not_before, looked).await?;
         }
         good.map(|(restored, place)| self.shown(restored, &place, skipped))
     }

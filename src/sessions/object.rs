@@ -109,7 +109,8 @@ pub(super) fn manifest(tail: &[u8], total: u64, seq: u64) -> Result<Option<Manif
 
 /// The manifest in front of the end, checked together with the head.
 fn end(bytes: &[u8], head: &[u8], seq: u64) -> Result<Manifest> {
-    let start = (bytes.len() - 4).checked_sub(4 + manifest_len(bytes)?);
+    let len = manifest_len(bytes)?;
+    let start = bytes.len().checked_sub(END).and_then(|end| end.checked_sub(len));
     let start = start.ok_or_else(|| corrupt("it ends early"))?;
     let sealed = [head, &bytes[start..]].concat();
     let body = unseal(&sealed)?;

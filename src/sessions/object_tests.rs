@@ -88,6 +88,15 @@ fn a_small_commit_costs_little() {
 }
 
 #[test]
+fn what_is_too_short_for_a_commit_is_corrupt() {
+    let whole = other(&sample(false, 1), b"");
+    for len in 0..12 {
+        let error = decode(whole[..len].to_vec().into(), 300, &limits()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{len}: {error}");
+    }
+}
+
+#[test]
 fn a_commit_under_another_key_is_corrupt() {
     let file = keyframe(&sample(false, 0), b"state", 6).unwrap();
     let error = decode(file.into(), 301, &limits()).unwrap_err();

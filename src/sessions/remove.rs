@@ -27,7 +27,8 @@ impl Session {
     /// `Conflict`. To everybody else the session has no commit; a save begins it anew behind the marker.
     ///
     /// # Errors
-    /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as well if somebody saved at this moment;
+    /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as well if somebody saved at this moment,
+    /// or if another handle has taken the session over;
     /// `NotFound` in a session without commits; else as [`prune`](Session::prune). Whatever was not done, another call does.
     pub async fn remove(&self) -> Result<Pruned> {
         let marker = self.end().await.map_err(|error| error.with_operation("remove"))?;
@@ -101,7 +102,7 @@ impl Session {
             Some(seq) => seq,
             None => store.newest(place).await?.ok_or(error)?.seq,
         };
-        let mut epoch = 0;
+        let (mut epoch, mut not_before) = (0, None);
         let mut rows = store.history(place, None);
         while let Some(row) = rows.next().await {
             let described = match row {
@@ -110,7 +111,7 @@ impl Session {
             };
             match described {
                 Ok((Described::Commit(manifest), _)) => {
-                    epoch = manifest.epoch;
+                    (epoch, not_before) = (manifest.epoch, Some(manifest.id));
                     break;
                 }
                 Ok((Described::Origin(_), _)) => {}
@@ -118,7 +119,7 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Head::behind_damage(seq, epoch, looked))
+        Ok(Head::behind_damage(seq, epoch, not_before, looked))
     }
 }
 

@@ -192,6 +192,8 @@ pub(super) enum Described {
 pub(super) fn not_on_line(seq: u64) -> Error {
     Error::new(
         ErrorKind::NotFound,
-        format!("commit {seq} is no longer there, prune removed it; see `session log`"),
+        format!(
+            "commit {seq} is no longer there: a prune removed it, or the session was removed; see `session log`"
+        ),
     )
 }

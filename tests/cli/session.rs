@@ -176,7 +176,7 @@ fn of_many_writers_at_the_same_time_each_is_told_the_truth() {
 #[test]
 fn wrong_use_says_what_to_do() {
     let home = Home::new();
-    let none = "persist: the session a/s has no commit yet; save one first\n";
+    let none = "persist: the session a/s has no commit; save one first, or compare agent, name and storage with `session ls`\n";
     refused(
         &home,
         &[
@@ -226,6 +226,11 @@ fn wrong_use_says_what_to_do() {
             (&["save", "", "s", &file], 2, "the agent is empty; give it a name"),
             (&["save", "a", "s", &file, "--value", "x=y"], 2, "cannot be used with"),
             (&["save", "a", "s", "--value", "x"], 2, "write NAME=FILE"),
+            (
+                &["save", "a", "s", "--value", "x=-", "--value", "f=a.json", "--value", "y=-"],
+                2,
+                "standard input can be only one value, not x and y; write one of them to a file",
+            ),
             (
                 &["save", "a", "s", "--value", "x={\"a\":1}"],
                 2,

@@ -44,7 +44,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
         "{left:?} {gone:?}"
     );
     for seq in gone {
-        refused(&home, &[(&["load", "a", "s", "--at", &seq.to_string()], 3, "prune removed it")]);
+        refused(&home, &[(&["load", "a", "s", "--at", &seq.to_string()], 3, "a prune removed it")]);
     }
     assert_eq!(home.session(&["verify", "a", "s", "--json"]).rows()[0]["damaged"], json!([]));
 }
@@ -221,7 +221,7 @@ fn the_fence_window_is_a_setting() {
 #[test]
 fn a_session_is_removed() {
     let home = Home::new();
-    refused(&home, &[(&["rm", "a", "s"], 3, "has no commit yet")]);
+    refused(&home, &[(&["rm", "a", "s"], 3, "has no commit; save one first")]);
     home.commits(4);
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
     for seq in 1..=3 {
@@ -234,7 +234,7 @@ fn a_session_is_removed() {
     let text = home.session(&["rm", "a", "s"]).text();
     let left = "; 1 is younger than the fence window: remove it again later\n";
     assert!(text.starts_with("removed 3 commits, ") && text.ends_with(left), "{text}");
-    refused(&home, &[(&["load", "a", "s"], 3, "has no commit yet")]);
+    refused(&home, &[(&["load", "a", "s"], 3, "was removed, with commit 5")]);
     refused(&home, &[(&["load", "a", "s", "--at", "good"], 3, "there is no tag")]);
     fs::File::options().write(true).open(home.object(4)).unwrap().set_modified(old).unwrap();
     let row = home.session(&["rm", "a", "s", "--json"]).rows().remove(0);

@@ -26,7 +26,7 @@ async fn small_states_cost_what_a_plain_save_costs() {
     let (adapter, clock) = (Counting::memory(), TestClock::new(9));
     for (steps, size) in [(1, 200..700), (14, 1500..2500), (80, 7500..9500)] {
         let states = growing(9, steps + 3);
-        let session = sessions(&adapter, &clock).session("a", &format!("s{steps}")).unwrap();
+        let session = sessions(&adapter, &clock).session("a", format!("s{steps}")).unwrap();
         for state in &states[steps..] {
             assert!(size.contains(&state.len()), "{}", state.len());
             let plain = adapter.save(state.clone(), "plain").await.unwrap().meta.size;

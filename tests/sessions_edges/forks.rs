@@ -3,7 +3,7 @@
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
-    sessions::At,
+    sessions::{At, Retention},
 };
 
 use super::Bench;
@@ -75,4 +75,39 @@ async fn a_fork_whose_answer_was_lost_is_found_by_another_try() {
     fork.save("its own").await.unwrap();
     assert_eq!(main.fork("fork", 5).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(bench.keys("/f/").await, references);
+}
+
+/// The fork took so long that its caller is told to do it again: until then it is no fork, and then what it starts from is kept.
+#[tokio::test]
+async fn a_fork_that_failed_is_made_whole_by_the_next_try() {
+    let bench = Bench::new(9);
+    let (main, states) = bench.saved("main", 40).await;
+    let (fault, sessions) = bench.faulty();
+    let slow = sessions.session("a", "main").unwrap();
+    // The answer is lost, and the process sleeps before it looks.
+    fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Timeout));
+    let awake = std::sync::Arc::new(tokio::sync::Notify::new());
+    fault.inject_later(Operation::Get, 4, Injection::Hold(awake.clone()));
+    let mut fork = Box::pin(slow.fork("fork", 2));
+    assert!(futures_util::FutureExt::now_or_never(&mut fork).is_none());
+    assert_eq!(bench.keys("/fork/c/").await.len(), 1);
+    bench.hours(13);
+    awake.notify_one();
+    assert_eq!(fork.await.map(drop).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(bench.keys("/fork/c/").await.len(), 0, "nobody has heard of a fork");
+    let fork = slow.fork("fork", 2).await.unwrap();
+    bench.hours(40);
+    main.save("another").await.unwrap();
+    main.prune(Retention::new().last(1)).await.unwrap();
+    assert!(fork.load(At::Latest).await.unwrap().state == states[1]);
+    // An origin whose reference is gone: to fork again is what heals it.
+    for key in bench.keys("/main/f/").await {
+        bench.adapter.remove(&key).await;
+    }
+    main.fork("fork", 2).await.unwrap();
+    assert_eq!(bench.keys("/main/f/").await.len(), 1);
+    bench.hours(40);
+    main.save("yet another").await.unwrap();
+    main.prune(Retention::new().last(1)).await.unwrap();
+    assert!(fork.load(At::Latest).await.unwrap().state == states[1]);
 }

@@ -10,7 +10,7 @@ use persist::{
 };
 use tokio::sync::Notify;
 
-use super::{Bench, growing, noise};
+use super::{Bench, Counting, TestClock, growing, noise, sessions};
 
 async fn seqs(session: &Session) -> Vec<u64> {
     session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
@@ -322,4 +322,67 @@ async fn a_removal_takes_nothing_along_that_was_queued_before() {
     assert_eq!(bench.session("s").load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
     background.save("anew", CommitOptions::new()).await.unwrap();
     assert_eq!(background.flush().await.unwrap().unwrap().seq, 5);
+}
+
+/// Nobody can say more than is known.
+#[tokio::test]
+async fn a_failure_in_the_background_does_not_say_more_than_is_known() {
+    for (kind, text) in [
+        (
+            ErrorKind::Timeout,
+            "it is not known whether the state of step 3 was saved, and 1 state behind it was not:",
+        ),
+        (ErrorKind::AccessDenied, "the state of step 3 was not saved, nor was 1 state behind it:"),
+    ] {
+        let bench = Bench::new(14);
+        let (fault, sessions) = bench.faulty();
+        let background = sessions.session("a", "s").unwrap().background(8);
+        fault.inject(Operation::Put, Injection::Before(kind));
+        for step in [3, 4] {
+            background.save("state", CommitOptions::new().step(step)).await.unwrap();
+        }
+        let error = background.flush().await.unwrap_err();
+        assert!(error.message().starts_with(text), "{error}");
+    }
+}
+
+/// Its id is the commit's only as far as chance goes: processes that were cloned with their memory draw the same one.
+#[tokio::test]
+async fn two_writers_that_draw_the_same_id_do_not_both_win() {
+    let adapter = Counting::memory();
+    let open = || sessions(&adapter, &TestClock::new(15)).session("a", "s").unwrap();
+    let (one, two) = (open(), open());
+    for handle in [&one, &two] {
+        assert!(handle.rebase().await.unwrap().is_none());
+    }
+    let first = one.save("one").await.unwrap();
+    let error = two.save("two").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(two.rival().await.unwrap().id, first.id);
+    assert_eq!(two.rebase().await.unwrap().unwrap().state, "one");
+    assert_eq!(two.save("two").await.unwrap().seq, 2);
+}
+
+/// The clock of who wrote before the damage was ahead.
+#[tokio::test]
+async fn what_goes_on_behind_damage_is_not_older_than_what_lies_before_it() {
+    let adapter = Counting::memory();
+    let (ahead, right) = (TestClock::new(16), TestClock::new(17));
+    ahead.pass(3_600_000);
+    let writer = sessions(&adapter, &ahead).session("a", "s").unwrap();
+    let mut ids = Vec::new();
+    for seq in 1..=7 {
+        ahead.pass(1000);
+        ids.push(writer.save(noise(seq, 500)).await.unwrap().id);
+    }
+    let newest = super::commit_key("s", 7);
+    let last = adapter.raw(&newest).await.len() - 1;
+    adapter.flip(&newest, last).await;
+    let next = sessions(&adapter, &right).session("a", "s").unwrap();
+    assert_eq!(next.load_good(At::Latest).await.unwrap().commit.seq, 6);
+    let behind = next.save("behind").await.unwrap();
+    assert!(behind.seq == 8 && behind.id.time() >= ids[5].time());
+    for seq in 1..=6 {
+        assert_eq!(next.show(At::Id(ids[seq - 1])).await.unwrap().seq, seq as u64);
+    }
 }

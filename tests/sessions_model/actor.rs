@@ -85,6 +85,7 @@ impl Actor {
 
     async fn save(&mut self) {
         let Some((name, session, mut state)) = self.handle.clone() else { return };
+        let before = session.seen().await;
         self.made += 1;
         if state.len() > 1500 {
             state.drain(..900);
@@ -125,12 +126,22 @@ impl Actor {
                 Err(error) => {
                     let _ = self.expected::<()>("save", error);
                     self.world.saw("save unknown");
-                    match self.random.below(3) {
+                    match self.random.below(4) {
                         0 => {}
                         1 => {
                             self.handle = None;
                             return;
                         }
+                        // Looks what is there. Where that is what was there before, the same state is still to be saved.
+                        2 => match session.rebase().await {
+                            Ok(_) if session.seen().await == before => self.world.saw("rebased to the same"),
+                            Ok(newest) => {
+                                let newest = newest.map(|restored| restored.state.to_vec());
+                                self.handle = Some((name, session, newest.unwrap_or_default()));
+                                return;
+                            }
+                            Err(_) => return,
+                        },
                         // Gives up on this state and saves another one behind it.
                         _ => return,
                     }

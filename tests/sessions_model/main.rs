@@ -150,6 +150,7 @@ fn nothing_acknowledged_is_lost_and_nothing_stale_is_acknowledged() {
             "fenced",
             "fenced by an owner",
             "save unknown",
+            "rebased to the same",
             "forked",
             "tagged",
             "tagged once",

@@ -7,37 +7,64 @@ use super::Change;
 /// Lists up to this many unmatched elements on each side are aligned exactly; the work grows with the product.
 const MAX_ALIGNED: usize = 512;
 
-pub(super) fn compare(path: &mut String, old: &Value, new: &Value, changes: &mut Vec<Change>) {
+/// Where something stands: elements of lists have other places in the older state.
+#[derive(Default)]
+pub(super) struct Path {
+    old: String,
+    new: String,
+}
+
+impl Path {
+    /// Calls `each` with the path of a member.
+    fn at(&mut self, old: &str, new: &str, each: impl FnOnce(&mut Path)) {
+        let lengths = (self.old.len(), self.new.len());
+        for (path, member) in [(&mut self.old, old), (&mut self.new, new)] {
+            path.push('/');
+            path.push_str(&member.replace('~', "~0").replace('/', "~1"));
+        }
+        each(self);
+        self.old.truncate(lengths.0);
+        self.new.truncate(lengths.1);
+    }
+
+    fn element(&mut self, old: usize, new: usize, each: impl FnOnce(&mut Path)) {
+        self.at(&old.to_string(), &new.to_string(), each);
+    }
+
+    fn remove(&self, old: &Value) -> Change {
+        Change::Remove { path: self.old.clone(), old: old.clone() }
+    }
+
+    fn add(&self, value: &Value) -> Change {
+        Change::Add { path: self.new.clone(), value: value.clone() }
+    }
+}
+
+pub(super) fn compare(path: &mut Path, old: &Value, new: &Value, changes: &mut Vec<Change>) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => objects(path, old, new, changes),
         (Value::Array(old), Value::Array(new)) => arrays(path, old, new, changes),
         _ if old == new => {}
-        _ => changes.push(Change::Replace { path: path.clone(), old: old.clone(), value: new.clone() }),
+        _ => {
+            let path = path.new.clone();
+            changes.push(Change::Replace { path, old: old.clone(), value: new.clone() });
+        }
     }
 }
 
-/// Calls `each` with the path of a member.
-fn at(path: &mut String, member: &str, each: impl FnOnce(&mut String)) {
-    let len = path.len();
-    path.push('/');
-    path.push_str(&member.replace('~', "~0").replace('/', "~1"));
-    each(path);
-    path.truncate(len);
-}
-
-fn objects(path: &mut String, old: &Map<String, Value>, new: &Map<String, Value>, changes: &mut Vec<Change>) {
+fn objects(path: &mut Path, old: &Map<String, Value>, new: &Map<String, Value>, changes: &mut Vec<Change>) {
     for (name, value) in old {
-        at(path, name, |path| match new.get(name) {
+        path.at(name, name, |path| match new.get(name) {
             Some(new) => compare(path, value, new, changes),
-            None => changes.push(Change::Remove { path: path.clone(), old: value.clone() }),
+            None => changes.push(path.remove(value)),
         });
     }
     for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-        at(path, name, |path| changes.push(Change::Add { path: path.clone(), value: value.clone() }));
+        path.at(name, name, |path| changes.push(path.add(value)));
     }
 }
 
-fn arrays(path: &mut String, old: &[Value], new: &[Value], changes: &mut Vec<Change>) {
+fn arrays(path: &mut Path, old: &[Value], new: &[Value], changes: &mut Vec<Change>) {
     let front = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let back =
         old[front..].iter().rev().zip(new[front..].iter().rev()).take_while(|(old, new)| old == new).count();
@@ -46,18 +73,14 @@ fn arrays(path: &mut String, old: &[Value], new: &[Value], changes: &mut Vec<Cha
     for (next_i, next_j) in common(old, new).into_iter().chain([(old.len(), new.len())]) {
         // Between two equal elements: pairs changed, the rest was added or removed.
         while i < next_i && j < next_j {
-            at(path, &(front + j).to_string(), |path| compare(path, &old[i], &new[j], changes));
+            path.element(front + i, front + j, |path| compare(path, &old[i], &new[j], changes));
             (i, j) = (i + 1, j + 1);
         }
         for (index, value) in new.iter().enumerate().take(next_j).skip(j) {
-            at(path, &(front + index).to_string(), |path| {
-                changes.push(Change::Add { path: path.clone(), value: value.clone() });
-            });
+            path.element(front + i, front + index, |path| changes.push(path.add(value)));
         }
         for (index, value) in old.iter().enumerate().take(next_i).skip(i) {
-            at(path, &(front + index).to_string(), |path| {
-                changes.push(Change::Remove { path: path.clone(), old: value.clone() });
-            });
+            path.element(front + index, front + j, |path| changes.push(path.remove(value)));
         }
         (i, j) = (next_i + 1, next_j + 1);
     }
@@ -138,6 +161,24 @@ mod tests {
         assert_eq!(
             changes(json!(1), json!([1])),
             json!([{"op": "replace", "path": "", "old": 1, "value": [1]}])
+        );
+    }
+
+    /// What was removed is named where it was, also within an element that has another place now.
+    #[test]
+    fn removals_in_an_element_that_moved_are_named_in_the_older_state() {
+        assert_eq!(
+            changes(
+                json!(["x", "y", {"a": 1, "b": 2, "c": [7, 8]}, "k"]),
+                json!(["y", {"a": 3, "c": [7], "d": 4}, "k"])
+            ),
+            json!([
+                {"op": "remove", "path": "/0", "old": "x"},
+                {"op": "replace", "path": "/1/a", "old": 1, "value": 3},
+                {"op": "remove", "path": "/2/b", "old": 2},
+                {"op": "remove", "path": "/2/c/1", "old": 8},
+                {"op": "add", "path": "/1/d", "value": 4},
+            ])
         );
     }
 

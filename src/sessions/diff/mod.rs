@@ -61,7 +61,7 @@ impl Session {
 /// What changed from `old` to `new`.
 pub fn diff(old: &Value, new: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
-    json::compare(&mut String::new(), old, new, &mut changes);
+    json::compare(&mut json::Path::default(), old, new, &mut changes);
     changes
 }
 

@@ -67,6 +67,13 @@ async fn values(
     options: CommitOptions,
     output: &Output,
 ) -> Result<Commit> {
+    let mut inputs = files.iter().filter(|(_, file)| file == "-");
+    if let (Some((one, _)), Some((other, _))) = (inputs.next(), inputs.next()) {
+        let message = format!(
+            "standard input can be only one value, not {one} and {other}; write one of them to a file"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message).into());
+    }
     let mut values = Vec::new();
     for (name, file) in files {
         let path = Path::new(file);
