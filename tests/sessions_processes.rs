@@ -9,8 +9,6 @@
 #[path = "support/killed.rs"]
 mod killed;
 mod sessions_support;
-#[path = "support/small.rs"]
-mod small;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 mod support;
 
@@ -27,8 +25,10 @@ use std::{
 use futures_util::TryStreamExt;
 use killed::Killed;
 use persist::{ErrorKind, SnapshotAdapter, StorageConfig, adapters::local::LocalAdapter, sessions::*};
-use sessions_support::Random;
-use small::{kill, number};
+use sessions_support::{
+    Random,
+    small::{kill, number},
+};
 
 const STORAGE: &str = "PERSIST_TEST_PROCESSES_STORAGE";
 /// Tells the test `writer` that it is a child: its [`Run`], and its seed.

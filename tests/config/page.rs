@@ -46,7 +46,7 @@ storage. Write `//` where a longer key begins: `file:///backup//outer:1/k.gz` is
 ## The file
 
 `--config` or `PERSIST_CONFIG` names it; else `persist/persist.toml` in `$XDG_CONFIG_HOME` or `~/.config` (macOS: `~/Library/Application Support`,
-Windows: `%APPDATA%`) is read if it is there. One in the current folder is not read unless it is named: agents work in folders that
+Windows: `%APPDATA%`) is read if it is there, and an error if it cannot be read; `PERSIST_CONFIG=/dev/null` reads none. One in the current folder is not read unless it is named: agents work in folders that
 others filled ([ADR 5](adr/0005-configuration-layers.md)).
 
 ```toml

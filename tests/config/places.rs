@@ -224,6 +224,8 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
         let error = resolve(&variables[..1], None).unwrap_err();
         assert_eq!(error.kind(), persist::ErrorKind::InvalidConfig);
         assert!(error.message().contains("persist.toml cannot be read"), "{error}");
+        let none = [variables[0], ("PERSIST_CONFIG", "/dev/null")];
+        assert_eq!(resolve(&none, None).unwrap(), None);
     }
 }
 

@@ -2,8 +2,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod sim;
+// Programs that have `support` as well have it twice.
+#[allow(clippy::duplicate_mod)]
 #[path = "../support/small.rs"]
-mod small;
+pub(crate) mod small;
 
 use std::{
     collections::BTreeMap,
