@@ -16,7 +16,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     let text = home.session(&["prune", "a", "s", "--keep-last", "1", "--dry-run"]).text();
     assert_eq!(
         text,
-        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay (those younger than the fence window always do)\n"
+        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay: 1 by the rules, 3 younger than the fence window\n"
     );
     // Written long ago, by the clock of the storage.
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -232,7 +232,7 @@ fn a_session_is_removed() {
     refused(&home, &[(&["rm", "a", "s"], 4, "the session a/t was forked from commit 4 of a/s")]);
     home.session(&["rm", "a", "t"]).text();
     let text = home.session(&["rm", "a", "s"]).text();
-    let left = "; 1 is younger than the fence window: remove it again later\n";
+    let left = "; 1 is younger than the fence window: any later `session prune` removes it\n";
     assert!(text.starts_with("removed 3 commits, ") && text.ends_with(left), "{text}");
     refused(&home, &[(&["load", "a", "s"], 3, "was removed, with commit 5")]);
     refused(&home, &[(&["load", "a", "s", "--at", "good"], 3, "there is no tag")]);
