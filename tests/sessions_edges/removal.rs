@@ -229,21 +229,3 @@ async fn a_removed_fork_shows_nothing_of_its_source() {
         source.remove().await.unwrap();
     }
 }
-
-/// Who was fenced off does not end the session either, nor come back by it.
-#[tokio::test]
-async fn who_was_fenced_off_does_not_remove_the_session() {
-    let bench = Bench::new(10);
-    let (old, _) = bench.saved("s", 2).await;
-    let owner = bench.session("s");
-    owner.take_over().await.unwrap();
-    let before = bench.adapter.keys().await;
-    let error = old.remove().await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("taken over"), "{error}");
-    assert_eq!(bench.adapter.keys().await, before);
-    owner.save("next").await.unwrap();
-    owner.remove().await.unwrap();
-    old.remove().await.unwrap();
-    assert_eq!(old.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert_eq!(bench.session("s").save("anew").await.unwrap().epoch, 1);
-}
