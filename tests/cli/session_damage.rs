@@ -244,6 +244,39 @@ fn a_session_is_removed() {
     assert_eq!(home.session(&["load", "a", "s"]).text(), "anew");
 }
 
+/// Which sessions are long, old, removed, damaged or half there.
+#[test]
+fn a_long_listing_tells_of_each_newest_commit() {
+    let home = Home::new();
+    home.commits(3);
+    let archive = home.path("s.tar");
+    home.session(&["export", "a", "s", archive.to_str().unwrap()]).text();
+    let half = fs::read(&archive).unwrap();
+    fs::write(home.path("half.tar"), &half[..half.len() - 2048]).unwrap();
+    refused(&home, &[(&["import", "a", "half", home.path("half.tar").to_str().unwrap()], 5, "ends early")]);
+    home.session(&["import", "a", "gone", archive.to_str().unwrap()]).text();
+    home.session(&["rm", "a", "gone"]).text();
+    home.session(&["fork", "a", "s", "fork"]).text();
+    let names = home.session(&["ls", "--json"]).rows();
+    assert_eq!(names[0], json!({"agent": "a", "session": "fork"}));
+    let rows = home.session(&["ls", "a", "--long", "--json"]).rows();
+    let newest = home.session(&["show", "a", "s", "--json"]).rows().remove(0);
+    for (row, name) in [(&rows[0], "fork"), (&rows[3], "s")] {
+        let (time, size) = (&newest["time"], &newest["size"]);
+        let told =
+            json!({"agent": "a", "session": name, "seq": 3, "time": time, "size": size, "removed": false});
+        assert_eq!(row, &told);
+    }
+    assert_eq!(rows[1], json!({"agent": "a", "session": "gone", "removed": true}));
+    assert!(rows[2]["reason"].as_str().unwrap().contains("is being imported"), "{}", rows[2]);
+    let text = home.session(&["ls", "a", "--long"]).text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("       3  20") && lines[0].ends_with("a\tfork"), "{text}");
+    assert!(lines[1].contains("removed  ") && lines[2].contains("being imported  "), "{text}");
+    let ends: Vec<usize> = lines.iter().map(|line| line.find("a\t").unwrap()).collect();
+    assert!(ends.iter().all(|end| *end == ends[0]), "{text}");
+}
+
 /// What operators watch: saves, and damage where a load meets it; without the ids of users.
 #[test]
 fn sessions_are_logged() {
