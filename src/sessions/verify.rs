@@ -9,7 +9,6 @@ use super::{
     Session,
     at::{importing, no_commit},
     log::Step,
-    names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
@@ -58,13 +57,11 @@ impl Session {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
         let steps: Vec<_> = store.lines(place, None).collect().await;
-        let mut history: Vec<(Place, u64)> = Vec::new();
+        let (mut history, mut holes) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Ok(Step::Commit(place, seq)) => history.push((place, seq)),
-                Ok(Step::Missing(place, hole)) => {
-                    found.note(Some(*hole.end()), missing(&hole).with_key(&place.commit(*hole.end())?))?;
-                }
+                Ok(Step::Missing(place, hole)) => holes.push((place, hole)),
                 Ok(Step::Stray(error)) | Err(error) => found.note(None, error)?,
             }
         }
@@ -96,6 +93,10 @@ impl Session {
                 }
                 Err(error) => found.note(Some(seq), error)?,
             }
+        }
+        // Behind what they are at fault for.
+        for (place, hole) in holes {
+            found.note(Some(*hole.end()), missing(&hole).with_key(&place.commit(*hole.end())?))?;
         }
         self.verify_small(&mut found).await?;
         if !found.is_good() {

@@ -28,7 +28,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     let dry =
         home.session(&[&["prune", "a", "s"], &rules[..], &["--dry-run", "--json"]].concat()).rows().remove(0);
     let mut real = home.session(&[&["prune", "a", "s"], &rules[..], &["--json"]].concat()).rows().remove(0);
-    assert_eq!(names(&real), ["bytes", "dry_run", "garbage", "kept", "removed"]);
+    assert_eq!(names(&real), ["bytes", "dry_run", "garbage", "kept", "kept_by", "removed"]);
     assert_eq!((&dry["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
     real["dry_run"] = json!(true);
     assert_eq!(dry, real);
@@ -148,7 +148,7 @@ fn a_damaged_commit_is_told_once() {
     let home = Home::new();
     home.commits(3);
     for seq in ["1", "2"] {
-        home.session(&["tag", "a", "s", seq, "--at", seq]).text();
+        home.session(&["tag", "a", "s", &format!("v{seq}"), "--at", seq]).text();
     }
     for (seq, at) in [(2, 20), (1, 3)] {
         let whole = fs::read(home.object(seq)).unwrap();
