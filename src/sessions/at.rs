@@ -179,9 +179,7 @@ impl Store {
                     let found = Found { place: place.clone(), seq, bytes, total: meta.size };
                     return Ok(Some(Newest { found, origin: false }));
                 }
-                Ok((Slot::Origin(_), _)) if seq > 1 => return Err(importing(place)),
-                // An import that has only begun.
-                Ok((Slot::Origin(origin), _)) if origin.target.seq == 0 => return Ok(None),
+                Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => return Err(importing(place)),
                 Ok((Slot::Origin(origin), _)) => {
                     let Origin { source, target, .. } = &origin;
                     let found = match self.find_seq(source, target.seq, part).await {
@@ -216,13 +214,19 @@ impl Store {
                     };
                 }
                 Ok((Slot::Origin(_), _)) if seq > 1 => return Err(importing(&place)),
-                Ok((Slot::Origin(origin), _)) => origin,
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 // Perhaps it is older than the fork that this session is.
-                _ => match self.origin(&place).await? {
-                    Some(origin) => origin,
-                    None => break,
-                },
+                slot => {
+                    let origin = match slot {
+                        Ok((Slot::Origin(origin), _)) => Some(origin),
+                        _ => self.origin(&place).await?,
+                    };
+                    match origin {
+                        // Not where the fork was removed: it gave its start up.
+                        Some(origin) if self.line(&place).await?.0.has(1) => origin,
+                        _ => break,
+                    }
+                }
             };
             if seq > origin.target.seq {
                 break;
@@ -327,6 +331,7 @@ impl Store {
             if let Some(damage) = damage {
                 return Err(damage);
             }
+            // On the line; a fork that was removed has given its start up.
             let last = match (origin, rows.last()) {
                 (Some(origin), _) => origin,
                 (None, Some(row)) if row.seq == 1 => match self.origin(&place).await? {

@@ -48,6 +48,13 @@ impl LineRecord {
         seq > self.upto || self.runs.get(run).is_some_and(|run| run.contains(&seq))
     }
 
+    /// Whether all of these are on the line.
+    pub(super) fn covers(&self, run: &RangeInclusive<u64>) -> bool {
+        let (start, end) = (*run.start(), (*run.end()).min(self.upto));
+        let own = self.runs.partition_point(|own| *own.start() > start);
+        start > self.upto || self.runs.get(own).is_some_and(|own| own.contains(&start) && own.contains(&end))
+    }
+
     /// Of the numbers from `first` on that are on the line, those that `present` lacks, which has others from the newest down.
     pub(super) fn holes(&self, first: u64, present: impl Iterator<Item = u64>) -> Vec<RangeInclusive<u64>> {
         let untouched = self.upto.saturating_add(1)..=u64::MAX;
@@ -117,6 +124,21 @@ mod tests {
             assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
         }
         assert!(LineRecord::default().has(1));
+    }
+
+    #[test]
+    fn a_run_is_on_the_line_if_all_of_it_is() {
+        let record = LineRecord::keep(9, vec![1, 2, 4, 5, 6, 9]);
+        for start in 1..14 {
+            for end in start..14 {
+                assert_eq!(
+                    record.covers(&(start..=end)),
+                    (start..=end).all(|seq| record.has(seq)),
+                    "{start} {end}"
+                );
+            }
+        }
+        assert!(LineRecord::default().covers(&(1..=u64::MAX)));
     }
 
     #[test]

@@ -378,9 +378,9 @@ impl Store {
         let key = place.commit(1)?;
         let bytes = self.read(&key).await?.0;
         if refs::is_small(&bytes) {
-            // What it starts from is damaged or missing.
-            let origin = Origin::decode(&bytes).ok().filter(|origin| origin.target.seq > 0);
-            return Ok(origin.map(|origin| origin.target.seq));
+            // What it starts from is damaged or missing, or an import has begun.
+            let origin = Origin::decode(&bytes).ok();
+            return Ok(origin.map(|origin| origin.imports().unwrap_or(origin.target.seq)));
         }
         // Its start may be what is damaged. Only its end tells then that it is no origin, behind which other numbers come.
         let end = bytes.get(4..).unwrap_or_default();

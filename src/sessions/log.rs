@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
     At, Commit, Session,
+    at::importing,
     line::LineRecord,
     manifest::Manifest,
     names::Place,
@@ -40,6 +41,8 @@ impl Session {
                 // Pruned while the log was read.
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(Line::Nothing),
                 Err(error) => Err(error),
+                // Only an import puts one here: what lies before it is half a session.
+                Ok((Described::Origin(_), _)) if seq > 1 => Err(importing(&place)),
                 Ok((Described::Origin(_), _)) => Ok(Line::Nothing),
             }
         });
@@ -78,7 +81,7 @@ enum Line {
 }
 
 /// What a history has in one place.
-enum Step {
+pub(super) enum Step {
     Commit(Place, u64),
     /// On the line, and without objects.
     Missing(Place, RangeInclusive<u64>),
@@ -167,7 +170,7 @@ impl Store {
     }
 
     /// The line, across forks.
-    fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<Step>> {
+    pub(super) fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<Step>> {
         let start = Some((place.clone(), below, HashSet::new()));
         let segments = stream::try_unfold(start, move |next| async move {
             let Some((place, below, mut seen)) = next else { return Ok::<_, Error>(None) };
@@ -181,7 +184,9 @@ impl Store {
                 Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
                 origin => origin,
             };
-            let next = origin.as_ref().ok().and_then(Option::as_ref);
+            let line = line?.0;
+            // A fork that was removed has given its start up.
+            let next = origin.as_ref().ok().and_then(Option::as_ref).filter(|_| line.has(1));
             let next = next.map(|origin| {
                 let above = origin.target.seq.saturating_add(1);
                 (origin.source.clone(), Some(below.map_or(above, |below| below.min(above))), seen)
@@ -195,7 +200,7 @@ impl Store {
                 store: self,
                 place,
                 rows,
-                line: line?.0,
+                line,
                 origin,
                 above: below,
                 ready: VecDeque::new(),

@@ -75,7 +75,7 @@ pub use diff::{Change, diff};
 pub use id::CommitId;
 pub use list::SessionName;
 pub use load::{Restored, Skipped};
-pub use prune::{Pruned, Retention};
+pub use prune::{KeptBy, Pruned, Retention};
 pub use session::Session;
 pub use storage::Sessions;
 pub(crate) use storage::WINDOWS;

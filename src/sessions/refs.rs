@@ -117,7 +117,7 @@ impl ForkRef {
     }
 }
 
-/// In place of a fork's first commit: where it comes from.
+/// In place of a fork's first commit: where it comes from. Of an import's first and newest commit: that there is more to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     /// The id of the fork, and of its `f/` object in the session that it comes from.
@@ -129,6 +129,24 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// What keeps the first and the newest number of an import: an origin of nothing. It says whose they are by the id that comes first
+    /// in the archive, and what the newest number is.
+    pub(super) fn of_import(
+        first: CommitId,
+        upto: u64,
+        place: &Place,
+        ids: Option<(String, String)>,
+    ) -> Self {
+        let nothing = Target { seq: 0, id: CommitId::from_bytes(u128::from(upto).to_be_bytes()) };
+        Origin { id: first, target: nothing, source: place.clone(), ids }
+    }
+
+    /// The newest number of an import.
+    pub(super) fn imports(&self) -> Option<u64> {
+        let upto = u128::from_be_bytes(self.target.id.to_bytes());
+        (self.target.seq == 0).then(|| upto.clamp(1, u128::from(MAX_SEQ)) as u64)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_id(&mut out, self.id);

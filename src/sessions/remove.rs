@@ -21,7 +21,8 @@ const REMOVED: &str = "persist-removed";
 
 impl Session {
     /// Removes the session: its states, notes and tags. The objects of what is younger than the [fence window](super::Sessions::fence_window) stay for
-    /// so long, unseen, and go with another call, or the next [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included.
+    /// so long, unseen, and go with the next [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included. Another call
+    /// removes them, too, and with them what was saved since.
     ///
     /// The marker is a commit without a state. It holds the number that a writer would take who does not know yet: that one gets a
     /// `Conflict`. To everybody else the session has no commit; a save begins it anew behind the marker.

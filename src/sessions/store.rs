@@ -10,7 +10,7 @@ use futures_util::{
 
 use super::{
     Clock, CommitId,
-    at::Found,
+    at::{Found, importing},
     line::LineRecord,
     manifest::Manifest,
     names::Place,
@@ -142,6 +142,14 @@ impl Store {
     /// The newest commit, from one listing of one row.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
         self.commits(place, ListOptions::new().limit(1)).try_next().await
+    }
+
+    /// Fails where an import has yet to put its newest commit under this number, the newest there is. What else may be wrong with it is not looked at.
+    pub(super) async fn not_importing(&self, place: &Place, newest: u64) -> Result<()> {
+        match self.slot(place, newest, Part::End).await {
+            Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => Err(importing(place)),
+            _ => Ok(()),
+        }
     }
 
     /// All commits, newest first.

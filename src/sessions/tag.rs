@@ -34,8 +34,10 @@ impl Session {
     ///
     /// # Errors
     /// `AlreadyExists` if the name is another commit's: see [`move_tag`](Session::move_tag); `NotFound` if there is no such commit, also
-    /// if a prune removes it at this moment; `InvalidInput` for a commit of the session that this one was forked from: tag it there.
+    /// if a prune removes it at this moment; `InvalidInput` for a commit of the session that this one was forked from: tag it there; and for a
+    /// name that reads as a number, an id, a time or `latest`.
     pub async fn tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
+        check_name(name)?;
         self.give(name, at.into(), false).await
     }
 
@@ -44,10 +46,12 @@ impl Session {
     /// # Errors
     /// As [`tag`](Session::tag); `Conflict` if another call moves or removes it at this moment.
     pub async fn move_tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
+        check_name(name)?;
         self.give(name, at.into(), true).await
     }
 
-    async fn give(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
+    /// The same for any name: archives have what earlier releases took.
+    pub(super) async fn give(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
         let (store, key) = (self.store(), self.place().tag(name)?);
         let found = store.find(self.place(), &at, Part::End).await?;
         if found.place != *self.place() {
@@ -137,6 +141,19 @@ impl Session {
             .map(|(_, TagRef { target, name })| Tag { name, seq: target.seq, id: target.id })
             .collect())
     }
+}
+
+/// A tag is asked for by its name alone: that must not read as another commit.
+fn check_name(name: &str) -> Result<()> {
+    let means = match name.parse() {
+        Ok(At::Tag(tag)) if tag == name => return Ok(()),
+        Ok(At::Tag(_)) => "another tag".to_owned(),
+        Ok(at) => at.to_string(),
+        // An empty one has an error of its own.
+        Err(_) => return Ok(()),
+    };
+    let message = format!("the tag {name:?} would read as {means}; choose another name, such as v{name}");
+    Err(Error::new(ErrorKind::InvalidInput, message).with_operation("tag"))
 }
 
 impl Store {

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::{
     Session,
-    at::no_commit,
-    names::Place,
+    at::{importing, no_commit},
+    log::Step,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
@@ -52,16 +52,17 @@ impl Session {
     /// Restores every commit and reads every small object; each object is fetched once.
     ///
     /// # Errors
-    /// `NotFound` for a session without commits, `InvalidInput` where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].
+    /// `NotFound` for a session without commits, `Conflict` for one that is being imported, `InvalidInput` where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].
     pub async fn verify(&self) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
-        let rows: Vec<_> = store.history(place, None).collect().await;
-        let mut history: Vec<(Place, u64)> = Vec::new();
-        for row in rows {
-            match row {
-                Ok(row) => history.push(row),
-                Err(error) => found.note(None, error)?,
+        let steps: Vec<_> = store.lines(place, None).collect().await;
+        let (mut history, mut holes) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Ok(Step::Commit(place, seq)) => history.push((place, seq)),
+                Ok(Step::Missing(place, hole)) => holes.push((place, hole)),
+                Ok(Step::Stray(error)) | Err(error) => found.note(None, error)?,
             }
         }
         // Oldest first: what a chain needs has just been read.
@@ -71,6 +72,8 @@ impl Session {
                 Ok((Slot::Commit(bytes), _)) => bytes,
                 // Pruned since.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                // Only an import puts one here: what lies before it is half a session.
+                Ok((Slot::Origin(_), _)) if seq > 1 => return Err(importing(&place).with_operation("verify")),
                 Ok((Slot::Origin(_), _)) => continue,
                 Err(error) => {
                     found.note(Some(seq), error)?;
@@ -90,6 +93,10 @@ impl Session {
                 }
                 Err(error) => found.note(Some(seq), error)?,
             }
+        }
+        // Behind what they are at fault for.
+        for (place, hole) in holes {
+            found.note(Some(*hole.end()), missing(&hole).with_key(&place.commit(*hole.end())?))?;
         }
         self.verify_small(&mut found).await?;
         if !found.is_good() {
@@ -159,7 +166,13 @@ impl Session {
                 }
             }
         }
-        if found.good == 0 && found.is_good() { Err(no_commit(place)) } else { Ok(()) }
+        if found.good > 0 || !found.is_good() {
+            return Ok(());
+        }
+        if let Some(newest) = rows.first() {
+            store.not_importing(place, *newest).await?;
+        }
+        Err(no_commit(place))
     }
 
     /// Whether the commit is there that a tag or a fork names.

@@ -16,7 +16,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     let text = home.session(&["prune", "a", "s", "--keep-last", "1", "--dry-run"]).text();
     assert_eq!(
         text,
-        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay (those younger than the fence window always do)\n"
+        "would remove 0 commits and 0 other objects, 0 B; 4 commits stay: 1 by the rules, 3 younger than the fence window\n"
     );
     // Written long ago, by the clock of the storage.
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -28,7 +28,7 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     let dry =
         home.session(&[&["prune", "a", "s"], &rules[..], &["--dry-run", "--json"]].concat()).rows().remove(0);
     let mut real = home.session(&[&["prune", "a", "s"], &rules[..], &["--json"]].concat()).rows().remove(0);
-    assert_eq!(names(&real), ["bytes", "dry_run", "garbage", "kept", "removed"]);
+    assert_eq!(names(&real), ["bytes", "dry_run", "garbage", "kept", "kept_by", "removed"]);
     assert_eq!((&dry["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
     real["dry_run"] = json!(true);
     assert_eq!(dry, real);
@@ -148,7 +148,7 @@ fn a_damaged_commit_is_told_once() {
     let home = Home::new();
     home.commits(3);
     for seq in ["1", "2"] {
-        home.session(&["tag", "a", "s", seq, "--at", seq]).text();
+        home.session(&["tag", "a", "s", &format!("v{seq}"), "--at", seq]).text();
     }
     for (seq, at) in [(2, 20), (1, 3)] {
         let whole = fs::read(home.object(seq)).unwrap();
@@ -232,7 +232,7 @@ fn a_session_is_removed() {
     refused(&home, &[(&["rm", "a", "s"], 4, "the session a/t was forked from commit 4 of a/s")]);
     home.session(&["rm", "a", "t"]).text();
     let text = home.session(&["rm", "a", "s"]).text();
-    let left = "; 1 is younger than the fence window: remove it again later\n";
+    let left = "; 1 is younger than the fence window: any later `session prune` removes it\n";
     assert!(text.starts_with("removed 3 commits, ") && text.ends_with(left), "{text}");
     refused(&home, &[(&["load", "a", "s"], 3, "was removed, with commit 5")]);
     refused(&home, &[(&["load", "a", "s", "--at", "good"], 3, "there is no tag")]);
@@ -242,6 +242,39 @@ fn a_session_is_removed() {
     assert!(row["removed"].as_array().unwrap().contains(&json!(4)));
     home.pipe(&["session", "save", "a", "s"], "anew").text();
     assert_eq!(home.session(&["load", "a", "s"]).text(), "anew");
+}
+
+/// Which sessions are long, old, removed, damaged or half there.
+#[test]
+fn a_long_listing_tells_of_each_newest_commit() {
+    let home = Home::new();
+    home.commits(3);
+    let archive = home.path("s.tar");
+    home.session(&["export", "a", "s", archive.to_str().unwrap()]).text();
+    let half = fs::read(&archive).unwrap();
+    fs::write(home.path("half.tar"), &half[..half.len() - 2048]).unwrap();
+    refused(&home, &[(&["import", "a", "half", home.path("half.tar").to_str().unwrap()], 5, "ends early")]);
+    home.session(&["import", "a", "gone", archive.to_str().unwrap()]).text();
+    home.session(&["rm", "a", "gone"]).text();
+    home.session(&["fork", "a", "s", "fork"]).text();
+    let names = home.session(&["ls", "--json"]).rows();
+    assert_eq!(names[0], json!({"agent": "a", "session": "fork"}));
+    let rows = home.session(&["ls", "a", "--long", "--json"]).rows();
+    let newest = home.session(&["show", "a", "s", "--json"]).rows().remove(0);
+    for (row, name) in [(&rows[0], "fork"), (&rows[3], "s")] {
+        let (time, size) = (&newest["time"], &newest["size"]);
+        let told =
+            json!({"agent": "a", "session": name, "seq": 3, "time": time, "size": size, "removed": false});
+        assert_eq!(row, &told);
+    }
+    assert_eq!(rows[1], json!({"agent": "a", "session": "gone", "removed": true}));
+    assert!(rows[2]["reason"].as_str().unwrap().contains("is being imported"), "{}", rows[2]);
+    let text = home.session(&["ls", "a", "--long"]).text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("       3  20") && lines[0].ends_with("a\tfork"), "{text}");
+    assert!(lines[1].contains("removed  ") && lines[2].contains("being imported  "), "{text}");
+    let ends: Vec<usize> = lines.iter().map(|line| line.find("a\t").unwrap()).collect();
+    assert!(ends.iter().all(|end| *end == ends[0]), "{text}");
 }
 
 /// What operators watch: saves, and damage where a load meets it; without the ids of users.

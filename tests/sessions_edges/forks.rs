@@ -6,7 +6,7 @@ use persist::{
     sessions::{At, Retention},
 };
 
-use super::Bench;
+use super::{Bench, sessions_support::noise};
 
 /// A writer that slept is not sure of its own commit before it has read the line; that may fail as well.
 #[tokio::test]
@@ -110,4 +110,68 @@ async fn a_fork_that_failed_is_made_whole_by_the_next_try() {
     main.save("yet another").await.unwrap();
     main.prune(Retention::new().last(1)).await.unwrap();
     assert!(fork.load(At::Latest).await.unwrap().state == states[1]);
+}
+
+/// The start of a fork was lost: what the fork is made of stays for a copy of it, as it does where the start is damaged.
+#[tokio::test]
+async fn a_prune_of_the_source_keeps_what_a_fork_without_its_start_is_made_of() {
+    for damaged in [false, true] {
+        let bench = Bench::new(4);
+        let (source, states) = bench.saved("source", 3).await;
+        let fork = source.fork("fork", 3).await.unwrap();
+        let state = [&states[2][..], b" and on"].concat();
+        assert!(!fork.save(state.clone()).await.unwrap().keyframe);
+        source.save(noise(1, 900)).await.unwrap();
+        let start = if damaged { bench.damage("fork", 1).await } else { bench.lose("fork", 1).await };
+        bench.hours(30);
+        let pruned = source.prune(Retention::new().last(1)).await.unwrap();
+        assert!(pruned.removed.is_empty() && pruned.garbage == 0, "{pruned:?}");
+        assert_eq!(bench.session("source").remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+        bench.set("fork", 1, start).await;
+        assert!(bench.session("fork").load(At::Latest).await.unwrap().state == state);
+        assert!(bench.session("fork").verify().await.unwrap().is_good());
+    }
+}
+
+/// A fork that never came to be, whatever has its name since, keeps nothing.
+#[tokio::test]
+async fn a_reference_of_no_fork_keeps_nothing() {
+    for used in [false, true] {
+        let bench = Bench::new(5);
+        let session = bench.session("source");
+        for seed in 0..4 {
+            session.save(noise(seed, 900)).await.unwrap();
+        }
+        session.fork("fork", 2).await.unwrap();
+        bench.lose("fork", 1).await;
+        if used {
+            for seed in 0..3 {
+                bench.session("fork").save(noise(seed, 900)).await.unwrap();
+            }
+            bench.hours(5);
+            bench.session("fork").prune(Retention::new().last(1)).await.unwrap();
+        }
+        bench.hours(30);
+        let pruned = session.prune(Retention::new().last(1)).await.unwrap();
+        assert_eq!((pruned.removed, pruned.garbage), (vec![3, 2, 1], 1), "{used}");
+    }
+}
+
+/// What is missing of the shared history is told by the fork's own check, and the log.
+#[tokio::test]
+async fn a_check_of_a_fork_tells_what_its_source_lacks() {
+    let bench = Bench::new(6);
+    let (source, _) = bench.saved("source", 6).await;
+    let fork = source.fork("fork", 6).await.unwrap();
+    fork.save(noise(1, 900)).await.unwrap();
+    let lost = bench.lose("source", 5).await;
+    let verified = fork.verify().await.unwrap();
+    let told: Vec<_> =
+        verified.damaged.iter().filter(|damaged| damaged.reason == "commit 5 is missing").collect();
+    assert_eq!(told.len(), 1, "{verified:?}");
+    assert_eq!(told[0].key.as_deref(), Some(super::commit_key("source", 5).as_str()));
+    let of_source = bench.session("source").verify().await.unwrap();
+    assert_eq!((of_source.damaged, of_source.good + 1), (verified.damaged, verified.good));
+    bench.set("source", 5, lost).await;
+    assert!(fork.verify().await.unwrap().is_good());
 }

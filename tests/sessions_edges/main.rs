@@ -7,6 +7,7 @@ mod damage;
 mod fallback;
 mod forks;
 mod handles;
+mod imports;
 mod prune;
 mod references;
 mod removal;

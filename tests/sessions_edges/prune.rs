@@ -2,7 +2,7 @@
 
 use persist::{
     Body, Key, PutOptions, SnapshotAdapter,
-    sessions::{At, Retention},
+    sessions::{At, KeptBy, Pruned, Retention},
 };
 
 use super::{
@@ -119,4 +119,32 @@ async fn a_missing_commit_stays_on_the_line_for_as_long_as_a_rule_may_keep_it() 
         assert_eq!(verified.is_good(), !stays, "{lost} {retention:?}: {verified:?}");
         assert_eq!(verified.good, pruned.kept, "{lost} {retention:?}");
     }
+}
+
+/// Each commit that stays has one reason.
+#[tokio::test]
+async fn a_prune_tells_why_commits_stay() {
+    let bench = Bench::new(40);
+    let (session, _) = bench.saved("s", 8).await;
+    session.tag("two", 2).await.unwrap();
+    session.fork("fork", 8).await.unwrap();
+    let reasons = |pruned: &Pruned| {
+        let KeptBy { rules, named, young, needed, .. } = pruned.kept_by;
+        assert_eq!(rules + named + young + needed, pruned.kept, "{pruned:?}");
+        [rules, named, young, needed]
+    };
+    let rule = Retention::new().last(2);
+    assert_eq!(reasons(&session.prune_dry_run(rule).await.unwrap()), [2, 1, 5, 0]);
+    bench.hours(2);
+    let dry = session.prune_dry_run(rule).await.unwrap();
+    let [rules, named, young, needed] = reasons(&dry);
+    assert_eq!((rules, named, young), (2, 1, 0));
+    assert_eq!(needed, 5 - dry.removed.len() as u64);
+    assert!(needed > 0, "{dry:?}");
+    assert_eq!(reasons(&session.prune(rule).await.unwrap()), [rules, named, young, needed]);
+    session.remove().await.unwrap_err();
+    bench.session("fork").remove().await.unwrap();
+    bench.hours(2);
+    session.save("young").await.unwrap();
+    assert_eq!(reasons(&bench.session("s").remove().await.unwrap()), [1, 0, 1, 0]);
 }

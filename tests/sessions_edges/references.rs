@@ -129,3 +129,43 @@ async fn a_tag_that_may_still_move_keeps_both_commits() {
     assert!(sessions.session("a", "s").unwrap().move_tag("moves", 41).await.is_err());
     assert_eq!(bench.keys("/f/").await.len(), 0);
 }
+
+/// What reads as another commit is no name, however the tag was made before.
+#[tokio::test]
+async fn a_tag_that_reads_as_something_else_is_refused() {
+    let bench = Bench::new(8);
+    let (session, states) = bench.saved("s", 2).await;
+    session.tag("v1", 1).await.unwrap();
+    let id = session.show(2).await.unwrap().id.to_string();
+    for (name, means) in [
+        ("2", "commit 2"),
+        ("+7", "commit 7"),
+        ("latest", "latest"),
+        (&id, "commit 01"),
+        ("2026-11-21T20:05:00Z", "time 2026"),
+        ("tag:x", "another tag"),
+    ] {
+        for error in [session.tag(name, 1).await.unwrap_err(), session.move_tag(name, 1).await.unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(&format!("would read as {means}")), "{error}");
+        }
+    }
+    assert_eq!(session.tags().await.unwrap().len(), 1);
+    // One from before: of 2 bytes as well, whose check is made anew.
+    let key = bench.keys("/t/").await.remove(0);
+    let mut bytes = bench.adapter.raw(&key).await;
+    let end = bytes.len() - 4;
+    bytes[end - 2..end].copy_from_slice(b"02");
+    let check = crc32c::crc32c(&bytes[..end]);
+    bytes[end..].copy_from_slice(&check.to_le_bytes());
+    bench.adapter.set(&persist::Key::new(key.as_str().replace("v1", "02")).unwrap(), bytes).await;
+    assert!(session.load(At::Tag("02".into())).await.unwrap().state == states[0]);
+    let mut archive = Vec::new();
+    assert_eq!(session.export(&mut archive).await.unwrap().tags, 2);
+    let copy = bench.session("copy");
+    assert_eq!(copy.import(&mut &archive[..]).await.unwrap().tags, 2);
+    for session in [session, copy] {
+        session.untag("02").await.unwrap();
+        assert_eq!(session.tags().await.unwrap().len(), 1);
+    }
+}

@@ -184,3 +184,48 @@ async fn reserved_metadata_is_refused() {
     assert!(bench.adapter.keys().await.is_empty());
     session.save_with("", CommitOptions::new().metadata("persistent", "")).await.unwrap();
 }
+
+/// A fork that was removed has given up what it came from, before and after the next prune.
+#[tokio::test]
+async fn a_removed_fork_shows_nothing_of_its_source() {
+    for fallback in [false, true] {
+        let bench = Bench::new(9);
+        let (source, states) = bench.saved("source", 3).await;
+        let fork = source.fork("fork", 3).await.unwrap();
+        fork.save("of the fork").await.unwrap();
+        fork.remove().await.unwrap();
+        let time = bench.clock.time();
+        let gone = async |seqs_left: &[u64]| {
+            let reader = bench.session("fork");
+            for at in [At::Seq(2), At::Seq(3), At::Time(time)] {
+                for result in [
+                    reader.load(at.clone()).await.map(drop),
+                    reader.load_good(at.clone()).await.map(drop),
+                    reader.show(at.clone()).await.map(drop),
+                    reader.fork("other", at.clone()).await.map(drop),
+                ] {
+                    assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound, "{at}");
+                }
+            }
+            assert_eq!(seqs(&reader).await, seqs_left);
+        };
+        gone(&[]).await;
+        bench.hours(5);
+        assert_eq!(bench.session("fork").save("anew").await.unwrap().seq, 6);
+        gone(&[6]).await;
+        let pruned = bench.session("fork").prune(Retention::new().last(1)).await.unwrap();
+        assert_eq!(pruned.removed, [5, 4]);
+        gone(&[6]).await;
+        assert_eq!(bench.keys("/fork/").await.len(), 2, "the commit and the line");
+        assert!(bench.session("fork").verify().await.unwrap().is_good());
+        if fallback {
+            bench.damage("fork", 6).await;
+            let error = bench.session("fork").load_good(At::Latest).await.unwrap_err();
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("fork", 6))));
+        }
+        assert!(bench.session("source").load(3).await.unwrap().state == states[2]);
+        assert_eq!(source.fork("fork", 3).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        bench.hours(5);
+        source.remove().await.unwrap();
+    }
+}

@@ -1,17 +1,17 @@
-//! One process: it saves, forks, tags, prunes, takes over, removes, stalls and dies.
+//! One process: it saves, forks, tags, prunes, takes over, removes, copies, stalls and dies.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use persist::{Digest, Error, ErrorKind, sessions::*};
 
-use super::{Ledger, World, commit_key, holds, sessions_support::Random};
+use super::{Ledger, World, sessions_support::Random};
 
 pub(crate) struct Actor {
-    world: World,
-    random: Random,
+    pub(crate) world: World,
+    pub(crate) random: Random,
     name: u64,
-    sessions: Sessions,
-    handle: Option<(String, Session, Vec<u8>)>,
+    pub(crate) sessions: Sessions,
+    pub(crate) handle: Option<(String, Session, Vec<u8>)>,
     made: u64,
 }
 
@@ -45,12 +45,13 @@ impl Actor {
             return;
         }
         match self.random.below(100) {
-            0..=65 => self.save().await,
-            66..=71 => self.fork().await,
-            72..=80 => self.tag().await,
-            81..=91 => self.prune().await,
-            92 => self.take_over().await,
-            93 => self.remove().await,
+            0..=62 => self.save().await,
+            63..=67 => self.fork().await,
+            68..=75 => self.tag().await,
+            76..=86 => self.prune().await,
+            87 => self.take_over().await,
+            88 => self.remove().await,
+            89..=94 => self.copy().await,
             _ => self.look().await,
         }
     }
@@ -64,9 +65,12 @@ impl Actor {
         let state = match self.random.below(3) {
             // Blind: the first save looks for itself.
             0 => Vec::new(),
-            1 => session.rebase().await?.map(|restored| restored.state.to_vec()).unwrap_or_default(),
+            1 => match session.rebase().await? {
+                Some(restored) => self.whole(&name, restored),
+                None => Vec::new(),
+            },
             _ => match session.load(At::Latest).await {
-                Ok(restored) => restored.state.to_vec(),
+                Ok(restored) => self.whole(&name, restored),
                 Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
                 Err(error) => return self.expected("load", error),
             },
@@ -76,7 +80,7 @@ impl Actor {
     }
 
     /// Fails the test at errors that no schedule may cause.
-    fn expected<T>(&self, what: &str, error: Error) -> Result<T, Error> {
+    pub(crate) fn expected<T>(&self, what: &str, error: Error) -> Result<T, Error> {
         use ErrorKind::{AlreadyExists, Conflict, NotFound, Timeout};
         let fine = matches!(error.kind(), Timeout | Conflict | NotFound | AlreadyExists);
         assert!(fine, "{what}: {error} {:?}", std::error::Error::source(&error));
@@ -152,17 +156,7 @@ impl Actor {
 
     fn acknowledged(&self, name: String, commit: Commit, state: Vec<u8>) {
         self.world.saw("saved");
-        let key = commit_key(&name, commit.seq);
-        let lives = self.world.sim.lives(&key);
-        // A key that was pruned and created anew is nobody's history.
-        assert!(holds(&lives[0].bytes, commit.id), "{name} {}: a stale write was acknowledged", commit.seq);
-        let mut ledger = self.world.ledger.lock().unwrap();
-        let before = ledger.commits.insert((name.clone(), commit.seq), (commit.id, state.clone()));
-        assert!(
-            before.is_none_or(|before| before == (commit.id, state)),
-            "{name} {}: two winners",
-            commit.seq
-        );
+        self.world.acknowledged(&name, commit.seq, commit.id, state);
     }
 
     /// An acknowledged commit of the session at hand.

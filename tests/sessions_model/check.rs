@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use futures_util::TryStreamExt;
 use persist::{ErrorKind, sessions::*};
 
-use super::{WINDOW, World, commit_key, holds};
+use super::{WINDOW, World, commit_key, copies::is_half, holds};
 
 /// How the states begin that follow a damaged one.
 const BEHIND: &str = "behind the damage";
 
 /// The number of the marker of the last removal; 0 if there is none.
-fn removed_with(world: &World, name: &str) -> u64 {
+pub(crate) fn removed_with(world: &World, name: &str) -> u64 {
     let is_marker = |seq: &u64| {
         let lives = world.sim.lives(&commit_key(name, *seq));
         lives.first().is_some_and(|life| life.bytes.windows(15).any(|bytes| bytes == b"persist-removed"))
@@ -24,9 +24,24 @@ fn removed_with(world: &World, name: &str) -> u64 {
 // The writers are gone: nobody else wants the lock, and nothing is sent to another thread.
 #[allow(clippy::await_holding_lock, clippy::future_not_send)]
 pub(crate) async fn check(world: &World, cleaned: bool) {
-    let (sim, ledger) = (&world.sim, world.ledger.lock().unwrap());
     let sessions = world.sessions(7);
-    for name in &ledger.sessions {
+    let names = world.ledger.lock().unwrap().sessions.clone();
+    let mut half = BTreeSet::new();
+    for name in &names {
+        if is_half(world, &sessions.session("agent", name).unwrap()).await {
+            half.insert(name);
+        }
+    }
+    let (sim, ledger) = (&world.sim, world.ledger.lock().unwrap());
+    for name in &names {
+        if half.contains(name) {
+            let acknowledged = ledger.commits.range((name.clone(), 0)..=(name.clone(), u64::MAX)).next();
+            assert!(
+                !cleaned && acknowledged.is_none(),
+                "{name}: {acknowledged:?} is hidden by half an import"
+            );
+            continue;
+        }
         let session = sessions.session("agent", name).unwrap();
         let log: Vec<Commit> = match session.log().try_collect().await {
             Ok(log) => log,

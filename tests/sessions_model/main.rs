@@ -1,12 +1,13 @@
-//! The model test: writers, forks, tags, prunes, take-overs and removals at random on a storage that loses answers and stalls, in simulated
-//! time; then damage.
+//! The model test: writers, forks, tags, prunes, take-overs, removals, exports and imports at random on a storage that loses answers and stalls,
+//! in simulated time; then damage.
 //!
 //! Whatever the schedule: what was acknowledged and is still referenced loads, bit by bit; no stale write is acknowledged; a session is
-//! one line, and no state is on it twice. `actor` is what callers do, `check` what must hold then. `PERSIST_TEST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build), `PERSIST_TEST_MODEL_FIRST` where to start.
+//! one line, and no state is on it twice; half an import is never loaded. `actor` is what callers do, `copies` how they export and import, `check` what must hold then. `PERSIST_TEST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build), `PERSIST_TEST_MODEL_FIRST` where to start.
 #![allow(clippy::unwrap_used)]
 
 mod actor;
 mod check;
+mod copies;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 
@@ -18,6 +19,7 @@ use std::{
 
 use actor::Actor;
 use check::{check, clean, survive};
+use copies::Archive;
 use persist::sessions::*;
 use sessions_support::{
     Random,
@@ -36,6 +38,9 @@ struct Ledger {
     forks: BTreeMap<String, (u64, Vec<u8>)>,
     /// All sessions that there may be.
     sessions: Vec<String>,
+    archives: Vec<Archive>,
+    /// Which of them may have been begun under each name.
+    imports: BTreeMap<String, Vec<Archive>>,
     /// How often each may have been removed.
     removals: BTreeMap<String, u64>,
     /// Of these, those that were not told to have succeeded.
@@ -53,6 +58,16 @@ struct World {
 impl World {
     fn saw(&self, what: &'static str) {
         *self.ledger.lock().unwrap().seen.entry(what).or_default() += 1;
+    }
+
+    /// Notes what a caller was told is there.
+    fn acknowledged(&self, name: &str, seq: u64, id: CommitId, state: Vec<u8>) {
+        let lives = self.sim.lives(&commit_key(name, seq));
+        // A key that was pruned and created anew is nobody's history.
+        assert!(holds(&lives[0].bytes, id), "{name} {seq}: a stale write was acknowledged");
+        let mut ledger = self.ledger.lock().unwrap();
+        let before = ledger.commits.insert((name.to_owned(), seq), (id, state.clone()));
+        assert!(before.is_none_or(|before| before == (id, state)), "{name} {seq}: two winners");
     }
 
     fn sessions(&self, seed: u64) -> Sessions {
@@ -106,6 +121,7 @@ fn schedule(seed: u64) -> BTreeMap<&'static str, u64> {
         world.sim.calm();
         tokio::time::sleep(Duration::from_secs(7 * 3600)).await;
         check(&world, false).await;
+        copies::finish(&world).await;
         survive(&world).await;
         clean(&world).await;
         check(&world, true).await;
@@ -162,6 +178,12 @@ fn nothing_acknowledged_is_lost_and_nothing_stale_is_acknowledged() {
             "found by id",
             "found by time",
             "passed over damage",
+            "exported",
+            "imported",
+            "import refused",
+            "import broke off",
+            "import finished",
+            "import removed",
         ] {
             assert!(seen.get(what).is_some_and(|n| *n > 0), "no schedule had: {what}; {seen:?}");
         }

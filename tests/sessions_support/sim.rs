@@ -168,8 +168,11 @@ impl SnapshotAdapter for Sim {
             state.writes += 1;
             let object = (bytes.clone(), Version::new(state.writes.to_string()), now);
             let meta = meta(&key, &object);
-            if state.objects.insert(key.clone(), object).is_none() {
-                state.lives.entry(key).or_default().push(Life { bytes, from: now, to: None });
+            let life = Life { bytes, from: now, to: None };
+            let replaced = state.objects.insert(key.clone(), object).is_some();
+            match state.lives.entry(key).or_default() {
+                lives if replaced => *lives.last_mut().unwrap() = life,
+                lives => lives.push(life),
             }
             Ok(meta)
         })

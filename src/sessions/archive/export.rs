@@ -18,7 +18,7 @@ use crate::{
         pack::{Form, Packed, pack},
         refs::{Origin, TagRef},
         restore::Cache,
-        store::{Part, Slot, not_on_line},
+        store::{Described, PARALLEL, Part, Slot, all, not_on_line},
         verify::missing,
     },
     threads,
@@ -44,11 +44,11 @@ impl Session {
         // In this order: what a prune removes goes from the line first.
         let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
         let (line, _) = store.line(place).await?;
-        let origin = store.origin(place).await?;
-        let mut seqs: Vec<u64> = rows.iter().map(|row| row.seq).filter(|seq| line.has(*seq)).collect();
-        if origin.is_some() {
-            seqs.retain(|seq| *seq > 1);
-        }
+        // A fork that was removed has given its start up.
+        let origin = store.origin(place).await?.filter(|_| line.has(1));
+        let begins = if origin.is_some() { 2 } else { 1 };
+        let seqs = rows.iter().map(|row| row.seq).filter(|seq| *seq >= begins && line.has(*seq)).collect();
+        let (mut seqs, removed) = self.behind_removal(seqs).await?;
         let Some(&newest) = seqs.first() else {
             return Err(match origin {
                 None => no_commit(place),
@@ -59,6 +59,7 @@ impl Session {
             });
         };
         let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
+        let first = first.max(begins).max(removed + 1);
         if let Some(hole) = line.holes(first, seqs.iter().copied()).first() {
             return Err(missing(hole).with_operation("export"));
         }
@@ -68,13 +69,6 @@ impl Session {
         tar::write(out, LINE, &LineRecord::keep(newest, seqs.clone()).encode()).await?;
         seqs.reverse();
         let mut moved = Moved { commits: seqs.len() as u64, ..Moved::default() };
-        let whole = |error: Error| match error.kind() {
-            ErrorKind::NotFound => {
-                let message = "a prune removed a commit while it was exported; export again";
-                Error::new(ErrorKind::Conflict, message).with_operation("export").with_source(error)
-            }
-            _ => error.with_operation("export"),
-        };
         moved.bytes = match origin.is_some_and(|origin| origin.target.seq > 0) {
             true => self.export_packed(&seqs, out).await.map_err(whole)?,
             false => self.export_as_is(&seqs, out).await.map_err(whole)?,
@@ -91,15 +85,35 @@ impl Session {
         Ok(moved)
     }
 
-    /// Object by object.
+    /// Of these commits, newest first, those behind the end of a session that was removed and began anew; and the number of that end, or 0.
+    async fn behind_removal(&self, mut seqs: Vec<u64>) -> Result<(Vec<u64>, u64)> {
+        let (store, place) = (self.store(), self.place());
+        for chunk in 0..seqs.len().div_ceil(PARALLEL) {
+            let chunk = chunk * PARALLEL..seqs.len().min((chunk + 1) * PARALLEL);
+            let manifests = seqs[chunk.clone()].iter().map(|seq| store.manifest(place, *seq)).collect();
+            let manifests = all(manifests).await.map_err(whole)?;
+            let is_removed = |(described, _): &(Described, _)| matches!(described, Described::Commit(manifest) if manifest.is_removed());
+            if let Some(end) = manifests.iter().position(is_removed) {
+                let (at, removed) = (chunk.start + end, seqs[chunk.start + end]);
+                seqs.truncate(at);
+                return Ok((seqs, removed));
+            }
+        }
+        Ok((seqs, 0))
+    }
+
+    /// Object by object, each checked: an archive is believed to be whole until it is needed.
     async fn export_as_is<W: AsyncWrite + Unpin + Send>(&self, seqs: &[u64], out: &mut W) -> Result<u64> {
         let (store, place, mut total) = (self.store(), self.place(), 0);
         for seq in seqs {
             let bytes = commit_bytes(self, place, *seq).await?;
             let key = place.commit(*seq)?;
-            let manifest = object::at(object::manifest(&bytes, bytes.len() as u64, *seq), &key)?;
-            if let Some(body) = manifest.and_then(|manifest| manifest.body) {
-                let key = place.body(*seq, body.id)?;
+            let (whole, seq, limits) = (bytes.clone(), *seq, store.limits);
+            let object = threads::run(move || object::decode(whole, seq, &limits)).await;
+            let manifest = object::at(object, &key)?.manifest;
+            if let Some(body) = manifest.body {
+                let key = place.body(seq, body.id)?;
+                store.check_body(&key, &manifest).await?;
                 let mut object = store.adapter.get(&key, GetOptions::new()).await?;
                 let size = object.meta.size;
                 out.write_all(&tar::header(&inside(place, key.as_str()), size)).await?;
@@ -143,6 +157,17 @@ impl Session {
             (head.seq, head.id, head.base) = (*seq, Some(manifest.id), Some(base));
         }
         Ok(total)
+    }
+}
+
+/// A commit that is gone was pruned meanwhile.
+fn whole(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            let message = "a prune removed a commit while it was exported; export again";
+            Error::new(ErrorKind::Conflict, message).with_operation("export").with_source(error)
+        }
+        _ => error.with_operation("export"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Into a storage.
 //!
-//! The number of the newest commit is taken first, by an origin of nothing, and gets its commit last. So until everything is there nobody can
-//! write or load the session, and whoever looks is told why.
+//! The numbers of the first and of the newest commit are [claimed](super::claim) before anything else is stored, and the newest gets its commit
+//! last. So until everything is there nobody can write the session or load its latest state, and whoever looks is told why.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -9,39 +11,40 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{HEADER, Header, LINE, Moved, tar};
 use crate::{
-    Body, Error, ErrorKind, Key, ListOptions, ObjectMeta, PutOptions, Result, Version,
+    Body, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version,
     sessions::{
         CommitId, Session,
+        at::importing,
         line::LineRecord,
         manifest::Manifest,
         names::unbody,
         object,
-        refs::{Origin, TagRef, Target},
-        store::{Described, Part, Slot},
+        refs::{Origin, TagRef},
+        store::Described,
         wire::newer,
     },
 };
 
-/// The longest entry that is neither a commit nor a body: the header, the line, a tag.
-const MAX_SMALL: u64 = 64 << 20;
+/// The longest header or tag.
+const MAX_SMALL: u64 = 64 << 10;
+/// The longest line; in memory it becomes 12 times as long.
+const MAX_LINE: u64 = 8 << 20;
 /// The longest commit, where [`Sessions::sizes`](crate::sessions::Sessions::sizes) does not allow longer ones. Longer states have a body of their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
-const MEDIA: &str = "application/octet-stream";
+pub(super) const MEDIA: &str = "application/octet-stream";
 
 /// An import under way.
-struct Import<'a> {
-    session: &'a Session,
+pub(super) struct Import<'a> {
+    pub(super) session: &'a Session,
     /// What the archive says of its commits.
-    line: Option<LineRecord>,
+    pub(super) line: Option<LineRecord>,
     /// The commits that have come, ascending.
     seqs: Vec<u64>,
-    /// The numbers of the newest and the first commit are this import's.
-    claimed: bool,
-    /// What keeps the number of the newest commit until that comes.
-    keeper: Option<Version>,
-    /// It was put there by this import.
-    kept: bool,
+    /// What keeps the numbers of this import's first and newest commit; `None` before they are claimed.
+    pub(super) keeper: Option<Origin>,
+    /// Those that it still keeps.
+    pub(super) kept: BTreeMap<u64, Version>,
     /// The body whose commit comes next, and whether this import has stored it.
     body: Option<(Key, bool)>,
     moved: Moved,
@@ -49,8 +52,8 @@ struct Import<'a> {
 
 impl Session {
     /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under any name, in any storage. Every commit is
-    /// checked before it is stored, and its body, where that is an object of its own, before the commit. Until all are there, the session is none, and
-    /// saves to it are a `Conflict`. An import that broke off is finished by another one, or goes with [`remove`](Session::remove).
+    /// checked before it is stored, and its body, where that is an object of its own, before the commit. Until all are there, loads of the latest and
+    /// saves are a `Conflict`. An import that broke off is finished by another one of the same archive, or goes with [`remove`](Session::remove).
     ///
     /// # Errors
     /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
@@ -60,17 +63,12 @@ impl Session {
             session: self,
             line: None,
             seqs: Vec::new(),
-            claimed: false,
             keeper: None,
-            kept: false,
+            kept: BTreeMap::new(),
             body: None,
             moved: Moved::default(),
         };
-        let run = import.run(input).await;
-        if run.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
-            import.yield_to_others().await;
-        }
-        run.map_err(|error| error.with_operation("import"))?;
+        import.run(input).await.map_err(|error| error.with_operation("import"))?;
         self.has_begun();
         Ok(import.moved)
     }
@@ -88,7 +86,7 @@ impl Import<'_> {
             let place = self.session.place();
             match name.split_once('/') {
                 None if name == LINE => {
-                    self.line = Some(LineRecord::decode(&entry(input, size, MAX_SMALL).await?)?)
+                    self.line = Some(LineRecord::decode(&entry(input, size, MAX_LINE).await?)?)
                 }
                 Some(("c", _)) => {
                     let key = Key::new(place.prefix(&name))?;
@@ -98,7 +96,7 @@ impl Import<'_> {
                         object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
                     self.check_body(&commit.manifest).await?;
                     self.next(seq)?;
-                    self.claim(seq).await?;
+                    self.claim(seq, commit.manifest.id).await?;
                     self.commit(seq, &key, bytes).await?;
                 }
                 Some(("b", _)) => {
@@ -107,13 +105,17 @@ impl Import<'_> {
                     if self.line.as_ref().is_some_and(|line| seq > line.upto || !line.has(seq)) {
                         return Err(tar::bad(format_args!("the body of commit {seq} is out of place")));
                     }
-                    self.claim(seq).await?;
+                    self.claim(seq, id).await?;
                     self.may_have(seq, id).await?;
                     self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
                     let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)?;
-                    match self.session.tag(&tag.name, tag.target.seq).await {
+                    // Until then it would be a tag of whatever session is there.
+                    if !self.is_complete() {
+                        return Err(tar::bad("a tag is in front of its commits"));
+                    }
+                    match self.session.give(&tag.name, tag.target.seq.into(), false).await {
                         // Moved since an import that broke off: it stays where it is.
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                         tagged => {
@@ -128,10 +130,12 @@ impl Import<'_> {
                 self.moved.bytes += size;
             }
         }
-        match &self.line {
-            Some(line) if self.seqs.last() == Some(&line.upto) => Ok(()),
-            _ => Err(tar::bad("its newest commit is not in it")),
-        }
+        if self.is_complete() { Ok(()) } else { Err(tar::bad("its newest commit is not in it")) }
+    }
+
+    /// Whether the newest commit has come.
+    fn is_complete(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| self.seqs.last() == Some(&line.upto))
     }
 
     /// The archive's commits come in ascending order, and are those of its line.
@@ -153,11 +157,12 @@ impl Import<'_> {
     }
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
-        let store = self.session.store();
-        let newest = self.line.as_ref().is_some_and(|line| line.upto == seq);
-        let put = match self.keeper.take_if(|_| newest) {
+        let (store, place) = (self.session.store(), self.session.place());
+        let put = match self.kept.remove(&seq) {
             Some(keeper) => {
-                self.put_line().await?;
+                if self.is_complete() {
+                    self.put_line().await?;
+                }
                 self.replace(key, bytes.clone(), keeper).await
             }
             None => store.create(key, bytes.clone(), MEDIA).await,
@@ -165,82 +170,33 @@ impl Import<'_> {
         if let Err(error) = put {
             match store.read(key).await {
                 Ok((there, _)) if there == bytes => {}
+                // Nobody else has the number: what failed says why.
+                Ok((there, _)) if self.keeper.as_ref().is_some_and(|keeper| there == keeper.encode()) => {
+                    return Err(match error.kind() {
+                        ErrorKind::AlreadyExists => importing(place).with_source(error),
+                        _ => error,
+                    });
+                }
                 Ok(_) => return Err(self.taken().await.with_source(error)),
                 Err(_) => return Err(error),
             }
         }
         self.moved.commits += 1;
+        // One that slept may have created what others had pruned, or removed.
+        if self.is_complete() && !self.is_history().await? {
+            return Err(self.taken().await);
+        }
         Ok(())
     }
 
-    /// Makes sure that nobody else begins this session: first by the number of its newest commit, where everybody looks, then by that of the
-    /// first, which a writer takes that has looked before.
-    async fn claim(&mut self, first: u64) -> Result<()> {
-        let Some(line) = &self.line else { return Err(tar::bad("a body is in front of its line")) };
-        if self.claimed || line.upto == 1 {
-            return Ok(());
-        }
-        let (store, place) = (self.session.store(), self.session.place());
-        let bad = |error| tar::bad("its newest number cannot be").with_source(error);
-        let newest = place.commit(line.upto).map_err(bad)?;
-        let begun = self.has_begun().await?;
-        match store.slot(place, line.upto, Part::End).await {
-            Ok((Slot::Origin(_), meta)) => self.keeper = Some(meta.version),
-            // Imported before. Where the first commits are not there, they were pruned.
-            Ok((Slot::Commit(_), _)) if first > 1 && !begun => return Err(self.taken().await),
-            Ok((Slot::Commit(_), _)) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let mut rows = store.commits(place, ListOptions::new());
-                while let Some(row) = rows.try_next().await? {
-                    // An earlier release kept only the first number.
-                    if !begun || row.seq > line.upto || (row.seq > 1 && !line.has(row.seq)) {
-                        return Err(self.taken().await);
-                    }
-                }
-                self.keeper = Some(self.keep(&newest).await?);
-                self.kept = true;
-            }
-            Err(error) => return Err(error),
-        }
-        if first > 1 && !begun && self.keeper.is_some() {
-            self.keep(&place.commit(1)?).await?;
-        }
-        self.claimed = true;
-        Ok(())
-    }
-
-    /// Puts an origin of nothing where a commit would be.
-    async fn keep(&self, key: &Key) -> Result<Version> {
-        let (store, place) = (self.session.store(), self.session.place());
-        let nothing = Target { seq: 0, id: CommitId::from_bytes([0; 16]) };
-        let id = store.new_id(None);
-        let origin = Origin { id, target: nothing, source: place.clone(), ids: self.session.ids() };
-        let bytes = Bytes::from(origin.encode());
-        match store.create(key, bytes.clone(), MEDIA).await {
-            Ok(meta) => Ok(meta.version),
-            Err(error) => match store.read(key).await {
-                Ok((there, meta)) if there == bytes => Ok(meta.version),
-                Ok(_) => Err(self.taken().await.with_source(error)),
-                Err(_) => Err(error),
-            },
-        }
-    }
-
-    /// Makes the session visible.
+    /// Puts a commit in place of what kept its number.
     async fn replace(&self, key: &Key, bytes: Bytes, keeper: Version) -> Result<ObjectMeta> {
         let store = self.session.store();
         if store.adapter.capabilities().replace {
             return store.put(key, bytes, PutOptions::new().replace(keeper).content_type(MEDIA)).await;
         }
-        // Who takes the number in between goes on behind all the others.
         store.delete(key).await?;
         store.create(key, bytes, MEDIA).await
-    }
-
-    /// Whether an import has begun this session, whose first commit is not 1.
-    async fn has_begun(&self) -> Result<bool> {
-        let origin = self.session.store().origin(self.session.place()).await?;
-        Ok(origin.is_some_and(|origin| origin.target.seq == 0))
     }
 
     /// Fails where the commit `seq` is there already and has another body.
@@ -310,8 +266,8 @@ impl Import<'_> {
                 false => adapter.put(&key, body, PutOptions::new().create()).await.map(drop),
             }
         };
+        let mut left = size;
         let read = async {
-            let mut left = size;
             while left > 0 {
                 let mut chunk = vec![0; left.min(256 << 10) as usize];
                 let chunk = match input.read_exact(&mut chunk).await {
@@ -328,23 +284,20 @@ impl Import<'_> {
             drop(sender);
         };
         let (put, ()) = tokio::join!(put, read);
-        put?;
-        self.body = Some((key, !there));
+        let mut stored = !there;
+        match put {
+            // Another import of this archive was faster. Whether it is what it must be is seen in any case.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                stored = false;
+                tokio::io::copy(&mut (&mut *input).take(left), &mut tokio::io::sink()).await?;
+            }
+            put => put?,
+        }
+        self.body = Some((key, stored));
         skip(input, tar::padding(size)).await
     }
 
-    /// A writer was faster: the session is its own.
-    async fn yield_to_others(&mut self) {
-        let (store, place) = (self.session.store(), self.session.place());
-        if let (Some(line), Some(keeper), true) = (&self.line, &self.keeper, self.kept)
-            && self.moved.commits == 0
-            && let Ok(key) = place.commit(line.upto)
-        {
-            let _ = store.delete_version(&key, keeper).await;
-        }
-    }
-
-    async fn taken(&self) -> Error {
+    pub(super) async fn taken(&self) -> Error {
         self.session.store().taken(self.session.place(), "import").await
     }
 }
@@ -352,9 +305,11 @@ impl Import<'_> {
 /// An entry, in memory, which grows only as far as bytes come, whatever the archive says about its size.
 async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64, most: u64) -> Result<Bytes> {
     if size > most {
-        let message = format!(
-            "an entry of the archive has {size} bytes, the limit is {most}; give `Sessions::sizes` the `inline` that it was written with"
-        );
+        let fix = match most {
+            MAX_SMALL | MAX_LINE => "export the session again",
+            _ => "give `Sessions::sizes` the `inline` that it was written with",
+        };
+        let message = format!("an entry of the archive has {size} bytes, the limit is {most}; {fix}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let mut bytes = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! `docs/sessions-format.md` specifies it.
 
+mod claim;
 mod export;
 mod import;
 mod tar;

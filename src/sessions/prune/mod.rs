@@ -13,9 +13,9 @@ pub use policy::Retention;
 
 use super::{
     Session,
-    at::{importing, no_commit},
+    at::no_commit,
     line::LineRecord,
-    store::{PARALLEL, Part, Slot, all},
+    store::{PARALLEL, all},
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
 use plan::Plan;
@@ -31,6 +31,8 @@ const ALIVE: Duration = Duration::from_secs(600);
 pub struct Pruned {
     /// Commits that are left.
     pub kept: u64,
+    /// Why these are left; each counts once.
+    pub kept_by: KeptBy,
     /// The numbers of the commits that went, newest first.
     pub removed: Vec<u64>,
     /// Bytes of all objects that went.
@@ -39,6 +41,20 @@ pub struct Pruned {
     pub garbage: u64,
     /// Nothing was removed, this only tells what would be.
     pub dry_run: bool,
+}
+
+/// Why commits stay: so many for each reason, and none for a later one that an earlier has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeptBy {
+    /// The rules, and being the newest.
+    pub rules: u64,
+    /// A tag or a fork.
+    pub named: u64,
+    /// The fence window: they are younger.
+    pub young: u64,
+    /// The others are made of these, or may be.
+    pub needed: u64,
 }
 
 /// An announcement that stands.
@@ -110,11 +126,10 @@ impl Session {
             // A session without commits may still have bodies of writers that died.
             None if store.objects(place.prefix("b/")).await?.is_empty() => Err(no_commit(place)),
             None => Ok(()),
-            Some(row) => match store.slot(place, row.seq, Part::End).await {
-                Ok((Slot::Origin(_), _)) if row.seq > 1 => Err(importing(place).with_operation("prune")),
-                // What else it is, the plan finds.
-                _ => Ok(()),
-            },
+            Some(row) => {
+                let free = store.not_importing(place, row.seq).await;
+                free.map_err(|error| error.with_operation("prune"))
+            }
         }
     }
 

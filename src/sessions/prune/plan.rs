@@ -1,10 +1,13 @@
 //! What a prune removes: decided from listings that were made after it announced itself.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use futures_util::TryStreamExt;
 
-use super::{Pruned, Retention};
+use super::{KeptBy, Pruned, Retention};
 use crate::{
     ErrorKind, Key, ListOptions, ObjectMeta, Result,
     sessions::{
@@ -31,6 +34,7 @@ pub(super) struct Plan {
     /// This fork's reference in the session that it comes from, when nothing needs that any more.
     pub(super) released: Option<Key>,
     kept: u64,
+    kept_by: KeptBy,
     garbage: u64,
 }
 
@@ -39,6 +43,7 @@ impl Plan {
         let objects = self.commits.iter().map(|row| &row.meta).chain(&self.others).chain(&self.dangling);
         Pruned {
             kept: self.kept,
+            kept_by: self.kept_by,
             removed: self.commits.iter().map(|row| row.seq).collect(),
             bytes: objects.map(|meta| meta.size).sum(),
             garbage: self.garbage,
@@ -59,12 +64,18 @@ impl Session {
         let store = self.store();
         let rows: Vec<Row> = store.commits(self.place(), ListOptions::new()).try_collect().await?;
         let oldest = rows.last().filter(|row| row.seq == 1).map(|_| store.origin(self.place()));
-        let origin = match oldest {
+        let start = match oldest {
             Some(origin) => origin.await?,
             None => None,
         };
+        let is_start = |row: &Row| row.seq == 1 && start.is_some();
+        let origin = start.as_ref().filter(|_| line.has(1));
+        // It may have begun since the look before the announcement.
+        if let Some(newest) = rows.first() {
+            store.not_importing(self.place(), newest.seq).await?;
+        }
         let upto = rows.first().map_or(line.upto, |row| row.seq.max(line.upto));
-        let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
+        let first = origin.map_or(0, |origin| origin.target.seq) + 1;
         let (is_fork, has_origin) = (first > 1, origin.is_some());
         let may_be = |seq: u64| seq >= first && !(has_origin && seq == 1);
         let on_line = |seq: u64| line.has(seq) && may_be(seq);
@@ -73,17 +84,17 @@ impl Session {
         let present: BTreeSet<u64> = commits.iter().map(|(seq, _)| *seq).collect();
         let commits: Vec<_> = commits.into_iter().filter(|(seq, _)| *seq >= from).collect();
 
-        let mut kept = retention.keep(&commits, now);
-        kept.extend(commits.first().map(|(seq, _)| *seq));
         let old = |time: SystemTime, windows: u32| {
             now.duration_since(time).is_ok_and(|age| age > store.fence_window * windows)
         };
-        kept.extend(commits.iter().filter(|(_, time)| !old(*time, 1)).map(|(seq, _)| *seq));
-        // What is missing and may be wanted stays on the line: its object may come back from a copy.
-        let within = retention.within.unwrap_or_default().max(store.fence_window);
-        let missing = line.holes(first.max(from), rows.iter().map(|row| row.seq));
-        let missing = Retention { within: Some(within), ..*retention }.keep_missing(missing, &commits, now);
-        kept.extend(missing.iter().map(|run| *run.end()));
+        let mut kept = retention.keep(&commits, now);
+        kept.extend(commits.first().map(|(seq, _)| *seq));
+        let stored: Vec<_> = commits.iter().copied().filter(|(_, time)| old(*time, 1)).collect();
+        if stored.iter().any(|(seq, _)| !kept.contains(seq)) {
+            kept.extend(self.keep_by_ids(retention, &commits, stored).await?);
+        }
+        let mut kept_by = KeptBy { rules: kept.len() as u64, ..KeptBy::default() };
+        let mut named = BTreeSet::new();
         // Forks before tags: a tag that moves is guarded by a fork's reference until it has moved.
         let mut others = Vec::new();
         let forks = store.refs(self.place(), "f/", ForkRef::decode).await?;
@@ -96,24 +107,35 @@ impl Session {
         });
         for (meta, fork, lives) in all(forks.collect()).await? {
             match lives {
-                true => drop(kept.insert(fork.target.seq)),
+                true => drop(named.insert(fork.target.seq)),
                 false => others.push(meta),
             }
         }
         let mut dangling = Vec::new();
         for (meta, tag) in store.refs(self.place(), "t/", TagRef::decode).await? {
             match on_line(tag.target.seq) {
-                true => drop(kept.insert(tag.target.seq)),
+                true => drop(named.insert(tag.target.seq)),
                 false => dangling.push(meta),
             }
         }
+        kept_by.named =
+            named.iter().filter(|seq| present.contains(seq) && !kept.contains(seq)).count() as u64;
+        kept.extend(named);
+        let young = commits.iter().filter(|(_, time)| !old(*time, 1)).map(|(seq, _)| *seq);
+        kept_by.young = young.filter(|seq| kept.insert(*seq)).count() as u64;
+        // What is missing and may be wanted stays on the line: its object may come back from a copy.
+        let within = retention.within.unwrap_or_default().max(store.fence_window);
+        let missing = line.holes(first.max(from), rows.iter().map(|row| row.seq));
+        let missing = Retention { within: Some(within), ..*retention }.keep_missing(missing, &commits, now);
+        kept.extend(missing.iter().map(|run| *run.end()));
         kept.retain(|seq| on_line(*seq));
         let needs_source = self.close(&mut kept, &present, is_fork).await?;
-        let released = match &origin {
+        let released = match origin {
             Some(Origin { id, source, .. }) if !needs_source && !kept.is_empty() => Some(source.fork(*id)?),
             _ => None,
         };
-        let origin = origin.iter().map(|_| 1);
+        // A removed fork gives up its start, or it would show what it was forked from again; so does an import that was given up.
+        let origin = origin.filter(|_| from == 0 || needs_source).map(|_| 1);
         let left = kept.iter().copied().chain(origin).map(|seq| seq..=seq).chain(missing);
         let line = LineRecord::keep_runs(upto, left.collect());
         let mut garbage = (others.len() + dangling.len()) as u64;
@@ -133,8 +155,38 @@ impl Session {
         // What is young keeps its number from writers that have just looked, on the line or not.
         let gone = rows.into_iter().filter(|row| !line.has(row.seq));
         let (commits, young): (Vec<Row>, Vec<Row>) = gone.partition(|row| old(row.meta.modified, 1));
-        let kept = (kept.intersection(&present).count() + young.len()) as u64;
-        Ok(Plan { line, commits, others, dangling, released, kept, garbage })
+        let (start, commits): (Vec<Row>, Vec<Row>) = commits.into_iter().partition(is_start);
+        others.extend(start.into_iter().map(|row| row.meta));
+        let on_line = kept.intersection(&present).count() as u64;
+        kept_by.needed = on_line.saturating_sub(kept_by.rules + kept_by.named + kept_by.young);
+        kept_by.young += young.iter().filter(|row| !is_start(row)).count() as u64;
+        let kept = kept_by.rules + kept_by.named + kept_by.young + kept_by.needed;
+        Ok(Plan { line, commits, others, dangling, released, kept, kept_by, garbage })
+    }
+
+    /// What the rules of hours, days and weeks keep by the times of the commits' ids. An import or a copy stores a history in a moment: by the
+    /// storage's clock it is all of one day then, and its oldest commit shows it.
+    async fn keep_by_ids(
+        &self,
+        retention: &Retention,
+        commits: &[(u64, SystemTime)],
+        old: Vec<(u64, SystemTime)>,
+    ) -> Result<BTreeSet<u64>> {
+        let rules = Retention { last: 0, within: None, ..*retention };
+        let (Some((oldest, stored)), false) = (old.last(), rules == Retention::default()) else {
+            return Ok(BTreeSet::new());
+        };
+        let made = self.manifest_of(*oldest).await?.map_or(*stored, |manifest| manifest.id.time());
+        if stored.duration_since(made).is_ok_and(|apart| apart <= self.store().fence_window) {
+            return Ok(BTreeSet::new());
+        }
+        let manifests = all(old.iter().map(|(seq, _)| self.manifest_of(*seq)).collect()).await?;
+        let mut times: BTreeMap<u64, SystemTime> = commits.iter().copied().collect();
+        for manifest in manifests.into_iter().flatten() {
+            times.insert(manifest.seq, manifest.id.time());
+        }
+        let times: Vec<_> = times.into_iter().rev().collect();
+        Ok(rules.keep(&times, SystemTime::UNIX_EPOCH))
     }
 
     /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session.
@@ -200,7 +252,16 @@ impl Session {
             Ok((Slot::Origin(origin), _)) => Ok(self.place().fork(origin.id)? == *key),
             Ok((Slot::Commit(_), _)) => Ok(false),
             Err(error) => match error.kind() {
-                ErrorKind::NotFound => Ok(false),
+                // Something else removed it, and a copy may bring it back. Unless the fork never came to be, or has given it up.
+                ErrorKind::NotFound if fork.fork == *self.place() => Ok(false),
+                ErrorKind::NotFound => {
+                    let (store, fork) = (self.store(), &fork.fork);
+                    match tokio::try_join!(store.newest(fork), store.line(fork)) {
+                        Ok((newest, (line, _))) => Ok(newest.is_some() && line.has(1)),
+                        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(true),
+                        Err(error) => Err(error),
+                    }
+                }
                 // A damaged origin may be repaired from a copy.
                 ErrorKind::Corrupt => Ok(true),
                 _ => Err(error),

@@ -9,7 +9,8 @@ use std::{
 use crate::{Error, ErrorKind, Result};
 
 /// What to keep. A commit that any rule keeps stays; so do the newest, tagged and forked ones, those younger than the fence window, and what any of
-/// them is made of.
+/// them is made of. Ages and days are those of the objects, by the storage's clock; where a history was imported or copied, those of its ids count for
+/// hours, days and weeks as well.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,18 +92,16 @@ impl Retention {
         for (count, length, shift) in
             [(self.hourly, HOUR, 0), (self.daily, 24 * HOUR, 0), (self.weekly, 168 * HOUR, 72 * HOUR)]
         {
-            let (mut seen, mut last) = (0, None);
+            // Times may go back and forth: clocks are set, copies are made side by side.
+            let mut slots = BTreeSet::new();
             for (seq, time) in commits {
                 let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-                let slot = (seconds + shift) / length;
-                if last == Some(slot) {
-                    continue;
-                }
-                if seen == count {
+                if slots.len() as u64 == count {
                     break;
                 }
-                (seen, last) = (seen + 1, Some(slot));
-                kept.insert(*seq);
+                if slots.insert((seconds + shift) / length) {
+                    kept.insert(*seq);
+                }
             }
         }
         kept
@@ -156,6 +155,9 @@ mod tests {
         assert_eq!(kept(Retention::new().daily(3)), [112, 108, 104]);
         assert_eq!(kept(Retention::new().weekly(9)), [112, 84, 56, 28]);
         assert_eq!(kept(Retention::new().last(1).daily(2).weekly(2)), [112, 108, 84]);
+        // A clock was set back for a while: two days are two days.
+        let mixed = [(5, at(50)), (4, at(26)), (3, at(49)), (2, at(25)), (1, at(1))];
+        assert_eq!(Retention::new().daily(3).keep(&mixed, now).into_iter().collect::<Vec<_>>(), [1, 4, 5]);
         assert!(Retention::new().check().is_err() && Retention::new().last(1).check().is_ok());
     }
 }

@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Ls {
         /// Only this agent's
         agent: Option<String>,
+        /// Also number, time and size of the newest commit, and which were removed: two requests for each session
+        #[arg(long)]
+        long: bool,
     },
 }
 

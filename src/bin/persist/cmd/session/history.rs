@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::StreamExt;
 use persist::{
     Error, ErrorKind,
-    sessions::{At, Change, Damaged, Retention, Session, Verified},
+    sessions::{At, Change, Damaged, KeptBy, Retention, Session, Verified},
 };
 use serde_json::{Value, json};
 
@@ -127,10 +127,19 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
     let text = || {
         let verb = if pruned.dry_run { "would remove" } else { "removed" };
         let (gone, bytes) = (pruned.removed.len(), human(pruned.bytes));
-        let why = if gone == 0 { " (those younger than the fence window always do)" } else { "" };
+        let KeptBy { rules, named, young, needed, .. } = pruned.kept_by;
+        let reasons = [
+            (rules, "by the rules"),
+            (named, "tagged or forked"),
+            (young, "younger than the fence window"),
+            (needed, "that these are made of"),
+        ];
+        let why = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
         format!(
-            "{verb} {gone} commits and {} other objects, {bytes}; {} commits stay{why}",
-            pruned.garbage, pruned.kept
+            "{verb} {gone} commits and {} other objects, {bytes}; {} commits stay: {}",
+            pruned.garbage,
+            pruned.kept,
+            why.collect::<Vec<_>>().join(", ")
         )
     };
     output.row(|| json!(pruned), text)
@@ -142,8 +151,10 @@ pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
         let (gone, bytes) = (count(removed.removed.len() as u64, "commit"), human(removed.bytes));
         let left = match removed.kept.saturating_sub(1) {
             0 => String::new(),
-            1 => "; 1 is younger than the fence window: remove it again later".into(),
-            left => format!("; {left} are younger than the fence window: remove it again later"),
+            1 => "; 1 is younger than the fence window: any later `session prune` removes it".into(),
+            left => {
+                format!("; {left} are younger than the fence window: any later `session prune` removes them")
+            }
         };
         format!("removed {gone}, {bytes}{left}")
     };

@@ -8,8 +8,11 @@ mod save;
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
-use persist::sessions::{Commit, Session, Sessions};
-use serde_json::json;
+use persist::{
+    ErrorKind,
+    sessions::{At, Commit, Session, SessionName, Sessions},
+};
+use serde_json::{Map, Value, json};
 
 use crate::{
     output::{self, Output, cell, human},
@@ -38,15 +41,27 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Verify(name) => history::verify(open(&name)?, output).await,
         Command::Export(args) => archive::export(open(&args.name)?, args, output).await,
         Command::Import(args) => archive::import(open(&args.name)?, args, output).await,
-        Command::Ls { agent } => ls(&sessions, agent.as_deref(), output).await,
+        Command::Ls { agent, long } => ls(&sessions, agent.as_deref(), long, output).await,
     }
 }
 
-async fn ls(sessions: &Sessions, agent: Option<&str>, output: &Output) -> Result<()> {
-    let (mut rows, mut none) = (sessions.list(agent), true);
-    while let Some(name) = rows.try_next().await? {
+async fn ls(sessions: &Sessions, agent: Option<&str>, long: bool, output: &Output) -> Result<()> {
+    let rows = sessions.list(agent).map_ok(|name| async move {
+        let newest = if long { Some(newest(sessions, &name).await?) } else { None };
+        Ok((name, newest))
+    });
+    let (mut rows, mut none) = (rows.try_buffered(16), true);
+    while let Some((name, newest)) = rows.try_next().await? {
         none = false;
-        output.row(|| json!(name), || format!("{}\t{}", cell(&name.agent), cell(&name.session)))?;
+        let (more, told) = newest.unwrap_or_default();
+        let row = || {
+            let mut row = json!(name);
+            if let Some(row) = row.as_object_mut() {
+                row.extend(more);
+            }
+            row
+        };
+        output.row(row, || format!("{told}{}\t{}", cell(&name.agent), cell(&name.session)))?;
     }
     if none {
         output.note(|| {
@@ -54,6 +69,37 @@ async fn ls(sessions: &Sessions, agent: Option<&str>, output: &Output) -> Result
         });
     }
     Ok(())
+}
+
+/// What `ls --long` tells besides, as JSON and in front of the line: the newest commit, or why there is none.
+async fn newest(sessions: &Sessions, name: &SessionName) -> persist::Result<(Map<String, Value>, String)> {
+    let session = sessions.session(&name.agent, &name.session)?;
+    let mut row = Map::new();
+    let word = match session.show(At::Latest).await {
+        Ok(commit) => {
+            row.insert("seq".into(), json!(commit.seq));
+            row.insert("time".into(), json!(commit)["time"].take());
+            row.insert("size".into(), json!(commit.size));
+            row.insert("removed".into(), json!(false));
+            let told =
+                format!("{:>8}  {}  {:>9}  ", commit.seq, output::time(commit.time), human(commit.size));
+            return Ok((row, told));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // The end of a removed session has a number, which a handle goes on from.
+            session.rebase().await?;
+            let removed = session.seen().await.is_some_and(|seq| seq > 0);
+            row.insert("removed".into(), json!(removed));
+            if removed { "removed" } else { "no commit" }
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Corrupt) => {
+            row.insert("removed".into(), json!(false));
+            row.insert("reason".into(), json!(error.message()));
+            if error.kind() == ErrorKind::Corrupt { "damaged" } else { "being imported" }
+        }
+        Err(error) => return Err(error),
+    };
+    Ok((row, format!("{:>8}  {word:<24}  {:>9}  ", "-", "-")))
 }
 
 /// Who writes, for whoever meets a conflict.
