@@ -80,3 +80,48 @@ async fn a_load_over_a_bad_line_leaves_the_others_their_retries() {
     server.script(Kind::Metadata, (0..4).map(|_| Fault::Status(503)));
     store.head(&key("k")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_range_that_cannot_be_understood_is_asked_for_again() {
+    for odd in
+        ["bytes=5-10", "0-262143", "bytes=0-", "bytes=0-x", "bytes=0-18446744073709551615", "bytes 0-9/*"]
+    {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        let bytes = data(2 * CHUNK, 29);
+        server.script(Kind::Data, [Fault::Answer(308, vec![("range", odd.into())], String::new())]);
+        store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+        assert_eq!(
+            ranges(&server),
+            ["bytes 0-262143/*", "bytes */*", "bytes 0-262143/*", "bytes 262144-524287/524288"],
+            "{odd}"
+        );
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        server.clean();
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_has_lost_what_it_acknowledged_says_so_until_the_attempts_are_used_up() {
+    let lost = || {
+        let message = "Invalid request. According to the Content-Range header, the upload offset is 262144 byte(s), which exceeds \
+                       already uploaded size of 0 byte(s).";
+        Fault::Answer(503, vec![("content-type", "text/plain".into())], message.into())
+    };
+    // Once: it has all the same what is needed.
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let bytes = data(2 * CHUNK, 30);
+    server.script(Kind::Data, [Fault::Pass, lost()]);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k").unwrap(), bytes);
+    // Always.
+    let server = Server::start().await;
+    let store = open(&server).await;
+    server.script(Kind::Data, [Fault::Pass].into_iter().chain((0..9).map(|_| lost())));
+    let error = store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("http 503") && error.to_string().contains("offset"), "{error}");
+    assert_eq!((server.count(Kind::Data), server.count(Kind::Cancel), server.bytes("k")), (7, 1, None));
+    server.clean();
+}

@@ -148,48 +148,6 @@ async fn an_answer_without_a_range_means_nothing_arrived() {
 }
 
 #[tokio::test]
-async fn a_range_that_cannot_be_understood_is_asked_for_again() {
-    for odd in
-        ["bytes=5-10", "0-262143", "bytes=0-", "bytes=0-x", "bytes=0-18446744073709551615", "bytes 0-9/*"]
-    {
-        let (server, store) = setup().await;
-        let bytes = data(2 * CHUNK, 29);
-        server.script(Kind::Data, [Fault::Answer(308, vec![("range", odd.into())], String::new())]);
-        store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
-        assert_eq!(
-            ranges(&server),
-            ["bytes 0-262143/*", "bytes */*", "bytes 0-262143/*", "bytes 262144-524287/524288"],
-            "{odd}"
-        );
-        assert_eq!(server.bytes("k").unwrap(), bytes);
-        server.clean();
-    }
-}
-
-#[tokio::test]
-async fn a_service_that_has_lost_what_it_acknowledged_says_so_until_the_attempts_are_used_up() {
-    let lost = || {
-        let message = "Invalid request. According to the Content-Range header, the upload offset is 262144 byte(s), which exceeds \
-                       already uploaded size of 0 byte(s).";
-        Fault::Answer(503, vec![("content-type", "text/plain".into())], message.into())
-    };
-    // Once: it has all the same what is needed.
-    let (server, store) = setup().await;
-    let bytes = data(2 * CHUNK, 30);
-    server.script(Kind::Data, [Fault::Pass, lost()]);
-    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
-    assert_eq!(server.bytes("k").unwrap(), bytes);
-    // Always.
-    let (server, store) = setup().await;
-    server.script(Kind::Data, [Fault::Pass].into_iter().chain((0..9).map(|_| lost())));
-    let error = store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains("http 503") && error.to_string().contains("offset"), "{error}");
-    assert_eq!((server.count(Kind::Data), server.count(Kind::Cancel), server.bytes("k")), (7, 1, None));
-    server.clean();
-}
-
-#[tokio::test]
 async fn a_lost_answer_to_the_last_chunk_is_a_success() {
     for fault in [Fault::Lost, Fault::LostTo(503), Fault::LostTo(408), Fault::Cut(20)] {
         let (server, store) = setup().await;
