@@ -82,7 +82,9 @@ async fn an_attempt_longer_than_the_deadline_is_not_the_last() {
         bench.put("small", &small, PutOptions::new().create()),
         bench.put("begin", &large, PutOptions::new()),
     );
-    (one.unwrap(), two.unwrap());
+    for outcome in [one, two] {
+        outcome.unwrap();
+    }
     for name in ["part", "complete"] {
         bench.put(name, &large, PutOptions::new()).await.unwrap();
     }
