@@ -1,5 +1,5 @@
 //! What tests of all kinds share: numbers from seeds, noise, knobs, and what the system says about processes.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::duplicate_mod)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 /// A sequence of numbers that only the seed decides (SplitMix64), so that a failing run can be repeated.
 #[derive(Debug, Clone)]
