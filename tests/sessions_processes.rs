@@ -9,6 +9,7 @@
 #[path = "support/killed.rs"]
 mod killed;
 mod sessions_support;
+#[allow(clippy::duplicate_mod)]
 #[path = "support/small.rs"]
 mod small;
 #[cfg(any(feature = "s3", feature = "gcs"))]

@@ -2,6 +2,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod sim;
+// Some tests have it from `support` as well.
+#[allow(clippy::duplicate_mod)]
 #[path = "../support/small.rs"]
 mod small;
 
