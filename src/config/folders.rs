@@ -1,7 +1,7 @@
 //! The platform's folders (XDG Base Directory Specification; Apple's and Microsoft's own).
 
 use std::{
-    io::ErrorKind::{NotADirectory, NotFound},
+    io::ErrorKind::{NotADirectory, NotFound, PermissionDenied},
     path::{Path, PathBuf},
 };
 
@@ -23,9 +23,10 @@ pub(super) fn config_file(variable: Variable<'_>) -> Option<PathBuf> {
     Some(folder(variable, "XDG_CONFIG_HOME", ".config", "APPDATA")?.join("persist.toml"))
 }
 
-/// Whether something has this name, even if it cannot be read or is a link to nowhere.
+/// Whether something has this name, even if it cannot be read or is a link to nowhere. Where looking is not permitted, there is nothing for this user.
 pub(super) fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().map_or_else(|error| ![NotFound, NotADirectory].contains(&error.kind()), |_| true)
+    let nothing = [NotFound, NotADirectory, PermissionDenied];
+    path.symlink_metadata().map_or_else(|error| !nothing.contains(&error.kind()), |_| true)
 }
 
 /// `persist` in one of the user's folders. Relative paths in the variables are not valid (by the specification of XDG).

@@ -117,7 +117,11 @@ impl StorageConfig {
     /// `InvalidConfig` where that is not configured.
     pub fn location(&self) -> Result<String> {
         let root = match self.backend {
-            StorageBackend::Local => format!("file://{}", path::absolute(self.folder()?)?.display()),
+            StorageBackend::Local => {
+                let folder = path::absolute(self.folder()?)?.display().to_string();
+                // What would mean something else in a URL.
+                format!("file://{}", folder.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
+            }
             StorageBackend::Memory => "memory://".into(),
             StorageBackend::Gcs => format!("gs://{}", self.bucket()?),
             other => format!("{}://{}", other.as_str(), self.bucket()?),

@@ -244,6 +244,7 @@ impl Store {
             let message = format!("there is no commit {seq} in {place}; see `session log`");
             return Ok(Error::new(ErrorKind::NotFound, message));
         }
+        self.not_importing(place, newest.seq).await?;
         // In this order: a prune changes the line first. Another look, because the commit may have been made meanwhile.
         let slot = self.slot(place, seq, Part::End).await;
         let gone = slot.is_err_and(|error| error.kind() == ErrorKind::NotFound);

@@ -201,7 +201,10 @@ impl Session {
                 false => forked(base, manifest.seq, place.clone()),
             });
             writer.adopt(head_of(manifest, (*at == At::Latest).then_some(looked), base));
-            // The number behind it is that of another commit, in the session that this one was forked from.
+            // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be.
+            if !starts {
+                writer.epoch = None;
+            }
             writer.stale = (!starts).then(|| {
                 let seq = manifest.seq;
                 format!("commit {seq}, which was loaded, lies before what this fork starts from; fork that commit, or rebase to go on from the newest")
@@ -247,7 +250,7 @@ impl Session {
     /// [`Restored::skipped`] says what was passed over.
     ///
     /// Where the newest is damaged, the next save of this handle goes on behind it with a whole state, also if no commit is good. A handle that was
-    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before.
+    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before. Waits for a save by a clone of this handle that is under way.
     ///
     /// # Errors
     /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).

@@ -106,7 +106,12 @@ impl Store {
         let Some(body) = manifest.body else { return Ok(Fetched { seq, key, bytes, body: None }) };
         let at = place.body(seq, body.id)?;
         let body = if manifest.number > 0 {
-            self.read(&at).await?.0
+            let bytes = self.read(&at).await?.0;
+            // By this length it is measured how far the state expands.
+            if bytes.len() as u64 != body.stored {
+                return Err(corrupt("its length is wrong").with_key(&at));
+            }
+            bytes
         } else {
             // The streaming codec decodes in parallel.
             let state = self.open_body(&at, &manifest).await?;
@@ -201,3 +206,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
     }
     Ok(Restored { manifest, stored, base: Base { state, chain: links, measured, lines } })
 }
+
+#[cfg(test)]
+#[path = "restore_tests.rs"]
+mod tests;

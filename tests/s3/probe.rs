@@ -48,6 +48,24 @@ async fn a_probe_that_is_dropped_leaves_nothing() {
     assert!(strict.store().objects.is_empty(), "{:?}", strict.store().objects.keys());
 }
 
+/// Nothing has begun: a program that is interrupted does not wait for a server that is silent.
+#[tokio::test]
+async fn a_probe_that_is_dropped_before_any_answer_asks_nothing_more() {
+    let (_strict, proxy, server) = behind_a_proxy().await;
+    proxy.fail(99, "PUT", "", Fault::Silence);
+    let opening = tokio::spawn(async move { open(&server, "").await });
+    let wait = async {
+        while proxy.count("PUT", "") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it does not write");
+    opening.abort();
+    assert!(opening.await.unwrap_err().is_cancelled());
+    persist::cleaned_up().await;
+    assert_eq!(proxy.count("DELETE", ""), 0);
+}
+
 /// A line that is bad for a moment says nothing about the server.
 #[tokio::test]
 async fn what_an_outage_hides_is_looked_for_again() {

@@ -39,6 +39,26 @@ async fn refused(bench: &Bench, name: &str, archive: &[u8], says: &str) {
     assert_eq!(bench.adapter.keys().await, before);
 }
 
+/// What has not come yet is not damage, for which another commit would do.
+#[tokio::test]
+async fn numbers_that_an_import_has_yet_to_bring_are_not_lost() {
+    let source = Bench::new(1);
+    let archive = exported(&whole(&source, "s", 4).await).await;
+    let bench = Bench::new(2);
+    let name = |seq| commit_key("s", seq).as_str().rsplit('/').next().unwrap().to_owned();
+    let of_third = name(3);
+    let cut = archive.windows(of_third.len()).position(|window| window == of_third.as_bytes()).unwrap();
+    let copy = bench.session("copy");
+    copy.import(&mut &archive[..cut]).await.unwrap_err();
+    assert_eq!(copy.load(2).await.unwrap().commit.seq, 2);
+    for error in [copy.load(3).await.unwrap_err(), copy.load_good(3).await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert!(error.to_string().contains("is being imported"), "{error}");
+    }
+    copy.import(&mut &archive[..]).await.unwrap();
+    assert_eq!(copy.load(3).await.unwrap().commit.seq, 3);
+}
+
 /// The undo of a removal by mistake: it must not say that it has done something, and has to be done under another name.
 #[tokio::test]
 async fn no_session_is_imported_into_itself_after_its_removal() {

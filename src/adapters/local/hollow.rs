@@ -20,14 +20,24 @@ pub(super) fn remove(root: &Root, at: &File, name: &str) -> rustix::io::Result<(
             if holds(at, name, DEEPEST, &|at, name| is_own(name) && is_leftover(root, at, name)) => {}
         done => return done,
     }
+    clear(root, at, name)?;
+    unlink()
+}
+
+/// Removes what a sweep would take, and nothing else: what came since the look at all of it is somebody's. Only the lock of the directory around this one
+/// is held.
+fn clear(root: &Root, at: &File, name: &str) -> rustix::io::Result<()> {
     let below = open_dir(at, name)?;
     for (name, kind) in entries(&below).into_iter().flatten().flatten() {
         match kind {
             FileType::Directory => remove(root, &below, &name)?,
-            _ => rustix::fs::unlinkat(&below, name, AtFlags::empty())?,
+            FileType::RegularFile if is_own(&name) && is_leftover(root, &below, &name) => {
+                rustix::fs::unlinkat(&below, name, AtFlags::empty())?;
+            }
+            _ => return Err(Errno::NOTEMPTY),
         }
     }
-    unlink()
+    Ok(())
 }
 
 /// Whether all files in a tree of directories are such as only the adapter makes and no key is.
@@ -48,4 +58,28 @@ fn holds(at: &File, name: &str, deepest: usize, such: &dyn Fn(&File, &str) -> bo
             _ => false,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+
+    /// A writer below may have come since the look; its lock is another one.
+    #[test]
+    fn what_came_since_the_look_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path().to_path_buf(), Duration::from_secs(1));
+        let file = |name: &str| folder.path().join("a").join(name);
+        let at = File::open(folder.path()).unwrap();
+        // A snapshot, and what a save that is under way has written.
+        for name in ["c", ".persist-tmp-01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+            fs::create_dir_all(folder.path().join("a")).unwrap();
+            fs::write(file(name), "state").unwrap();
+            assert_eq!(clear(&root, &at, "a"), Err(Errno::NOTEMPTY), "{name}");
+            assert_eq!(fs::read(file(name)).unwrap(), b"state", "{name}");
+            fs::remove_dir_all(folder.path().join("a")).unwrap();
+        }
+    }
 }

@@ -86,8 +86,8 @@ impl Bucket {
             false => Ok(()),
             true => Err(fail(
                 ErrorKind::Unsupported,
-                "some servers take a backslash for a slash, and these credentials may not find out what this one does; use names \
-                 without it, or allow to write and read under the prefix",
+                "some servers take a backslash for a slash, and what this one does could not be found out: it refuses such names, or these \
+                 credentials may not look; use names without it",
             )),
         }
     }

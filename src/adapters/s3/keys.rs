@@ -3,12 +3,19 @@
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 
-/// What is wrong with a key or token, as the end of a sentence.
+/// What is wrong with a key id or token, as the end of a sentence.
 pub(super) const UNFIT: &str = "has a line break, a space or another character that none has; remove it";
+/// What is wrong with a secret key.
+pub(super) const UNFIT_SECRET: &str = "has a line break, or a space at an end; remove it";
 
 /// Whether a header can hold it.
 pub(super) fn fits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether it can be meant. Requests are signed with a secret, none contains it: on servers other than Amazon's it may be any text.
+pub(super) fn may_be_secret(text: &str) -> bool {
+    text.trim() == text && !text.contains(char::is_control)
 }
 
 /// The SDK's own chain, with a look at what it brings.
@@ -22,17 +29,16 @@ impl ProvideCredentials for Checked {
     {
         future::ProvideCredentials::new(async {
             let keys = self.0.provide_credentials().await?;
-            let parts = [
-                ("access key id", Some(keys.access_key_id())),
-                ("secret access key", Some(keys.secret_access_key())),
-                ("session token", keys.session_token()),
-            ];
-            match parts.iter().find(|(_, text)| text.is_some_and(|text| !fits(text))) {
-                None => Ok(keys),
-                Some((name, _)) => {
-                    Err(CredentialsError::invalid_configuration(format!("the {name} {UNFIT}")))
-                }
-            }
+            let unfit = if !fits(keys.access_key_id()) {
+                format!("the access key id {UNFIT}")
+            } else if !may_be_secret(keys.secret_access_key()) {
+                format!("the secret access key {UNFIT_SECRET}")
+            } else if !keys.session_token().is_none_or(fits) {
+                format!("the session token {UNFIT}")
+            } else {
+                return Ok(keys);
+            };
+            Err(CredentialsError::invalid_configuration(unfit))
         })
     }
 

@@ -76,7 +76,7 @@ pub struct S3Adapter {
 impl S3Adapter {
     /// Opens a bucket.
     ///
-    /// At Amazon that makes no request. Any other server is probed, once a process: conditions are tried on objects named
+    /// At Amazon that makes no request. Any other server is probed when the first adapter of a process opens the bucket: conditions are tried on objects named
     /// `.persist-probe-*`, which are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
     ///
     /// # Errors

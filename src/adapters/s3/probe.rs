@@ -1,5 +1,7 @@
-//! What a server can do. Amazon is known; every other server is asked once a process and bucket, by deeds: several ignore conditions,
+//! What a server can do. Amazon is known; every other server is asked when a bucket is opened first, by deeds: several ignore conditions,
 //! tags or storage classes without a word.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::StorageClass};
 use bytes::Bytes;
@@ -60,17 +62,32 @@ pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Found, Scop
     let folder = Key::new(folder.trim_start_matches('/'))?;
     // Everything is allowed while it is tried out, and names go out as they are.
     let bucket = Bucket { found: Found { amazon: false, ..Found::amazon() }, ..bucket.clone() };
-    let (give, taken) = oneshot::channel();
+    let (mut give, taken) = oneshot::channel();
     // In a task of its own: what it wrote is removed, also where its caller has gone away.
-    cleanup::spawn(&Handle::current(), async move { drop(give.send(examined(bucket, folder).await)) });
+    cleanup::spawn(&Handle::current(), async move {
+        let found = examined(bucket, folder, give.closed()).await;
+        drop(give.send(found));
+    });
     taken.await.map_err(|error| {
         fail(ErrorKind::Internal, "the task that probes the server ended early").with_source(error)
     })?
 }
 
-async fn examined(bucket: Bucket, folder: Key) -> Result<(Found, Scope)> {
+async fn examined(
+    bucket: Bucket,
+    folder: Key,
+    given_up: impl Future<Output = ()> + Send,
+) -> Result<(Found, Scope)> {
     let keys = [folder.join("a-x")?, folder.join("a/x")?, folder.join("a\\x")?];
-    let outcome = examine(&bucket, &folder, &keys).await;
+    let begun = AtomicBool::new(false);
+    let outcome = tokio::select! {
+        outcome = examine(&bucket, &folder, &keys, &begun) => outcome,
+        () = given_up => Err(fail(ErrorKind::Internal, "nobody waits for the probe")),
+    };
+    // A server that has not answered yet: whoever interrupts that shall not wait for it.
+    if !begun.load(Relaxed) {
+        return outcome;
+    }
     let [first, second, third] = &keys;
     let remove = |key| bucket.delete(key, DeleteOptions::new());
     let (a, b, c) = join3(remove(first), remove(second), remove(third)).await;
@@ -91,9 +108,12 @@ async fn examine(
     bucket: &Bucket,
     folder: &Key,
     [plain, nested, folded]: &[Key; 3],
+    begun: &AtomicBool,
 ) -> Result<(Found, Scope)> {
     let put = |key, mode, options| write(bucket, key, mode, options);
-    put(nested, PutMode::Overwrite, PutOptions::new()).await?;
+    let first = put(nested, PutMode::Overwrite, PutOptions::new()).await;
+    begun.store(true, Relaxed);
+    first?;
     // Tags and classes are things apart: many a server has one and not the other, and credentials may not set tags.
     let cool = PutOptions::new().tier(Tier::Cool);
     let (tagged, mut classed) = join(

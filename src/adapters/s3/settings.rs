@@ -9,7 +9,7 @@ use aws_sdk_s3::{
 
 use super::{
     fail::fail,
-    keys::{UNFIT, fits},
+    keys::{UNFIT, UNFIT_SECRET, fits, may_be_secret},
 };
 use crate::{ErrorKind, Result, S3Config};
 
@@ -109,14 +109,15 @@ impl Settings {
         if config.session_token.is_some() && config.access_key_id.is_none() {
             return bad("session_token needs access_key_id and secret_access_key");
         }
-        for (name, key) in [
-            ("access_key_id", &config.access_key_id),
-            ("secret_access_key", &config.secret_access_key),
-            ("session_token", &config.session_token),
-        ] {
+        for (name, key) in
+            [("access_key_id", &config.access_key_id), ("session_token", &config.session_token)]
+        {
             if key.as_ref().is_some_and(|key| !fits(key.expose())) {
                 return bad(&format!("{name}: it {UNFIT}"));
             }
+        }
+        if config.secret_access_key.as_ref().is_some_and(|key| !may_be_secret(key.expose())) {
+            return bad(&format!("secret_access_key: it {UNFIT_SECRET}"));
         }
         if config.anonymous && (config.access_key_id.is_some() || config.profile.is_some()) {
             return bad("anonymous contradicts explicit keys and a profile: remove one of them");

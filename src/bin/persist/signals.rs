@@ -59,7 +59,9 @@ fn listen() -> watch::Receiver<u8> {
             let code = signals.next().await;
             let _ = send.send(code);
             if tokio::time::timeout(CLEAN_UP + Duration::from_secs(1), signals.next()).await.is_err() {
-                complain(NOT_UNDONE);
+                // On another thread, and not for long: the pipe that nobody reads may be standard error.
+                let told = tokio::task::spawn_blocking(|| complain(NOT_UNDONE));
+                let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
             }
             process::exit(code.into());
         });

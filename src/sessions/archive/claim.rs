@@ -159,6 +159,8 @@ impl Import<'_> {
                 Ok(commit) if commit.seq <= line.upto => return Ok(commit.seq == line.upto),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                // What another archive has half brought is no history.
+                Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
                 Err(error) => return Err(error),
             }
         }

@@ -1,0 +1,42 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::{PutOptions, SnapshotAdapter, adapters::memory::MemoryAdapter, sessions::Sessions};
+
+/// Bytes that do not compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut x = 7u64;
+    let next = || {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (x >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// What a commit claims of its body would otherwise pay for a state of any size.
+#[tokio::test]
+async fn a_body_is_as_long_as_its_commit_says() {
+    let adapter = Arc::new(MemoryAdapter::new());
+    let session = Sessions::new(adapter.clone()).unwrap().sizes(500, 64 << 20).session("a", "s").unwrap();
+    let state = noise(20_000);
+    session.save(state[..18_000].to_vec()).await.unwrap();
+    assert!(!session.save(state.clone()).await.unwrap().keyframe);
+    let key = session.place().commit(2).unwrap();
+    let bytes = session.store().read(&key).await.unwrap().0;
+    let mut manifest = object::manifest(&bytes, bytes.len() as u64, 2).unwrap().unwrap();
+    for (claim, good) in [(0, true), (1, false), (1 << 40, false)] {
+        let body = manifest.body.as_mut().expect("a body of its own");
+        body.stored += claim;
+        let forged = Body::from(object::other(&manifest, &[]));
+        adapter.put(&key, forged, PutOptions::new()).await.unwrap();
+        let loaded = session.load(2).await;
+        if good {
+            assert!(loaded.unwrap().state == state);
+        } else {
+            let error = loaded.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.to_string().contains("its length is wrong"), "{error}");
+            assert!(error.to_string().contains("/b/"), "{error}");
+        }
+    }
+}
