@@ -65,6 +65,9 @@ impl Session {
                 Ok(Step::Stray(error)) | Err(error) => found.note(None, error)?,
             }
         }
+        let newest = history.first().map(|(_, seq)| *seq);
+        // Up to where an import came that was removed.
+        let mut half = 0;
         // Oldest first: what a chain needs has just been read.
         let mut cache = Cache::default();
         for (place, seq) in history.into_iter().rev() {
@@ -73,7 +76,16 @@ impl Session {
                 // Pruned since.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 // Only an import puts one here: what lies before it is half a session.
-                Ok((Slot::Origin(_), _)) if seq > 1 => return Err(importing(&place).with_operation("verify")),
+                Ok((Slot::Origin(_), _)) if seq > 1 && newest == Some(seq) => {
+                    return Err(importing(&place).with_operation("verify"));
+                }
+                // That was removed: it is none.
+                Ok((Slot::Origin(_), _)) if seq > 1 => {
+                    (half, found.good, found.bytes) = (seq, 0, 0);
+                    found.damaged.retain(|damaged| damaged.seq.is_none_or(|of| of > seq));
+                    holes.retain(|(_, hole): &(_, RangeInclusive<u64>)| *hole.end() > seq);
+                    continue;
+                }
                 Ok((Slot::Origin(_), _)) => continue,
                 Err(error) => {
                     found.note(Some(seq), error)?;
@@ -98,7 +110,7 @@ impl Session {
         for (place, hole) in holes {
             found.note(Some(*hole.end()), missing(&hole).with_key(&place.commit(*hole.end())?))?;
         }
-        self.verify_small(&mut found).await?;
+        self.verify_small(&mut found, half).await?;
         if !found.is_good() {
             self.heard_of_damage();
         }
@@ -106,7 +118,7 @@ impl Session {
     }
 
     /// The line, what is on no line, tags and forks.
-    async fn verify_small(&self, found: &mut Verified) -> Result<()> {
+    async fn verify_small(&self, found: &mut Verified, half: u64) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         // In this order: what a prune removes goes from the line first.
         let mut listed = store.commits(place, ListOptions::new());
@@ -121,7 +133,7 @@ impl Session {
         match tokio::try_join!(store.line(place), store.origin(place)) {
             Ok(((line, _), origin)) => {
                 found.garbage += rows.iter().filter(|seq| !line.has(**seq)).count() as u64;
-                let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
+                let first = origin.as_ref().map_or(0, |origin| origin.target.seq).max(half) + 1;
                 holes = line.holes(first, rows.iter().copied());
                 let own = rows.iter().any(|seq| *seq > 1 && line.has(*seq));
                 if let Some(Origin { target, .. }) = origin.filter(|origin| origin.target.seq > 0) {

@@ -119,6 +119,10 @@ impl Actor {
     pub(crate) fn whole(&self, name: &str, newest: Restored) -> Vec<u8> {
         let ledger = self.world.ledger.lock().unwrap();
         let Commit { seq, id, .. } = newest.commit;
+        // The session that was exported itself.
+        if ledger.commits.get(&(name.to_owned(), seq)).is_some_and(|(of, _)| *of == id) {
+            return newest.state.to_vec();
+        }
         for archive in ledger.imports.get(name).into_iter().flatten() {
             let of = archive.commits.iter().any(|(_, commit, _)| *commit == id);
             assert!(!of || ledger.known(name, archive, seq), "{name} {seq}: half an import was loaded");
