@@ -49,6 +49,33 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     assert_eq!(home.session(&["verify", "a", "s", "--json"]).rows()[0]["damaged"], json!([]));
 }
 
+/// One is not many, and where nothing stays there is no reason for it.
+#[test]
+fn a_prune_counts_in_words() {
+    let home = Home::new();
+    let prune = || home.session(&["prune", "a", "s", "--keep-last", "1"]).text();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(365 * 86_400);
+    let body = || {
+        let folder = home.store().join("sessions/a/s/b");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("2-01HF7YGAYRFNDEATEHYDS4HS42");
+        fs::write(&file, "of a writer that died").unwrap();
+        fs::File::options().write(true).open(file).unwrap().set_modified(old).unwrap();
+    };
+    body();
+    assert_eq!(prune(), "removed 0 commits and 1 other object, 21 B; 0 commits stay\n");
+    // Nothing in common: neither is made of the other.
+    home.pipe(&["session", "save", "a", "s"], noise(3000)).text();
+    home.pipe(&["session", "save", "a", "s"], noise(3000).into_iter().rev().collect::<Vec<_>>()).text();
+    for seq in 1..=2 {
+        fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
+    }
+    body();
+    let text = prune();
+    assert!(text.starts_with("removed 1 commit and 1 other object, "), "{text}");
+    assert!(text.ends_with("; 1 commit stays: 1 by the rules\n"), "{text}");
+}
+
 #[test]
 fn damage_is_named_and_passed_over_only_when_asked() {
     let home = Home::new();
