@@ -304,6 +304,23 @@ fn a_long_listing_tells_of_each_newest_commit() {
     assert!(ends.iter().all(|end| *end == ends[0]), "{text}");
 }
 
+/// One session that a newer release wrote does not hide the others.
+#[test]
+fn a_long_listing_goes_on_behind_what_it_cannot_read() {
+    let home = Home::new();
+    home.commits(1);
+    let mut origin = b"PSR\x02o".to_vec();
+    origin.extend(crc32c::crc32c(&origin).to_le_bytes());
+    let folder = home.store().join("sessions/a/new/c/999999999");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("998-1"), origin).unwrap();
+    let rows = home.session(&["ls", "--long", "--json"]).rows();
+    assert_eq!((rows.len(), &rows[0]["session"], &rows[1]["seq"]), (2, &json!("new"), &json!(1)));
+    assert!(rows[0]["reason"].as_str().unwrap().contains("use a newer persist"), "{}", rows[0]);
+    let text = home.session(&["ls", "--long"]).text();
+    assert!(text.lines().count() == 2 && text.contains("cannot be read  "), "{text}");
+}
+
 /// What operators watch: saves, and damage where a load meets it; without the ids of users.
 #[test]
 fn sessions_are_logged() {
