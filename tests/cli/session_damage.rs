@@ -371,3 +371,44 @@ fn all_of_a_store_is_verified_with_its_sessions() {
     let seqs: Vec<&Value> = damaged.iter().map(|damaged| &damaged["seq"]).collect();
     assert_eq!((&rows[1]["ok"], seqs), (&json!(false), vec![&json!(2), &json!(3)]));
 }
+
+/// Half an import says nothing about the sessions behind it, and damage is worse.
+#[test]
+fn all_of_a_store_is_verified_beside_half_an_import() {
+    let home = Home::new();
+    home.commits(3);
+    let archive = home.path("s.tar");
+    home.session(&["export", "a", "s", archive.to_str().unwrap()]).text();
+    let whole = fs::read(&archive).unwrap();
+    fs::write(&archive, &whole[..whole.len() - 2048]).unwrap();
+    refused(&home, &[(&["import", "a", "half", archive.to_str().unwrap()], 5, "ends early")]);
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 4 && out.lines().count() == 1, "{}: {out}", run.code);
+    assert!(out.starts_with("conflict session a/half: ") && out.contains("is being imported"), "{out}");
+    assert!(run.err.contains("1 of 2 sessions cannot be verified; their rows say why"), "{}", run.err);
+    let run = home.run(&["verify", "--all", "--json"]);
+    let rows = run.rows();
+    assert_eq!((run.code, rows.len()), (4, 3), "{rows:?}");
+    assert_eq!(
+        (&rows[0]["session"], &rows[0]["ok"], &rows[0]["kind"]),
+        (&json!("half"), &json!(false), &json!("conflict"))
+    );
+    assert_eq!((&rows[1]["session"], &rows[1]["ok"]), (&json!("s"), &json!(true)));
+    assert_eq!(rows[2], json!({"ok": false, "snapshots": 0, "sessions": 2}));
+    let mut bytes = fs::read(home.object(2)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(home.object(2), bytes).unwrap();
+    let run = home.run(&["verify", "--all"]);
+    assert!(run.code == 5 && run.err.contains("1 of 2 sessions are damaged"), "{}: {}", run.code, run.err);
+    // So does a limit.
+    home.pipe(&["session", "save", "a", "big"], noise(3000)).text();
+    let mut limited = home.command(&["verify", "--all", "--json"]);
+    let run: Run = limited.env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into();
+    let rows = run.rows();
+    assert_eq!(
+        (run.code, &rows[0]["session"], &rows[0]["kind"]),
+        (5, &json!("big"), &json!("invalid_input"))
+    );
+    assert_eq!(rows.last().unwrap()["sessions"], 3);
+}
