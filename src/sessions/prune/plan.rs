@@ -173,12 +173,7 @@ impl Session {
         old: Vec<(u64, SystemTime)>,
     ) -> Result<BTreeSet<u64>> {
         let rules = Retention { last: 0, within: None, ..*retention };
-        let (Some((oldest, stored)), false) = (old.last(), rules == Retention::default()) else {
-            return Ok(BTreeSet::new());
-        };
-        let made = self.manifest_of(*oldest).await?.map_or(*stored, |manifest| manifest.id.time());
-        // Storages that cut times to seconds store a commit before it was made.
-        if stored.duration_since(made).map_or(true, |apart| apart <= self.store().fence_window) {
+        if rules == Retention::default() || !self.is_imported(&old).await? {
             return Ok(BTreeSet::new());
         }
         let manifests = all(old.iter().map(|(seq, _)| self.manifest_of(*seq)).collect()).await?;
@@ -188,6 +183,18 @@ impl Session {
         }
         let times: Vec<_> = times.into_iter().rev().collect();
         Ok(rules.keep(&times, SystemTime::UNIX_EPOCH))
+    }
+
+    /// Whether the oldest of these that can be read came long after it was made.
+    async fn is_imported(&self, commits: &[(u64, SystemTime)]) -> Result<bool> {
+        for (seq, stored) in commits.iter().rev() {
+            if let Some(manifest) = self.manifest_of(*seq).await? {
+                // Storages that cut times to seconds store a commit before it was made.
+                let apart = stored.duration_since(manifest.id.time()).unwrap_or_default();
+                return Ok(apart > self.store().fence_window);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session.
