@@ -459,3 +459,14 @@ async fn damage_does_not_hide_when_imported_commits_were_made() {
     assert!([4, 5, 6].iter().all(|seq| !pruned.removed.contains(seq)), "{pruned:?}");
     assert!(pruned.removed.contains(&3), "{pruned:?}");
 }
+
+/// A commit that is lost was the only one of its day, when it was made: its object may come back.
+#[tokio::test]
+async fn missing_commits_that_were_imported_have_their_days() {
+    let (bench, copy, _) = days(27).await;
+    bench.lose("copy", 3).await;
+    assert!(copy.prune(Retention::new().daily(30)).await.unwrap().removed.is_empty());
+    assert!(!copy.verify().await.unwrap().is_good(), "the missing commit is forgotten");
+    assert_eq!(copy.prune(Retention::new().daily(3)).await.unwrap().removed, [2, 1]);
+    assert!(copy.verify().await.unwrap().is_good());
+}
