@@ -49,6 +49,33 @@ fn a_prune_says_what_goes_and_the_last_hour_stays() {
     assert_eq!(home.session(&["verify", "a", "s", "--json"]).rows()[0]["damaged"], json!([]));
 }
 
+/// One is not many, and where nothing stays there is no reason for it.
+#[test]
+fn a_prune_counts_in_words() {
+    let home = Home::new();
+    let prune = || home.session(&["prune", "a", "s", "--keep-last", "1"]).text();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(365 * 86_400);
+    let body = || {
+        let folder = home.store().join("sessions/a/s/b");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("2-01HF7YGAYRFNDEATEHYDS4HS42");
+        fs::write(&file, "of a writer that died").unwrap();
+        fs::File::options().write(true).open(file).unwrap().set_modified(old).unwrap();
+    };
+    body();
+    assert_eq!(prune(), "removed 0 commits and 1 other object, 21 B; 0 commits stay\n");
+    // Nothing in common: neither is made of the other.
+    home.pipe(&["session", "save", "a", "s"], noise(3000)).text();
+    home.pipe(&["session", "save", "a", "s"], noise(3000).into_iter().rev().collect::<Vec<_>>()).text();
+    for seq in 1..=2 {
+        fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
+    }
+    body();
+    let text = prune();
+    assert!(text.starts_with("removed 1 commit and 1 other object, "), "{text}");
+    assert!(text.ends_with("; 1 commit stays: 1 by the rules\n"), "{text}");
+}
+
 #[test]
 fn damage_is_named_and_passed_over_only_when_asked() {
     let home = Home::new();
@@ -277,6 +304,23 @@ fn a_long_listing_tells_of_each_newest_commit() {
     assert!(ends.iter().all(|end| *end == ends[0]), "{text}");
 }
 
+/// One session that a newer release wrote does not hide the others.
+#[test]
+fn a_long_listing_goes_on_behind_what_it_cannot_read() {
+    let home = Home::new();
+    home.commits(1);
+    let mut origin = b"PSR\x02o".to_vec();
+    origin.extend(crc32c::crc32c(&origin).to_le_bytes());
+    let folder = home.store().join("sessions/a/new/c/999999999");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("998-1"), origin).unwrap();
+    let rows = home.session(&["ls", "--long", "--json"]).rows();
+    assert_eq!((rows.len(), &rows[0]["session"], &rows[1]["seq"]), (2, &json!("new"), &json!(1)));
+    assert!(rows[0]["reason"].as_str().unwrap().contains("use a newer persist"), "{}", rows[0]);
+    let text = home.session(&["ls", "--long"]).text();
+    assert!(text.lines().count() == 2 && text.contains("cannot be read  "), "{text}");
+}
+
 /// What operators watch: saves, and damage where a load meets it; without the ids of users.
 #[test]
 fn sessions_are_logged() {
@@ -326,4 +370,45 @@ fn all_of_a_store_is_verified_with_its_sessions() {
     let damaged = rows[1]["damaged"].as_array().unwrap();
     let seqs: Vec<&Value> = damaged.iter().map(|damaged| &damaged["seq"]).collect();
     assert_eq!((&rows[1]["ok"], seqs), (&json!(false), vec![&json!(2), &json!(3)]));
+}
+
+/// Half an import says nothing about the sessions behind it, and damage is worse.
+#[test]
+fn all_of_a_store_is_verified_beside_half_an_import() {
+    let home = Home::new();
+    home.commits(3);
+    let archive = home.path("s.tar");
+    home.session(&["export", "a", "s", archive.to_str().unwrap()]).text();
+    let whole = fs::read(&archive).unwrap();
+    fs::write(&archive, &whole[..whole.len() - 2048]).unwrap();
+    refused(&home, &[(&["import", "a", "half", archive.to_str().unwrap()], 5, "ends early")]);
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 4 && out.lines().count() == 1, "{}: {out}", run.code);
+    assert!(out.starts_with("conflict session a/half: ") && out.contains("is being imported"), "{out}");
+    assert!(run.err.contains("1 of 2 sessions cannot be verified; their rows say why"), "{}", run.err);
+    let run = home.run(&["verify", "--all", "--json"]);
+    let rows = run.rows();
+    assert_eq!((run.code, rows.len()), (4, 3), "{rows:?}");
+    assert_eq!(
+        (&rows[0]["session"], &rows[0]["ok"], &rows[0]["kind"]),
+        (&json!("half"), &json!(false), &json!("conflict"))
+    );
+    assert_eq!((&rows[1]["session"], &rows[1]["ok"]), (&json!("s"), &json!(true)));
+    assert_eq!(rows[2], json!({"ok": false, "snapshots": 0, "sessions": 2}));
+    let mut bytes = fs::read(home.object(2)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(home.object(2), bytes).unwrap();
+    let run = home.run(&["verify", "--all"]);
+    assert!(run.code == 5 && run.err.contains("1 of 2 sessions are damaged"), "{}: {}", run.code, run.err);
+    // So does a limit.
+    home.pipe(&["session", "save", "a", "big"], noise(3000)).text();
+    let mut limited = home.command(&["verify", "--all", "--json"]);
+    let run: Run = limited.env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into();
+    let rows = run.rows();
+    assert_eq!(
+        (run.code, &rows[0]["session"], &rows[0]["kind"]),
+        (5, &json!("big"), &json!("invalid_input"))
+    );
+    assert_eq!(rows.last().unwrap()["sessions"], 3);
 }

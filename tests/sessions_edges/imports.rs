@@ -423,23 +423,50 @@ async fn a_session_that_began_anew_is_exported_from_there() {
     }
 }
 
-/// A history that came in a moment still has its days.
-#[tokio::test]
-async fn rules_of_days_see_when_imported_commits_were_made() {
-    let source = Bench::new(23);
+/// Six days of a session, which another one got in a moment.
+async fn days(seed: u64) -> (Bench, Session, Session) {
+    let source = Bench::new(seed);
     let session = source.session("s");
     for seed in 0..6 {
         session.save(noise(seed, 600)).await.unwrap();
         source.hours(24);
     }
-    let archive = exported(&session).await;
-    let bench = Bench::new(24);
+    let bench = Bench::new(seed + 1);
     bench.hours(24 * 10);
     let copy = bench.session("copy");
-    copy.import(&mut &archive[..]).await.unwrap();
+    copy.import(&mut &exported(&session).await[..]).await.unwrap();
     bench.hours(5);
+    (bench, copy, session)
+}
+
+/// A history that came in a moment still has its days.
+#[tokio::test]
+async fn rules_of_days_see_when_imported_commits_were_made() {
+    let (_bench, copy, session) = days(23).await;
     assert!(copy.prune(Retention::new().daily(30)).await.unwrap().removed.is_empty());
     assert_eq!(copy.prune(Retention::new().daily(4).hourly(2)).await.unwrap().removed, [2, 1]);
     // Where the storage has seen them come, its clock alone counts.
     assert_eq!(session.prune(Retention::new().daily(4)).await.unwrap().removed, [2, 1]);
+}
+
+/// The first commits are damaged: the next one shows that all were imported.
+#[tokio::test]
+async fn damage_does_not_hide_when_imported_commits_were_made() {
+    let (bench, copy, _) = days(25).await;
+    bench.damage("copy", 1).await;
+    bench.damage("copy", 2).await;
+    let pruned = copy.prune_dry_run(Retention::new().daily(3)).await.unwrap();
+    assert!([4, 5, 6].iter().all(|seq| !pruned.removed.contains(seq)), "{pruned:?}");
+    assert!(pruned.removed.contains(&3), "{pruned:?}");
+}
+
+/// A commit that is lost was the only one of its day, when it was made: its object may come back.
+#[tokio::test]
+async fn missing_commits_that_were_imported_have_their_days() {
+    let (bench, copy, _) = days(27).await;
+    bench.lose("copy", 3).await;
+    assert!(copy.prune(Retention::new().daily(30)).await.unwrap().removed.is_empty());
+    assert!(!copy.verify().await.unwrap().is_good(), "the missing commit is forgotten");
+    assert_eq!(copy.prune(Retention::new().daily(3)).await.unwrap().removed, [2, 1]);
+    assert!(copy.verify().await.unwrap().is_good());
 }

@@ -148,3 +148,23 @@ async fn a_prune_tells_why_commits_stay() {
     session.save("young").await.unwrap();
     assert_eq!(reasons(&bench.session("s").remove().await.unwrap()), [1, 0, 1, 0]);
 }
+
+/// Cut to seconds, times lie before those of the ids. That is no import, and no reason to read all that is old.
+#[tokio::test]
+async fn times_in_whole_seconds_cost_no_requests() {
+    let mut gets = Vec::new();
+    for whole in [false, true] {
+        let bench = Bench::new(41);
+        bench.clock.pass(999);
+        bench.saved("s", 30).await;
+        if whole {
+            bench.adapter.whole_seconds();
+        }
+        bench.hours(5);
+        let before = bench.adapter.counts();
+        let pruned = bench.session("s").prune_dry_run(Retention::new().daily(1)).await.unwrap();
+        assert!(!pruned.removed.is_empty());
+        gets.push((bench.adapter.counts() - before).get);
+    }
+    assert!(gets[0] == gets[1] && gets[0] < 10, "{gets:?}");
+}

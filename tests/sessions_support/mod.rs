@@ -142,6 +142,14 @@ impl Counting {
         self.inner.put(key, Body::from(bytes), PutOptions::new()).await.unwrap();
     }
 
+    /// As a storage that keeps times in whole seconds tells when its objects were written.
+    pub(crate) fn whole_seconds(&self) {
+        for time in self.times.lock().unwrap().values_mut() {
+            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            *time = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
+        }
+    }
+
     pub(crate) async fn flip(&self, key: &Key, at: usize) {
         let mut bytes = self.raw(key).await;
         bytes[at] ^= 0x10;

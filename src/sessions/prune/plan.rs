@@ -90,8 +90,15 @@ impl Session {
         let mut kept = retention.keep(&commits, now);
         kept.extend(commits.first().map(|(seq, _)| *seq));
         let stored: Vec<_> = commits.iter().copied().filter(|(_, time)| old(*time, 1)).collect();
-        if stored.iter().any(|(seq, _)| !kept.contains(seq)) {
-            kept.extend(self.keep_by_ids(retention, &commits, stored).await?);
+        let holes = line.holes(first.max(from), rows.iter().map(|row| row.seq));
+        let rules = Retention { last: 0, within: None, ..*retention };
+        let idle = holes.is_empty() && stored.iter().all(|(seq, _)| kept.contains(seq));
+        let by_ids = match idle || rules == Retention::default() {
+            true => None,
+            false => self.times_by_ids(&commits, stored).await?,
+        };
+        if let Some(times) = &by_ids {
+            kept.extend(rules.keep(times, now));
         }
         let mut kept_by = KeptBy { rules: kept.len() as u64, ..KeptBy::default() };
         let mut named = BTreeSet::new();
@@ -125,8 +132,11 @@ impl Session {
         kept_by.young = young.filter(|seq| kept.insert(*seq)).count() as u64;
         // What is missing and may be wanted stays on the line: its object may come back from a copy.
         let within = retention.within.unwrap_or_default().max(store.fence_window);
-        let missing = line.holes(first.max(from), rows.iter().map(|row| row.seq));
-        let missing = Retention { within: Some(within), ..*retention }.keep_missing(missing, &commits, now);
+        let by_age = Retention { within: Some(within), ..*retention };
+        let mut missing = by_age.keep_missing(holes.clone(), &commits, now);
+        if let Some(times) = &by_ids {
+            missing.extend(rules.keep_missing(holes, times, now));
+        }
         kept.extend(missing.iter().map(|run| *run.end()));
         kept.retain(|seq| on_line(*seq));
         let needs_source = self.close(&mut kept, &present, is_fork).await?;
@@ -164,29 +174,34 @@ impl Session {
         Ok(Plan { line, commits, others, dangling, released, kept, kept_by, garbage })
     }
 
-    /// What the rules of hours, days and weeks keep by the times of the commits' ids. An import or a copy stores a history in a moment: by the
-    /// storage's clock it is all of one day then, and its oldest commit shows it.
-    async fn keep_by_ids(
+    /// The times of the commits' ids, for the rules of hours, days and weeks. An import or a copy stores a history in a moment: by the
+    /// storage's clock it is all of one day then. `None` where the storage has seen the commits come.
+    async fn times_by_ids(
         &self,
-        retention: &Retention,
         commits: &[(u64, SystemTime)],
         old: Vec<(u64, SystemTime)>,
-    ) -> Result<BTreeSet<u64>> {
-        let rules = Retention { last: 0, within: None, ..*retention };
-        let (Some((oldest, stored)), false) = (old.last(), rules == Retention::default()) else {
-            return Ok(BTreeSet::new());
-        };
-        let made = self.manifest_of(*oldest).await?.map_or(*stored, |manifest| manifest.id.time());
-        if stored.duration_since(made).is_ok_and(|apart| apart <= self.store().fence_window) {
-            return Ok(BTreeSet::new());
+    ) -> Result<Option<Vec<(u64, SystemTime)>>> {
+        if !self.is_imported(&old).await? {
+            return Ok(None);
         }
         let manifests = all(old.iter().map(|(seq, _)| self.manifest_of(*seq)).collect()).await?;
         let mut times: BTreeMap<u64, SystemTime> = commits.iter().copied().collect();
         for manifest in manifests.into_iter().flatten() {
             times.insert(manifest.seq, manifest.id.time());
         }
-        let times: Vec<_> = times.into_iter().rev().collect();
-        Ok(rules.keep(&times, SystemTime::UNIX_EPOCH))
+        Ok(Some(times.into_iter().rev().collect()))
+    }
+
+    /// Whether the oldest of these that can be read came long after it was made.
+    async fn is_imported(&self, commits: &[(u64, SystemTime)]) -> Result<bool> {
+        for (seq, stored) in commits.iter().rev() {
+            if let Some(manifest) = self.manifest_of(*seq).await? {
+                // Storages that cut times to seconds store a commit before it was made.
+                let apart = stored.duration_since(manifest.id.time()).unwrap_or_default();
+                return Ok(apart > self.store().fence_window);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session.

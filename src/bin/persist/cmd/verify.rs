@@ -51,25 +51,22 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             Err(error) => {
                 bad(&meta.key, &error, output)?;
                 failed += 1;
-                // Damage is the worst that can be said; else the first failure tells what is wrong.
-                if worst.is_none() || error.kind() == ErrorKind::Corrupt {
-                    worst = Some(error.kind());
-                }
+                worst = worse(worst, error.kind());
             }
         }
     }
-    let (whole, damaged) = match sessions {
+    let found = match sessions {
         Some(sessions) => all_sessions(&sessions, output).await?,
-        None => (0, 0),
+        None => Found::default(),
     };
     drop(progress);
-    let (snapshots, all) = (sound + failed, whole + damaged);
+    let (snapshots, all) = (sound + failed, found.whole + found.damaged + found.unknown);
     if snapshots + all == 0 {
         let message = format!("there is nothing to verify in {store}; is it the right storage?");
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
     if output.json {
-        let ok = failed + damaged == 0;
+        let ok = failed == 0 && found.whole == all;
         output.row(|| json!({"ok": ok, "snapshots": snapshots, "sessions": all}), String::new)?;
     }
     let mut bad = Vec::new();
@@ -78,9 +75,13 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             "{failed} of {snapshots} snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again"
         ));
     }
-    if damaged > 0 {
-        bad.push(format!("{damaged} of {all} sessions are damaged; see `persist session verify`"));
+    if found.damaged > 0 {
+        bad.push(format!("{} of {all} sessions are damaged; see `persist session verify`", found.damaged));
         worst = Some(ErrorKind::Corrupt);
+    }
+    if let Some(kind) = found.why {
+        bad.push(format!("{} of {all} sessions cannot be verified; their rows say why", found.unknown));
+        worst = worse(worst, kind);
     }
     if let Some(kind) = worst {
         return Err(Error::new(kind, bad.join("; ")).into());
@@ -88,25 +89,50 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     if output.json {
         return Ok(());
     }
-    let sum = || format!("all well: {}, {}", count(sound, "snapshot"), count(whole, "session"));
+    let sum = || format!("all well: {}, {}", count(sound, "snapshot"), count(all, "session"));
     output.row(|| json!({}), sum)
 }
 
-/// How many sessions are whole, and how many are not.
-async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<(u64, u64)> {
-    let (mut whole, mut damaged) = (0, 0);
+/// Damage is the worst that can be said; else the first failure tells what is wrong.
+fn worse(worst: Option<ErrorKind>, kind: ErrorKind) -> Option<ErrorKind> {
+    if kind == ErrorKind::Corrupt { Some(kind) } else { worst.or(Some(kind)) }
+}
+
+/// How many sessions are what.
+#[derive(Default)]
+struct Found {
+    whole: u64,
+    damaged: u64,
+    /// Nobody can say, and why of the first.
+    unknown: u64,
+    why: Option<ErrorKind>,
+}
+
+async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<Found> {
+    let mut all = Found::default();
     let mut names = sessions.list(None);
     while let Some(SessionName { agent, session, .. }) = names.try_next().await? {
         let found = match sessions.session(&agent, &session)?.verify().await {
             // Of a removed one, or one that is only begun, there is nothing to verify.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // Half an import, or a limit: that one alone.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::InvalidInput) => {
+                all.unknown += 1;
+                all.why = worse(all.why, error.kind());
+                let (kind, message) = (error.kind().as_str(), error.message());
+                output.row(
+                    || json!({"agent": agent, "session": session, "ok": false, "kind": kind, "message": error.to_string()}),
+                    || cell(&format!("{kind:<8} session {agent}/{session}: {message}")),
+                )?;
+                continue;
+            }
             found => found?,
         };
         if found.is_good() {
-            whole += 1;
+            all.whole += 1;
             output.note(|| format!("ok       session {agent}/{session} ({})", count(found.good, "commit")));
         } else {
-            damaged += 1;
+            all.damaged += 1;
         }
         if output.json {
             output.row(|| verified_row(&agent, &session, &found), String::new)?;
@@ -117,7 +143,7 @@ async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<(u64, u64)
             }
         }
     }
-    Ok((whole, damaged))
+    Ok(all)
 }
 
 /// Reads a snapshot to its verified end; its size.

@@ -126,7 +126,9 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
     };
     let text = || {
         let verb = if pruned.dry_run { "would remove" } else { "removed" };
-        let (gone, bytes) = (pruned.removed.len(), human(pruned.bytes));
+        let (gone, bytes) = (count(pruned.removed.len() as u64, "commit"), human(pruned.bytes));
+        let others = count(pruned.garbage, "other object");
+        let (left, stay) = (count(pruned.kept, "commit"), if pruned.kept == 1 { "stays" } else { "stay" });
         let KeptBy { rules, named, young, needed, .. } = pruned.kept_by;
         let reasons = [
             (rules, "by the rules"),
@@ -135,12 +137,9 @@ pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Res
             (needed, "that these are made of"),
         ];
         let why = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
-        format!(
-            "{verb} {gone} commits and {} other objects, {bytes}; {} commits stay: {}",
-            pruned.garbage,
-            pruned.kept,
-            why.collect::<Vec<_>>().join(", ")
-        )
+        let why = why.collect::<Vec<_>>().join(", ");
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!("{verb} {gone} and {others}, {bytes}; {left} {stay}{colon}{why}")
     };
     output.row(|| json!(pruned), text)
 }

@@ -92,12 +92,18 @@ async fn newest(sessions: &Sessions, name: &SessionName) -> persist::Result<(Map
             row.insert("removed".into(), json!(removed));
             if removed { "removed" } else { "no commit" }
         }
-        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Corrupt) => {
+        Err(error) => {
+            let word = match error.kind() {
+                ErrorKind::Conflict => "being imported",
+                ErrorKind::Corrupt => "damaged",
+                // Of a newer release, or beyond a limit: the others are of use.
+                ErrorKind::Unsupported | ErrorKind::InvalidInput => "cannot be read",
+                _ => return Err(error),
+            };
             row.insert("removed".into(), json!(false));
             row.insert("reason".into(), json!(error.message()));
-            if error.kind() == ErrorKind::Corrupt { "damaged" } else { "being imported" }
+            word
         }
-        Err(error) => return Err(error),
     };
     Ok((row, format!("{:>8}  {word:<24}  {:>9}  ", "-", "-")))
 }
