@@ -23,10 +23,14 @@ pub(super) fn config_file(variable: Variable<'_>) -> Option<PathBuf> {
     Some(folder(variable, "XDG_CONFIG_HOME", ".config", "APPDATA")?.join("persist.toml"))
 }
 
-/// Whether something has this name, even if it cannot be read or is a link to nowhere. Where looking is not permitted, there is nothing for this user.
+/// Whether something has this name, even if it cannot be read or is a link to nowhere.
 pub(super) fn is_there(path: &Path) -> bool {
-    let nothing = [NotFound, NotADirectory, PermissionDenied];
-    path.symlink_metadata().map_or_else(|error| !nothing.contains(&error.kind()), |_| true)
+    path.symlink_metadata().map_or_else(|error| ![NotFound, NotADirectory].contains(&error.kind()), |_| true)
+}
+
+/// Whether this user may not even look.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == PermissionDenied)
 }
 
 /// `persist` in one of the user's folders. Relative paths in the variables are not valid (by the specification of XDG).

@@ -133,8 +133,13 @@ impl Sources {
         let file = match (named, variable) {
             (Some(file), _) => file.to_path_buf(),
             (None, Some(file)) => file.into(),
-            // One that is there and cannot be read is an error: it may name another place for snapshots.
+            // One that is there and cannot be read is an error: it may name another place for snapshots. But where this user may not look, as in the home of
+            // another one that a container's `HOME` names, there is none of this user's.
             (None, None) => match self.default_file.clone().filter(|file| folders::is_there(file)) {
+                Some(file) if folders::is_hidden(&file) => {
+                    tracing::warn!(file = %file.display(), "no permission to look for a configuration file");
+                    return Ok(self);
+                }
                 Some(file) => file,
                 None => return Ok(self),
             },

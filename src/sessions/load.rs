@@ -200,10 +200,11 @@ impl Session {
                 true => base,
                 false => forked(base, manifest.seq, place.clone()),
             });
+            let epoch = writer.epoch;
             writer.adopt(head_of(manifest, (*at == At::Latest).then_some(looked), base));
             // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be.
             if !starts {
-                writer.epoch = None;
+                writer.epoch = epoch;
             }
             writer.stale = (!starts).then(|| {
                 let seq = manifest.seq;

@@ -88,10 +88,7 @@ impl Writer {
         if head.id.is_some_and(|id| self.taking.has(id)) {
             self.epoch = Some(head.epoch);
         }
-        // Who has seen no commit has not written in anybody's epoch.
-        if head.seq > 0 {
-            self.epoch.get_or_insert(head.epoch);
-        }
+        self.epoch.get_or_insert(head.epoch);
         // Behind the same commit, what was sent may still arrive.
         if !self.head.as_ref().is_some_and(|before| before.is_same(&head)) {
             self.pending.clear();

@@ -158,28 +158,36 @@ async fn a_fork_goes_on_from_what_was_loaded_by_number() {
     }
 }
 
-/// Neither a commit that a fork only shows nor the lack of any puts a handle into an epoch: a rebase is enough to go on.
+/// A commit that a fork only shows puts no handle into its epoch: a rebase is enough to go on.
 #[tokio::test]
 async fn only_a_commit_that_can_be_continued_has_an_epoch_for_a_handle() {
-    for shown in [None, Some(3)] {
-        let bench = Bench::new(14);
-        bench.saved("main", 3).await;
-        let owner = bench.session("main");
-        owner.take_over().await.unwrap();
-        owner.save("the owner's").await.unwrap();
-        let late = bench.session("fork");
-        if shown.is_none() {
-            assert_eq!(late.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
-        }
-        owner.fork("fork", 5).await.unwrap();
-        if let Some(seq) = shown {
-            late.load(seq).await.unwrap();
-        }
-        assert_eq!(late.save("lost update").await.unwrap_err().kind(), ErrorKind::Conflict);
-        late.rebase().await.unwrap();
-        let saved = late.save("on top").await.unwrap();
-        assert_eq!((saved.seq, saved.epoch), (6, 1), "{shown:?}");
-    }
+    let bench = Bench::new(14);
+    bench.saved("main", 3).await;
+    let owner = bench.session("main");
+    owner.take_over().await.unwrap();
+    owner.save("the owner's").await.unwrap();
+    owner.fork("fork", 5).await.unwrap();
+    let late = bench.session("fork");
+    late.load(3).await.unwrap();
+    assert_eq!(late.save("lost update").await.unwrap_err().kind(), ErrorKind::Conflict);
+    late.rebase().await.unwrap();
+    let saved = late.save("on top").await.unwrap();
+    assert_eq!((saved.seq, saved.epoch), (6, 1));
+}
+
+/// A first save whose answer was lost puts its writer into an epoch like any other.
+#[tokio::test]
+async fn who_saved_without_an_answer_is_fenced_off_by_a_take_over() {
+    let bench = Bench::new(15);
+    let (fault, sessions) = bench.faulty();
+    let old = sessions.session("a", "s").unwrap();
+    fault.inject(Operation::Put, Injection::After(ErrorKind::AccessDenied));
+    old.save("first").await.unwrap_err();
+    assert_eq!(old.save("first").await.unwrap().seq, 1);
+    bench.session("s").take_over().await.unwrap();
+    assert_eq!(old.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+    old.rebase().await.unwrap();
+    assert_eq!(old.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
 /// A save of a clone is under way, as it nearly always is with saves in the background.
