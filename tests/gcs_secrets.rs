@@ -3,65 +3,25 @@
 #![cfg(feature = "gcs")]
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, unused_imports)]
 
+#[path = "support/events.rs"]
+mod events;
 #[path = "gcs/strict/mod.rs"]
 mod strict;
 #[path = "gcs/support.rs"]
 mod support;
 
-use std::{
-    fmt::Write,
-    sync::{Arc, Mutex},
-};
+use std::fmt::Write;
 
 use persist::{GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
 use serde_json::json;
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 
 use crate::{
+    events::Buffer,
     strict::{BUCKET, Fault, Kind, Rules, Server},
     support::{config, data, guarded, key, retry, streamed},
 };
 
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<String>>);
-
-impl Visit for Buffer {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Buffer {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
-        attributes.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        write!(self.0.lock().unwrap(), "\n{}", event.metadata().target()).unwrap();
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// The same for the older facade, which reqwest and its TLS write to. `yup_oauth2` is left out as `docs/gcs.md` says: it shows
+/// The older facade, which reqwest and its TLS write to. `yup_oauth2` is left out as `docs/gcs.md` says: it shows
 /// tokens at level debug.
 impl log::Log for Buffer {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {

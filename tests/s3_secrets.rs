@@ -5,66 +5,22 @@
 
 #[path = "s3/bench.rs"]
 mod bench;
+#[path = "support/events.rs"]
+mod events;
 mod support;
 
-use std::{
-    fmt::Write,
-    sync::{Arc, Mutex},
-};
+use std::fmt::Write;
 
 use persist::{ErrorKind, PutOptions, SnapshotAdapter, SnapshotAdapterExt};
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 
 use crate::{
     bench::{Bench, key, noise},
+    events::Buffer,
     support::{
         proxy::Fault,
         s3::{LARGE, quick},
     },
 };
-
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<String>>);
-
-impl Visit for Buffer {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Buffer {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
-        attributes.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let metadata = event.metadata();
-        // The server of the tests runs in the same process.
-        if !metadata.target().starts_with("s3s") {
-            write!(self.0.lock().unwrap(), "\n{} {}", metadata.level(), metadata.target()).unwrap();
-            event.record(&mut self.clone());
-        }
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
 
 // One thread, so that the subscriber sees the events of every task.
 #[tokio::test]

@@ -29,18 +29,23 @@ async fn open(server: &Server, prefix: &str) -> S3Adapter {
     S3Adapter::open_under(&server.bucket, prefix, &server.config, &quick()).await.unwrap()
 }
 
+/// Waits for such a request.
+async fn arrived(proxy: &Proxy, method: &str, target: &str) {
+    let wait = async {
+        while proxy.count(method, target) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("no such request came");
+}
+
 /// `timeout(open)`, or a program that is interrupted at its start.
 #[tokio::test]
 async fn a_probe_that_is_dropped_leaves_nothing() {
     let (strict, proxy, server) = behind_a_proxy().await;
     proxy.fail(1, "GET", "list-type", Fault::Silence);
     let opening = tokio::spawn(async move { open(&server, "").await });
-    let wait = async {
-        while proxy.count("GET", "list-type") == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it does not list");
+    arrived(&proxy, "GET", "list-type").await;
     assert!(!strict.store().objects.is_empty());
     opening.abort();
     assert!(opening.await.unwrap_err().is_cancelled());
@@ -54,12 +59,7 @@ async fn a_probe_that_is_dropped_before_any_answer_asks_nothing_more() {
     let (_strict, proxy, server) = behind_a_proxy().await;
     proxy.fail(99, "PUT", "", Fault::Silence);
     let opening = tokio::spawn(async move { open(&server, "").await });
-    let wait = async {
-        while proxy.count("PUT", "") == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it does not write");
+    arrived(&proxy, "PUT", "").await;
     opening.abort();
     assert!(opening.await.unwrap_err().is_cancelled());
     persist::cleaned_up().await;
