@@ -265,10 +265,38 @@ async fn damage_to_a_take_over_does_not_let_the_old_owner_back_in() {
 }
 
 #[tokio::test]
-async fn storage_without_conditions_is_refused_with_the_reason() {
-    let error = Sessions::new(std::sync::Arc::new(Unconditional(Counting::memory()))).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("only where there is none"), "{error}");
+async fn storage_without_conditions_is_read_and_not_written() {
+    let adapter = Counting::memory();
+    let writer = Sessions::new(Arc::new(adapter.clone())).unwrap().session("a", "s").unwrap();
+    writer.save("one").await.unwrap();
+    writer.tag("good", 1).await.unwrap();
+    let mut archive = Vec::new();
+    writer.export(&mut archive).await.unwrap();
+    let before = adapter.keys().await;
+
+    let sessions = Sessions::new(Arc::new(Unconditional(adapter.clone()))).unwrap().sizes(10, 10);
+    let session = sessions.session("a", "s").unwrap();
+    assert_eq!(session.load(At::Latest).await.unwrap().state, "one");
+    assert!(session.verify().await.unwrap().is_good());
+    assert_eq!(session.tags().await.unwrap().len(), 1);
+    let other = sessions.session("a", "other").unwrap();
+    for (what, refused) in [
+        ("save", session.save("two").await.map(drop)),
+        ("long save", session.save_stream(&b"longer than what is held in memory"[..]).await.map(drop)),
+        ("take over", session.take_over().await.map(drop)),
+        ("fork", session.fork("other", 1).await.map(drop)),
+        ("tag", session.tag("better", 1).await.map(drop)),
+        ("untag", session.untag("good").await),
+        ("import", other.import(&mut &archive[..]).await.map(drop)),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{what}: {error}");
+        assert!(error.to_string().contains("only where there is none"), "{what}: {error}");
+    }
+    let pruned = session.prune(Retention::new().last(1)).await.unwrap_err();
+    assert_eq!(pruned.kind(), ErrorKind::Unsupported, "{pruned}");
+    assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(adapter.keys().await, before);
 }
 
 #[tokio::test]

@@ -16,19 +16,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions in this storage.
+    /// Sessions in this storage. What writes (saves, forks, tags, prunes, imports) is `Unsupported` on one that cannot create an object only if it is
+    /// not there: nothing else keeps two writers apart. Reads work on any.
     ///
     /// # Errors
-    /// `Unsupported` for a storage that cannot create an object only if it is not there: nothing else keeps two writers apart. `InvalidInput` where
-    /// the storage's codec has a level that does not exist, or its fence window is shorter than a minute or longer than 30 days.
+    /// `InvalidInput` where the storage's codec has a level that does not exist, or its fence window is shorter than a minute or longer than 30 days.
     pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
-        if !adapter.capabilities().create {
-            let message = format!(
-                "sessions need a storage that creates an object only where there is none, {adapter} cannot; use another \
-                 storage, or plain save and load"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
         let Settings { codec, limits, fence_window } = adapter.capabilities().settings;
         codec.check()?;
         check_window(fence_window)?;

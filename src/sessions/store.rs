@@ -159,6 +159,19 @@ impl Store {
         objects.map(move |meta| meta.and_then(|meta| Ok(Row { seq: place.seq_of(&meta.key)?, meta }))).boxed()
     }
 
+    /// Fails where nothing would keep two writers apart. Asked before anything is written; reads need no such storage.
+    pub(super) fn may_write(&self) -> Result<()> {
+        if self.adapter.capabilities().create {
+            return Ok(());
+        }
+        let message = format!(
+            "a session is written only to a storage that creates an object only where there is none; {} cannot, or these \
+             credentials may not try it: use another storage, or plain save and load",
+            self.adapter
+        );
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
     pub(super) async fn create(&self, key: &Key, bytes: Bytes, media: &str) -> Result<ObjectMeta> {
         self.put(key, bytes, PutOptions::new().create().content_type(media)).await
     }

@@ -73,6 +73,7 @@ impl Session {
     async fn save_long(&self, start: Bytes, rest: Body, options: CommitOptions) -> Result<Commit> {
         options.check()?;
         let store = self.store();
+        store.may_write()?;
         let mut writer = self.writer().await;
         if writer.head.is_none() {
             self.look_ahead(&mut writer).await?;

@@ -53,6 +53,7 @@ impl Session {
     /// The same for any name: archives have what earlier releases took.
     pub(super) async fn give(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
         let (store, key) = (self.store(), self.place().tag(name)?);
+        store.may_write()?;
         let found = store.find(self.place(), &at, Part::End).await?;
         if found.place != *self.place() {
             let message = format!(
@@ -120,6 +121,7 @@ impl Session {
     /// `Conflict` if it is moved at this moment, and what the adapter fails with.
     pub async fn untag(&self, name: &str) -> Result<()> {
         let (store, key) = (self.store(), self.place().tag(name)?);
+        store.may_write()?;
         if !store.adapter.capabilities().conditional_delete {
             return store.delete(&key).await;
         }

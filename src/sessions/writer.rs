@@ -114,6 +114,7 @@ impl Writer {
 
     /// Creates the commit behind the head. The head must be known.
     pub(super) async fn commit(&mut self, store: &Store, place: &Place, draft: Draft) -> Result<Commit> {
+        store.may_write()?;
         loop {
             if let Some(why) = &self.stale {
                 return Err(conflict(why.clone()));

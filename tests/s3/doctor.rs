@@ -2,12 +2,21 @@
 
 use std::{
     process::Output,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use persist::{layers::Namespace, sessions::Sessions};
 
 use crate::support::{s3_server::StrictServer, s3_store::Upload};
 
 pub(crate) async fn doctor(strict: &StrictServer, arguments: &[&str]) -> (bool, String) {
+    let (code, text) = command(strict, &[&["doctor"], arguments].concat()).await;
+    (code == Some(0), text)
+}
+
+/// The exit code, and what was said.
+pub(crate) async fn command(strict: &StrictServer, arguments: &[&str]) -> (Option<i32>, String) {
     let secret = |secret: &Option<persist::Secret>| secret.clone().unwrap().expose().to_string();
     let config = &strict.server.config;
     let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_persist"))
@@ -17,12 +26,12 @@ pub(crate) async fn doctor(strict: &StrictServer, arguments: &[&str]) -> (bool, 
         .env("AWS_SECRET_ACCESS_KEY", secret(&config.secret_access_key))
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ENDPOINT_URL", &strict.server.endpoint)
-        .args(["--storage", &format!("s3://{}/agents", strict.server.bucket), "doctor"])
+        .args(["--storage", &format!("s3://{}/agents", strict.server.bucket)])
         .args(arguments)
         .output()
         .await;
     let Output { status, stdout, stderr } = run.unwrap();
-    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+    (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
 }
 
 fn leave(strict: &StrictServer, name: &str, hours: u64) {
@@ -113,4 +122,37 @@ async fn an_identity_that_only_reads_is_examined() {
     strict.store().allowed = Some(vec![list, uploads]);
     let (well, text) = doctor(&strict, &[]).await;
     assert!(!well && text.contains("ok   list") && text.contains("FAIL read"), "{text}");
+}
+
+/// Credentials that only read find nothing out about conditions, and reads need none.
+#[tokio::test]
+async fn an_identity_that_only_reads_sees_what_is_wrong_with_a_session() {
+    let strict = StrictServer::start().await;
+    let inner = Arc::new(strict.server.open().await);
+    let sessions = Sessions::new(Arc::new(Namespace::new(inner, "agents").unwrap())).unwrap();
+    let session = sessions.session("bot", "s").unwrap();
+    for state in ["one", "two", "three"] {
+        session.save(state).await.unwrap();
+    }
+    let own = |action: &str, what: &str| {
+        (action.to_string(), format!("arn:aws:s3:::{}{what}", strict.server.bucket))
+    };
+    let may = |action: &str| own(action, "/agents/*");
+    strict.store().allowed = Some(vec![own("s3:ListBucket", ""), may("s3:GetObject")]);
+    let (code, text) = command(&strict, &["verify", "--all"]).await;
+    assert!(code == Some(0) && text.contains("all well: 0 snapshots, 1 session"), "{text}");
+    let commits: Vec<String> = strict.store().objects.keys().cloned().collect();
+    assert_eq!(commits.len(), 3, "{commits:?}");
+    // The newest is listed first.
+    for gone in &commits[1..] {
+        strict.store().objects.remove(gone);
+    }
+    let (code, text) = command(&strict, &["verify", "--all"]).await;
+    assert!(code == Some(5) && text.contains("corrupt  session bot/s"), "{text}");
+    // Nor does one that may remove and not write take a session apart unawares.
+    strict.store().allowed =
+        Some(vec![own("s3:ListBucket", ""), may("s3:GetObject"), may("s3:DeleteObject")]);
+    let (code, text) = command(&strict, &["rm", commits[0].strip_prefix("agents/").unwrap()]).await;
+    assert!(code == Some(2) && text.contains("it is part of the session bot/s"), "{text}");
+    assert!(strict.store().objects.contains_key(&commits[0]));
 }

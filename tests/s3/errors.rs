@@ -1,7 +1,11 @@
 //! Errors: each its kind, a message that says what to do, and no secret.
 
+use std::sync::Arc;
+
 use persist::{
-    DeleteOptions, ErrorKind, ListOptions, PutOptions, S3Config, SnapshotAdapter, adapters::s3::S3Adapter,
+    DeleteOptions, ErrorKind, ListOptions, PutOptions, S3Config, SnapshotAdapter,
+    adapters::s3::S3Adapter,
+    sessions::{At, Sessions},
 };
 
 use crate::{
@@ -226,6 +230,20 @@ async fn credentials_that_only_read_can_read() {
     assert_eq!(kind(refused), ErrorKind::AccessDenied);
     let refused = reader.put(&key("reader/new"), "x".into(), PutOptions::new().create()).await;
     assert_eq!(kind(refused), ErrorKind::Unsupported);
+    // A session, too, is read.
+    let session = |adapter: &S3Adapter| {
+        Sessions::new(Arc::new(adapter.clone())).unwrap().session("reader", "s").unwrap()
+    };
+    session(&writer).save("one").await.unwrap();
+    assert_eq!(session(&reader).load(At::Latest).await.unwrap().state, "one");
+    let refused = session(&reader).save("two").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("these credentials may not try it"), "{refused}");
+    let parts = writer.list(ListOptions::new().prefix("sessions/reader/"));
+    let parts: Vec<_> = futures_util::TryStreamExt::try_collect(parts).await.unwrap();
+    for part in parts {
+        writer.delete(&key(part.name()), DeleteOptions::new()).await.unwrap();
+    }
     writer.delete(&key("reader/state"), DeleteOptions::new()).await.unwrap();
 }
 

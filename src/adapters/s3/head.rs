@@ -97,7 +97,7 @@ impl Bucket {
         if options.if_version.is_some() && !self.found.capabilities.conditional_delete {
             return Err(fail(
                 ErrorKind::Unsupported,
-                "this server was found not to do conditional removal (If-Match)",
+                "this server was found not to do conditional removal (If-Match), or these credentials may not try it",
             ));
         }
         let name = self.key(key);

@@ -97,7 +97,9 @@ impl Bucket {
         match lacking {
             None => Ok(()),
             Some(what) => {
-                Err(fail(ErrorKind::Unsupported, format!("this server was found not to do {what}")))
+                let message =
+                    format!("this server was found not to do {what}, or these credentials may not try it");
+                Err(fail(ErrorKind::Unsupported, message))
             }
         }
     }

@@ -51,7 +51,10 @@ impl Bucket {
     /// Copies the object onto itself with another storage class: S3 has no other way.
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         if !self.found.capabilities.tiers {
-            return Err(fail(ErrorKind::Unsupported, "this server was found not to have storage classes"));
+            return Err(fail(
+                ErrorKind::Unsupported,
+                "this server was found not to have storage classes, or these credentials may not try it",
+            ));
         }
         let name = self.key(key);
         // What the copy was to have whose answer was lost.

@@ -9,7 +9,6 @@ use anyhow::Result;
 use persist::{
     Error, ErrorKind, Key, SnapshotAdapter, StorageBackend, StorageConfig,
     config::{Sources, split_key, split_prefix, variables},
-    sessions::Sessions,
 };
 use tokio::sync::OnceCell;
 
@@ -125,13 +124,8 @@ pub(crate) fn is_of_session(key: &Key) -> bool {
 }
 
 /// Refuses what would take a session apart; `instead` is what to do.
-pub(crate) fn not_of_session(
-    store: &Arc<dyn SnapshotAdapter>,
-    key: &Key,
-    instead: &str,
-) -> persist::Result<()> {
-    // On a storage that cannot have sessions, such names are those of snapshots.
-    if !is_of_session(key) || Sessions::new(store.clone()).is_err() {
+pub(crate) fn not_of_session(key: &Key, instead: &str) -> persist::Result<()> {
+    if !is_of_session(key) {
         return Ok(());
     }
     let id = |segment: &str| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned());

@@ -76,6 +76,7 @@ impl Session {
 
 impl Import<'_> {
     async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
+        self.session.store().may_write()?;
         let size = tar::first(input, HEADER).await?;
         let header: Header = serde_json::from_slice(&entry(input, size, MAX_SMALL).await?)
             .map_err(|e| tar::bad("its first entry").with_source(e))?;

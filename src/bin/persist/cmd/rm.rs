@@ -16,7 +16,7 @@ pub(crate) async fn run(args: Rm, storage: &Storage, output: &Output) -> Result<
     for text in &args.keys {
         let (store, key) = storage.locate(text).await?;
         let instead = "`persist session prune` removes commits, `persist session tag --delete` a tag, `persist session rm` all";
-        not_of_session(&store, &key, instead)?;
+        not_of_session(&key, instead)?;
         snapshots.push((store, key));
     }
     for (store, key) in snapshots {

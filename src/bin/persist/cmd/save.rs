@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
         return Err(Error::new(ErrorKind::InvalidInput, message).into());
     }
     let (store, key) = storage.locate(&args.key).await?;
-    not_of_session(&store, &key, "`persist session save` adds a commit, `persist cp` puts a copy back")?;
+    not_of_session(&key, "`persist session save` adds a commit, `persist cp` puts a copy back")?;
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);

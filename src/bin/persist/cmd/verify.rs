@@ -32,13 +32,12 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         };
     }
     let store = progress.over(storage.open().await?);
-    // On a storage that cannot have sessions, such names are those of snapshots.
-    let sessions = Sessions::new(store.clone()).ok();
+    let sessions = Sessions::new(store.clone())?;
     let mut rows = store.list(ListOptions::new());
     let (mut sound, mut failed, mut worst) = (0_u64, 0_u64, None);
     while let Some(entry) = rows.try_next().await? {
         let Some(meta) = entry.into_object() else { continue };
-        if sessions.is_some() && is_of_session(&meta.key) {
+        if is_of_session(&meta.key) {
             continue;
         }
         match read_all(store.as_ref(), &meta.key).await {
@@ -55,10 +54,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             }
         }
     }
-    let found = match sessions {
-        Some(sessions) => all_sessions(&sessions, output).await?,
-        None => Found::default(),
-    };
+    let found = all_sessions(&sessions, output).await?;
     drop(progress);
     let (snapshots, all) = (sound + failed, found.whole + found.damaged + found.unknown);
     if snapshots + all == 0 {
