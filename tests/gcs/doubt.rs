@@ -9,7 +9,7 @@ use persist::{
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server, http_date},
-    support::{config, data, key, open, retry},
+    support::{config, data, key, open, retry, streamed},
     wire::meanwhile,
 };
 
@@ -161,12 +161,12 @@ async fn what_a_clock_cannot_tell_is_not_overwritten() {
 async fn a_refusal_behind_a_lost_answer_says_nothing_about_the_save() {
     let server = Server::start().await;
     let store = open(&server).await;
-    for status in [400, 401, 403, 429] {
+    for status in [400, 401, 403, 409, 429] {
         let again = || [Fault::Reset].into_iter().chain((0..9).map(move |_| Fault::Status(status)));
         let fails = |outcome: persist::Result<persist::ObjectMeta>, what: &str| {
             let error = outcome.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{what} {status}: {error}");
-            assert_eq!(error.retryable(), status == 429, "{what} {status}: {error}");
+            assert_eq!(error.retryable(), matches!(status, 409 | 429), "{what} {status}: {error}");
             assert!(error.to_string().contains("may still"), "{error}");
             assert!(error.to_string().contains(&status.to_string()), "the refusal as well: {error}");
             server.state().faults = Default::default();
@@ -201,6 +201,44 @@ async fn a_refusal_behind_a_lost_answer_says_nothing_about_the_save() {
         assert_ne!(error.kind(), ErrorKind::Unavailable, "{error}");
         server.state().faults = Default::default();
     }
+    server.clean();
+}
+
+#[tokio::test]
+async fn what_another_request_was_in_the_way_of_is_tried_again() {
+    let (server, store) = setup().await;
+    for mode in ["overwrite", "create", "replace"] {
+        server.state().objects.clear();
+        let mode = match mode {
+            "overwrite" => PutMode::Overwrite,
+            "create" => PutMode::Create,
+            _ => PutMode::Replace(persist::Version::new(server.state().plant("k", "old").to_string())),
+        };
+        server.forget_log();
+        server.script(Kind::Multipart, [Fault::Status(409)]);
+        put(&store, mode.clone()).await.unwrap();
+        assert_eq!(conditions(&server).len(), 2, "{mode:?}");
+        // Nothing is in doubt: the same request once more, and no look.
+        assert_eq!(conditions(&server)[0], conditions(&server)[1]);
+        assert_eq!(server.count(Kind::Metadata), 0);
+    }
+    server.script(Kind::Data, [Fault::Status(409), Fault::Status(409)]);
+    let bytes = data(600_000, 1);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k").unwrap(), bytes);
+    server.script(Kind::Rewrite, [Fault::Status(409), Fault::Pass, Fault::Status(409)]);
+    store.copy(&key("k"), &store, &key("copy"), PutMode::Create).await.unwrap();
+    server.script(Kind::Rewrite, [Fault::Status(409), Fault::Pass, Fault::Status(409)]);
+    store.set_tier(&key("k"), persist::Tier::Cold).await.unwrap();
+    server.script(Kind::Delete, [Fault::Status(409)]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k"), None);
+    // For ever: the attempts end.
+    server.forget_log();
+    server.script(Kind::Multipart, (0..6).map(|_| Fault::Status(409)));
+    let error = put(&store, PutMode::Create).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
+    assert_eq!(server.log().len(), 6);
     server.clean();
 }
 

@@ -158,10 +158,14 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
         (Fault::Answer(500, vec![], "\u{0}{not json".into()), Unavailable, true, &["http 500"]),
         (Fault::Answer(408, vec![], "late".into()), Timeout, true, &["late"]),
         (
-            google(409, "conflict", "object is being changed"),
+            google(
+                409,
+                "conflict",
+                "The metadata for object \"k\" was edited during the operation. Please try again.",
+            ),
             Conflict,
-            false,
-            &["in the way", "being changed"],
+            true,
+            &["in the way", "was edited during"],
         ),
         (
             google(412, "conditionNotMet", "At least one of the pre-conditions"),

@@ -200,7 +200,9 @@ impl Doubt {
     /// The last word after `error`: an attempt of unknown outcome that did take effect is a success, and as long as none did, no refusal of a
     /// later one says that none will.
     pub(super) async fn give_up(&self, store: &Store, key: &Key, error: Error) -> Result<Box<Resource>> {
-        if !self.is_open() || matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
+        // A conflict that passes (409) is the word on the last attempt only.
+        let settled = matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict);
+        if !self.is_open() || (settled && !error.retryable()) {
             return Err(error);
         }
         match self.landed(store, key).await {

@@ -127,9 +127,9 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], cond
         _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
-    // 410 ends a session, not the service.
+    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
     let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
-    error = error.with_retryable(matches!(status.as_u16(), 408 | 429 | 500..=599) || passes);
+    error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
     if let Some(delay) = retry_after(headers) {
         error = error.with_retry_after(delay);
     }

@@ -104,9 +104,13 @@ impl Faults {
             Fault::LostTo(503),
         ];
         let special = match kind {
-            Kind::Data => {
-                vec![Fault::Persist(cut, None), Fault::Persist(cut, Some(0)), Fault::Persist(cut, Some(503))]
-            }
+            Kind::Data => vec![
+                Fault::Persist(cut, None),
+                Fault::Persist(cut, Some(0)),
+                Fault::Persist(cut, Some(503)),
+                Fault::Status(409),
+            ],
+            Kind::Multipart | Kind::Rewrite | Kind::Delete => vec![Fault::Status(409)],
             Kind::Media => vec![Fault::Cut(cut), Fault::Cut(cut / 100)],
             Kind::Metadata | Kind::List => vec![Fault::Cut(cut % 50)],
             _ => vec![],
