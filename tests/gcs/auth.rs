@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::stream;
 use persist::{
-    ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, adapters::gcs::GcsAdapter,
+    Body, Error, ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt,
+    adapters::gcs::GcsAdapter,
 };
 use serde_json::{Value, json};
 
@@ -185,6 +187,45 @@ async fn a_token_that_ends_in_mid_upload_is_replaced_in_mid_upload() {
     assert_eq!((server.count(Kind::Token), server.count(Kind::Start)), (2, 1));
     assert!(server.logged(Kind::Data).iter().any(|request| request.status == 401));
     assert_eq!(server.bytes("k").unwrap(), bytes);
+    server.clean();
+}
+
+#[tokio::test]
+async fn an_upload_that_has_begun_needs_no_token() {
+    let grant = || Fault::Answer(400, vec![], json!({ "error": "invalid_grant" }).to_string());
+    let bytes = data(6 * 256 * 1024, 1);
+    for refused in [false, true] {
+        let server = guarded().await;
+        // A token is good for one request, or is refused in mid-upload, and there is no other one.
+        server.state().tokens.lifetime = if refused { 3600 } else { 0 };
+        let credentials = server.state().tokens.authorized_user();
+        let store = open(&server, credentials).await;
+        let name = key("k");
+        let begun = || server.logged(Kind::Start).iter().filter(|request| request.status == 200).count();
+        let none = || {
+            server.state().tokens.revoke();
+            server.script(Kind::Token, (0..99).map(|_| grant()));
+        };
+        let put = store.put(&name, streamed(&bytes), PutOptions::new());
+        meanwhile(put, || begun() == 1, none).await.unwrap();
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        assert!(refused || server.count(Kind::Token) == 1, "none was needed");
+        // So has one that fails: its session ends all the same.
+        server.state().faults = Default::default();
+        let broken = stream::iter([Ok(bytes.clone()), Err(Error::new(ErrorKind::Io, "the disk is gone"))]);
+        let put = store.put(&name, Body::from_stream(broken), PutOptions::new());
+        meanwhile(put, || begun() == 2, none).await.unwrap_err();
+        assert!(server.logged(Kind::Cancel).iter().any(|request| request.status == 499));
+        server.clean();
+    }
+    // Something between wants one with every request.
+    let server = guarded().await;
+    server.state().tokens.lifetime = 0;
+    let credentials = server.state().tokens.authorized_user();
+    let store = open(&server, credentials).await;
+    server.script(Kind::Data, [Fault::Status(401)]);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert_eq!((server.count(Kind::Token), server.bytes("k").unwrap()), (2, bytes.to_vec()));
     server.clean();
 }
 

@@ -15,7 +15,7 @@ use tokio::runtime::{Handle, Id};
 use url::Url;
 
 use super::{
-    auth::{Auth, Credentials},
+    auth::{Auth, Credentials, Token},
     errors::{self, Failure},
     names,
     settings::Settings,
@@ -184,19 +184,28 @@ impl Client {
     }
 
     /// One attempt. A 401 gets one more with a new token; every status that is no success is a failure.
+    ///
+    /// The URL of an upload session is a credential of its own: a token goes along if there is one, and none is waited for.
     pub(super) async fn send(&self, call: Call) -> Result<Response, Failure> {
-        let mut token = None;
-        if call.session.as_ref().is_none_or(|url| self.trusted(url)) {
-            token = self.auth.token().await.map_err(Failure::unsent)?;
-        }
-        let answer = self.attempt(&call, token.as_ref().map(|token| token.header())).await?;
-        let answer = match (answer.status(), &token) {
-            (StatusCode::UNAUTHORIZED, Some(refused)) => {
-                let token = self.auth.replace(refused).await.map_err(Failure::unsent)?;
-                self.attempt(&call, Some(token.header())).await?
-            }
-            _ => answer,
+        let token = match &call.session {
+            None => self.auth.token().await.map_err(Failure::unsent)?,
+            Some(url) if self.trusted(url) => self.auth.at_hand(),
+            Some(_) => None,
         };
+        let header = |token: &Option<Token>| token.as_ref().map(Token::header);
+        let mut answer = self.attempt(&call, header(&token)).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED && !self.auth.anonymous() {
+            let new = match (&token, &call.session) {
+                (Some(refused), None) => Some(self.auth.replace(refused).await.map_err(Failure::unsent)?),
+                // Without any rather than with the one that was refused.
+                (Some(refused), Some(_)) => self.auth.replace(refused).await.ok(),
+                (None, Some(url)) if self.trusted(url) => self.auth.token().await.unwrap_or_default(),
+                (None, _) => None,
+            };
+            if token.is_some() || new.is_some() {
+                answer = self.attempt(&call, header(&new)).await?;
+            }
+        }
         let status = answer.status();
         if status.is_success() || (call.progress && status == StatusCode::PERMANENT_REDIRECT) {
             return Ok(answer);

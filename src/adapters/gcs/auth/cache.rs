@@ -74,17 +74,21 @@ impl Auth {
         if self.anonymous() {
             return Ok(None);
         }
-        if let Some(token) = self.cached() {
-            let now = Instant::now();
-            if now < token.end {
-                if now >= token.renew {
-                    self.renew();
-                }
-                return Ok(Some(token));
-            }
+        if let Some(token) = self.at_hand() {
+            return Ok(Some(token));
         }
         let good = |token: &Token| Instant::now() < token.end;
         self.fetched(good).await.map(Some)
+    }
+
+    /// The token to use now, if there is one without waiting for it.
+    pub(in super::super) fn at_hand(self: &Arc<Self>) -> Option<Token> {
+        let now = Instant::now();
+        let token = self.cached().filter(|token| now < token.end)?;
+        if now >= token.renew {
+            self.renew();
+        }
+        Some(token)
     }
 
     /// Another token than `refused`, which the service did not take.

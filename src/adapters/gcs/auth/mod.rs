@@ -16,7 +16,7 @@ mod service_account;
 mod signer;
 mod source;
 
-pub(super) use cache::Auth;
+pub(super) use cache::{Auth, Token};
 pub(super) use source::{Credentials, Env, Found, discover};
 
 use std::time::Duration;
