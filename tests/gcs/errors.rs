@@ -84,7 +84,57 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             false,
             &["scopes are too narrow"],
         ),
+        // It is not the bucket that these are about.
+        (
+            google(
+                403,
+                "forbidden",
+                &format!(
+                    "{}@p.iam.gserviceaccount.com does not have serviceusage.services.use access to the Google Cloud project.",
+                    "a".repeat(500)
+                ),
+            ),
+            AccessDenied,
+            false,
+            &["Service Usage Consumer", "GOOGLE_CLOUD_QUOTA_PROJECT"],
+        ),
+        (
+            google(403, "forbidden", "Caller does not have required permission to use project p."),
+            AccessDenied,
+            false,
+            &["Service Usage Consumer", "PERSIST_GCS_PROJECT"],
+        ),
+        (
+            google(
+                403,
+                "forbidden",
+                "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x",
+            ),
+            AccessDenied,
+            false,
+            &["VPC Service Controls", "UniqueIdentifier: x"],
+        ),
+        (
+            google(
+                403,
+                "accessNotConfigured",
+                "Cloud Storage JSON API has not been used in project 1 before or it is disabled.",
+            ),
+            AccessDenied,
+            false,
+            &["enable the Cloud Storage JSON API"],
+        ),
         // What stands in a name means nothing.
+        (
+            google(
+                403,
+                "forbidden",
+                "x@y does not have storage.objects.get access to does not have serviceusage.services.use",
+            ),
+            AccessDenied,
+            false,
+            &["Storage Object Admin"],
+        ),
         (
             google(403, "forbidden", "x' is under active@y does not have storage.objects.get access"),
             AccessDenied,

@@ -101,6 +101,17 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], cond
             "the token's scopes are too narrow; give the machine the access scope devstorage.read_write or cloud-platform",
         ),
         403 if said.billing() => (ErrorKind::AccessDenied, "the project's billing is not active"),
+        403 if said.payer => (
+            ErrorKind::AccessDenied,
+            "give the account the role Service Usage Consumer on the project that is billed, or remove PERSIST_GCS_PROJECT, \
+             GOOGLE_CLOUD_QUOTA_PROJECT or the file's `quota_project_id`, whichever names it",
+        ),
+        403 if said.opens(&["request is prohibited by organization's policy"]) => {
+            (ErrorKind::AccessDenied, "a perimeter of VPC Service Controls forbids this")
+        }
+        403 if said.is("accessNotConfigured") => {
+            (ErrorKind::AccessDenied, "enable the Cloud Storage JSON API in the project")
+        }
         403 => (
             ErrorKind::AccessDenied,
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
@@ -151,6 +162,8 @@ struct Said {
     message: String,
     /// Whether the object may not be changed, which is said behind its name, however long that is.
     kept: bool,
+    /// Whether the project that is billed is refused, which is said behind the account.
+    payer: bool,
 }
 
 impl Said {
@@ -165,7 +178,11 @@ impl Said {
             && ["' is subject to bucket's retention policy", "' is under active"]
                 .iter()
                 .any(|said| message.contains(said));
-        Said { reason: redact(reason), message: redact(message), kept }
+        let payer = message.split_once(' ').is_some_and(|(_account, said)| {
+            said.starts_with("does not have serviceusage.services.use access")
+                || said.starts_with("does not have required permission to use project")
+        });
+        Said { reason: redact(reason), message: redact(message), kept, payer }
     }
 
     /// Whether this is the reason, which has no names in it.
