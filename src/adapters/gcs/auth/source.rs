@@ -123,7 +123,10 @@ impl Credentials {
                 bad_credentials(message)
             })?,
         };
-        Ok(Credentials { source, quota_project: quota_project.or(of_file), http, direct })
+        // Who has no identity may bill nobody.
+        let anonymous = matches!(source, Source::Anonymous);
+        let quota_project = quota_project.or(of_file).filter(|_| !anonymous);
+        Ok(Credentials { source, quota_project, http, direct })
     }
 
     pub(super) fn anonymous(&self) -> bool {
@@ -206,3 +209,7 @@ async fn simple(fields: Fields<'_>, scope: &'static str) -> Result<Source> {
         ))),
     }
 }
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;
