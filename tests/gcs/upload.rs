@@ -50,6 +50,7 @@ async fn the_resource_says_what_is_stored_and_never_an_encoding() {
     let resource: Value = serde_json::from_str(body.split("\r\n").nth(3).unwrap()).unwrap();
     assert_eq!(resource["contentType"], "application/gzip");
     assert_eq!(resource["storageClass"], "NEARLINE");
+    assert_eq!(resource["cacheControl"], "private, max-age=0");
     assert_eq!(resource["crc32c"], crate::strict::checksum(b"state"));
     assert_eq!(resource["metadata"]["run"], "7");
     assert_eq!(resource["metadata"]["persist-tag-team%2Fa%20b"], "x=y");

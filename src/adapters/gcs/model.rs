@@ -12,6 +12,9 @@ use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version
 pub(super) const PUT_ID: &str = "persist-put-id";
 /// Cloud Storage has no tags: each is a metadata entry under this prefix, its name percent-encoded.
 const TAG: &str = "persist-tag-";
+/// What the service says of objects that not everybody may read. Those that everybody may read, it would otherwise serve for an hour from caches of
+/// its own, old generations included (<https://cloud.google.com/storage/docs/caching>).
+const CACHE: &str = "private, max-age=0";
 /// The most bytes of custom metadata (<https://cloud.google.com/storage/quotas>), names and values.
 const METADATA: usize = 8192;
 
@@ -150,6 +153,7 @@ impl Resource {
 struct NewResource<'a> {
     name: &'a str,
     content_type: &'a str,
+    cache_control: &'static str,
     metadata: BTreeMap<Cow<'a, str>, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_class: Option<&'a str>,
@@ -171,6 +175,7 @@ pub(super) fn new_resource(
     let resource = NewResource {
         name: key.as_str(),
         content_type: options.content_type.as_deref().unwrap_or("application/octet-stream"),
+        cache_control: CACHE,
         metadata: own.chain(tags).chain([(PUT_ID.into(), put_id)]).collect(),
         storage_class: options.tier.map(class).or(storage_class),
         crc32c: crc32c.map(checksum_text),
