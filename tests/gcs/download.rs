@@ -66,6 +66,9 @@ async fn what_this_process_knows_is_one_request_until_it_changes() {
         assert!(object.meta.metadata.is_empty());
         assert_eq!(object.body.collect(99).await.unwrap(), state);
         assert_eq!(kinds(&server)[..2], [Kind::Media, Kind::Metadata]);
+        // Now it is known, by what the service said of it.
+        store.get(&key("k"), GetOptions::new()).await.unwrap();
+        assert_eq!(kinds(&server), [Kind::Media]);
     }
     // The same content, of which something else is said now.
     let put = store.put(&key("k"), "mine".into(), PutOptions::new().metadata("run", "7")).await.unwrap();

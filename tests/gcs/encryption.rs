@@ -13,6 +13,8 @@ use crate::{
 const KMS: &str = "projects/p/locations/eu/keyRings/r/cryptoKeys/k";
 /// 32 bytes of `S`.
 const CSEK: &str = "U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=";
+/// 32 bytes of `O`.
+const OTHER: &str = "T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT08=";
 
 #[tokio::test]
 async fn a_kms_key_is_a_parameter_of_what_writes_and_of_nothing_else() {
@@ -75,11 +77,17 @@ async fn a_supplied_key_is_in_the_headers_of_every_request_that_needs_it() {
         assert_eq!(request.header("x-goog-encryption-algorithm"), Some("AES256"), "{:?}", request.kind);
         assert_eq!(request.header("x-goog-encryption-key"), Some(CSEK));
     }
-    // Without the key, the error says what is missing.
+    // Without the key, or with another one, the error says what is missing.
     let plain = open(&server).await;
-    let error = read(&plain, "small").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.to_string().contains("encryption key that it was written with"), "{error}");
+    let other = open_with(GcsConfig { encryption_key: Some(OTHER.into()), ..config(&server) }).await;
+    for error in [
+        read(&plain, "small").await.unwrap_err(),
+        read(&other, "small").await.unwrap_err(),
+        other.head(&key("small")).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains("encryption key that it was written with"), "{error}");
+    }
     assert!(!format!("{secret:?}{store:?}").contains(CSEK));
     server.clean();
 }
@@ -128,8 +136,7 @@ async fn keys_that_cannot_be_used_are_refused_at_once() {
 
 #[tokio::test]
 async fn what_needs_no_key_works_on_objects_under_another_key_or_none() {
-    let other = Some("T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT08=".into());
-    for before in [None, other] {
+    for before in [None, Some(OTHER.into())] {
         let server = Server::start().await;
         let old = open_with(GcsConfig { encryption_key: before, ..config(&server) }).await;
         let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;

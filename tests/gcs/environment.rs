@@ -96,6 +96,8 @@ async fn the_sources_are_asked_in_their_order() {
     };
     let outcome = run(nowhere, &[("HOME", home), metadata]).await;
     assert!(outcome.contains("cannot be reached"), "{outcome}");
+    let scopes = server.logged(Kind::Token)[0].query("scopes").map(str::to_owned);
+    assert_eq!(scopes.as_deref(), Some("https://www.googleapis.com/auth/devstorage.read_write"));
     assert!(asked().0.starts_with("/computeMetadata/v1/instance/service-accounts/default/token"));
     run(nowhere, &[("HOME", home), ("CLOUDSDK_CONFIG", moved), metadata]).await;
     assert!(asked().1.contains("refresh_token"));

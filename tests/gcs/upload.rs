@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use persist::{
-    Body, Error, ErrorKind, GetOptions, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
-    SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
+    Body, Error, ErrorKind, GcsConfig, GetOptions, ListEntry, ListOptions, PutMode, PutOptions, SaveOptions,
+    SnapshotAdapter, SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 use serde_json::{Value, json};
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
-    support::{config, data, key, open, ranges, retry, streamed},
+    support::{config, data, key, open, open_with, ranges, retry, streamed},
     wire::meanwhile,
 };
 
@@ -21,6 +21,27 @@ async fn setup() -> (Server, GcsAdapter) {
     let server = Server::start().await;
     let store = open(&server).await;
     (server, store)
+}
+
+#[tokio::test]
+async fn a_partial_answer_has_all_that_a_whole_one_has() {
+    let (server, plain) = setup().await;
+    let kms = GcsConfig {
+        kms_key: Some("projects/p/locations/eu/keyRings/r/cryptoKeys/k".into()),
+        ..config(&server)
+    };
+    let supplied = Some("U1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1NTU1M=".into());
+    let supplied = GcsConfig { encryption_key: supplied, ..config(&server) };
+    for (i, store) in [plain, open_with(kms).await, open_with(supplied).await].into_iter().enumerate() {
+        let (name, options) = (format!("k{i}"), PutOptions::new().content_type("text/plain"));
+        let options = options.metadata("a", "b").tag("t", "u").tier(persist::Tier::Cold);
+        let put = store.put(&key(&name), "state".into(), options).await.unwrap();
+        assert_eq!((put.encryption.is_some(), put.metadata.len()), (i > 0, 1));
+        assert_eq!(store.head(&key(&name)).await.unwrap(), put);
+        let rows: Vec<_> = store.list(ListOptions::new().prefix(&name)).try_collect().await.unwrap();
+        assert_eq!(rows, [ListEntry::Object(put)]);
+    }
+    server.clean();
 }
 
 #[tokio::test]

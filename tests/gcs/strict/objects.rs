@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     request::{Answer, Req, decode},
-    state::{Object, State, checksum, supplied_key},
+    state::{Object, State, check_metadata, checksum, supplied_key},
 };
 
 /// Finds the object of a request and checks generation, conditions and key.
@@ -24,14 +24,16 @@ fn find(state: &mut State, request: &Req, with_content: bool) -> Result<(String,
     let key = supplied_key(request, "x-goog-encryption-")?;
     match (&object.csek, &key) {
         (Some(needed), Some(given)) if needed == given => Ok((name, object, true)),
-        (Some(_), _) if with_content => Err(Answer::refusal(
+        (Some(_), Some(_)) => Err(Answer::refusal(
+            400,
+            "customerEncryptionKeyIsIncorrect",
+            "The provided encryption key is incorrect.",
+        )),
+        (Some(_), None) if with_content => Err(Answer::refusal(
             400,
             "resourceIsEncryptedWithCustomerEncryptionKey",
             "The target object is encrypted by a customer-supplied encryption key.",
         )),
-        (Some(_), Some(_)) => {
-            Err(Answer::refusal(403, "forbidden", "wrong customer-supplied encryption key"))
-        }
         (Some(_), None) => Ok((name, object, false)),
         (None, Some(_)) => Err(Answer::refusal(
             400,
@@ -44,9 +46,36 @@ fn find(state: &mut State, request: &Req, with_content: bool) -> Result<(String,
 
 pub fn metadata(state: &mut State, request: &Req) -> Answer {
     match find(state, request, false) {
-        Ok((name, object, with_key)) => Answer::json(&object.describe(&name, with_key)),
+        Ok((name, object, with_key)) => part(request, object.describe(&name, with_key)),
         Err(answer) => answer,
     }
+}
+
+/// A partial answer has what was asked for, and nothing else.
+fn part(request: &Req, whole: Value) -> Answer {
+    Answer::json(&match request.query("fields") {
+        Some(fields) => only(fields, whole),
+        None => whole,
+    })
+}
+
+/// Of a value, or of each in an array, the fields `a,b(c,d)`.
+fn only(fields: &str, value: Value) -> Value {
+    let mut whole = match value {
+        Value::Array(all) => return all.into_iter().map(|one| only(fields, one)).collect(),
+        Value::Object(whole) => whole,
+        other => return other,
+    };
+    let mut depth = 0;
+    let names = fields.split(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    });
+    let pick = |name: &str| match name.strip_suffix(')').and_then(|name| name.split_once('(')) {
+        Some((name, inner)) => Some((name.to_owned(), only(inner, whole.remove(name)?))),
+        None => whole.remove_entry(name),
+    };
+    Value::Object(names.filter_map(pick).collect())
 }
 
 pub fn media(state: &mut State, request: &Req) -> Answer {
@@ -180,7 +209,7 @@ pub fn list(state: &mut State, request: &Req) -> Answer {
     if more {
         page["nextPageToken"] = format!("{}+0+{signature}", skip + most).into();
     }
-    Answer::json(&page)
+    part(request, page)
 }
 
 fn prefixes_before(
@@ -255,6 +284,9 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     (moved.kms, moved.csek) = (kms.filter(|_| !state.rules.drops_keys), new_key);
     // A body replaces all that can be set.
     moved.resource = serde_json::from_slice(&request.body).unwrap_or_default();
+    if let Err(refused) = check_metadata(&moved.resource) {
+        return refused;
+    }
     let resource = state.store(&target, moved);
     Answer::json(&json!({ "kind": "storage#rewriteResponse", "done": true, "resource": resource }))
 }
