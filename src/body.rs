@@ -27,6 +27,8 @@ const MAX_RESERVED: u64 = 64 << 20;
 pub struct Body {
     inner: Inner,
     len: Option<u64>,
+    /// How it failed: what it gives from then on is no end.
+    failed: Option<ErrorKind>,
 }
 
 enum Inner {
@@ -42,7 +44,7 @@ impl Body {
 
     /// A stream of chunks of any size, empty ones included. An error ends it.
     pub fn from_stream(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Body { inner: Inner::Stream(stream.boxed()), len: None }
+        Body { inner: Inner::Stream(stream.boxed()), len: None, failed: None }
     }
 
     /// A reader, in chunks of 64 KiB.
@@ -85,7 +87,7 @@ impl Body {
         match self.inner {
             Inner::Memory(_) => self,
             Inner::Stream(stream) => {
-                Body { inner: Inner::Stream(stream.map_err(map).boxed()), len: self.len }
+                Body { inner: Inner::Stream(stream.map_err(map).boxed()), len: self.len, failed: self.failed }
             }
         }
     }
@@ -124,7 +126,7 @@ impl Body {
     /// The next chunk, never an empty one; `None` at the end.
     ///
     /// # Errors
-    /// What the source fails with. A body that failed must not be read on.
+    /// What the source fails with. A body that failed fails again, whenever it is read on, with the same kind and not retryable.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         self.try_next().await
     }
@@ -169,7 +171,9 @@ impl Body {
     {
         match self.inner {
             Inner::Memory(_) => self,
-            Inner::Stream(stream) => Body { inner: Inner::Stream(wrap(stream).boxed()), len: self.len },
+            Inner::Stream(stream) => {
+                Body { inner: Inner::Stream(wrap(stream).boxed()), len: self.len, failed: self.failed }
+            }
         }
     }
 
@@ -213,6 +217,10 @@ impl Stream for Body {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(kind) = self.failed {
+            let message = "the body failed before, so it has no end; read it anew";
+            return Poll::Ready(Some(Err(Error::new(kind, message).with_retryable(false))));
+        }
         let next = match &mut self.inner {
             Inner::Memory(bytes) if bytes.is_empty() => None,
             Inner::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
@@ -227,13 +235,16 @@ impl Stream for Body {
         if let (Some(Ok(chunk)), Some(len)) = (&next, self.len) {
             self.len = Some(len.saturating_sub(chunk.len() as u64));
         }
+        if let Some(Err(error)) = &next {
+            self.failed = Some(error.kind());
+        }
         Poll::Ready(next)
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Body { len: Some(bytes.len() as u64), inner: Inner::Memory(bytes) }
+        Body { len: Some(bytes.len() as u64), inner: Inner::Memory(bytes), failed: None }
     }
 }
 

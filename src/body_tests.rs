@@ -28,6 +28,31 @@ async fn collects_up_to_the_limit() {
     }
 }
 
+/// Who logs an error and reads on must not meet what looks like a good end.
+#[tokio::test]
+async fn a_body_that_failed_has_no_end() {
+    let failing = |kind| {
+        let rows = [Ok(Bytes::from_static(b"ab")), Err(Error::new(kind, "no more"))];
+        Body::from_stream(stream::try_unfold(rows.into_iter(), |mut rows| async move {
+            rows.next().transpose().map(|row| row.map(|row| (row, rows)))
+        }))
+    };
+    for kind in [ErrorKind::Unavailable, ErrorKind::Corrupt] {
+        let mut body = failing(kind);
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "ab");
+        assert!(body.chunk().await.unwrap_err().to_string().contains("no more"));
+        for _ in 0..2 {
+            let error = body.chunk().await.unwrap_err();
+            assert!(error.kind() == kind && !error.retryable(), "{error}");
+        }
+        let mut reader = failing(kind).into_reader();
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).await.unwrap_err();
+        reader.read_to_end(&mut all).await.unwrap_err();
+        assert_eq!(all, b"ab");
+    }
+}
+
 #[tokio::test]
 async fn an_announced_length_takes_no_memory() {
     let body = chunks(&["ab", "cd", "ef"]).with_len(u64::MAX);

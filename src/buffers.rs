@@ -40,8 +40,11 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Its first `len` bytes; it goes back to the pool with the last clone of them.
+    /// Its first `len` bytes; it goes back to the pool with the last clone of them. Those of less than half of it are copied: who keeps them would keep all of it.
     pub(crate) fn freeze(self, len: usize) -> Bytes {
+        if len < self.bytes.len() / 2 {
+            return Bytes::copy_from_slice(&self.bytes[..len]);
+        }
         Bytes::from_owner(Frozen { len: len.min(self.bytes.len()), buffer: self })
     }
 }
@@ -76,3 +79,7 @@ impl AsRef<[u8]> for Frozen {
         &self.buffer.bytes[..self.len]
     }
 }
+
+#[cfg(test)]
+#[path = "buffers_tests.rs"]
+mod tests;

@@ -11,10 +11,15 @@ use tokio::{runtime::Handle, task::JoinHandle};
 static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// One piece of work; it ends with its task, also where the runtime ends that.
-#[cfg(any(feature = "s3", feature = "gcs"))]
-struct Counted;
+pub(crate) struct Counted(());
 
-#[cfg(any(feature = "s3", feature = "gcs"))]
+impl Counted {
+    pub(crate) fn new() -> Self {
+        UNDER_WAY.send_modify(|count| *count += 1);
+        Counted(())
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         UNDER_WAY.send_modify(|count| *count -= 1);
@@ -24,8 +29,7 @@ impl Drop for Counted {
 /// Runs `work` in the background, for [`cleaned_up`] to wait for. Works on any thread.
 #[cfg(any(feature = "s3", feature = "gcs"))]
 pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    UNDER_WAY.send_modify(|count| *count += 1);
-    let counted = Counted;
+    let counted = Counted::new();
     runtime.spawn(async move {
         let _counted = counted;
         work.await;
@@ -33,7 +37,7 @@ pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 's
 }
 
 /// Resolves when nothing is left to do behind saves that failed or were dropped: an upload to S3 that they had begun, for example, is
-/// removed with its parts in the background. A program that is about to end waits for that here, with a limit of its own. While other saves begin an upload
+/// removed with its parts in the background, and a temporary file on a local disk when the system call that is under way has returned. A program that is about to end waits for that here, with a limit of its own. While other saves begin an upload
 /// to S3 it waits for these requests, too.
 pub async fn cleaned_up() {
     // The sender is never dropped.

@@ -147,7 +147,10 @@ fn damage(error: io::Error) -> Error {
         _ if text.contains("Dictionary mismatch") => {
             "it needs a zstd dictionary (if that was meant, compress it without one)"
         }
-        _ => "it cannot be decompressed, or something else follows it",
+        _ => {
+            "it cannot be decompressed, or something else follows it, such as zeros to the end of a block (`gunzip` passes over them; if that is meant, cut \
+             them off)"
+        }
     };
     corrupt(what).with_source(error)
 }

@@ -18,7 +18,7 @@ use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
 /// A snapshot being read: an `AsyncRead` of the state, or a `Stream` of its chunks.
 ///
 /// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows at the end comes
-/// as an error in place of the end.
+/// as an error in place of the end, and a reader that failed once fails from then on.
 #[derive(Debug)]
 pub struct SnapshotReader {
     pub(super) meta: ObjectMeta,

@@ -69,6 +69,40 @@ fn a_signal_undoes_what_was_begun() {
     }
 }
 
+/// Also where the save waits for a lock, and where it is the time that is up.
+#[test]
+fn a_save_that_waits_for_a_lock_is_undone() {
+    for (signal, limit, code) in [("-TERM", "1h", 143), ("", "1s", 6)] {
+        let home = Home::new();
+        home.write("state", "state");
+        home.save("old", "old");
+        let folder = std::fs::File::open(home.store()).unwrap();
+        folder.lock().unwrap();
+        let mut child = home
+            .process()
+            .args(["save", "key", "state", "--metadata", "a=b"])
+            .env("PERSIST_IDLE_TIMEOUT", limit)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        // The snapshot that is there, a temporary file and one for metadata.
+        while files(&home.store()).len() < 3 {
+            assert!(started.elapsed() < Duration::from_secs(60), "nothing is written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if !signal.is_empty() {
+            send(signal, &child);
+        }
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let ended = child.wait().unwrap().code();
+        assert_eq!(files(&home.store()), [home.store().join("old")], "{signal}: {err}");
+        assert_eq!(ended, Some(code), "{err}");
+        assert!(!err.contains("stopped before all was undone"), "{err}");
+    }
+}
+
 #[test]
 fn killed_by_force_the_old_state_stays() {
     let home = Home::new();

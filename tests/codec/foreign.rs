@@ -49,6 +49,8 @@ async fn damaged_gzip() {
     for more in [&b"\0"[..], b"x", &[0; 512], b"garbage behind it"] {
         store.foreign("key", [&good, more].concat()).await;
         assert!(!store.is_intact("key", &raw).await, "{more:?}");
+        let error = store.load("key").await.unwrap_err().to_string();
+        assert!(error.contains("or something else follows it, such as zeros") || more.len() < 10, "{error}");
     }
     for at in first.len()..good.len() {
         let mut bad = good.clone();

@@ -1,4 +1,4 @@
-//! Stores that came here by a copy: of a copy that keeps times coarsely, and of one that is under way.
+//! Stores that came here by a copy: of a copy that keeps times coarsely or rounds them, and of one that is under way.
 
 use super::{leftovers::DAYS, *};
 
@@ -8,6 +8,21 @@ fn cut(path: &Path, step: i64) {
     let time = (found.mtime() * 1_000_000_000 + found.mtime_nsec()) / step * step;
     let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time as u64);
     File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+}
+
+/// Copies a file's time as programs do that hold it as a floating-point number, made of seconds and nanoseconds.
+fn rounded(path: &Path, copy: fn(f64, f64) -> i64) {
+    let found = fs::metadata(path).unwrap();
+    let before = (found.mtime(), found.mtime_nsec());
+    let time = copy(before.0 as f64, before.1 as f64);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time as u64);
+    File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+    let found = fs::metadata(path).unwrap();
+    assert_ne!((found.mtime(), found.mtime_nsec()), before, "this time would show nothing");
+}
+
+fn nanoseconds(seconds: f64) -> i64 {
+    seconds.trunc() as i64 * 1_000_000_000 + (seconds.fract() * 1e9) as i64
 }
 
 /// A state that is a gzip file itself: without its metadata, a load would unpack it.
@@ -32,24 +47,42 @@ async fn is_whole(store: &LocalAdapter, name: &str, state: &bytes::Bytes, when: 
 /// tar and zip keep seconds, or every other one; so do FAT and others; some tools keep micro- or milliseconds.
 #[tokio::test]
 async fn what_was_said_of_a_snapshot_is_found_where_a_copy_cut_its_time() {
-    let state = gzip().await;
     for step in [100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000] {
-        let (_directory, store) = store();
-        save(&store, "a/state", &state).await;
-        put(&store, "a/other", "other").await.unwrap();
-        cut(&store.root().join("a/state"), step);
-        cut(&store.root().join("a/other"), step);
-        let store = LocalAdapter::open(store.root()).unwrap();
-        is_whole(&store, "a/state", &state, &format!("{step} ns")).await;
-        assert!(store.head(&key("a/other")).await.unwrap().metadata.is_empty());
-        let store = LocalAdapter::open_later(store.root(), DAYS).unwrap();
-        is_whole(&store, "a/state", &state, &format!("{step} ns, and swept")).await;
-        // The next version has what is said of it alone.
-        put(&store, "a/state", "next").await.unwrap();
-        assert!(store.head(&key("a/state")).await.unwrap().metadata.is_empty());
-        LocalAdapter::open_later(store.root(), DAYS).unwrap();
-        assert_eq!(files(store.root()), ["a/other", "a/state"]);
+        survives(&format!("{step} ns"), |path| cut(path, step)).await;
     }
+}
+
+/// Python's `os.utime(path, (atime, mtime))`, and hence its `shutil` and `tarfile`; seconds that are multiplied; JavaScript's milliseconds.
+#[tokio::test]
+async fn what_was_said_of_a_snapshot_is_found_where_a_copy_rounded_its_time() {
+    let ways: [(&str, fn(f64, f64) -> i64); 4] = [
+        ("seconds", |seconds, rest| nanoseconds(seconds + 1e-9 * rest)),
+        ("seconds, and cut", |seconds, rest| nanoseconds(seconds + 1e-9 * rest) / 100 * 100),
+        ("seconds, multiplied", |seconds, rest| ((seconds + 1e-9 * rest) * 1e9) as i64),
+        ("milliseconds", |seconds, rest| nanoseconds((seconds * 1e3 + rest / 1e6) / 1e3)),
+    ];
+    for (how, copy) in ways {
+        survives(how, |path| rounded(path, copy)).await;
+    }
+}
+
+async fn survives(how: &str, copy: impl Fn(&Path)) {
+    let state = gzip().await;
+    let (_directory, store) = store();
+    save(&store, "a/state", &state).await;
+    put(&store, "a/other", "other").await.unwrap();
+    copy(&store.root().join("a/state"));
+    copy(&store.root().join("a/other"));
+    let store = LocalAdapter::open(store.root()).unwrap();
+    is_whole(&store, "a/state", &state, how).await;
+    assert!(store.head(&key("a/other")).await.unwrap().metadata.is_empty());
+    let store = LocalAdapter::open_later(store.root(), DAYS).unwrap();
+    is_whole(&store, "a/state", &state, &format!("{how}, and swept")).await;
+    // The next version has what is said of it alone.
+    put(&store, "a/state", "next").await.unwrap();
+    assert!(store.head(&key("a/state")).await.unwrap().metadata.is_empty());
+    LocalAdapter::open_later(store.root(), DAYS).unwrap();
+    assert_eq!(files(store.root()), ["a/other", "a/state"]);
 }
 
 #[tokio::test]

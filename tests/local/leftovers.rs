@@ -174,6 +174,34 @@ async fn failed_saves_leave_no_folders() {
     put_all(&store).await;
 }
 
+/// What waits for a lock is over when nobody waits for it any more: it holds one of few threads, and a save its temporary file.
+#[test]
+fn what_is_given_up_does_not_wait_for_a_lock() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (_directory, store) = store();
+        put(&store, "a/old", "old").await.unwrap();
+        let folder = File::open(store.root().join("a")).unwrap();
+        folder.lock().unwrap();
+        let name = key("a/state");
+        let (moment, long) = (Duration::from_millis(100), Duration::from_secs(30));
+        let told = PutOptions::new().metadata("a", "1");
+        let save = store.put(&name, Body::from(vec![1; 100_000]), told);
+        tokio::time::timeout(moment, save).await.unwrap_err();
+        tokio::time::timeout(long, persist::cleaned_up()).await.unwrap();
+        assert_eq!(files(store.root()), ["a/old"], "a save");
+        let free = || tokio::time::timeout(long, tokio::task::spawn_blocking(|| ()));
+        let (old, options) = (key("a/old"), Default::default());
+        tokio::time::timeout(moment, store.delete(&old, options)).await.unwrap_err();
+        free().await.expect("a delete waits on").unwrap();
+        tokio::time::timeout(moment, listed(&store)).await.unwrap_err();
+        free().await.expect("a listing waits on").unwrap();
+        folder.unlock().unwrap();
+        assert_eq!(listed(&store).await, ["a/old"]);
+    });
+}
+
 async fn put_all(store: &LocalAdapter) {
     put(store, "a", "state").await.unwrap();
     store.delete(&key("a"), Default::default()).await.unwrap();

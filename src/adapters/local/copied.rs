@@ -1,5 +1,5 @@
 //! Metadata of files whose times lost their ends on the way here: `tar` and `zip` keep whole seconds or every other one, and so do some file systems; others keep
-//! ten milliseconds or a hundred nanoseconds. A sidecar is then no longer found under its name, and without it a state could be read in another form than it was saved in.
+//! ten milliseconds or a hundred nanoseconds, and Python rounds them. A sidecar is then no longer found under its name, and without it a state could be read in another form than it was saved in.
 //!
 //! Only times that no adapter gives are looked into, and they need a look at all names of the directory.
 
@@ -14,7 +14,7 @@ use super::{
     dir::{Root, entries},
     fail::io_error,
     sidecar::{Sidecar, damaged, is_sidecar, names_of, time_of},
-    stamp::{Stamp, step},
+    stamp::{ROUNDED, Stamp, step},
 };
 use crate::Result;
 
@@ -26,11 +26,9 @@ const CALM: Duration = Duration::from_secs(5);
 
 /// Whether a file with the time `kept` may be the one that was written at `given`.
 pub(super) fn agree(kept: i64, given: i64) -> bool {
-    let step_kept = step(kept);
-    kept == given
-        || (step(given) <= FINE
-            && step(given) < step_kept
-            && kept.checked_sub(given).is_some_and(|apart| apart.abs() < step_kept))
+    let (apart, step_kept) = (kept.abs_diff(given).cast_signed(), step(kept));
+    (0..=ROUNDED).contains(&apart)
+        || (step(given) <= FINE && step(given) < step_kept && (0..step_kept).contains(&apart))
 }
 
 /// The names of the sidecars in the directory that was last looked into.
@@ -100,7 +98,7 @@ pub(super) fn find(root: &Root, directory: &File, file: &str, stamp: Stamp) -> R
         }
         if found.as_ref().is_some_and(|other| !other.says_the_same_as(&sidecar)) {
             return Err(damaged(
-                "the file's time was cut when it was copied, and there are several that it could be; copy the store anew in a way that keeps the times \
+                "the file's time was cut or rounded when it was copied, and there are several that it could be; copy the store anew in a way that keeps the times \
                  (`cp -a`, `rsync -a`, `tar --format=posix`)",
             ));
         }

@@ -1,6 +1,11 @@
 //! Listing: a walk in key order that holds, for each directory on the way down, the names that are still to come.
 
-use std::{cmp::Reverse, collections::BinaryHeap, fs::File, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    fs::File,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use rustix::{fs::FileType, io::Errno};
@@ -8,7 +13,7 @@ use rustix::{fs::FileType, io::Errno};
 use super::{
     dir::{Root, entries, kind, open_dir, stat},
     fail::io_error,
-    hop,
+    hop::hop,
     name::{RESERVED, pieces, segment_of},
     stamp::Stamp,
 };
@@ -25,10 +30,10 @@ pub(super) fn list(root: &Arc<Root>, options: ListOptions) -> BoxStream<'static,
             return Ok::<_, Error>(None);
         }
         let want = rows.min(left);
-        let (batch, walk) = hop("list", None, move || {
+        let (batch, walk) = hop("list", None, move |given_up| {
             let mut batch = Vec::with_capacity(want);
             while batch.len() < want
-                && let Some(row) = walk.next()?
+                && let Some(row) = walk.next(given_up)?
             {
                 batch.push(Ok(row));
             }
@@ -61,9 +66,9 @@ struct Level {
 }
 
 impl Walk {
-    fn next(&mut self) -> Result<Option<ListEntry>> {
+    fn next(&mut self, given_up: &AtomicBool) -> Result<Option<ListEntry>> {
         if !std::mem::replace(&mut self.started, true) {
-            self.start()?;
+            self.start(given_up)?;
         }
         while let Some(level) = self.levels.last_mut() {
             let Some(Reverse(entry)) = level.entries.pop() else {
@@ -78,30 +83,32 @@ impl Walk {
                 continue;
             };
             if self.options.delimiter && name.len() > self.options.prefix.len() {
-                if self.holds_any(&name)? {
+                if self.holds_any(&name, given_up)? {
                     return Ok(Some(ListEntry::Prefix(name)));
                 }
             } else {
                 let path = level.below(pieces(segment));
-                self.enter(name, path)?;
+                self.enter(name, path, given_up)?;
             }
         }
         Ok(None)
     }
 
     /// Goes to the deepest directory that holds everything with the prefix.
-    fn start(&mut self) -> Result<()> {
-        let Some(end) = self.options.prefix.rfind('/') else { return self.enter(String::new(), Vec::new()) };
+    fn start(&mut self, given_up: &AtomicBool) -> Result<()> {
+        let Some(end) = self.options.prefix.rfind('/') else {
+            return self.enter(String::new(), Vec::new(), given_up);
+        };
         let above = &self.options.prefix[..end];
         // Nothing lies below what is no key.
         if Key::new(above).is_err() {
             return Ok(());
         }
         let path = above.split('/').flat_map(pieces).collect();
-        self.enter(self.options.prefix[..=end].to_owned(), path)
+        self.enter(self.options.prefix[..=end].to_owned(), path, given_up)
     }
 
-    fn enter(&mut self, prefix: String, path: Vec<String>) -> Result<()> {
+    fn enter(&mut self, prefix: String, path: Vec<String>, given_up: &AtomicBool) -> Result<()> {
         let directory = match self.root.find(path.iter().map(String::as_str)) {
             Ok(Some(directory)) => directory,
             Ok(None) => return Ok(()),
@@ -110,7 +117,7 @@ impl Walk {
             Err(error) => return Err(error),
         };
         let mut found = Vec::new();
-        self.read(&directory, &mut path.clone(), path.len(), &mut prefix.clone(), &mut found)?;
+        self.read(&directory, &mut path.clone(), path.len(), &mut prefix.clone(), &mut found, given_up)?;
         self.levels.push(Level { prefix, directory, path, entries: BinaryHeap::from(found) });
         Ok(())
     }
@@ -124,10 +131,11 @@ impl Walk {
         begun: usize,
         prefix: &mut String,
         found: &mut Vec<Reverse<String>>,
+        given_up: &AtomicBool,
     ) -> Result<()> {
         let above = prefix.len();
         // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
-        let _lock = self.root.lock_shared(directory, &*path)?;
+        let _lock = self.root.lock_shared(directory, &*path, given_up)?;
         for entry in entries(directory)? {
             let (file, kind) = entry?;
             if file.starts_with(RESERVED) {
@@ -137,7 +145,7 @@ impl Walk {
                 match open_dir(directory, &file) {
                     Ok(next) => {
                         path.push(file);
-                        self.read(&next, path, begun, prefix, found)?;
+                        self.read(&next, path, begun, prefix, found, given_up)?;
                         path.pop();
                     }
                     // Removed or replaced meanwhile.
@@ -183,10 +191,10 @@ impl Walk {
     }
 
     /// Whether there is any object in a directory: empty ones are no part of a listing.
-    fn holds_any(&self, prefix: &str) -> Result<bool> {
+    fn holds_any(&self, prefix: &str, given_up: &AtomicBool) -> Result<bool> {
         let options = ListOptions::new().prefix(prefix);
         let mut walk = Walk { root: self.root.clone(), options, levels: Vec::new(), started: false };
-        Ok(walk.next()?.is_some())
+        Ok(walk.next(given_up)?.is_some())
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{
     fs::{File, TryLockError},
+    sync::atomic::AtomicBool,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{dir::Root, fail::io_error};
+use super::{dir::Root, fail::io_error, hop::check};
 use crate::{Error, ErrorKind, Result};
 
 /// The shortest and the longest sleep between two attempts.
@@ -22,13 +23,14 @@ impl Drop for Lock<'_> {
 }
 
 impl Root {
-    /// The lock of the directory at `path` below the root, for one alone.
+    /// The lock of the directory at `path` below the root, for one alone. Not waited for any more once `given_up` is set.
     pub(super) fn lock<'a>(
         &self,
         directory: &'a File,
         path: impl IntoIterator<Item: AsRef<str>>,
+        given_up: &AtomicBool,
     ) -> Result<Lock<'a>> {
-        self.wait(File::try_lock, directory, path)
+        self.wait(File::try_lock, directory, path, given_up)
     }
 
     /// The same, for all that only look. `None` where there are no locks.
@@ -36,10 +38,11 @@ impl Root {
         &self,
         directory: &'a File,
         path: impl IntoIterator<Item: AsRef<str>>,
+        given_up: &AtomicBool,
     ) -> Result<Option<Lock<'a>>> {
-        match self.wait(File::try_lock_shared, directory, path) {
+        match self.wait(File::try_lock_shared, directory, path, given_up) {
             Ok(lock) => Ok(Some(lock)),
-            Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Internal) => Err(error),
             Err(_) => Ok(None),
         }
     }
@@ -50,6 +53,7 @@ impl Root {
         attempt: fn(&File) -> std::result::Result<(), TryLockError>,
         directory: &'a File,
         path: impl IntoIterator<Item: AsRef<str>>,
+        given_up: &AtomicBool,
     ) -> Result<Lock<'a>> {
         let (started, mut sleep) = (Instant::now(), SLEEP.0);
         loop {
@@ -68,6 +72,7 @@ impl Root {
                     return Err(Error::new(ErrorKind::Timeout, message));
                 }
                 Err(TryLockError::WouldBlock) => {
+                    check(given_up)?;
                     thread::sleep(sleep);
                     sleep = (sleep * 2).min(SLEEP.1);
                 }

@@ -11,7 +11,7 @@
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
 //! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut
-//! - `sweep`: removing what killed processes left
+//! - `hop`: threads that may block; `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
 
 #[cfg(target_os = "linux")]
@@ -20,6 +20,7 @@ mod copied;
 mod dir;
 mod fail;
 mod hollow;
+mod hop;
 mod list;
 mod lock;
 mod name;
@@ -32,10 +33,7 @@ mod write;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -44,7 +42,12 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub(crate) use self::name::is_plain;
-use self::{dir::Root, name::Place, write::Staged};
+use self::{
+    dir::Root,
+    hop::{hop, label},
+    name::Place,
+    write::Staged,
+};
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, options::check_metadata,
@@ -131,38 +134,6 @@ impl LocalAdapter {
     }
 }
 
-/// Runs `work` on a thread that may block, and says in its errors where they come from.
-async fn hop<T: Send + 'static>(
-    operation: &'static str,
-    key: Option<&Key>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let result = match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            Err(Error::new(ErrorKind::Internal, "the blocking task ended early").with_source(error))
-        }
-    };
-    result.map_err(|error| label(error, operation, key))
-}
-
-fn label(error: Error, operation: &'static str, key: Option<&Key>) -> Error {
-    let error = error.with_backend("local").with_operation(operation);
-    match key {
-        Some(key) => error.with_key(key),
-        None => error,
-    }
-}
-
-/// Tells a commit that is about to happen that nobody waits for it any more.
-struct DropFlag(Arc<AtomicBool>);
-
-impl Drop for DropFlag {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 /// Takes chunks until there is a batch of them. True at the end of the body.
 async fn fill(body: &mut Body, batch: &mut Vec<Bytes>) -> Result<bool> {
     if let Some(bytes) = body.in_memory() {
@@ -191,7 +162,6 @@ impl SnapshotAdapter for LocalAdapter {
             let message = "a local disk has no storage tiers; leave the tier out";
             return Err(refused(Error::new(ErrorKind::Unsupported, message)));
         }
-        let dropped = DropFlag(Arc::default());
         let place = Arc::new(Place::of(key));
         let mut staged = None;
         loop {
@@ -207,14 +177,13 @@ impl SnapshotAdapter for LocalAdapter {
                 Ok((file, name))
             };
             if end {
-                let dropped = dropped.0.clone();
-                let commit = move || {
+                let commit = move |given_up: &_| {
                     let (file, name) = stage()?;
-                    file.commit(&name, &options, &dropped)
+                    file.commit(&name, &options, given_up)
                 };
                 return hop("put", Some(key), commit).await;
             }
-            staged = Some(hop("put", Some(key), move || Ok(stage()?.0)).await?);
+            staged = Some(hop("put", Some(key), move |_| Ok(stage()?.0)).await?);
         }
     }
 
@@ -224,17 +193,17 @@ impl SnapshotAdapter for LocalAdapter {
         if let Some(object) = cached::get(&root, key, &place, &options) {
             return object.map_err(|error| label(error, "get", Some(key)));
         }
-        hop("get", Some(key), move || read::get(&root, &name, &place, &options)).await
+        hop("get", Some(key), move |_| read::get(&root, &name, &place, &options)).await
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let (root, name) = (self.root.clone(), key.clone());
-        hop("head", Some(key), move || read::head(&root, &name, &Place::of(&name))).await
+        hop("head", Some(key), move |_| read::head(&root, &name, &Place::of(&name))).await
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let (root, place) = (self.root.clone(), Place::of(key));
-        hop("delete", Some(key), move || write::delete(&root, &place, &options)).await
+        hop("delete", Some(key), move |given_up| write::delete(&root, &place, &options, given_up)).await
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {

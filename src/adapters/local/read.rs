@@ -12,7 +12,7 @@ use rustix::{
 use super::{
     dir::{Root, stat},
     fail::{foreign, io_error},
-    hop,
+    hop::hop,
     name::Place,
     sidecar::{self, Sidecar},
     stamp::Stamp,
@@ -122,7 +122,7 @@ impl Source {
                 }
                 let piece = range.start..(range.start + CHUNK).min(range.end);
                 let (reader, end) = (source.clone(), piece.end);
-                let bytes = hop("get", Some(&key), move || reader.read(piece)).await?;
+                let bytes = hop("get", Some(&key), move |_| reader.read(piece)).await?;
                 Ok(Some((bytes, (source, end..range.end))))
             }
         }))

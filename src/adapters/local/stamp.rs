@@ -65,8 +65,23 @@ pub(super) fn changed(file: &Metadata) -> SystemTime {
 
 /// The longest of the steps in which times are kept, in nanoseconds, that leads to `time`; 1 for those that the adapter gives.
 pub(super) fn step(time: i64) -> i64 {
-    let steps = [2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000, 100];
-    steps.into_iter().find(|step| time % step == 0).unwrap_or(1)
+    let steps = [2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000];
+    let found = steps.into_iter().find(|step| time % step == 0);
+    found.unwrap_or_else(|| match is_rounded(time) {
+        true => ROUNDED,
+        false if time % 100 == 0 => 100,
+        false => 1,
+    })
+}
+
+/// The most by which programs move a time that hold it as a floating-point number (`f64`): Python's of seconds are 238 ns apart from 2004 to 2038, and those of
+/// nanoseconds 256.
+pub(super) const ROUNDED: i64 = 256;
+
+/// Whether such a program gives `time`: at one of the 2^22 parts of a second, cut or rounded to the nanosecond, or a multiple of 256 ns.
+fn is_rounded(time: i64) -> bool {
+    let beyond = (time.rem_euclid(1_000_000_000) << 22) % 1_000_000_000;
+    beyond.min(1_000_000_000 - beyond) < 1 << 22 || time % ROUNDED == 0
 }
 
 /// Now, in nanoseconds since 1970, and later than any time it gave before.
@@ -77,11 +92,11 @@ pub(super) fn next_time() -> i64 {
     behind(last.unwrap_or_default(), now)
 }
 
-/// The time for a file that is written at `now`, where the one before got `last`. Never one of those that a file's time becomes when it is cut.
+/// The time for a file that is written at `now`, where the one before got `last`. Never one of those that a file's time becomes when it is cut or rounded.
 fn behind(last: i64, now: i64) -> i64 {
     // A clock that was far ahead and is right now: what it gave then must not be followed for as long as the process lives.
     let time = if last - now > 1_000_000_000 { now } else { now.max(last + 1) };
-    time + i64::from(step(time) > 1)
+    (time..=i64::MAX).find(|time| step(*time) == 1).unwrap_or(time)
 }
 
 /// Gives `file` a time. The stamp has the one that the file system keeps, which may be cut to the second.

@@ -42,6 +42,20 @@ fn times_differ_and_none_looks_as_if_it_was_cut() {
     assert_eq!((behind(0, now), behind(now + 99, now)), (now + 1, now + 101));
 }
 
+/// Python splits the seconds, others multiply them.
+#[test]
+fn a_time_that_a_program_rounded_is_known_as_such() {
+    for round in 0..100_000 {
+        let time = behind(0, 1_800_000_000_000_000_000 + round * 7_919_777_777);
+        let (seconds, rest) = (time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000));
+        let float = seconds as f64 + 1e-9 * rest as f64;
+        let split = seconds * 1_000_000_000 + (float.fract() * 1e9) as i64;
+        for moved in [split, split / 100 * 100, (float * 1e9) as i64] {
+            assert!(step(moved) > 1 && (moved - time).abs() <= ROUNDED, "{time} became {moved}");
+        }
+    }
+}
+
 /// A machine without a clock of its own may begin with any time.
 #[test]
 fn a_clock_that_was_far_ahead_is_not_followed() {

@@ -3,10 +3,7 @@
 use std::{
     fs::File,
     io::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
@@ -19,6 +16,7 @@ use super::{
     dir::{Root, Step, kind, stat},
     fail::{foreign, io_error},
     hollow,
+    hop::check,
     name::{Place, RESERVED},
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, set_later, set_time},
@@ -95,20 +93,20 @@ impl Staged {
         Ok(())
     }
 
-    /// Makes it durable and, if the mode allows, visible under the key. Nothing happens any more once `dropped` is set.
+    /// Makes it durable and, if the mode allows, visible under the key. Nothing happens any more once `given_up` is set.
     pub(super) fn commit(
         mut self,
         key: &Key,
         options: &PutOptions,
-        dropped: &AtomicBool,
+        given_up: &AtomicBool,
     ) -> Result<ObjectMeta> {
         let asked = next_time();
         let stamp = set_time(&self.file, asked).map_err(|error| io_error("writing", error))?;
         let sidecar = Sidecar::of(&self.place.file, stamp, options, &self.magic);
         let mut version = Pending { stamp, sidecar, exact: stamp.mtime == asked };
-        self.publish(&mut version, &options.mode, dropped)?;
+        self.publish(&mut version, &options.mode, given_up)?;
         self.committed = true;
-        self.directory.sync_all().map_err(|error| io_error("syncing the directory", error))?;
+        self.directory.sync_all().map_err(|error| unsynced("stored", error))?;
         if self.new_here {
             sweep::directory(&self.root, &self.directory, &mut sweep::budget());
         }
@@ -142,11 +140,12 @@ impl Staged {
 
     /// The one step by which readers see the new version in place of the old one. The lock makes "look and rename" one step for all
     /// writers, those of other processes included.
-    fn publish(&self, version: &mut Pending, mode: &PutMode, dropped: &AtomicBool) -> Result<()> {
+    fn publish(&self, version: &mut Pending, mode: &PutMode, given_up: &AtomicBool) -> Result<()> {
         let file = self.place.file.as_str();
+        check(given_up)?;
         // A sidecar whose name may be that of the current version's has to wait.
         let early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
-        let _lock = self.root.lock(&self.directory, self.place.names())?;
+        let _lock = self.root.lock(&self.directory, self.place.names(), given_up)?;
         let current = current(&self.root, &self.directory, file)?;
         match (mode, current) {
             (PutMode::Create, Some(_)) => return Err(taken()),
@@ -159,17 +158,21 @@ impl Staged {
             }
             _ => {}
         }
-        if dropped.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Internal, "the save was given up"));
-        }
+        check(given_up)?;
         let late = if version.exact { None } else { self.set_apart(version, current)? };
         let renamed = match mode {
             // Programs that know nothing of the lock do not lose their file either.
             PutMode::Create => rename_to_free(&self.directory, &self.name, file),
             _ => rustix::fs::renameat(&self.directory, self.name.as_str(), &self.directory, file),
         };
+        #[cfg(test)]
+        let renamed = tests::answer(renamed);
         match renamed {
             Ok(()) => {}
+            // A client of NFS whose answer was lost asks again, and then is told that there is nothing to rename, or that the name is taken.
+            Err(_) if self.is_at(file, version.stamp) => {
+                let _ = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty());
+            }
             Err(Errno::EXIST) => return Err(taken()),
             Err(error) => return Err(io_error("renaming", error)),
         }
@@ -178,6 +181,11 @@ impl Staged {
             Sidecar::remove(&self.directory, file, old.mtime);
         }
         Ok(())
+    }
+
+    /// Whether this very file has the name already.
+    fn is_at(&self, file: &str, stamp: Stamp) -> bool {
+        matches!(stat(&self.directory, file), Ok(Some(found)) if Stamp::from(&found) == stamp)
     }
 
     /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a later one than the current. Under the lock.
@@ -215,6 +223,14 @@ pub(super) fn is_temporary(name: &str) -> bool {
 
 fn taken() -> Error {
     Error::new(ErrorKind::AlreadyExists, "a snapshot is already there")
+}
+
+/// The error of the last step, whatever its reason: every other kind says that nothing was changed.
+fn unsynced(done: &str, error: std::io::Error) -> Error {
+    let message = format!(
+        "the snapshot was {done}, but the directory could not be synced, so that a power cut may undo it; look for the cause and do it again"
+    );
+    Error::new(ErrorKind::Io, message).with_source(error)
 }
 
 fn vanishing() -> Error {
@@ -262,18 +278,23 @@ fn current(root: &Root, directory: &File, file: &str) -> Result<Option<Stamp>> {
 }
 
 /// Removes an object, durably, and the directories that are empty then.
-pub(super) fn delete(root: &Root, place: &Place, options: &DeleteOptions) -> Result<()> {
-    if remove(root, place, options)? {
+pub(super) fn delete(
+    root: &Root,
+    place: &Place,
+    options: &DeleteOptions,
+    given_up: &AtomicBool,
+) -> Result<()> {
+    if remove(root, place, options, given_up)? {
         root.prune(&place.directories);
     }
     Ok(())
 }
 
 /// True if there is no such object now, so that directories may be empty.
-fn remove(root: &Root, place: &Place, options: &DeleteOptions) -> Result<bool> {
+fn remove(root: &Root, place: &Place, options: &DeleteOptions, given_up: &AtomicBool) -> Result<bool> {
     let Some(directory) = root.find(place.names())? else { return Ok(true) };
     {
-        let _lock = root.lock(&directory, place.names())?;
+        let _lock = root.lock(&directory, place.names(), given_up)?;
         let Some(found) = stat(&directory, &place.file)? else { return Ok(true) };
         match kind(&found) {
             FileType::RegularFile => {}
@@ -293,7 +314,7 @@ fn remove(root: &Root, place: &Place, options: &DeleteOptions) -> Result<bool> {
         }
         Sidecar::remove(&directory, &place.file, stamp.mtime);
     }
-    directory.sync_all().map_err(|error| io_error("syncing the directory", error))?;
+    directory.sync_all().map_err(|error| unsynced("removed", error))?;
     Ok(true)
 }
 

@@ -1,7 +1,16 @@
-use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
+use std::{cell::Cell, path::Path, sync::atomic::AtomicBool, time::Duration};
 
 use super::{super::stamp::tests::coarse, *};
 use crate::Version;
+
+thread_local! {
+    static ANSWER: Cell<Option<Errno>> = const { Cell::new(None) };
+}
+
+/// What a renaming is said to have come to, in place of its result, where the test on this thread wants that.
+pub(super) fn answer(renamed: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    ANSWER.take().map_or(renamed, Err)
+}
 
 struct Store(Arc<Root>);
 
@@ -63,4 +72,41 @@ fn a_version_is_later_than_the_one_it_replaces_where_file_times_are_coarse() {
     let meta = store.put("state", PutOptions::new().metadata("a", "2")).unwrap();
     assert!(meta.modified >= to_come);
     assert_eq!(store.head(), meta);
+}
+
+/// NFS: the server has renamed, its answer was lost, and the client asked again.
+#[test]
+fn a_renaming_that_happened_is_none_that_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    for (round, error) in [Errno::NOENT, Errno::EXIST, Errno::TIMEDOUT, Errno::IO].into_iter().enumerate() {
+        for mode in [PutMode::Overwrite, PutMode::Create] {
+            let made = mode == PutMode::Create;
+            let options = PutOptions::new().metadata("round", round.to_string());
+            ANSWER.set(Some(error));
+            let meta = store.put("state", if made { options.create() } else { options }).unwrap();
+            assert_eq!(store.head(), meta);
+            assert_eq!(meta.metadata["round"], round.to_string());
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "a file and its metadata");
+            let (key, options) = (Key::new("state").unwrap(), DeleteOptions::default());
+            delete(&store.0, &Place::of(&key), &options, &AtomicBool::new(false)).unwrap();
+        }
+    }
+    // The second name of a file whose first one stayed, as a link has it.
+    let state = folder.path().join("state");
+    store.put("old", PutOptions::new()).unwrap();
+    ANSWER.set(Some(Errno::EXIST));
+    assert_eq!(store.put("new", PutOptions::new().create()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(state).unwrap(), b"old");
+    ANSWER.take();
+}
+
+/// Every kind but `Io` says that nothing was changed.
+#[test]
+fn what_fails_behind_the_renaming_is_io() {
+    for errno in [Errno::ROFS, Errno::ACCESS, Errno::OPNOTSUPP, Errno::BADF, Errno::NOLCK, Errno::IO] {
+        let error = unsynced("stored", errno.into());
+        assert_eq!(error.kind(), ErrorKind::Io, "{errno}");
+        assert!(error.to_string().starts_with("the snapshot was stored, but"), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! How a command that writes is interrupted: what it had begun is undone before the process ends.
+//! How a command that writes is interrupted: what it had begun is undone before the process ends. So is what it gave up by itself.
 //!
 //! Commands that only read are ended by the signal itself, also while they wait for a reader of their output.
 
@@ -19,23 +19,38 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// Runs `work` until it is done or a signal asks to stop. Then its future is dropped, and what that sets off (removing temporary files,
 /// giving up uploads) gets a moment, and as long as it takes where that is known, but not for ever: another signal ends it.
-pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Interrupted> {
+pub(crate) async fn interruptible<T, E>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<Result<T, E>, Interrupted> {
     let mut signals = listen();
     let code = {
         tokio::pin!(work);
         tokio::select! {
-            done = &mut work => return Ok(done),
+            done = &mut work => {
+                if done.is_err() {
+                    tokio::select! {
+                        () = undone(Duration::ZERO) => {}
+                        _ = next(&mut signals) => {}
+                    }
+                }
+                return Ok(done);
+            }
             code = next(&mut signals) => code,
         }
     };
+    undone(Duration::from_millis(300)).await;
+    Err(Interrupted(code))
+}
+
+/// Waits for what goes on behind work that was given up, for a `moment` at least.
+async fn undone(moment: Duration) {
     let undone = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(moment).await;
         persist::cleaned_up().await;
     };
     if tokio::time::timeout(CLEAN_UP, undone).await.is_err() {
         complain(NOT_UNDONE);
     }
-    Err(Interrupted(code))
 }
 
 /// The next signal's exit code; none where signals cannot be listened to: then they end the process by themselves.
