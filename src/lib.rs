@@ -50,6 +50,7 @@
 
 mod adapter;
 pub mod adapters;
+mod began;
 mod body;
 mod buffers;
 mod cleanup;

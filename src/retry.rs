@@ -7,9 +7,8 @@ use std::{
 };
 
 use backoff::backoff::Backoff;
-use tokio::time::Instant;
 
-use crate::{Error, Result};
+use crate::{Error, Result, began::Began};
 
 /// How an adapter retries what may pass by itself. Plain data; the defaults suit a service in the same region.
 ///
@@ -76,7 +75,7 @@ pub(crate) struct Retries<'a> {
     delays: Option<backoff::ExponentialBackoff>,
     attempts: u32,
     /// The first failure. Not the start of the operation: a large body may take its time, and then break.
-    since: Option<Instant>,
+    since: Option<Began>,
 }
 
 impl Retries<'_> {
@@ -89,7 +88,7 @@ impl Retries<'_> {
     /// attempts or time are used up, the service asks for a longer wait than is left, or the shared budget is empty.
     pub(crate) async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
         self.attempts += 1;
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(Began::now);
         if !error.retryable() || self.attempts >= self.config.max_attempts {
             return Err(error);
         }
@@ -97,7 +96,7 @@ impl Retries<'_> {
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
         let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
         let in_time =
-            since.elapsed().saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
+            since.ago().saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
             return Err(error);
         }
@@ -110,7 +109,8 @@ impl Retries<'_> {
             "retrying"
         );
         tokio::time::sleep(delay).await;
-        Ok(())
+        // The machine may have slept meanwhile: what it was about to repeat is of another day.
+        if since.ago() < self.config.deadline { Ok(()) } else { Err(error) }
     }
 
     /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is no storm, and so a long

@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::{RetryBudget, RetryConfig, retry};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, began::Began};
 
 fn failing(kind: ErrorKind) -> Error {
     Error::new(kind, "scripted")
@@ -136,4 +136,18 @@ async fn an_endless_retry_after_behind_another_failure_ends_the_retries() {
     tokio::time::advance(Duration::from_secs(2)).await;
     let endless = failing(ErrorKind::RateLimited).with_retry_after(Duration::MAX);
     assert_eq!(retries.wait(endless, &budget).await.unwrap_err().kind(), ErrorKind::RateLimited);
+}
+
+/// The clock that runs stands still while a machine sleeps: what would be repeated behind that is of another day.
+#[tokio::test(start_paused = true)]
+async fn a_sleep_counts_for_the_deadline() {
+    let (config, budget) = (RetryConfig::default(), RetryBudget::default());
+    for (slept, goes_on) in [(10, true), (3600, false)] {
+        let mut retries = config.start();
+        retries.wait(failing(ErrorKind::Timeout), &budget).await.unwrap();
+        let clock = SystemTime::now() - Duration::from_secs(slept);
+        retries.since = Some(Began { running: Instant::now(), clock });
+        let waited = retries.wait(failing(ErrorKind::Timeout), &budget).await;
+        assert_eq!(waited.is_ok(), goes_on, "{slept}");
+    }
 }

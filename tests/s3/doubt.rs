@@ -154,3 +154,46 @@ async fn a_refused_removal_is_not_done() {
     bench.proxy.clear();
     assert_eq!(kind(bench.adapter.delete(&key("state"), stale).await), ErrorKind::Conflict);
 }
+
+/// An upload that is gone behind an attempt at its end that got no answer: that one may have been carried out, and overwritten since, or may
+/// still show.
+#[tokio::test]
+async fn an_upload_that_is_gone_may_have_been_completed() {
+    let bench = Bench::new().await;
+    let theirs = bench.put("taken", &noise(2, 100), PutOptions::new()).await.unwrap();
+    for (name, options, right) in [
+        ("taken", PutOptions::new(), ErrorKind::Unavailable),
+        ("free", PutOptions::new(), ErrorKind::Unavailable),
+        ("free", PutOptions::new().create(), ErrorKind::Unavailable),
+        ("taken", PutOptions::new().replace(theirs.version), ErrorKind::Unavailable),
+        // What is there cannot be ours, nor ever become so.
+        ("taken", PutOptions::new().create(), ErrorKind::AlreadyExists),
+        ("taken", PutOptions::new().replace(Version::new("0123")), ErrorKind::Conflict),
+    ] {
+        bench.proxy.fail(1, "POST", "uploadId=", Fault::ResetBefore);
+        bench.proxy.fail(1, "POST", "uploadId=", answer(404, "NoSuchUpload"));
+        let context = format!("{name}, {:?}", options.mode);
+        let error = bench.put(name, &noise(1, LARGE), options).await.unwrap_err();
+        assert_eq!(error.kind(), right, "{context}: {error}");
+        assert_eq!(error.retryable(), right == ErrorKind::Unavailable, "{context}: {error}");
+    }
+    assert_eq!(bench.stored("taken"), Some(noise(2, 100)));
+    assert!(bench.is_clean());
+}
+
+/// What a gateway in between says about itself is not that somebody has the key.
+#[tokio::test]
+async fn a_404_to_the_end_of_a_creation_is_no_rival() {
+    let bench = Bench::new().await;
+    let no_such_key = "<Error><Code>NoSuchKey</Code><Message>scripted</Message></Error>";
+    let create = || bench.put("large", &*Box::leak(Box::new(noise(1, LARGE))), PutOptions::new().create());
+    for fault in [Fault::answer(404), Fault::answer_with(404, &[], no_such_key)] {
+        bench.proxy.fail(1, "POST", "uploadId", fault);
+        let error = create().await.unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
+    }
+    bench.put("large", &noise(2, 100), PutOptions::new()).await.unwrap();
+    bench.proxy.fail(1, "POST", "uploadId", Fault::answer(404));
+    assert_eq!(kind(create().await), ErrorKind::AlreadyExists);
+    assert!(bench.is_clean());
+}

@@ -185,6 +185,17 @@ async fn parts_that_were_mixed_up_are_to_be_saved_again() {
     assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
     assert!(error.to_string().contains("save again"), "{error}");
     assert_eq!((bench.proxy.count("POST", "uploadId="), bench.is_clean()), (1, true));
+    // The same behind a 200: it is no failure in the middle of the work.
+    bench.proxy.clear();
+    bench.proxy.fail(9, "POST", "uploadId=", Fault::answer_with(200, &[], &xml("InvalidPart")));
+    let error = bench.put("large", &noise(1, LARGE), PutOptions::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
+    assert_eq!((bench.proxy.count("POST", "uploadId="), bench.is_clean()), (1, true));
+    bench.proxy.clear();
+    bench.proxy.fail(9, "POST", "uploadId=", Fault::answer_with(200, &[], &xml("InvalidRequest")));
+    let error = bench.put("large", &noise(1, LARGE), PutOptions::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::InvalidInput, false), "{error}");
+    assert_eq!((bench.proxy.count("POST", "uploadId="), bench.is_clean()), (1, true));
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use persist::{ErrorKind, PutOptions, SnapshotAdapter, adapters::s3::S3Adapter};
+use futures_util::future::join_all;
+use persist::{ErrorKind, PutOptions, RetryConfig, SnapshotAdapter, adapters::s3::S3Adapter};
 
 use crate::{
     bench::{key, kind},
@@ -120,4 +121,79 @@ async fn a_head_without_a_length_says_nothing_of_names() {
     let adapter = open(&server, "").await;
     let refused = adapter.put(&key("a\\b"), "state".into(), PutOptions::new()).await;
     assert_eq!(kind(refused), ErrorKind::Unsupported);
+}
+
+/// Whoever opens beside it gets the error of the probe that it waited for, and does not wait in a row.
+#[tokio::test]
+async fn a_server_that_is_away_is_asked_once() {
+    let (_strict, proxy, server) = behind_a_proxy().await;
+    proxy.fail(9999, "PUT", "", refused(503, "ServiceUnavailable"));
+    let attempt = |prefix: &'static str| {
+        let server = server.clone();
+        async move {
+            let opened = S3Adapter::open_under(&server.bucket, prefix, &server.config, &quick()).await;
+            let error = opened.unwrap_err();
+            assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
+            assert!(error.to_string().starts_with("s3: open: the service failed"), "{error}");
+            assert!(std::error::Error::source(&error).is_some(), "{error}");
+        }
+    };
+    // Another time, it is looked for again.
+    for round in 1..=2 {
+        join_all(["a", "b", "c", "d", "e", "f", "g", "h"].map(attempt)).await;
+        if round == 1 {
+            // The client was still to be made.
+            proxy.clear();
+            proxy.fail(9999, "PUT", "", refused(503, "ServiceUnavailable"));
+        }
+    }
+    assert_eq!(proxy.count("PUT", ""), 6);
+}
+
+/// Its first object may be there, and nothing else.
+#[tokio::test]
+async fn a_probe_that_was_never_answered_removes_its_first_object() {
+    let (strict, proxy, mut server) = behind_a_proxy().await;
+    server.config.read_timeout = Some(Duration::from_millis(300));
+    proxy.fail(9999, "", "", Fault::Silence);
+    let retry = RetryConfig { max_attempts: 2, ..quick() };
+    let error = S3Adapter::open(&server.bucket, &server.config, &retry).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    persist::cleaned_up().await;
+    assert_eq!((proxy.count("PUT", ""), proxy.count("DELETE", "")), (2, 1));
+    assert!(strict.store().objects.is_empty());
+}
+
+#[tokio::test]
+async fn the_limit_for_an_operation_is_one_for_a_probe() {
+    let (_strict, proxy, mut server) = behind_a_proxy().await;
+    server.config.total_timeout = Some(Duration::from_millis(300));
+    proxy.fail(9999, "", "", Fault::Silence);
+    let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
+    assert_eq!(error.to_string(), "s3: open: not done within 0.3 s in all; raise total_timeout");
+    persist::cleaned_up().await;
+    assert_eq!(proxy.count("DELETE", ""), 0);
+}
+
+/// Mirrors and caches have no PUT, or want a name for it.
+#[tokio::test]
+async fn what_only_reads_is_opened_with_one_request() {
+    for (status, code, anonymous, opens) in [
+        (403, "AccessDenied", false, true),
+        (405, "MethodNotAllowed", false, true),
+        (501, "NotImplemented", false, true),
+        (401, "Unauthorized", true, true),
+        (401, "Unauthorized", false, false),
+    ] {
+        let (_strict, proxy, mut server) = behind_a_proxy().await;
+        if anonymous {
+            (server.config.access_key_id, server.config.secret_access_key) = (None, None);
+            server.config.anonymous = true;
+        }
+        proxy.fail(99, "PUT", "", refused(status, code));
+        let opened = S3Adapter::open(&server.bucket, &server.config, &quick()).await;
+        assert_eq!(opened.is_ok(), opens, "{code}, anonymous: {anonymous}");
+        assert!(opened.is_err() || !opened.unwrap().capabilities().create);
+        assert_eq!(proxy.count("", ""), 1, "{code}");
+    }
 }

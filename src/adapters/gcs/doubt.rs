@@ -1,32 +1,10 @@
 //! What a write may do after an attempt whose outcome is unknown. `docs/adr/0008-gcs-overwrite-retries.md` has the reasons.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, SystemTime},
-};
-
-use tokio::time::Instant;
+use std::{sync::Mutex, time::SystemTime};
 
 use super::{Store, client::Call, errors::Failure, model::Resource};
+pub(super) use crate::began::Began;
 use crate::{Error, ErrorKind, Key, PutMode, Result, Version};
-
-/// When an attempt began.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Began {
-    running: Instant,
-    clock: SystemTime,
-}
-
-impl Began {
-    pub(super) fn now() -> Self {
-        Began { running: Instant::now(), clock: SystemTime::now() }
-    }
-
-    /// How long ago, the longer of two answers: the one clock stands still while the machine sleeps, the other may be set back.
-    fn ago(self) -> Duration {
-        self.running.elapsed().max(self.clock.elapsed().unwrap_or_default())
-    }
-}
 
 /// What must hold at the service for a write to take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! An upload that has begun, and its end: where it is not completed nothing of it stays, at whatever point its save fails or is dropped.
 
 use std::{
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart};
@@ -18,7 +19,7 @@ use super::{
     fail::fail,
     under_way::{self, UnderWay},
 };
-use crate::{ErrorKind, Key, Result, cleanup};
+use crate::{ErrorKind, Key, Result, began::Began, cleanup};
 
 /// How long a save that failed waits for its clean-up. The rest goes on behind it: its error must not wait for a service that is away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +45,7 @@ pub(super) struct Upload {
 }
 
 /// From the start to the end of an attempt.
-type Lost = (Instant, Instant);
+type Lost = (Began, Began);
 
 impl Upload {
     pub(super) async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
@@ -84,13 +85,13 @@ impl Upload {
                     if caller.is_closed() {
                         return Err(fail(ErrorKind::Io, "the save was dropped"));
                     }
-                    let start = Instant::now();
+                    let start = Began::now();
                     let sent = bucket.send("put", bucket.shared.silence_limit(), request.send()).await;
                     sent.map_err(|failure| {
                         // What did not arrive, and what was refused, has begun nothing.
                         if failure.unanswered {
                             let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
-                            lost.push((start, Instant::now()));
+                            lost.push((start, Began::now()));
                         }
                         failure.into()
                     })
@@ -197,27 +198,21 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
             return;
         }
     };
-    // By the service's clock, whose times have whole seconds.
-    let slack = Duration::from_secs(2);
-    let then = |at: Instant| now.checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let windows: Vec<_> = lost
-        .iter()
-        .map(|(start, end)| {
-            then(*start).checked_sub(slack).unwrap_or(SystemTime::UNIX_EPOCH)..=then(*end) + slack
-        })
-        .collect();
+    let windows: Vec<_> = lost.iter().map(|attempt| window(now, attempt)).collect();
     // Behind the listing: what began before it is known by now, or is about to be.
     let under_way = under_way::ids(bucket.shared.endpoint.as_deref(), &bucket.name, &bucket.key(key));
     let mut found = Vec::new();
     for upload in uploads {
-        let begun = upload.begun.is_some_and(|begun| windows.iter().any(|window| window.contains(&begun)));
+        let begun =
+            upload.begun.is_some_and(|begun| windows.iter().any(|(window, _)| window.contains(&begun)));
         let ours = upload.id == id || under_way.iter().flatten().any(|known| *known == upload.id);
         if begun && !ours && matches!(bucket.has_parts(key, &upload.id).await, Ok(false)) {
             found.push(upload);
         }
     }
     // One of them is another writer's, and nobody can tell which.
-    if !found.is_empty() && (found.len() > lost.len() || under_way.is_none()) {
+    let certain = found.len() <= lost.len() && under_way.is_some() && windows.iter().all(|(_, known)| *known);
+    if !found.is_empty() && !certain {
         tracing::warn!(
             key = key.pseudonym(),
             "an upload may be left over beside another writer's; `persist doctor --clean-uploads` removes it"
@@ -228,3 +223,17 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
         bucket.abort_logged(key, &upload.id).await;
     }
 }
+
+/// When an attempt was under way, by the service's clock, on which it is `now`; and whether that is certain: where the machine slept since, or its clock was set,
+/// it may have been at any time in between.
+fn window(now: SystemTime, (start, end): &Lost) -> (RangeInclusive<SystemTime>, bool) {
+    // The service's times have whole seconds.
+    let slack = Duration::from_secs(2);
+    let then = |ago| now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+    let certain = |at: &Began| at.ago().saturating_sub(at.ago_at_least()) <= slack;
+    (then(start.ago() + slack)..=then(end.ago_at_least()) + slack, certain(start) && certain(end))
+}
+
+#[cfg(test)]
+#[path = "begun_tests.rs"]
+mod tests;

@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 
 use super::{
     fail::fail,
-    found::Found,
+    found::Known,
     keys::{Checked, UNFIT, fits},
     settings::{Checksums, Settings, check_endpoint},
 };
@@ -43,8 +43,16 @@ pub(super) struct Shared {
     /// Whether large uploads carry that of the whole object.
     pub(super) whole_checksums: bool,
     pub(super) budget: Arc<RetryBudget>,
-    /// What the probe found in a bucket, or under a prefix of it, so that it runs once.
-    pub(super) found: tokio::sync::Mutex<HashMap<(String, Option<String>), Found>>,
+    /// What was found in each bucket, so that its server is probed once.
+    known: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Known>>>>,
+}
+
+impl Shared {
+    /// What was found in this bucket.
+    pub(super) fn known(&self, bucket: &str) -> Arc<tokio::sync::Mutex<Known>> {
+        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.entry(bucket.into()).or_default().clone()
+    }
 }
 
 /// What decides whether a client can be used again. Connections belong to the runtime that opened them, and the SDK's credential
@@ -203,7 +211,7 @@ async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
         checksums,
         whole_checksums,
         budget: Arc::default(),
-        found: Default::default(),
+        known: Default::default(),
     })
 }
 

@@ -76,14 +76,18 @@ impl Bucket {
         {
             return Ok(own);
         }
-        let message =
-            "an earlier attempt got no answer and may have been carried out; a later one was refused";
-        let mut open = fail(ErrorKind::Unavailable, message).with_retryable(error.retryable());
-        if let Some(delay) = error.retry_after() {
-            open = open.with_retry_after(delay);
-        }
-        Err(open.with_source(error))
+        Err(still_open(error))
     }
+}
+
+/// An attempt got no answer, and what a later one ended with does not tell what became of it.
+pub(super) fn still_open(error: Error) -> Error {
+    let message = "an earlier attempt got no answer and may have been carried out; a later one was refused";
+    let mut open = fail(ErrorKind::Unavailable, message).with_retryable(error.retryable());
+    if let Some(delay) = error.retry_after() {
+        open = open.with_retry_after(delay);
+    }
+    open.with_source(error)
 }
 
 /// An attempt got no answer, and what it did is not to be seen.

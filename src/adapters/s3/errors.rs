@@ -269,6 +269,10 @@ fn answer(
         (_, 401) => (Unauthenticated, "the service wants other credentials"),
         (_, 404) => (NotFound, "there is no snapshot"),
         // CopyObject and CompleteMultipartUpload say 200 at once, and that they failed in the body.
+        (
+            "InvalidPart" | "InvalidPartOrder" | "InvalidRequest" | "InvalidArgument" | "MalformedXML",
+            200..=299,
+        ) => (InvalidInput, "the service refuses it"),
         ("InternalError" | "ServiceUnavailable", _) | (_, 200..=299 | 500..) => {
             (Unavailable, "the service failed")
         }

@@ -13,6 +13,21 @@ pub(super) fn about(error: Error, operation: &'static str, key: &Key) -> Error {
     if ours { error.with_operation(operation).with_key(key) } else { error }
 }
 
+/// The same error once more, of another operation.
+pub(super) fn retold(error: &Error, operation: &'static str) -> Error {
+    let mut told = fail(error.kind(), error.message()).with_operation(operation);
+    if let Some(id) = error.request_id() {
+        told = told.with_request_id(id);
+    }
+    if let Some(delay) = error.retry_after() {
+        told = told.with_retry_after(delay);
+    }
+    if let Some(source) = std::error::Error::source(error) {
+        told = told.with_source(source.to_string());
+    }
+    told.with_retryable(error.retryable())
+}
+
 /// Another writer was faster.
 pub(super) fn lost_race(mode: &PutMode) -> Error {
     match mode {

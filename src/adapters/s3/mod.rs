@@ -44,7 +44,6 @@ use self::{
     bucket::Bucket,
     fail::{about, fail},
     found::Found,
-    probe::Scope,
     total::within,
 };
 use crate::{
@@ -120,24 +119,8 @@ impl S3Adapter {
             found: Found::amazon(),
         };
         if shared.endpoint.is_some() {
-            // Held over the probe, so that tasks that open the same bucket at once wait for one probe.
-            let mut known = shared.found.lock().await;
-            let prefix = prefix.trim_matches('/');
-            let [everywhere, here] =
-                [None, Some(prefix)].map(|of| (bucket.name.clone(), of.map(String::from)));
-            bucket.found = match known.get(&everywhere).or_else(|| known.get(&here)) {
-                Some(found) => *found,
-                None => {
-                    let (found, scope) = probe::probe(&bucket, prefix).boxed().await?;
-                    // What is not allowed under one prefix, or was out of order for a moment, says nothing about the server.
-                    match scope {
-                        Scope::Everywhere => drop(known.insert(everywhere, found)),
-                        Scope::Prefix => drop(known.insert(here, found)),
-                        Scope::Once => {}
-                    }
-                    found
-                }
-            };
+            let found = within(bucket.total(), bucket.find_out(prefix.trim_matches('/'))).await;
+            bucket.found = found.map_err(|error| error.with_operation("open"))?;
         }
         if shared.settings.atomic_multipart == Some(false) {
             bucket.found.capabilities.create_large = false;

@@ -14,7 +14,7 @@ use super::{
     begun::Upload,
     bucket::{Bucket, etag, version},
     checksum,
-    doubt::{Doubt, unseen},
+    doubt::{Doubt, still_open, unseen},
     errors::Failure,
     fail::{fail, lost_race},
     progress::Progress,
@@ -159,7 +159,7 @@ impl Upload {
                     doubt.note(&failure);
                     let gone = failure.not_found();
                     if failure.precondition()
-                        || (gone && failure.code != "NoSuchUpload" && *mode != PutMode::Overwrite)
+                        || (gone && failure.code != "NoSuchUpload" && matches!(mode, PutMode::Replace(_)))
                     {
                         return bucket.refused(&self.key, mode, attributes, doubt).await.map(Ok);
                     }
@@ -210,6 +210,8 @@ impl Upload {
         };
         Ok(Err(match unchanged {
             false => lost_race(mode),
+            // It may have been overwritten since, or may still come.
+            true if doubt.is_open() => still_open(removed(failure)),
             true => removed(failure),
         }))
     }

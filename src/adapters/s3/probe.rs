@@ -1,7 +1,7 @@
 //! What a server can do. Amazon is known; every other server is asked when a bucket is opened first, by deeds: several ignore conditions,
 //! tags or storage classes without a word.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{pin::pin, sync::OnceLock, time::Duration};
 
 use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::StorageClass};
 use bytes::Bytes;
@@ -12,17 +12,20 @@ use super::{
     attributes::confirm,
     bucket::Bucket,
     doubt::Doubt,
-    fail::{about, fail},
+    fail::{fail, retold},
     found::Found,
     names::Backslash,
     tier,
 };
 use crate::{
-    Capabilities, DeleteOptions, Error, ErrorKind, Key, PutMode, PutOptions, Result, Tier, Version, cleanup,
+    Capabilities, DeleteOptions, Error, ErrorKind, Key, PutMode, PutOptions, Result, RetryConfig, Tier,
+    Version, cleanup,
 };
 
 /// Objects of a probe have such a segment, with a ULID behind it; they show in no listing.
 const SCRATCH: &str = ".persist-probe-";
+/// How long an error of a server that is away waits for the removal, which goes on behind it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether a name belongs to a probe.
 pub(super) fn is_scratch(name: &str) -> bool {
@@ -60,14 +63,12 @@ impl Scope {
 pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Found, Scope)> {
     let folder = format!("{scratch}/{SCRATCH}{}", ulid::Ulid::generate());
     let folder = Key::new(folder.trim_start_matches('/'))?;
+    let keys = [folder.join("a-x")?, folder.join("a/x")?, folder.join("a\\x")?];
     // Everything is allowed while it is tried out, and names go out as they are.
     let bucket = Bucket { found: Found { amazon: false, ..Found::amazon() }, ..bucket.clone() };
-    let (mut give, taken) = oneshot::channel();
+    let (give, taken) = oneshot::channel();
     // In a task of its own: what it wrote is removed, also where its caller has gone away.
-    cleanup::spawn(&Handle::current(), async move {
-        let found = examined(bucket, folder, give.closed()).await;
-        drop(give.send(found));
-    });
+    cleanup::spawn(&Handle::current(), examined(bucket, folder, keys, give));
     taken.await.map_err(|error| {
         fail(ErrorKind::Internal, "the task that probes the server ended early").with_source(error)
     })?
@@ -76,44 +77,90 @@ pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Found, Scop
 async fn examined(
     bucket: Bucket,
     folder: Key,
-    given_up: impl Future<Output = ()> + Send,
-) -> Result<(Found, Scope)> {
-    let keys = [folder.join("a-x")?, folder.join("a/x")?, folder.join("a\\x")?];
-    let begun = AtomicBool::new(false);
+    keys: [Key; 3],
+    mut give: oneshot::Sender<Result<(Found, Scope)>>,
+) {
+    let wrote = OnceLock::new();
     let outcome = tokio::select! {
-        outcome = examine(&bucket, &folder, &keys, &begun) => outcome,
-        () = given_up => Err(fail(ErrorKind::Internal, "nobody waits for the probe")),
+        outcome = examine(&bucket, &folder, &keys, &wrote) => outcome,
+        () = give.closed() => Err(fail(ErrorKind::Internal, "nobody waits for the probe")),
     };
-    // A server that has not answered yet: whoever interrupts that shall not wait for it.
-    if !begun.load(Relaxed) {
-        return outcome;
+    // What waits for a server that is away would do so for nothing.
+    let away = outcome.as_ref().is_err_and(is_away);
+    let patience = match wrote.get() {
+        Some(Wrote::All) if !away => Duration::MAX,
+        Some(Wrote::All) => PATIENCE,
+        Some(Wrote::Perhaps) | None => Duration::ZERO,
+    };
+    let mut removal = pin!(async {
+        let removed = match wrote.get() {
+            None => Ok(()),
+            Some(Wrote::Perhaps) => {
+                let once = Bucket { retry: RetryConfig::none(), ..bucket.clone() };
+                once.delete(&keys[1], DeleteOptions::new()).await
+            }
+            Some(Wrote::All) => remove(&bucket, &keys).await,
+        };
+        if let Err(error) = removed {
+            tracing::warn!(kind = %error.kind(), folder = %folder, "objects of the probe could not be removed");
+        }
+    });
+    let told = match outcome {
+        Err(error) if may_not_write(&bucket, &error, wrote.get()) => Ok((Found::unknown(), Scope::Once)),
+        outcome => outcome.map_err(|error| retold(&error, "open")),
+    };
+    let removed = tokio::time::timeout(patience, &mut removal).await.is_ok();
+    drop(give.send(told));
+    if !removed {
+        removal.await;
     }
-    let [first, second, third] = &keys;
+}
+
+/// What a probe may have left.
+#[derive(Debug, Clone, Copy)]
+enum Wrote {
+    /// Its first object, whose write was not answered.
+    Perhaps,
+    All,
+}
+
+async fn remove(bucket: &Bucket, [first, second, third]: &[Key; 3]) -> Result<()> {
     let remove = |key| bucket.delete(key, DeleteOptions::new());
     let (a, b, c) = join3(remove(first), remove(second), remove(third)).await;
     // A server that does not have such names refuses the third; then there is none.
-    let c = c.or_else(|error| if error.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(error) });
-    if let Err(error) = a.and(b).and(c)
-        && outcome.is_ok()
-    {
-        tracing::warn!(kind = %error.kind(), folder = %folder, "objects of the probe could not be removed");
+    a.and(b).and(c.or_else(|error| if error.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(error) }))
+}
+
+/// Whether it says that these credentials, or all, only read there.
+fn may_not_write(bucket: &Bucket, error: &Error, wrote: Option<&Wrote>) -> bool {
+    match error.kind() {
+        ErrorKind::AccessDenied => true,
+        // Mirrors and caches have no PUT at all, or want a name for it.
+        ErrorKind::Unsupported => wrote.is_none(),
+        ErrorKind::Unauthenticated => wrote.is_none() && bucket.shared.settings.anonymous,
+        _ => false,
     }
-    match outcome {
-        Err(error) if error.kind() == ErrorKind::AccessDenied => Ok((Found::unknown(), Scope::Once)),
-        outcome => outcome.map_err(|error| about(error, "open", &folder)),
-    }
+}
+
+/// Whether the server is away, or has no time: what is known only after all attempts.
+pub(super) fn is_away(error: &Error) -> bool {
+    error.retryable() || matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 async fn examine(
     bucket: &Bucket,
     folder: &Key,
     [plain, nested, folded]: &[Key; 3],
-    begun: &AtomicBool,
+    wrote: &OnceLock<Wrote>,
 ) -> Result<(Found, Scope)> {
-    let put = |key, mode, options| write(bucket, key, mode, options);
-    let first = put(nested, PutMode::Overwrite, PutOptions::new()).await;
-    begun.store(true, Relaxed);
+    let doubt = Doubt::default();
+    let first = write(bucket, nested, PutMode::Overwrite, PutOptions::new(), &doubt).await;
+    // What was refused, or never arrived, has left nothing.
+    if first.is_ok() || doubt.is_open() {
+        wrote.get_or_init(|| if first.is_ok() { Wrote::All } else { Wrote::Perhaps });
+    }
     first?;
+    let put = |key, mode, options| write(bucket, key, mode, options, &doubt);
     // Tags and classes are things apart: many a server has one and not the other, and credentials may not set tags.
     let cool = PutOptions::new().tier(Tier::Cool);
     let (tagged, mut classed) = join(
@@ -209,11 +256,10 @@ fn content(key: &Key) -> &'static str {
     if key.as_str().contains('\\') { "a probe of persist, with a backslash" } else { "a probe of persist" }
 }
 
-async fn write(bucket: &Bucket, key: &Key, mode: PutMode, options: PutOptions) -> Result<()> {
+async fn write(bucket: &Bucket, key: &Key, mode: PutMode, options: PutOptions, doubt: &Doubt) -> Result<()> {
     let attributes = bucket.attributes(&options, None);
     let body = Bytes::from_static(content(key).as_bytes());
-    let doubt = Doubt::default();
-    let attempt = |_| bucket.put_attempt(key, body.clone(), &mode, &attributes, &doubt);
+    let attempt = |_| bucket.put_attempt(key, body.clone(), &mode, &attributes, doubt);
     let stored = bucket.retrying(attempt).await?;
     confirm(&attributes, &stored)
 }

@@ -28,6 +28,8 @@ pub(super) struct Settings {
     pub(super) encryption: Option<Encryption>,
     pub(super) storage_class: Option<StorageClass>,
     pub(super) payer: Option<RequestPayer>,
+    /// Requests are not signed.
+    pub(super) anonymous: bool,
     pub(super) part_size: u64,
     pub(super) parallel: usize,
     /// Whether conditions on CompleteMultipartUpload may be trusted; `None`: at Amazon only.
@@ -161,6 +163,7 @@ impl Settings {
         Ok(Settings {
             encryption,
             storage_class: config.storage_class.as_deref().map(StorageClass::from),
+            anonymous: config.anonymous,
             payer: config.requester_pays.then_some(RequestPayer::Requester),
             part_size,
             parallel,

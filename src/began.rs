@@ -1,0 +1,29 @@
+//! How long ago something began, on a machine that may have slept since.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// A moment on two clocks: the one stands still while the machine sleeps, the other may be set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    pub(crate) running: Instant,
+    pub(crate) clock: SystemTime,
+}
+
+impl Began {
+    pub(crate) fn now() -> Self {
+        Began { running: Instant::now(), clock: SystemTime::now() }
+    }
+
+    /// How long ago, the longer of both answers.
+    pub(crate) fn ago(self) -> Duration {
+        self.running.elapsed().max(self.clock.elapsed().unwrap_or_default())
+    }
+
+    /// The shorter one.
+    #[cfg(feature = "s3")]
+    pub(crate) fn ago_at_least(self) -> Duration {
+        self.running.elapsed().min(self.clock.elapsed().unwrap_or_default())
+    }
+}
