@@ -1,4 +1,4 @@
-//! Forks and saves whose answers are lost, and differences.
+//! Forks and saves whose answers are lost, differences and numbers.
 
 use persist::{
     ErrorKind,
@@ -6,7 +6,10 @@ use persist::{
     sessions::{At, Retention},
 };
 
-use super::{Bench, sessions_support::noise};
+use super::{
+    Bench,
+    sessions_support::{Random, noise},
+};
 
 /// A writer that slept is not sure of its own commit before it has read the line; that may fail as well.
 #[tokio::test]
@@ -51,6 +54,26 @@ async fn a_diff_rounds_no_number_and_says_how_deep_it_goes() {
     session.save_values(&values("18446744073709551616")).await.unwrap();
     session.save_values(&values("18446744073709551617")).await.unwrap();
     assert_eq!(session.diff(5, 6).await.unwrap().len(), 1);
+    // A number that 64 bits hold is the same in every spelling, and a number.
+    for text in [
+        r#"{"a":2.2345678901234567e-05,"b":4.828522789907076e+16,"c":0.5}"#,
+        r#"{"a":0.000022345678901234567,"b":48285227899070760.0,"c":0.7234567890123457}"#,
+    ] {
+        session.save(text).await.unwrap();
+    }
+    let changes = serde_json::to_value(session.diff(7, 8).await.unwrap()).unwrap();
+    let changed =
+        serde_json::json!([{"op": "replace", "path": "/c", "old": 0.5, "value": 0.7234567890123457}]);
+    assert_eq!(changes, changed);
+}
+
+#[tokio::test]
+async fn a_number_comes_back_from_json_bit_by_bit() {
+    let session = Bench::new(11).session("s");
+    let mut random = Random(2);
+    let numbers: Vec<f64> = (0..200).map(|_| random.next() as f64 / u64::MAX as f64).collect();
+    session.save_json(&numbers).await.unwrap();
+    assert_eq!(session.load(At::Latest).await.unwrap().json::<Vec<f64>>().unwrap(), numbers);
 }
 
 #[tokio::test]
