@@ -158,6 +158,28 @@ impl Session {
 }
 
 impl Store {
+    /// Checks the commit of a long stream in bounded memory. `None` for any other one, which is checked by being restored.
+    pub(super) async fn check_long(
+        &self,
+        place: &Place,
+        seq: u64,
+        bytes: &Bytes,
+    ) -> Result<Option<Manifest>> {
+        let Ok(Some(manifest)) = object::manifest(bytes, bytes.len() as u64, seq) else { return Ok(None) };
+        let (0, Some(body)) = (manifest.number, manifest.body) else { return Ok(None) };
+        if manifest.size <= self.buffered as u64 {
+            return Ok(None);
+        }
+        object::at(object::decode(bytes.clone(), seq, &self.limits), &place.commit(seq)?)?;
+        let key = place.body(seq, body.id)?;
+        match self.check_body(&key, &manifest).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(self.missing(place, seq, error.with_key(&key)).await)
+            }
+            checked => checked.map(|()| Some(manifest)),
+        }
+    }
+
     /// Reads the body of a commit that is an object of its own, and compares it with what the commit says. Of a delta, its own check: what
     /// it gives shows only with its base.
     pub(super) async fn check_body(&self, key: &Key, manifest: &Manifest) -> Result<()> {
