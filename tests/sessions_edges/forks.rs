@@ -100,6 +100,33 @@ async fn a_fork_whose_answer_was_lost_is_found_by_another_try() {
     assert_eq!(bench.keys("/f/").await, references);
 }
 
+/// The origin of a first attempt comes while the second one is on its way.
+#[tokio::test]
+async fn a_fork_that_arrives_beside_another_try_of_it_is_that_fork() {
+    for target in [5, 4] {
+        let bench = Bench::new(10);
+        let (main, states) = bench.saved("main", 5).await;
+        main.fork("fork", target).await.unwrap();
+        // On its way: its reference is there already.
+        let origin = bench.lose("fork", 1).await;
+        let (fault, sessions) = bench.faulty();
+        let flaky = sessions.session("a", "main").unwrap();
+        let awake = std::sync::Arc::new(tokio::sync::Notify::new());
+        fault.inject_later(Operation::Put, 1, Injection::Hold(awake.clone()));
+        let mut again = Box::pin(flaky.fork("fork", 5));
+        assert!(futures_util::FutureExt::now_or_never(&mut again).is_none());
+        bench.set("fork", 1, origin).await;
+        awake.notify_one();
+        let forked = again.await;
+        assert_eq!(bench.keys("/main/f/").await.len(), 1, "of the origin that is there");
+        if target == 5 {
+            assert!(forked.unwrap().load(At::Latest).await.unwrap().state == states[4]);
+        } else {
+            assert_eq!(forked.map(drop).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        }
+    }
+}
+
 /// The fork took so long that its caller is told to do it again: until then it is no fork, and then what it starts from is kept.
 #[tokio::test]
 async fn a_fork_that_failed_is_made_whole_by_the_next_try() {
