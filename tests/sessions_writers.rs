@@ -151,6 +151,35 @@ async fn a_failure_in_the_background_stops_what_was_queued_behind_it() {
     assert_eq!(steps, [Some(8), Some(4)]);
 }
 
+/// The way out of a conflict is a save of what was merged, and not by the queue.
+#[tokio::test]
+async fn a_flush_forgets_a_failure_when_the_handle_has_saved_something_newer() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(50));
+    let session = sessions.session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    sessions.session("a", "s").unwrap().save("rival").await.unwrap();
+    let background = session.background(8);
+    background.save("mine", CommitOptions::new()).await.unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.rebase().await.unwrap();
+    // Nothing newer is saved yet, and neither by a take-over.
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.take_over().await.unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.save("merged").await.unwrap();
+    assert!(background.flush().await.unwrap().is_none(), "it made none itself");
+    // What nobody has heard of yet is told first.
+    sessions.session("a", "s").unwrap().save("another rival").await.unwrap();
+    background.save("late", CommitOptions::new()).await.unwrap();
+    while session.rival().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    session.rebase().await.unwrap();
+    session.save("merged again").await.unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(background.flush().await.unwrap().is_none());
+}
+
 /// A state that was made before a rebase does not land on what the rebase found.
 #[tokio::test]
 async fn a_rebase_takes_nothing_along_that_was_queued_before() {

@@ -58,14 +58,17 @@ struct Inner {
     writer: Mutex<Writer>,
     /// How often the writer was told to go on from what others saved.
     rebases: AtomicU64,
+    /// How many saves of callers that waited for them were acknowledged.
+    saves: AtomicU64,
     /// A read met damage since somebody last had the writer.
     damage: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, rebases, damage) = (Mutex::default(), AtomicU64::default(), AtomicBool::default());
-        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, damage }) }
+        let (writer, damage) = (Mutex::default(), AtomicBool::default());
+        let (rebases, saves) = Default::default();
+        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, saves, damage }) }
     }
 
     /// Whose session it is.
@@ -154,7 +157,7 @@ impl Session {
     ) -> Result<Commit> {
         options.check()?;
         let mut writer = self.writer().await;
-        self.write_as(&mut writer, content, values, options).await
+        self.write_as(&mut writer, content, values, options).await.inspect(|_| self.saved())
     }
 
     pub(super) async fn write_as(
@@ -189,6 +192,15 @@ impl Session {
 
     pub(super) fn rebased(&self) {
         self.inner.rebases.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many saves were acknowledged, those in the background aside.
+    pub(super) fn saves(&self) -> u64 {
+        self.inner.saves.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn saved(&self) {
+        self.inner.saves.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The ids, where the keys do not give them back.

@@ -91,7 +91,7 @@ impl Session {
         let meta = store.adapter.put(&self.place().body(seq, id)?, encoded.body, put).await?;
         let codec::Summary { raw_size: size, digest } = summary()?;
         let content = Payload::Stored { seq, id, digest, size, stored: meta.size, began };
-        self.write_as(&mut writer, content, Vec::new(), options).await
+        self.write_as(&mut writer, content, Vec::new(), options).await.inspect(|_| self.saved())
     }
 
     /// Opens a commit's state as a stream, and tells which commit it is. **Only a clean end of the stream says that the state is good.** A state
