@@ -90,17 +90,28 @@ impl Restored {
         })
     }
 
-    /// The state as a value from JSON.
+    /// The state as a value from JSON. Of several values, each has its own: [`value_json`](Restored::value_json).
     ///
     /// # Errors
     /// `InvalidInput` where it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        let bad = |error| {
-            let message = "the state is intact, but not the JSON that was asked for";
-            Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
-        };
-        serde_json::from_slice(&self.state).map_err(bad)
+        from_json(&self.state, || "the state".into())
     }
+
+    /// The value of this name as a value from JSON; `None` where there is no such name.
+    ///
+    /// # Errors
+    /// As [`json`](Restored::json).
+    pub fn value_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        self.value(name).map(|value| from_json(&value, || format!("the value {name:?}"))).transpose()
+    }
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = format!("{} is intact, but not the JSON that was asked for", what());
+        Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
+    })
 }
 
 /// Shows sizes, never the state: it may hold secrets.
@@ -422,6 +433,18 @@ impl From<u64> for At {
 impl From<super::CommitId> for At {
     fn from(id: super::CommitId) -> Self {
         At::Id(id)
+    }
+}
+
+impl From<std::time::SystemTime> for At {
+    fn from(time: std::time::SystemTime) -> Self {
+        At::Time(time)
+    }
+}
+
+impl From<&super::Tag> for At {
+    fn from(tag: &super::Tag) -> Self {
+        At::Tag(tag.name.clone())
     }
 }
 
