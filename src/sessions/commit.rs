@@ -146,7 +146,9 @@ impl CommitOptions {
         self
     }
 
-    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first).
+    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first). A handle that continues an older
+    /// commit goes on from that newest one then: the number says that the caller has seen it. (One that lost to a rival has to be
+    /// [rebased](super::Session::rebase) all the same.)
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self

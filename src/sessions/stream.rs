@@ -23,8 +23,10 @@ use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, code
 
 impl Session {
     /// Saves what `reader` gives, of any length. Up to 64 MiB ([`Sessions::sizes`](super::Sessions::sizes)) this is
-    /// [`save`](Session::save); a longer state passes through in bounded memory, is a keyframe, and so is the commit behind it:
-    /// deltas need the state before in memory.
+    /// [`save`](Session::save); a longer state passes through in bounded memory and is a keyframe. So is the commit that this
+    /// handle, or one that has seen nothing, saves behind it: a delta needs the state before in memory, which a [`load`](Session::load) or a
+    /// [`rebase`](Session::rebase) brings there. For states that do not fit, [`load_stream`](Session::load_stream) through a handle of its own is
+    /// what goes on behind a conflict.
     ///
     /// # Errors
     /// As [`save`](Session::save), and what the reader fails with: then nothing was saved.
@@ -75,9 +77,7 @@ impl Session {
         let store = self.store();
         store.may_write()?;
         let mut writer = self.writer().await;
-        if writer.head.is_none() {
-            self.look_ahead(&mut writer).await?;
-        }
+        self.follow(&mut writer, &options).await?;
         // Before a long upload, not behind it.
         writer.ready(self.place(), &options)?;
         let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
@@ -123,7 +123,8 @@ impl Session {
             };
             match opened {
                 Ok((opened, base)) => {
-                    self.begin(at, looked, &manifest, base.as_ref(), &place, origin).await?;
+                    let observed = (*at == At::Latest).then_some(looked);
+                    self.begin(observed, &manifest, base.as_ref(), &place, origin, None).await?;
                     return Ok(opened);
                 }
                 Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
