@@ -34,6 +34,7 @@ async fn a_commit_as_json_is_what_the_command_line_prints() {
     assert_eq!(serde_json::to_value(&commit).unwrap(), expected);
     let digest: persist::Digest = serde_json::from_value(expected["digest"].clone()).unwrap();
     assert_eq!(digest, commit.digest);
+    assert_eq!(serde_json::from_value::<Commit>(expected).unwrap(), commit);
 }
 
 #[tokio::test]
@@ -60,6 +61,8 @@ async fn every_commit_comes_back_by_every_name_it_has() {
         }
     }
     assert_eq!(reader.load(At::Latest).await.unwrap().state, states[149]);
+    let tag = reader.tag("good", commits[6].time).await.unwrap();
+    assert_eq!(reader.load(&tag).await.unwrap().commit, commits[6]);
     let log: Vec<Commit> = reader.log().try_collect().await.unwrap();
     commits.reverse();
     assert_eq!(log, commits);
@@ -198,6 +201,11 @@ async fn values_come_together() {
     }
     assert_eq!(restored.value("other"), None);
     assert_eq!(restored.values().count(), 3);
+    let json = |name| restored.value_json::<serde_json::Value>(name);
+    assert_eq!(json("state").unwrap(), Some(serde_json::json!({})));
+    assert_eq!(json("other").unwrap(), None);
+    let error = json("image").unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains("\"image\""), "{error}");
     let twice = [("a", "".into()), ("a", "".into())];
     let error = session.save_values(&twice).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

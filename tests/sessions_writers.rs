@@ -151,6 +151,35 @@ async fn a_failure_in_the_background_stops_what_was_queued_behind_it() {
     assert_eq!(steps, [Some(8), Some(4)]);
 }
 
+/// The way out of a conflict is a save of what was merged, and not by the queue.
+#[tokio::test]
+async fn a_flush_forgets_a_failure_when_the_handle_has_saved_something_newer() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(50));
+    let session = sessions.session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    sessions.session("a", "s").unwrap().save("rival").await.unwrap();
+    let background = session.background(8);
+    background.save("mine", CommitOptions::new()).await.unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.rebase().await.unwrap();
+    // Nothing newer is saved yet, and neither by a take-over.
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.take_over().await.unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    session.save("merged").await.unwrap();
+    assert!(background.flush().await.unwrap().is_none(), "it made none itself");
+    // What nobody has heard of yet is told first.
+    sessions.session("a", "s").unwrap().save("another rival").await.unwrap();
+    background.save("late", CommitOptions::new()).await.unwrap();
+    while session.rival().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    session.rebase().await.unwrap();
+    session.save("merged again").await.unwrap();
+    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(background.flush().await.unwrap().is_none());
+}
+
 /// A state that was made before a rebase does not land on what the rebase found.
 #[tokio::test]
 async fn a_rebase_takes_nothing_along_that_was_queued_before() {
@@ -278,6 +307,46 @@ async fn checkpoints_by_time_alone_are_not_saved_at_each_step() {
     assert_eq!(saved(new("no rule")).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(saved(new("steps").every_steps(4)).await, [1, 5, 9]);
     assert_eq!(saved(new("both").every(time).every_steps(2)).await, [1, 3, 5, 7, 9]);
+}
+
+#[tokio::test]
+async fn checkpoints_note_what_they_are_told() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(52));
+    let mut checkpoints = Checkpoints::new(sessions.session("a", "s").unwrap()).every_steps(2);
+    checkpoints.resume().await.unwrap();
+    let label = |label: &str| CommitOptions::new().label(label).step(99);
+    assert!(checkpoints.step_with(1, label("no"), || "one").await.unwrap().is_none());
+    let commit = checkpoints.step_with(2, label("two"), || "two").await.unwrap().unwrap();
+    assert_eq!((commit.label.as_deref(), commit.step), (Some("two"), Some(2)));
+    let commit = checkpoints.finish_with(3, label("end").after(1), "three").await.unwrap();
+    assert_eq!((commit.label.as_deref(), commit.step, commit.seq), (Some("end"), Some(3), 2));
+    assert_eq!(
+        checkpoints.finish_with(4, label("late").after(1), "four").await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+}
+
+/// Also where steps are counted from 0, and a resume found no count.
+#[tokio::test]
+async fn checkpoints_without_a_rule_save_the_first_step_as_well() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(51));
+    for (name, before) in [("new", false), ("without a step", true)] {
+        let session = sessions.session("a", name).unwrap();
+        if before {
+            session.save("no step").await.unwrap();
+        }
+        let mut checkpoints = Checkpoints::new(session);
+        assert_eq!(checkpoints.resume().await.unwrap().is_some(), before);
+        let mut saved = Vec::new();
+        for step in 0..3 {
+            saved.extend(checkpoints.step(step, || "x").await.unwrap().and_then(|commit| commit.step));
+        }
+        assert_eq!(saved, [0, 1, 2], "{name}");
+        // What was saved is not saved again.
+        let mut resumed = Checkpoints::new(checkpoints.session().clone());
+        resumed.resume().await.unwrap();
+        assert!(resumed.step(2, || "x").await.unwrap().is_none());
+    }
 }
 
 /// A window that fences nothing, or that no time can be added to, is refused wherever it comes from.

@@ -46,6 +46,8 @@ struct Failure {
     /// States behind it that are not saved because of it.
     dropped: u64,
     told: bool,
+    /// Saves of the handle by then.
+    saves: u64,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Session {
                         }
                         let step = options.notes.step;
                         let saved = session.save_queued(state, options, rebases).await;
-                        lock(&shared).note(saved, step);
+                        lock(&shared).note(saved, step, session.saves());
                     }
                     // Who asked may have gone.
                     Job::Flush(asked) => drop(asked.send(())),
@@ -117,13 +119,13 @@ impl State {
         false
     }
 
-    fn note(&mut self, saved: Result<Commit>, step: Option<u64>) {
+    fn note(&mut self, saved: Result<Commit>, step: Option<u64>, saves: u64) {
         match saved {
             Ok(commit) => (self.newest, self.failure) = (Some(commit), None),
             Err(error) => {
                 let what = step.map_or_else(|| "a state".into(), |step| format!("the state of step {step}"));
                 let (why, kind, retryable) = (told(&error), error.kind(), error.retryable());
-                self.failure = Some(Failure { what, why, kind, retryable, dropped: 0, told: false });
+                self.failure = Some(Failure { what, why, kind, retryable, dropped: 0, told: false, saves });
             }
         }
     }
@@ -177,7 +179,8 @@ impl Background {
     /// Waits until everything that was queued before is saved, and gives the newest commit that this made.
     ///
     /// # Errors
-    /// The failure of an earlier save, also one that was told already: until something newer was saved, not everything is.
+    /// The failure of an earlier save, also one that was told already: until something newer was saved, by this or by the handle itself, not
+    /// everything is.
     pub async fn flush(&self) -> Result<Option<Commit>> {
         let (asked, answer) = oneshot::channel();
         self.queue.send(Job::Flush(asked)).await.map_err(|_| gone())?;
@@ -185,8 +188,8 @@ impl Background {
         let mut state = lock(&self.state);
         state.tell()?;
         match &state.failure {
-            Some(failure) => Err(failure.error()),
-            None => Ok(state.newest.clone()),
+            Some(failure) if failure.saves == self.session.saves() => Err(failure.error()),
+            _ => Ok(state.newest.clone()),
         }
     }
 }

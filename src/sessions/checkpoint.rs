@@ -34,8 +34,8 @@ pub struct Checkpoints {
     session: Session,
     steps: Option<u64>,
     time: Option<Duration>,
-    /// The step and time of the last save.
-    last: Option<(u64, Moment)>,
+    /// The step, where it has one, and the time of the last save.
+    last: Option<(Option<u64>, Moment)>,
 }
 
 impl Checkpoints {
@@ -61,13 +61,14 @@ impl Checkpoints {
         &self.session
     }
 
-    /// The newest state, to go on from; `None` at the very start. Steps are counted from its [`Commit::step`].
+    /// The newest state, to go on from; `None` at the very start. Steps are counted from its [`Commit::step`]; where it has none, as if no step
+    /// was done before.
     ///
     /// # Errors
     /// As [`Session::rebase`].
     pub async fn resume(&mut self) -> Result<Option<Restored>> {
         let restored = self.session.rebase().await?;
-        let step = restored.as_ref().and_then(|restored| restored.commit.step).unwrap_or(0);
+        let step = restored.as_ref().and_then(|restored| restored.commit.step);
         self.last = Some((step, Moment::now(&*self.session.store().clock)));
         Ok(restored)
     }
@@ -81,11 +82,24 @@ impl Checkpoints {
         step: u64,
         state: impl FnOnce() -> S,
     ) -> Result<Option<Commit>> {
+        self.step_with(step, CommitOptions::new(), state).await
+    }
+
+    /// [`step`](Checkpoints::step) with notes and conditions; the step is noted in any case.
+    ///
+    /// # Errors
+    /// As [`Session::save_with`]; the next step tries again.
+    pub async fn step_with<S: Into<Bytes>>(
+        &mut self,
+        step: u64,
+        options: CommitOptions,
+        state: impl FnOnce() -> S,
+    ) -> Result<Option<Commit>> {
         if !self.due(step) {
             return Ok(None);
         }
         let state: Bytes = state().into();
-        self.finish(step, state).await.map(Some)
+        self.finish_with(step, options, state).await.map(Some)
     }
 
     /// Saves now.
@@ -93,9 +107,22 @@ impl Checkpoints {
     /// # Errors
     /// As [`Session::save`].
     pub async fn finish(&mut self, step: u64, state: impl Into<Bytes> + Send) -> Result<Commit> {
+        self.finish_with(step, CommitOptions::new(), state).await
+    }
+
+    /// [`finish`](Checkpoints::finish) with notes and conditions; the step is noted in any case.
+    ///
+    /// # Errors
+    /// As [`Session::save_with`].
+    pub async fn finish_with(
+        &mut self,
+        step: u64,
+        options: CommitOptions,
+        state: impl Into<Bytes> + Send,
+    ) -> Result<Commit> {
         let now = Moment::now(&*self.session.store().clock);
-        let commit = self.session.save_with(state, CommitOptions::new().step(step)).await?;
-        self.last = Some((step, now));
+        let commit = self.session.save_with(state, options.step(step)).await?;
+        self.last = Some((Some(step), now));
         Ok(commit)
     }
 
@@ -104,6 +131,9 @@ impl Checkpoints {
         let passed = |time| at.elapsed(&*self.session.store().clock) >= time;
         let steps = self.steps.or_else(|| self.time.is_none().then_some(1));
         // A count that went back is another run, whose states are no less new.
-        step < last || steps.is_some_and(|steps| step - last >= steps) || self.time.is_some_and(passed)
+        let back = last.is_some_and(|last| step < last);
+        // Where each step is saved, so is the first, whether that is 0 or 1.
+        let counted = |steps| last.map_or(steps == 1 || step >= steps, |last| step - last >= steps);
+        back || steps.is_some_and(counted) || self.time.is_some_and(passed)
     }
 }

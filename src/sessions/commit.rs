@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
 use super::{
     CommitId,
@@ -16,8 +16,8 @@ const RESERVED: &str = "persist-";
 
 /// A commit: one state of a session, and what is known about it.
 ///
-/// As JSON it has these names, and is what the command line prints with `--json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// As JSON it has these names, and is what the command line prints with `--json`; that can be read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Commit {
     /// Whose session it is in. A fork's log goes on in the session that it comes from.
@@ -43,7 +43,7 @@ pub struct Commit {
     /// Its values; empty for a state that was saved as one without a name.
     pub values: Vec<NamedSize>,
     /// When it was made, by the clock of its writer; never earlier than its parent.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub time: SystemTime,
     /// Bytes of the state.
     pub size: u64,
@@ -56,7 +56,7 @@ pub struct Commit {
 }
 
 /// The name and the size of one value of a commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NamedSize {
     /// Its name.
@@ -69,6 +69,11 @@ pub struct NamedSize {
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let time = jiff::Timestamp::try_from(*time).map_err(S::Error::custom)?;
     serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+fn from_rfc3339<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    let time = String::deserialize(deserializer)?.parse::<jiff::Timestamp>();
+    time.map(SystemTime::from).map_err(D::Error::custom)
 }
 
 impl Commit {
@@ -141,7 +146,9 @@ impl CommitOptions {
         self
     }
 
-    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first).
+    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first). A handle that continues an older
+    /// commit goes on from that newest one then: the number says that the caller has seen it. (One that lost to a rival has to be
+    /// [rebased](super::Session::rebase) all the same.)
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self

@@ -9,7 +9,7 @@ use super::{
     manifest::Manifest,
     names::Place,
     restore,
-    writer::{Payload, Writer, forked, head_of},
+    writer::{Payload, Writer, forked, head_of, unexpected},
 };
 use crate::{ErrorKind, Result};
 
@@ -82,6 +82,25 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Sees to it that a writer has a head: the newest commit, where it saw none yet. So it is where the options expect another one than it
+    /// has, and that is the newest: who says so has seen more than this handle. One that lost to a rival has to be rebased all the same.
+    pub(super) async fn follow(&self, writer: &mut Writer, options: &CommitOptions) -> Result<()> {
+        let Some(head) = &writer.head else { return self.look_ahead(writer).await };
+        let Some(expected) = options.expect.filter(|expected| writer.stale.is_none() && !head.is(*expected))
+        else {
+            return Ok(());
+        };
+        let mut seen = Writer::default();
+        self.heard(self.look_ahead(&mut seen).await)?;
+        let newest = seen.head.unwrap_or_default();
+        if !newest.is(expected) {
+            return Err(unexpected(self.place(), expected, &newest));
+        }
+        writer.adopt(newest);
+        self.rebased();
+        Ok(())
     }
 
     /// The newest commit becomes the head; `None` if there is none.

@@ -4,7 +4,7 @@ use super::{
     At, Session,
     clock::Moment,
     names::Place,
-    refs::{ForkRef, Origin},
+    refs::{ForkRef, Origin, Target},
     store::{Part, Slot, Store},
     writer::body_time,
 };
@@ -40,22 +40,13 @@ impl Session {
         let target = found.target()?;
         let source = found.place;
         let looked = Moment::now(&*store.clock);
-        if let Some(row) = store.newest(fork.place()).await? {
-            // Perhaps this very fork, and only the answer was lost.
-            let origin = if row.seq == 1 { store.origin(fork.place()).await? } else { None };
-            let Some(origin) = origin.filter(|origin| origin.source == source && origin.target == target)
-            else {
-                return Err(store.taken(fork.place(), "fork").await);
-            };
-            // What keeps the commit for it may have gone in between.
-            return match store.refer(fork.place(), &origin).await {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-                _ => store.pinned(&source, target).await,
-            };
+        // Perhaps this very fork, and only the answer was lost.
+        if let Some(there) = store.forked(fork.place(), &source, target).await? {
+            return if there { Ok(()) } else { Err(store.taken(fork.place(), "fork").await) };
         }
         let id = store.new_id(None);
         let reference = source.fork(id)?;
-        let origin = Origin { id, target, source, ids: fork.ids() };
+        let origin = Origin { id, target, source: source.clone(), ids: fork.ids() };
         store.refer(fork.place(), &origin).await?;
         let forked = match store.pinned(&origin.source, target).await {
             Ok(()) => store.create_origin(fork.place(), &origin, looked).await,
@@ -68,7 +59,10 @@ impl Session {
             }
             Err(error) => {
                 let _ = store.delete(&reference).await;
-                Err(error)
+                // An earlier try of it may have arrived beside this one.
+                let there = error.kind() == ErrorKind::AlreadyExists
+                    && store.forked(fork.place(), &source, target).await? == Some(true);
+                if there { Ok(()) } else { Err(error) }
             }
             Ok(()) => Ok(()),
         }
@@ -76,6 +70,20 @@ impl Session {
 }
 
 impl Store {
+    /// Whether what is at `fork` is nothing but the fork of this commit; `None` where nothing is there. Such a fork is made whole.
+    async fn forked(&self, fork: &Place, source: &Place, target: Target) -> Result<Option<bool>> {
+        let Some(row) = self.newest(fork).await? else { return Ok(None) };
+        let origin = if row.seq == 1 { self.origin(fork).await? } else { None };
+        let Some(origin) = origin.filter(|origin| origin.source == *source && origin.target == target) else {
+            return Ok(Some(false));
+        };
+        // What keeps the commit for it may have gone in between.
+        match self.refer(fork, &origin).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => self.pinned(source, target).await.map(|()| Some(true)),
+        }
+    }
+
     /// Creates the reference that keeps what a fork starts from.
     async fn refer(&self, fork: &Place, origin: &Origin) -> Result<()> {
         let bytes = ForkRef { target: origin.target, fork: fork.clone() }.encode();

@@ -71,6 +71,16 @@ impl Head {
         Head { observed: Some(observed), ..Head::default() }
     }
 
+    /// The number of the newest commit as callers see it: 0 where there is none.
+    pub(super) fn shown(&self) -> u64 {
+        if self.ended { 0 } else { self.seq }
+    }
+
+    /// Whether this is what a caller means by the number of the newest commit.
+    pub(super) fn is(&self, seq: u64) -> bool {
+        seq == self.shown() || seq == self.seq
+    }
+
     /// Whether both are behind the same commit. What is damaged does not tell which one it is.
     pub(super) fn is_same(&self, other: &Head) -> bool {
         self.seq == other.seq && (self.id == other.id || self.id.is_none() || other.id.is_none())

@@ -90,17 +90,28 @@ impl Restored {
         })
     }
 
-    /// The state as a value from JSON.
+    /// The state as a value from JSON. Of several values, each has its own: [`value_json`](Restored::value_json).
     ///
     /// # Errors
     /// `InvalidInput` where it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        let bad = |error| {
-            let message = "the state is intact, but not the JSON that was asked for";
-            Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
-        };
-        serde_json::from_slice(&self.state).map_err(bad)
+        from_json(&self.state, || "the state".into())
     }
+
+    /// The value of this name as a value from JSON; `None` where there is no such name.
+    ///
+    /// # Errors
+    /// As [`json`](Restored::json).
+    pub fn value_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        self.value(name).map(|value| from_json(&value, || format!("the value {name:?}"))).transpose()
+    }
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = format!("{} is intact, but not the JSON that was asked for", what());
+        Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
+    })
 }
 
 /// Shows sizes, never the state: it may hold secrets.
@@ -122,12 +133,14 @@ impl Session {
     /// [`rebase`](Session::rebase).
     ///
     /// # Errors
-    /// `NotFound` if there is no such commit, `Corrupt` that names the damaged object, and what the adapter fails with.
+    /// `NotFound` if there is no such commit, `Corrupt` that names the damaged object, `InvalidInput` for a number that no commit can have, and
+    /// what the adapter fails with.
     pub async fn load(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
         let (restored, place, origin) = self.heard(self.state_of(&at, Some(looked)).await)?;
-        self.begin(&at, looked, &restored.manifest, Some(&restored.base), &place, origin).await?;
+        let observed = (at == At::Latest).then_some(looked);
+        self.begin(observed, &restored.manifest, Some(&restored.base), &place, origin, None).await?;
         Ok(self.shown(restored, &place, Vec::new()))
     }
 
@@ -172,18 +185,19 @@ impl Session {
         }
     }
 
-    /// The first commit that a handle sees is what its saves continue. `base` where its state was read.
+    /// The first commit that a handle sees is what its saves continue: `observed` where it was the newest, `base` where its state was read,
+    /// `stale` where something newer is known to be there.
     ///
     /// # Errors
     /// What the adapter fails with where a fork must be told what it starts from.
     pub(super) async fn begin(
         &self,
-        at: &At,
-        looked: Moment,
+        observed: Option<Moment>,
         manifest: &Manifest,
         base: Option<&Base>,
         place: &Place,
         origin: bool,
+        stale: Option<String>,
     ) -> Result<()> {
         let own = place == self.place();
         // A save that is under way has looked for itself; a load does not wait for it.
@@ -201,15 +215,18 @@ impl Session {
                 false => forked(base, manifest.seq, place.clone()),
             });
             let epoch = writer.epoch;
-            writer.adopt(head_of(manifest, (*at == At::Latest).then_some(looked), base));
+            writer.adopt(head_of(manifest, observed, base));
             // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be.
             if !starts {
                 writer.epoch = epoch;
             }
-            writer.stale = (!starts).then(|| {
+            let before = || {
                 let seq = manifest.seq;
-                format!("commit {seq}, which was loaded, lies before what this fork starts from; fork that commit, or rebase to go on from the newest")
-            });
+                format!(
+                    "commit {seq}, which was loaded, lies before what this fork starts from; fork that commit, or rebase to go on from the newest"
+                )
+            };
+            writer.stale = stale.or_else(|| (!starts).then(before));
         }
         Ok(())
     }
@@ -251,7 +268,8 @@ impl Session {
     /// [`Restored::skipped`] says what was passed over.
     ///
     /// Where the newest is damaged, the next save of this handle goes on behind it with a whole state, also if no commit is good. A handle that was
-    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before. Waits for a save by a clone of this handle that is under way.
+    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before. With anything else than
+    /// [`At::Latest`], what comes in place of a damaged commit is not the newest: saves of a handle that saw nothing before are a conflict then. Waits for a save by a clone of this handle that is under way.
     ///
     /// # Errors
     /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).
@@ -342,6 +360,13 @@ impl Session {
         }
         if at == At::Latest {
             self.go_on_behind(newest, epoch, not_before, looked).await?;
+        } else if let Ok((restored, place)) = &good {
+            let (manifest, base) = (&restored.manifest, Some(&restored.base));
+            let why = format!(
+                "commit {}, which was loaded in place of a damaged one, is not the newest; rebase or fork to go on",
+                manifest.seq
+            );
+            self.begin(None, manifest, base, place, false, Some(why)).await?;
         }
         good.map(|(restored, place)| self.shown(restored, &place, skipped))
     }
@@ -422,6 +447,18 @@ impl From<u64> for At {
 impl From<super::CommitId> for At {
     fn from(id: super::CommitId) -> Self {
         At::Id(id)
+    }
+}
+
+impl From<std::time::SystemTime> for At {
+    fn from(time: std::time::SystemTime) -> Self {
+        At::Time(time)
+    }
+}
+
+impl From<&super::Tag> for At {
+    fn from(tag: &super::Tag) -> Self {
+        At::Tag(tag.name.clone())
     }
 }
 

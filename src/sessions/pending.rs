@@ -1,6 +1,6 @@
 //! Own commits whose answer was lost: any of them may arrive yet, and is then no rival's.
 
-use super::{CommitId, head::Base};
+use super::{CommitId, clock::Moment, head::Base};
 
 /// Commits whose states are remembered, so that a delta can go on from them.
 const STATES: usize = 4;
@@ -17,13 +17,15 @@ pub(super) struct Known {
     id: CommitId,
     /// What a delta can start from, where its state is remembered.
     pub(super) base: Option<Base>,
+    /// When its body began, where that is an object of its own.
+    pub(super) began: Option<Moment>,
     /// It may be a delta on something that was found to be damaged since.
     pub(super) damaged: bool,
 }
 
 impl Pending {
-    pub(super) fn remember(&mut self, id: CommitId, base: Option<Base>) {
-        self.0.insert(0, Known { id, base, damaged: false });
+    pub(super) fn remember(&mut self, id: CommitId, base: Option<Base>, began: Option<Moment>) {
+        self.0.insert(0, Known { id, base, began, damaged: false });
         if let Some(known) = self.0.get_mut(STATES) {
             known.base = None;
         }
@@ -34,6 +36,10 @@ impl Pending {
 
     pub(super) fn has(&self, id: CommitId) -> bool {
         self.0.iter().any(|known| known.id == id)
+    }
+
+    pub(super) fn get(&self, id: CommitId) -> Option<&Known> {
+        self.0.iter().find(|known| known.id == id)
     }
 
     pub(super) fn take(&mut self, id: CommitId) -> Option<Known> {
@@ -70,7 +76,7 @@ mod tests {
         let ids: Vec<_> = (0..5000).map(|n| CommitId::new(SystemTime::UNIX_EPOCH, n)).collect();
         let mut pending = Pending::default();
         for id in &ids {
-            pending.remember(*id, Some(base.clone()));
+            pending.remember(*id, Some(base.clone()), None);
         }
         let states = pending.0.iter().filter(|known| known.base.is_some()).count();
         assert_eq!((pending.0.len(), states), (COMMITS, STATES));

@@ -58,14 +58,17 @@ struct Inner {
     writer: Mutex<Writer>,
     /// How often the writer was told to go on from what others saved.
     rebases: AtomicU64,
+    /// How many saves of callers that waited for them were acknowledged.
+    saves: AtomicU64,
     /// A read met damage since somebody last had the writer.
     damage: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, rebases, damage) = (Mutex::default(), AtomicU64::default(), AtomicBool::default());
-        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, damage }) }
+        let (writer, damage) = (Mutex::default(), AtomicBool::default());
+        let (rebases, saves) = Default::default();
+        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, saves, damage }) }
     }
 
     /// Whose session it is.
@@ -78,12 +81,13 @@ impl Session {
         &self.inner.session
     }
 
-    /// Saves a state, durably: the commit behind the one that this handle saw last. A handle that has not loaded or saved yet continues
-    /// the newest.
+    /// Saves a state, durably: the commit behind the one that this handle continues, which is its own last one, or the first that it loaded, or
+    /// what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
     ///
     /// # Errors
     /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again.
-    /// After `Timeout` or `Unavailable` it is not known whether the commit exists; the next save finds out, and never makes it twice.
+    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io` it is not known whether the commit exists; the next save finds out, and does not make it
+    /// twice (unless this handle has met damage meanwhile, of which the commit may be made).
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.save_with(state, CommitOptions::new()).await
     }
@@ -154,7 +158,7 @@ impl Session {
     ) -> Result<Commit> {
         options.check()?;
         let mut writer = self.writer().await;
-        self.write_as(&mut writer, content, values, options).await
+        self.write_as(&mut writer, content, values, options).await.inspect(|_| self.saved())
     }
 
     pub(super) async fn write_as(
@@ -164,9 +168,7 @@ impl Session {
         values: Vec<(String, u64)>,
         options: CommitOptions,
     ) -> Result<Commit> {
-        if writer.head.is_none() {
-            self.look_ahead(writer).await?;
-        }
+        self.follow(writer, &options).await?;
         let draft = Draft { content, values, ids: self.ids(), options };
         writer.commit(self.store(), self.place(), draft).await
     }
@@ -176,8 +178,8 @@ impl Session {
         self.writer().await.rival.clone()
     }
 
-    /// The number of the commit that this handle saw last: 0 if there was none, `None` before its first look. Waits for a save of a
-    /// clone that is under way.
+    /// The number of the commit that saves of this handle continue: 0 if there was none, that of the marker in a removed session, `None`
+    /// before its first look. A second load does not change it. Waits for a save of a clone that is under way.
     pub async fn seen(&self) -> Option<u64> {
         self.writer().await.head.as_ref().map(|head| head.seq)
     }
@@ -189,6 +191,15 @@ impl Session {
 
     pub(super) fn rebased(&self) {
         self.inner.rebases.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many saves were acknowledged, those in the background aside.
+    pub(super) fn saves(&self) -> u64 {
+        self.inner.saves.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn saved(&self) {
+        self.inner.saves.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The ids, where the keys do not give them back.

@@ -55,7 +55,8 @@ impl Sessions {
         self.with(|store| store.writer = Some(name))
     }
 
-    /// `prune` removes no commit younger than this. A writer that paused for half of it looks before it saves, which is one request more.
+    /// `prune` removes no commit younger than this. A writer that paused for half of it looks once more before its save is
+    /// acknowledged, which is one request, and takes back a commit that others made and pruned meanwhile.
     /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
     ///
     /// # Errors

@@ -23,8 +23,10 @@ use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, code
 
 impl Session {
     /// Saves what `reader` gives, of any length. Up to 64 MiB ([`Sessions::sizes`](super::Sessions::sizes)) this is
-    /// [`save`](Session::save); a longer state passes through in bounded memory, is a keyframe, and so is the commit behind it:
-    /// deltas need the state before in memory.
+    /// [`save`](Session::save); a longer state passes through in bounded memory and is a keyframe. So is the commit that this
+    /// handle, or one that has seen nothing, saves behind it: a delta needs the state before in memory, which a [`load`](Session::load) or a
+    /// [`rebase`](Session::rebase) brings there. For states that do not fit, [`load_stream`](Session::load_stream) through a handle of its own is
+    /// what goes on behind a conflict.
     ///
     /// # Errors
     /// As [`save`](Session::save), and what the reader fails with: then nothing was saved.
@@ -75,9 +77,7 @@ impl Session {
         let store = self.store();
         store.may_write()?;
         let mut writer = self.writer().await;
-        if writer.head.is_none() {
-            self.look_ahead(&mut writer).await?;
-        }
+        self.follow(&mut writer, &options).await?;
         // Before a long upload, not behind it.
         writer.ready(self.place(), &options)?;
         let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
@@ -91,7 +91,7 @@ impl Session {
         let meta = store.adapter.put(&self.place().body(seq, id)?, encoded.body, put).await?;
         let codec::Summary { raw_size: size, digest } = summary()?;
         let content = Payload::Stored { seq, id, digest, size, stored: meta.size, began };
-        self.write_as(&mut writer, content, Vec::new(), options).await
+        self.write_as(&mut writer, content, Vec::new(), options).await.inspect(|_| self.saved())
     }
 
     /// Opens a commit's state as a stream, and tells which commit it is. **Only a clean end of the stream says that the state is good.** A state
@@ -123,7 +123,8 @@ impl Session {
             };
             match opened {
                 Ok((opened, base)) => {
-                    self.begin(at, looked, &manifest, base.as_ref(), &place, origin).await?;
+                    let observed = (*at == At::Latest).then_some(looked);
+                    self.begin(observed, &manifest, base.as_ref(), &place, origin, None).await?;
                     return Ok(opened);
                 }
                 Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
@@ -158,6 +159,28 @@ impl Session {
 }
 
 impl Store {
+    /// Checks the commit of a long stream in bounded memory. `None` for any other one, which is checked by being restored.
+    pub(super) async fn check_long(
+        &self,
+        place: &Place,
+        seq: u64,
+        bytes: &Bytes,
+    ) -> Result<Option<Manifest>> {
+        let Ok(Some(manifest)) = object::manifest(bytes, bytes.len() as u64, seq) else { return Ok(None) };
+        let (0, Some(body)) = (manifest.number, manifest.body) else { return Ok(None) };
+        if manifest.size <= self.buffered as u64 {
+            return Ok(None);
+        }
+        object::at(object::decode(bytes.clone(), seq, &self.limits), &place.commit(seq)?)?;
+        let key = place.body(seq, body.id)?;
+        match self.check_body(&key, &manifest).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(self.missing(place, seq, error.with_key(&key)).await)
+            }
+            checked => checked.map(|()| Some(manifest)),
+        }
+    }
+
     /// Reads the body of a commit that is an object of its own, and compares it with what the commit says. Of a delta, its own check: what
     /// it gives shows only with its base.
     pub(super) async fn check_body(&self, key: &Key, manifest: &Manifest) -> Result<()> {

@@ -92,11 +92,19 @@ impl Session {
                     continue;
                 }
             };
-            match store.restore_cached(&place, seq, bytes, &mut cache).await {
-                Ok(restored) if restored.manifest.is_removed() => {}
-                Ok(restored) => {
+            let checked = match store.check_long(&place, seq, &bytes).await {
+                Ok(Some(manifest)) => Ok(manifest),
+                Ok(None) => {
+                    let restored = store.restore_cached(&place, seq, bytes, &mut cache).await;
+                    restored.map(|restored| restored.manifest)
+                }
+                Err(error) => Err(error),
+            };
+            match checked {
+                Ok(manifest) if manifest.is_removed() => {}
+                Ok(manifest) => {
                     found.good += 1;
-                    found.bytes += restored.manifest.size;
+                    found.bytes += manifest.size;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // A limit was hit: that says nothing about the commit.

@@ -81,6 +81,19 @@ pub(super) fn conflict(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Conflict, message).with_operation("save")
 }
 
+/// The error where another commit is the newest than the caller expects.
+pub(super) fn unexpected(place: &Place, expected: u64, newest: &Head) -> Error {
+    conflict(match (expected, newest.shown()) {
+        (0, newest) => {
+            format!("{place} was expected to be new, it has commit {newest}; load that, then save")
+        }
+        (_, 0) => format!("commit {expected} was expected to be the newest of {place}, which has none"),
+        (_, newest) => {
+            format!("{place} has commit {newest} as its newest, not {expected}; load that, then save")
+        }
+    })
+}
+
 impl Writer {
     /// Makes this the head that the next commit follows.
     pub(super) fn adopt(&mut self, head: Head) {
@@ -122,9 +135,8 @@ impl Writer {
             let Some(head) = &self.head else { return Err(conflict("the session was not read yet")) };
             self.may_write(place, head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
-            let late = || began.is_some_and(|began: Moment| began.elapsed(&*store.clock) > body_time(store));
             // Before it is there for everybody, too.
-            if late() {
+            if late(store, began) {
                 return Err(too_slow());
             }
             let Packed { manifest, object, body: _, base } = packed;
@@ -132,14 +144,14 @@ impl Writer {
             let stored = object.len() as u64 + manifest.body.map_or(0, |body| body.stored);
             let base = matches!(draft.content, Payload::State(_)).then_some(base);
             // Before it is sent: the future may be dropped while the answer is on its way.
-            self.pending.remember(id, base.clone());
+            self.pending.remember(id, base.clone(), began);
             let sent = Moment::now(&*store.clock);
             match self.create(store, place, &manifest, object).await? {
                 Outcome::Mine(version) => {
-                    if late() {
-                        withdraw(store, place, &manifest, &version).await;
-                        let error = too_slow();
-                        self.stale = Some(error.message().to_owned());
+                    if late(store, began) {
+                        // First, for nobody may wait for what follows.
+                        let error = self.too_late();
+                        withdraw(store, place, seq, manifest.body, &version).await;
                         return Err(error);
                     }
                     self.confirm(store, place, seq, Some(version)).await?;
@@ -164,14 +176,14 @@ impl Writer {
                     });
                     return Ok(Commit::new(manifest, place, stored));
                 }
-                Outcome::Earlier(commit, Known { base, damaged, .. }) => {
+                Outcome::Earlier(commit, Known { base, damaged, began, .. }) => {
                     // The caller tries again what was saved after all, and can be loaded.
                     let again = (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
                         && notes_of(&commit) == manifest.notes
                         && (commit.keyframe || !damaged);
                     if again {
                         // Where this fails, or nobody waits for it, the next try must find it again.
-                        self.pending.remember(commit.id, base.clone());
+                        self.pending.remember(commit.id, base.clone(), began);
                         self.confirm(store, place, seq, None).await?;
                     }
                     let Some(head) = &mut self.head else { continue };
@@ -201,24 +213,8 @@ impl Writer {
 
     /// Fails where the head is not one that may be continued.
     pub(super) fn may_write(&self, place: &Place, head: &Head, options: &CommitOptions) -> Result<()> {
-        let newest = if head.ended { 0 } else { head.seq };
-        match options.expect {
-            Some(expected) if expected != newest && expected != head.seq => {
-                return Err(conflict(match (expected, newest) {
-                    (0, _) => {
-                        format!(
-                            "{place} was expected to be new, it has commit {newest}; load that, then save"
-                        )
-                    }
-                    (_, 0) => {
-                        format!("commit {expected} was expected to be the newest of {place}, which has none")
-                    }
-                    _ => format!(
-                        "{place} has commit {newest} as its newest, not {expected}; load that, then save"
-                    ),
-                }));
-            }
-            _ => {}
+        if let Some(expected) = options.expect.filter(|expected| !head.is(*expected)) {
+            return Err(unexpected(place, expected, head));
         }
         self.is_let_in()?;
         if head.seq >= MAX_SEQ {
@@ -303,6 +299,11 @@ impl Writer {
         if found == own.id && !another {
             return Ok(Outcome::Mine(meta.version));
         }
+        // Of an earlier one, the body may have been taken for garbage before its commit came.
+        let began = self.pending.get(found).filter(|_| !another).and_then(|known| known.began);
+        if late(store, began) && withdraw(store, place, seq, manifest.body, &meta.version).await {
+            return Err(self.too_late());
+        }
         let commit = Box::new(shown(manifest, place, meta.size));
         Ok(match self.pending.take(found).filter(|_| !another) {
             Some(known) => Outcome::Earlier(commit, known),
@@ -336,6 +337,12 @@ impl Writer {
         Err(self.lost(message))
     }
 
+    fn too_late(&mut self) -> Error {
+        let error = too_slow();
+        self.stale = Some(error.message().to_owned());
+        error
+    }
+
     fn lost(&mut self, message: String) -> Error {
         self.stale = Some(message.clone());
         conflict(message)
@@ -347,16 +354,20 @@ fn too_slow() -> Error {
     Error::new(ErrorKind::Timeout, message).with_operation("save").with_retryable(false)
 }
 
-/// Takes a commit back whose body is gone: nobody can read it. Where the body is there, others may have built on the commit.
-async fn withdraw(store: &Store, place: &Place, manifest: &Manifest, version: &Version) {
-    let Some(body) = manifest.body else { return };
-    let (Ok(body), Ok(commit)) = (place.body(manifest.seq, body.id), place.commit(manifest.seq)) else {
-        return;
-    };
+/// Takes a commit back whose body is gone: nobody can read it. Where the body is there, others may have built on the commit. Tells which it was.
+async fn withdraw(store: &Store, place: &Place, seq: u64, body: Option<BodyRef>, version: &Version) -> bool {
+    let Some(body) = body else { return false };
+    let (Ok(body), Ok(commit)) = (place.body(seq, body.id), place.commit(seq)) else { return false };
     let gone = store.adapter.head(&body).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if gone && let Err(error) = store.delete_version(&commit, version).await {
         tracing::debug!(%error, "a commit without its body stays");
     }
+    gone
+}
+
+/// Whether a commit comes so long after its body began that a prune may have taken that for garbage.
+fn late(store: &Store, began: Option<Moment>) -> bool {
+    began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store))
 }
 
 /// How long after its start a body may get its commit.

@@ -1,4 +1,4 @@
-//! Forks and saves whose answers are lost, and differences.
+//! Forks and saves whose answers are lost, differences and numbers.
 
 use persist::{
     ErrorKind,
@@ -6,7 +6,10 @@ use persist::{
     sessions::{At, Retention},
 };
 
-use super::{Bench, sessions_support::noise};
+use super::{
+    Bench,
+    sessions_support::{Random, noise},
+};
 
 /// A writer that slept is not sure of its own commit before it has read the line; that may fail as well.
 #[tokio::test]
@@ -51,6 +54,26 @@ async fn a_diff_rounds_no_number_and_says_how_deep_it_goes() {
     session.save_values(&values("18446744073709551616")).await.unwrap();
     session.save_values(&values("18446744073709551617")).await.unwrap();
     assert_eq!(session.diff(5, 6).await.unwrap().len(), 1);
+    // A number that 64 bits hold is the same in every spelling, and a number.
+    for text in [
+        r#"{"a":2.2345678901234567e-05,"b":4.828522789907076e+16,"c":0.5}"#,
+        r#"{"a":0.000022345678901234567,"b":48285227899070760.0,"c":0.7234567890123457}"#,
+    ] {
+        session.save(text).await.unwrap();
+    }
+    let changes = serde_json::to_value(session.diff(7, 8).await.unwrap()).unwrap();
+    let changed =
+        serde_json::json!([{"op": "replace", "path": "/c", "old": 0.5, "value": 0.7234567890123457}]);
+    assert_eq!(changes, changed);
+}
+
+#[tokio::test]
+async fn a_number_comes_back_from_json_bit_by_bit() {
+    let session = Bench::new(11).session("s");
+    let mut random = Random(2);
+    let numbers: Vec<f64> = (0..200).map(|_| random.next() as f64 / u64::MAX as f64).collect();
+    session.save_json(&numbers).await.unwrap();
+    assert_eq!(session.load(At::Latest).await.unwrap().json::<Vec<f64>>().unwrap(), numbers);
 }
 
 #[tokio::test]
@@ -75,6 +98,33 @@ async fn a_fork_whose_answer_was_lost_is_found_by_another_try() {
     fork.save("its own").await.unwrap();
     assert_eq!(main.fork("fork", 5).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(bench.keys("/f/").await, references);
+}
+
+/// The origin of a first attempt comes while the second one is on its way.
+#[tokio::test]
+async fn a_fork_that_arrives_beside_another_try_of_it_is_that_fork() {
+    for target in [5, 4] {
+        let bench = Bench::new(10);
+        let (main, states) = bench.saved("main", 5).await;
+        main.fork("fork", target).await.unwrap();
+        // On its way: its reference is there already.
+        let origin = bench.lose("fork", 1).await;
+        let (fault, sessions) = bench.faulty();
+        let flaky = sessions.session("a", "main").unwrap();
+        let awake = std::sync::Arc::new(tokio::sync::Notify::new());
+        fault.inject_later(Operation::Put, 1, Injection::Hold(awake.clone()));
+        let mut again = Box::pin(flaky.fork("fork", 5));
+        assert!(futures_util::FutureExt::now_or_never(&mut again).is_none());
+        bench.set("fork", 1, origin).await;
+        awake.notify_one();
+        let forked = again.await;
+        assert_eq!(bench.keys("/main/f/").await.len(), 1, "of the origin that is there");
+        if target == 5 {
+            assert!(forked.unwrap().load(At::Latest).await.unwrap().state == states[4]);
+        } else {
+            assert_eq!(forked.map(drop).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        }
+    }
 }
 
 /// The fork took so long that its caller is told to do it again: until then it is no fork, and then what it starts from is kept.

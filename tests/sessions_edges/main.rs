@@ -11,6 +11,7 @@ mod imports;
 mod prune;
 mod references;
 mod removal;
+mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 

@@ -16,6 +16,8 @@ const WINDOW: usize = 32 << 10;
 const DICTIONARY_RATIO: usize = 32;
 /// Below this, deflate has nothing to win.
 const MIN_DEFLATE: usize = 16;
+/// Beyond this, they are stored: zlib counts what one call gets and gives in 32 bits, and one of them is to spare.
+const MOST_DEFLATED: usize = u32::MAX as usize - 1;
 /// A byte of deflate gives so many at most: four copies of 258 bytes, of two bits each. So memory for more is never asked for.
 const MAX_DEFLATE: usize = 4 * 258;
 const CRC: usize = 4;
@@ -30,10 +32,18 @@ pub(crate) struct Delta {
 
 /// The bytes of the delta to `new`, which has `copies` from its base.
 pub(crate) fn encode(copies: &Copies, new: &[u8], level: u8) -> Vec<u8> {
+    encode_within(copies, new, level, MOST_DEFLATED)
+}
+
+/// The same, with so many inserted bytes at most as a deflate stream.
+pub(super) fn encode_within(copies: &Copies, new: &[u8], level: u8, most: usize) -> Vec<u8> {
     let mut inserted = Vec::with_capacity(copies.inserted());
     copies.gaps().for_each(|gap| inserted.extend_from_slice(&new[gap]));
     let words: Vec<_> = dictionary(copies).map(|run| &new[run.to..run.to + run.len]).collect();
-    let deflated = deflate(&inserted, &words.concat(), level).filter(|short| short.len() < inserted.len());
+    let deflated = match (MIN_DEFLATE..=most).contains(&inserted.len()) {
+        true => deflate(&inserted, &words.concat(), level).filter(|short| short.len() < inserted.len()),
+        false => None,
+    };
 
     let mut out = vec![if deflated.is_some() { DEFLATED } else { STORED }];
     put(&mut out, copies.base_len as u64);
@@ -133,9 +143,6 @@ impl Delta {
 }
 
 fn deflate(bytes: &[u8], dictionary: &[u8], level: u8) -> Option<Vec<u8>> {
-    if bytes.len() < MIN_DEFLATE {
-        return None;
-    }
     let mut deflate = Compress::new(Compression::new(u32::from(level.clamp(1, 9))), false);
     if !dictionary.is_empty() {
         deflate.set_dictionary(dictionary).ok()?;
@@ -143,7 +150,7 @@ fn deflate(bytes: &[u8], dictionary: &[u8], level: u8) -> Option<Vec<u8>> {
     // Deflate that does not fit here is not wanted.
     let mut out = Vec::with_capacity(bytes.len());
     let status = deflate.compress_vec(bytes, &mut out, FlushCompress::Finish).ok()?;
-    (status == Status::StreamEnd).then_some(out)
+    (status == Status::StreamEnd && deflate.total_in() == bytes.len() as u64).then_some(out)
 }
 
 /// Numbers in groups of seven bits, the low ones first, as LEB128 has them.

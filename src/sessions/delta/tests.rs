@@ -8,6 +8,19 @@ fn encode(base: &[u8], new: &[u8], level: u8) -> Vec<u8> {
     format::encode(&Copies::find(base, new), new, level)
 }
 
+/// One call of zlib takes no more than 32 bits count. What it did not take must not be missing.
+#[test]
+fn more_than_deflate_takes_is_stored() {
+    let (base, new) = (vec![b'b'; 500], [vec![b'b'; 400], vec![b'n'; 1000]].concat());
+    let copies = Copies::find(&base, &new);
+    let len = copies.inserted();
+    for (most, form) in [(len - 1, 0x10), (len, 0x11), (0, 0x10), (usize::MAX, 0x11)] {
+        let delta = format::encode_within(&copies, &new, 6, most);
+        assert_eq!(delta[0], form, "{most}");
+        assert_eq!(restore(&base, &[delta])[..], new);
+    }
+}
+
 fn restore(keyframe: &[u8], deltas: &[Vec<u8>]) -> Bytes {
     let limits = Limits::default();
     let chain: Vec<_> =

@@ -52,7 +52,15 @@ fn is_rounded(number: &[u8]) -> bool {
     // What is no number is for the parser to refuse.
     let Ok(text) = std::str::from_utf8(number) else { return false };
     let Ok(serde_json::Value::Number(parsed)) = serde_json::from_str(text) else { return false };
-    parsed.to_string() != text
+    let short = parsed.to_string();
+    short != text && (!parsed.is_f64() || significant(&short) != significant(text))
+}
+
+/// The digits that count: without sign, point, exponent, and the zeros on both sides. The same number has the same, however it is written.
+fn significant(number: &str) -> String {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
 }
 
 #[cfg(test)]
@@ -74,8 +82,29 @@ mod tests {
             ("18446744073709551616", r#""18446744073709551616""#),
             (r#"{"a":-9223372036854775809,"b":[1]}"#, r#"{"a":"-9223372036854775809","b":[1]}"#),
             ("[0.12345678901234567890, 2]", r#"["0.12345678901234567890", 2]"#),
+            // The nearest number that 64 bits hold is written otherwise.
+            ("0.10000000000000001", r#""0.10000000000000001""#),
+            ("48285227899070761.5", r#""48285227899070761.5""#),
+            ("-1.234567890123456789e-400", r#""-1.234567890123456789e-400""#),
         ] {
             assert_eq!(of(json), exact);
+        }
+    }
+
+    #[test]
+    fn a_number_that_64_bits_hold_is_none_to_quote_however_it_is_written() {
+        for same in [
+            "2.2345678901234567e-05",
+            "2.2345678901234567E-5",
+            "0.000022345678901234567",
+            "-4.828522789907076e+16",
+            "48285227899070760.0",
+            "1.50000000000000000",
+            "0.00000000000000000",
+            "1.7976931348623157e308",
+            "[0.7234567890123457,0.3745401188473625,0.9507143064099162]",
+        ] {
+            assert_eq!(of(same), same);
         }
     }
 
