@@ -24,3 +24,6 @@ mod settings;
 #[cfg(unix)]
 #[path = "cli/stopped.rs"]
 mod stopped;
+#[cfg(unix)]
+#[path = "cli/written.rs"]
+mod written;

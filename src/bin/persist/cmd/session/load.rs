@@ -78,9 +78,9 @@ fn none_good(error: Error) -> Error {
 
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
-    let mut written = Written::begin(path)?;
-    copy(body, written.temporary.as_file_mut()).await?;
-    Ok(written.finish()?)
+    let written = Written::begin(path).await?;
+    copy(body, &mut written.file()?).await?;
+    Ok(written.finish().await?)
 }
 
 async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {
