@@ -11,6 +11,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::AsyncRead;
 
+#[doc(hidden)]
+pub use files::Target;
 pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
 

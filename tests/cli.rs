@@ -15,6 +15,8 @@ mod mistakes;
 mod output;
 #[path = "cli/pages.rs"]
 mod pages;
+#[path = "cli/recursive.rs"]
+mod recursive;
 #[path = "cli/session.rs"]
 mod session;
 #[path = "cli/session_damage.rs"]
@@ -24,3 +26,6 @@ mod settings;
 #[cfg(unix)]
 #[path = "cli/stopped.rs"]
 mod stopped;
+#[cfg(unix)]
+#[path = "cli/written.rs"]
+mod written;

@@ -39,14 +39,28 @@ pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Objec
     Ok(meta)
 }
 
-/// Where to write.
-enum Target {
+/// Where to write. The command line writes the states of sessions and archives to one, too.
+#[derive(Debug)]
+pub enum Target {
+    /// Written as it is.
     Device(File),
-    File { path: PathBuf, permissions: Option<Permissions>, temporary: tempfile::NamedTempFile },
+    /// Replaced at the end.
+    File {
+        /// Its name.
+        path: PathBuf,
+        /// Those of the file that is replaced.
+        permissions: Option<Permissions>,
+        /// What takes its name.
+        temporary: tempfile::NamedTempFile,
+    },
 }
 
 impl Target {
-    async fn new(path: PathBuf) -> Result<Self> {
+    /// Where `path` leads.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a folder, and as the operating system refuses.
+    pub async fn new(path: PathBuf) -> Result<Self> {
         threads::run(move || {
             let failed = |error| failed("written", &path, error);
             let path = match lead(&path) {
@@ -74,6 +88,30 @@ impl Target {
             Ok(Target::File { path, permissions: old, temporary })
         })
         .await
+    }
+
+    /// What to write to.
+    ///
+    /// # Errors
+    /// As the operating system refuses.
+    pub fn open(&self) -> io::Result<File> {
+        match self {
+            Target::Device(file) => file.try_clone(),
+            Target::File { temporary, .. } => temporary.as_file().try_clone(),
+        }
+    }
+
+    /// Gives the file its name, durably. Without this it stays as it was.
+    ///
+    /// # Errors
+    /// As the operating system refuses.
+    pub async fn finish(self) -> Result<()> {
+        match self {
+            Target::Device(_) => Ok(()),
+            Target::File { path, permissions, temporary } => {
+                threads::run(move || finish(temporary, &path, permissions)).await
+            }
+        }
     }
 }
 

@@ -363,6 +363,88 @@ fn writers_that_lose_are_not_told_to_call_functions() {
     }
 }
 
+/// An option that does nothing where it stands is a mistake.
+#[test]
+fn options_that_would_be_passed_over() {
+    let home = Home::new();
+    home.commits(2);
+    home.save("k", "state");
+    let run = home.session(&["tag", "a", "s", "--at", "1"]);
+    assert!(run.code == 2 && run.err.contains("<TAG>"), "{} {}", run.code, run.err);
+    // A URL names the storage: what another one says of it, such as its server, would not hold.
+    let [url, other] = [home.store().join("k"), home.path("elsewhere/k")];
+    let [url, other] = [&url, &other].map(|path| format!("file://{}", path.display()));
+    let file = home.write("state", "{}").display().to_string();
+    let folder = format!("file://{}/", home.store().display());
+    for arguments in [
+        &["load", &url][..],
+        &["stat", &url],
+        &["ls", &folder],
+        &["rm", &url],
+        &["save", &url, &file],
+        &["verify", &url],
+        &["cp", &url, &other],
+    ] {
+        let run = home.run(&[&["--storage", "memory://"], arguments].concat());
+        let message =
+            "--storage names a storage, and so does the URL of the snapshot; leave one of them out\n";
+        assert!(run.code == 2 && run.err.ends_with(message), "{arguments:?}: {}", run.err);
+    }
+    let store = home.store().display().to_string();
+    home.run(&["--storage", &store, "cp", "k", &other]).text();
+    assert_eq!(home.run(&["load", &other]).text(), "state");
+    assert_eq!(home.run(&["load", &url]).text(), "state");
+}
+
+/// The first thing that a newcomer types.
+#[test]
+fn a_file_in_the_place_of_the_key() {
+    let home = Home::new();
+    home.write("state.json", "{}");
+    told(
+        &home,
+        &[
+            (
+                &["save", "state.json", "k.gz"],
+                2,
+                "persist: there is no file k.gz, but state.json is one; KEY comes first: persist save k.gz state.json\n  because: the file k.gz cannot be read\n  because: No such file or directory (os error 2)\n",
+            ),
+            (
+                &["save", "k.gz", "none.json"],
+                2,
+                "persist: the file none.json cannot be read\n  because: No such file or directory (os error 2)\n",
+            ),
+        ],
+    );
+}
+
+/// It is an argument, whoever finds it wrong.
+#[test]
+fn urls_of_snapshots_that_are_wrong() {
+    let home = Home::new();
+    for url in [
+        "http://h/x",
+        "s3://b/x#y",
+        "s3://b/%zz",
+        "file://h/x",
+        "s3:///x",
+        "s3://a:b@c/x",
+        "s3://b/x?nope=1",
+        "s3://bu cket/x",
+    ] {
+        let run = home.run(&["stat", url]);
+        assert!(
+            run.code == 2 && run.err.contains("the URL of the snapshot"),
+            "{url}: {} {}",
+            run.code,
+            run.err
+        );
+        assert_eq!(home.run(&["stat", url, "--json"]).error()["kind"], "invalid_input", "{url}");
+    }
+    // A storage that is configured is none.
+    assert_eq!(home.run(&["--storage", "s3:///x", "stat", "k"]).code, 8);
+}
+
 #[test]
 fn env_says_where_states_go() {
     let home = Home::new();

@@ -88,13 +88,27 @@ fn damage_is_named_and_passed_over_only_when_asked() {
     let key = "sessions/a/s/c/999999999/996-3";
     let out = home.write("out.json", "old").display().to_string();
     refused(&home, &[(&["load", "a", "s"], 5, key), (&["load", "a", "s", "-o", &out], 5, key)]);
-    refused(&home, &[(&["load", "a", "s"], 5, "load with --fallback, or restore the object from a copy")]);
+    refused(
+        &home,
+        &[(&["load", "a", "s"], 5, "load or save with --fallback, or restore the object from a copy")],
+    );
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let run = home.session(&["load", "a", "s", "--json"]);
     assert_eq!((&run.error()["kind"], &run.error()["key"]), (&json!("corrupt"), &json!(key)));
     let run = home.session(&["load", "a", "s", "--fallback"]);
     assert_eq!((run.code, &run.out[..]), (0, &b"{\"step\":2}"[..]));
     assert!(run.err.starts_with("persist: commit 3 is damaged and was passed over: "), "{}", run.err);
+    // For scripts it is in the row.
+    let skipped = json!([{"seq": 3, "key": key, "reason": "its checksum is wrong"}]);
+    let run = home.session(&["load", "a", "s", "--fallback", "--json", "-o", &out]);
+    assert_eq!((run.code, &run.rows()[0]["seq"], &run.rows()[0]["skipped"]), (0, &json!(2), &skipped));
+    fs::write(&out, "old").unwrap();
+    // Rows say no more by the names of functions than errors do.
+    for arguments in [&["log", "a", "s"][..], &["log", "a", "s", "--json"], &["ls", "--long", "--json"]] {
+        let out = String::from_utf8(home.session(arguments).out).unwrap();
+        let advice = "its checksum is wrong; load or save with --fallback, or restore the object from a copy";
+        assert!(out.contains(advice), "{arguments:?}: {out}");
+    }
     let run = home.session(&["verify", "a", "s"]);
     let text = String::from_utf8(run.out).unwrap();
     let line = format!("damaged: {key}: its checksum is wrong (commits that cannot be loaded: 3)");
@@ -109,7 +123,12 @@ fn damage_is_named_and_passed_over_only_when_asked() {
     assert_eq!(home.pipe(&["session", "save", "a", "s"], "{}").code, 5);
     let run = home.pipe(&["session", "save", "a", "s", "--fallback", "--json"], "{}");
     assert_eq!((&run.rows()[0]["seq"], &run.rows()[0]["keyframe"]), (&json!(4), &json!(true)));
+    assert_eq!(run.rows()[0]["skipped"], skipped);
     assert!(run.err.contains("commit 3 is damaged"), "{}", run.err);
+    assert_eq!(
+        home.session(&["load", "a", "s", "--fallback", "--json", "-o", &out]).rows()[0]["skipped"],
+        json!([])
+    );
     assert_eq!(home.session(&["load", "a", "s"]).text(), "{}");
 }
 
@@ -365,7 +384,7 @@ fn all_of_a_store_is_verified_with_its_sessions() {
     let run = home.run(&["verify", "--all"]);
     let out = String::from_utf8(run.out).unwrap();
     assert!(run.code == 5 && out.starts_with("corrupt  session a/s: ") && out.lines().count() == 1, "{out}");
-    assert!(run.err.contains("1 of 1 sessions are damaged; see `persist session verify`"), "{}", run.err);
+    assert!(run.err.contains("1 of 1 session is damaged; see `persist session verify`"), "{}", run.err);
     let rows = home.run(&["verify", "--all", "--json"]).rows();
     let damaged = rows[1]["damaged"].as_array().unwrap();
     let seqs: Vec<&Value> = damaged.iter().map(|damaged| &damaged["seq"]).collect();
@@ -400,7 +419,7 @@ fn all_of_a_store_is_verified_beside_half_an_import() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(home.object(2), bytes).unwrap();
     let run = home.run(&["verify", "--all"]);
-    assert!(run.code == 5 && run.err.contains("1 of 2 sessions are damaged"), "{}: {}", run.code, run.err);
+    assert!(run.code == 5 && run.err.contains("1 of 2 sessions is damaged"), "{}: {}", run.code, run.err);
     // So does a limit.
     home.pipe(&["session", "save", "a", "big"], noise(3000)).text();
     let mut limited = home.command(&["verify", "--all", "--json"]);

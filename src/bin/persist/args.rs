@@ -85,6 +85,13 @@ pub(crate) enum Command {
     /// Remove snapshots
     ///
     /// A snapshot that is not there is no error, unless --must-exist says so.
+    ///
+    /// With --recursive KEYS are folders, and all snapshots below them are removed; how many is said. Sessions go by `persist session rm`.
+    ///
+    /// Examples:
+    ///   persist rm agents/42/state.json.gz
+    ///   persist rm --recursive agents/42 --dry-run
+    #[command(verbatim_doc_comment)]
     Rm(Rm),
     /// Copy a snapshot as it is, also between storages
     ///
@@ -126,6 +133,22 @@ impl Command {
             Command::Ls(_) | Command::Stat { .. } | Command::Verify(_) | Command::Env => false,
             Command::Session(command) => command.writes(),
             Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor(_) => true,
+        }
+    }
+}
+
+impl Command {
+    /// The keys, prefixes and folders that may be URLs.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Command::Save(args) => vec![&args.key],
+            Command::Load(args) => vec![&args.key],
+            Command::Ls(args) => args.prefix.as_deref().into_iter().collect(),
+            Command::Stat { key } => vec![key],
+            Command::Rm(args) => args.keys.iter().map(String::as_str).collect(),
+            Command::Cp(args) => vec![&args.source, &args.destination],
+            Command::Verify(args) => args.key.as_deref().into_iter().collect(),
+            Command::Session(_) | Command::Doctor(_) | Command::Env => Vec::new(),
         }
     }
 }
@@ -185,10 +208,16 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Group)]
 pub(crate) struct Rm {
-    /// The snapshots
+    /// The snapshots, or with --recursive folders
     #[arg(required = true)]
     pub(crate) keys: Vec<String>,
-    /// A missing snapshot is an error
+    /// Remove all snapshots below each folder
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Only say how many would be removed
+    #[arg(long, requires = "recursive")]
+    pub(crate) dry_run: bool,
+    /// A missing snapshot, or a folder without any, is an error; then nothing is removed
     #[arg(long)]
     pub(crate) must_exist: bool,
 }

@@ -1,34 +1,35 @@
 //! Files that commands write: whole or not at all.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
-use persist::{Error, ErrorKind, Result};
-use tempfile::NamedTempFile;
+use persist::{Error, ErrorKind, Result, Target};
 
-/// A file that is made beside its place and takes its name at the end.
+/// A file that changes at the end; a device, a pipe, or what stands for an open file is written as it is.
 pub(crate) struct Written {
     path: PathBuf,
-    pub(crate) temporary: NamedTempFile,
+    target: Target,
 }
 
 impl Written {
     /// # Errors
     /// As [`check`], and `Io` where it cannot be made.
-    pub(crate) fn begin(path: &Path) -> Result<Self> {
+    pub(crate) async fn begin(path: &Path) -> Result<Self> {
         check(path)?;
-        let temporary = NamedTempFile::new_in(folder(path)).map_err(|error| failed(path, error))?;
-        Ok(Written { path: path.to_owned(), temporary })
+        Ok(Written { path: path.to_owned(), target: Target::new(path.to_owned()).await? })
+    }
+
+    /// What to write to.
+    pub(crate) fn file(&self) -> Result<File> {
+        self.target.open().map_err(|error| failed(&self.path, error))
     }
 
     /// Durable, and under its name.
-    pub(crate) fn finish(self) -> Result<()> {
-        let Written { path, temporary } = self;
-        temporary.as_file().sync_all().map_err(|error| failed(&path, error))?;
-        temporary.persist(&path).map_err(|error| failed(&path, error.error))?;
-        Ok(())
+    pub(crate) async fn finish(self) -> Result<()> {
+        self.target.finish().await
     }
 }
 
@@ -52,14 +53,8 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 }
 
 /// The error for a file of the user's own: no service refused it, and no credentials are missing.
-pub(crate) fn failed(path: &Path, error: io::Error) -> Error {
-    // tempfile adds the name that only it knows.
-    let text = error.to_string();
-    let plain = match text.split_once(" at path ") {
-        Some((text, _)) => io::Error::new(error.kind(), text),
-        None => error,
-    };
-    Error::new(ErrorKind::Io, format!("the file {} cannot be written", path.display())).with_source(plain)
+fn failed(path: &Path, error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("the file {} cannot be written", path.display())).with_source(error)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -2,6 +2,7 @@
 //!
 //! - `args`: what can be asked, and the help
 //! - `storage`: which storage is meant
+//! - `place`: whether one folder lies in another
 //! - `files`: files that are written whole or not at all
 //! - `output`: text, JSON, errors, exit codes
 //! - `progress`: a bar for long work on a terminal
@@ -11,6 +12,7 @@ mod args;
 mod cmd;
 mod files;
 mod output;
+mod place;
 mod progress;
 mod signals;
 mod storage;
@@ -74,7 +76,7 @@ fn log(verbose: u8) {
         .with_target("persist::keys", keys);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
+        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()))
         .with_target(false)
         .log_internal_errors(false);
     tracing_subscriber::registry().with(lines.with_filter(shown)).init();

@@ -170,10 +170,11 @@ const WORDS: &[(&str, &str)] = &[
     ("; rebase or fork to go on", "; load the newest, then save with --expect and its number, or fork"),
     ("; rebase to go on", "; load the newest, then save with --expect and its number"),
     ("move it with `move_tag` (--force)", "move it with --force"),
-    ("; load with fallback, or restore", "; load with --fallback, or restore"),
+    ("; load with fallback, or restore", "; load or save with --fallback, or restore"),
 ];
 
-fn in_our_words(message: &str) -> String {
+/// A message of the library in words of the command line.
+pub(crate) fn in_our_words(message: &str) -> String {
     WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 

@@ -12,7 +12,7 @@ use crate::output::complain;
 pub(crate) struct Interrupted(pub(crate) u8);
 
 /// Said where that was not enough, but not to somebody who did not want to wait.
-const NOT_UNDONE: &str = "persist: stopped before all was undone; nothing is half saved, but a temporary file or an unfinished upload may be left";
+const NOT_UNDONE: &str = "persist: stopped before all was undone; nothing is half saved, but a temporary file, an unfinished upload or a probe of `persist doctor` may be left";
 
 /// How long what was begun may take to be undone.
 const CLEAN_UP: Duration = Duration::from_secs(5);

@@ -12,6 +12,16 @@ use persist::{
 };
 use tokio::sync::OnceCell;
 
+use crate::place::Place;
+
+/// A folder of a storage: all snapshots in it are meant.
+pub(crate) struct Folder {
+    pub(crate) store: Arc<dyn SnapshotAdapter>,
+    /// What their names begin with, a text with a `/` at the end, or nothing for all.
+    pub(crate) prefix: String,
+    pub(crate) place: Place,
+}
+
 /// The configuration of this call, opened when it is needed, once.
 pub(crate) struct Storage {
     url: Option<String>,
@@ -28,7 +38,7 @@ impl Storage {
     /// All that is configured, the strongest first; a snapshot's own URL stands in place of `--storage`.
     fn sources_for(&self, snapshot: Option<&str>) -> persist::Result<Sources> {
         let sources = match (snapshot, &self.url) {
-            (Some(url), _) => Sources::new().snapshot_url(url)?,
+            (Some(url), _) => Sources::new().snapshot_url(url).map_err(of_argument)?,
             (None, Some(url)) => Sources::new().url(url, "--storage")?,
             (None, None) => Sources::new(),
         };
@@ -79,6 +89,31 @@ impl Storage {
         }
     }
 
+    /// The folder that `text` names, with or without a `/` at the end.
+    pub(crate) async fn folder(&self, text: &str) -> Result<Folder> {
+        let slash = text.contains("://") && !text.contains('?') && !text.ends_with('/');
+        let text = format!("{text}{}", if slash { "/" } else { "" });
+        let url = split_prefix(&text)?.map(|(url, _)| url);
+        let config = self.sources_for(url.as_deref())?.resolve()?;
+        let (store, prefix) = self.locate_prefix(text).await?;
+        let prefix = match prefix.trim_end_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        let place = Place::of(&config, &prefix)?;
+        Ok(Folder { store, prefix, place })
+    }
+
+    /// Refuses `--storage` where each of `names`, all that the command is about, is a URL: these say where they are, and what else the option says, a server for
+    /// example, would not hold.
+    pub(crate) fn is_not_idle(&self, names: &[&str]) -> persist::Result<()> {
+        if self.url.is_none() || names.is_empty() || !names.iter().all(|name| name.contains("://")) {
+            return Ok(());
+        }
+        let message = "--storage names a storage, and so does the URL of the snapshot; leave one of them out";
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+
     /// The kind of the first storage that was opened.
     pub(crate) fn backend(&self) -> Option<&'static str> {
         self.backend.get().copied()
@@ -88,6 +123,11 @@ impl Storage {
         self.backend.get_or_init(|| config.backend.as_str());
         open(config).await
     }
+}
+
+/// What is wrong with the URL of a snapshot is wrong with an argument, and no setting.
+fn of_argument(error: Error) -> Error {
+    Error::new(ErrorKind::InvalidInput, error.message())
 }
 
 /// The key that `text` is.

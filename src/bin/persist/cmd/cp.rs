@@ -1,7 +1,5 @@
 //! `persist cp`
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt};
 use persist::{
@@ -12,7 +10,7 @@ use crate::{
     args::Cp,
     output::{self, Output, count, human},
     progress::Progress,
-    storage::Storage,
+    storage::{Folder, Storage},
 };
 
 /// How often a snapshot is opened again because it was replaced meanwhile.
@@ -87,12 +85,10 @@ fn report(copied: &ObjectMeta, to: &dyn SnapshotAdapter, output: &Output) -> Res
 
 /// All below one folder to the same names below another.
 async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> Result<()> {
-    let (from, source) = below(&args.source, storage).await?;
-    let (to, destination) = below(&args.destination, storage).await?;
-    if format!("{to}/{destination}").starts_with(&format!("{from}/{source}")) {
-        let message = "the destination lies in the source; choose another folder";
-        return Err(Error::new(ErrorKind::InvalidInput, message).into());
-    }
+    let (from, to) = (storage.folder(&args.source).await?, storage.folder(&args.destination).await?);
+    apart(&from, &to).await?;
+    let (Folder { store: from, prefix: source, .. }, Folder { store: to, prefix: destination, .. }) =
+        (from, to);
     let progress = Progress::new(output);
     let rows = from.list(ListOptions::new().prefix(&source));
     let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
@@ -151,12 +147,23 @@ async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> 
     Ok(())
 }
 
-/// A folder: a text with a `/` at the end that names begin with, or nothing for all.
-async fn below(text: &str, storage: &Storage) -> Result<(Arc<dyn SnapshotAdapter>, String)> {
-    let slash = text.contains("://") && !text.contains('?') && !text.ends_with('/');
-    let (store, prefix) = storage.locate_prefix(format!("{text}{}", if slash { "/" } else { "" })).await?;
-    let prefix = prefix.trim_end_matches('/');
-    Ok((store, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
+/// Refuses a copy that would find what it has made, or write over what it has still to read.
+async fn apart(from: &Folder, to: &Folder) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message).into());
+    if to.place.inside(&from.place).is_some() {
+        return refuse("the destination lies in the source; choose another folder".into());
+    }
+    let Some(names) = from.place.inside(&to.place) else { return Ok(()) };
+    // Whatever is there would be copied into the source.
+    let prefix = format!("{}{}/", from.prefix, names.join("/"));
+    let first = from.store.list(ListOptions::new().prefix(prefix).limit(1)).try_next().await?;
+    match first {
+        Some(entry) => refuse(format!(
+            "the copy of {:?} would lie in the source, perhaps over what is still to be copied; copy to another folder, and from there",
+            entry.name()
+        )),
+        None => Ok(()),
+    }
 }
 
 async fn there(to: &dyn SnapshotAdapter, key: &Key) -> persist::Result<bool> {

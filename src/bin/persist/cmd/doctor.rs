@@ -1,6 +1,6 @@
 //! `persist doctor`
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use persist::{
     PutMode, PutOptions, SnapshotAdapter, Version,
 };
 use serde_json::json;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::uploads;
 use crate::{
@@ -51,13 +52,7 @@ async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> R
         Err(error) => return report.row("open", Err(error)).map(drop),
     };
     report.row("open", Ok(store.to_string()))?;
-    let probe = Key::new(format!(".persist-probe/{}", ulid::Ulid::generate()))?;
-    let checked = probes(store.as_ref(), &probe, report).await;
-    // Also when a check failed: nothing is left behind.
-    let removed = store.delete(&probe, DeleteOptions::new()).await;
-    if checked? {
-        report.row("remove", removed.map(|()| "permitted; the probe is gone".into()))?;
-    }
+    probed(store, report).await?;
     match uploads::look(&config, args.clean_uploads, args.older_than).await {
         Ok(None) => Ok(()),
         Ok(Some(found)) => {
@@ -70,12 +65,73 @@ async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> R
     }
 }
 
-/// What can be found out with one object; false if it could not even be written.
-async fn probes(store: &dyn SnapshotAdapter, probe: &Key, report: &mut Report<'_>) -> Result<bool> {
+/// An object that is removed in any case: by [`remove`](Probe::remove), or by what goes on behind a doctor that is interrupted.
+struct Probe {
+    key: Key,
+    remove: oneshot::Sender<oneshot::Sender<persist::Result<()>>>,
+}
+
+impl Probe {
+    /// Writes it. What was begun is not broken off: a removal that is faster than the write would leave it.
+    async fn write(
+        store: Arc<dyn SnapshotAdapter>,
+        key: Key,
+        state: Bytes,
+        mode: PutMode,
+    ) -> (Self, persist::Result<ObjectMeta>) {
+        let (remove, removal) = oneshot::channel::<oneshot::Sender<_>>();
+        let (give, written) = oneshot::channel();
+        let probe = Probe { key: key.clone(), remove };
+        persist::clean_up(&Handle::current(), async move {
+            let options = PutOptions::new().mode(mode);
+            drop(give.send(store.put(&key, Body::from(state), options).await));
+            let asked = removal.await;
+            let removed = store.delete(&key, DeleteOptions::new()).await;
+            if let Ok(asked) = asked {
+                drop(asked.send(removed));
+            }
+        });
+        let written = written.await.unwrap_or_else(|error| Err(ended(error)));
+        (probe, written)
+    }
+
+    async fn remove(self) -> persist::Result<()> {
+        let (give, removed) = oneshot::channel();
+        // Nobody to ask is no answer either.
+        drop(self.remove.send(give));
+        removed.await.unwrap_or_else(|error| Err(ended(error)))
+    }
+}
+
+fn ended(error: oneshot::error::RecvError) -> Error {
+    Error::new(ErrorKind::Internal, "the task of the probe ended early").with_source(error)
+}
+
+/// What can be found out with one object.
+async fn probed(store: Arc<dyn SnapshotAdapter>, report: &mut Report<'_>) -> Result<()> {
+    let key = Key::new(format!(".persist-probe/{}", ulid::Ulid::generate()))?;
     let state = Bytes::from_static(b"persist doctor");
+    let mode = if store.capabilities().create { PutMode::Create } else { PutMode::Overwrite };
+    let (probe, written) = Probe::write(store.clone(), key, state.clone(), mode).await;
+    let checked = probes(store.as_ref(), &probe.key, &state, written, report).await;
+    // Also when a check failed: nothing is left behind.
+    let removed = probe.remove().await;
+    if checked? {
+        report.row("remove", removed.map(|()| "permitted; the probe is gone".into()))?;
+    }
+    Ok(())
+}
+
+/// False if it could not even be written.
+async fn probes(
+    store: &dyn SnapshotAdapter,
+    probe: &Key,
+    state: &Bytes,
+    written: persist::Result<ObjectMeta>,
+    report: &mut Report<'_>,
+) -> Result<bool> {
     let can = store.capabilities();
-    let mode = if can.create { PutMode::Create } else { PutMode::Overwrite };
-    let meta = match store.put(probe, Body::from(state.clone()), PutOptions::new().mode(mode)).await {
+    let meta = match written {
         Ok(meta) => meta,
         Err(error) => {
             let away = error.retryable();
@@ -92,7 +148,7 @@ async fn probes(store: &dyn SnapshotAdapter, probe: &Key, report: &mut Report<'_
     };
     report.row("write", Ok("permitted".into()))?;
     report.row("clock", clock(&meta))?;
-    report.row("read", read(store, probe, &state, &meta).await)?;
+    report.row("read", read(store, probe, state, &meta).await)?;
     report.row("list", list(store, probe).await)?;
     let create = refused(store, probe, can.create, PutMode::Create, ErrorKind::AlreadyExists).await;
     report.row("create once", create)?;
@@ -247,4 +303,50 @@ async fn replaced(store: &dyn SnapshotAdapter, probe: &Key, version: Version) ->
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     Ok("honoured".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use persist::{
+        adapters::memory::MemoryAdapter,
+        layers::{Fault, Injection, Operation},
+    };
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Interrupted while a slow storage is busy, wherever that is.
+    #[tokio::test]
+    async fn an_interrupted_doctor_leaves_no_probe() -> Result<()> {
+        for (operation, before) in [
+            (Operation::Put, 0),
+            (Operation::Head, 0),
+            (Operation::Get, 1),
+            (Operation::List, 0),
+            (Operation::Put, 1),
+            (Operation::Put, 2),
+            (Operation::Delete, 0),
+        ] {
+            let store = Fault::new(Arc::new(MemoryAdapter::new()));
+            let go_on = Arc::new(Notify::new());
+            store.inject_later(operation, before, Injection::Hold(go_on.clone()));
+            let output = Output::new(true);
+            let mut report = Report { output: &output, failed: None };
+            let busy = async {
+                while store.calls(operation) <= before {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                ended = probed(Arc::new(store.clone()), &mut report) => panic!("{operation:?}: {ended:?}"),
+                () = busy => {}
+            }
+            go_on.notify_one();
+            persist::cleaned_up().await;
+            assert!(store.calls(Operation::Put) > 0 && store.calls(Operation::Delete) == 1, "{operation:?}");
+            let left = store.list(ListOptions::new()).try_next().await?;
+            assert!(left.is_none(), "{operation:?} {before}: {left:?}");
+        }
+        Ok(())
+    }
 }

@@ -17,6 +17,7 @@ use anyhow::Result;
 use crate::{args::Command, output::Output, storage::Storage};
 
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
+    storage.is_not_idle(&command.names())?;
     match command {
         Command::Save(args) => save::run(args, storage, output).await,
         Command::Load(args) => load::run(args, storage, output).await,

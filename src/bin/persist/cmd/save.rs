@@ -22,7 +22,8 @@ const RESERVED: &str = "persist-";
 
 pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Result<()> {
     // Opened before the storage, so that a wrong name of a file makes nothing.
-    let (body, length) = source(args.file.as_deref(), args.allow_empty, output)?;
+    let (body, length) = source(args.file.as_deref(), args.allow_empty, output)
+        .map_err(|error| turned_round(&args.key, args.file.as_deref(), error))?;
     once("metadata", &args.metadata)?;
     once("tag", &args.tag)?;
     if let Some((name, _)) = args.metadata.iter().find(|(name, _)| name.starts_with(RESERVED)) {
@@ -60,6 +61,20 @@ fn mode(args: &Save) -> PutMode {
         (Some(version), _) => PutMode::Replace(Version::new(version)),
         (None, true) => PutMode::Create,
         (None, false) => PutMode::Overwrite,
+    }
+}
+
+/// Who writes the file in front of the key is told so.
+fn turned_round(key: &str, file: Option<&Path>, error: Error) -> Error {
+    match file {
+        Some(file) if !file.exists() && Path::new(key).is_file() => {
+            let file = file.display();
+            let message = format!(
+                "there is no file {file}, but {key} is one; KEY comes first: persist save {file} {key}"
+            );
+            Error::new(error.kind(), message).with_source(error)
+        }
+        _ => error,
     }
 }
 

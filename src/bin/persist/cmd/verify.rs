@@ -72,7 +72,9 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         ));
     }
     if found.damaged > 0 {
-        bad.push(format!("{} of {all} sessions are damaged; see `persist session verify`", found.damaged));
+        let (damaged, are) = (found.damaged, if found.damaged == 1 { "is" } else { "are" });
+        let all = count(all, "session");
+        bad.push(format!("{damaged} of {all} {are} damaged; see `persist session verify`"));
         worst = Some(ErrorKind::Corrupt);
     }
     if let Some(kind) = found.why {

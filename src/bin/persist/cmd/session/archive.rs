@@ -13,17 +13,16 @@ use tokio::fs::File;
 use super::args::{Export, Import};
 use crate::{
     cmd::save::announce,
-    files::{self, Written},
+    files::Written,
     output::{self, Output, count, human},
 };
 
 pub(super) async fn export(session: Session, args: Export, output: &Output) -> Result<()> {
     let moved = match path(&args.file) {
         Some(path) => {
-            let written = Written::begin(path)?;
-            let reopened = written.temporary.reopen().map_err(|error| files::failed(path, error))?;
-            let moved = session.export(&mut File::from_std(reopened)).await?;
-            written.finish()?;
+            let written = Written::begin(path).await?;
+            let moved = session.export(&mut File::from_std(written.file()?)).await?;
+            written.finish().await?;
             moved
         }
         None => {

@@ -181,9 +181,9 @@ pub(crate) struct Tag {
     pub(crate) name: Name,
     /// The name; one that another commit has stays there, unless --force moves it
     pub(crate) tag: Option<String>,
-    /// Which commit: latest, a number, an id, a tag or a time
-    #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
-    pub(crate) at: At,
+    /// Which commit: latest, a number, an id, a tag or a time [default: latest]
+    #[arg(long, value_name = "COMMIT", requires = "tag", allow_negative_numbers = true)]
+    pub(crate) at: Option<At>,
     /// Move the name, if another commit has it
     #[arg(long, requires = "tag", conflicts_with = "delete")]
     pub(crate) force: bool,

@@ -9,7 +9,7 @@ use persist::{
 use serde_json::{Value, json};
 
 use super::args::{Diff, Log, Pick, Prune, Tag};
-use crate::output::{Output, cell, count, human, time};
+use crate::output::{Output, cell, count, human, in_our_words, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
     let mut rows = session.log().take(args.limit.unwrap_or(usize::MAX));
@@ -19,8 +19,8 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
             Ok(commit) => output.row(|| json!(commit), || super::line(&commit))?,
             // In its place: the others are of use, and the exit code still tells.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let row = || json!({"key": error.key(), "reason": error.message()});
-                output.row(row, || cell(&format!("damaged: {error}")))?;
+                let row = || json!({"key": error.key(), "reason": in_our_words(error.message())});
+                output.row(row, || cell(&in_our_words(&format!("damaged: {error}"))))?;
                 damaged = true;
             }
             Err(error) => return Err(error.into()),
@@ -87,9 +87,10 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         session.untag(&name).await?;
         return if output.json { output.row(|| json!({"name": name}), String::new) } else { Ok(()) };
     }
+    let at = args.at.unwrap_or(At::Latest);
     let tag = match args.force {
-        true => session.move_tag(&name, args.at).await?,
-        false => session.tag(&name, args.at).await?,
+        true => session.move_tag(&name, at).await?,
+        false => session.tag(&name, at).await?,
     };
     output.note(|| format!("commit {} is {name}", tag.seq));
     if output.json { output.row(|| json!(tag), String::new) } else { Ok(()) }

@@ -5,9 +5,9 @@ use std::{io::Write, path::Path};
 use anyhow::{Context, Result};
 use persist::{
     Body, Error, ErrorKind,
-    sessions::{Commit, Restored, Session},
+    sessions::{Commit, Restored, Session, Skipped},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Load;
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result<()> {
+    let mut skipped = Vec::new();
     let (commit, body) = match (&args.value, args.fallback) {
         (None, false) => {
             let (commit, body) = session.load_stream(&args.pick.at).await?;
@@ -36,6 +37,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
                 }
                 Some(name) => restored.value(name).ok_or_else(|| missing(name, &restored.commit))?,
             };
+            skipped = restored.skipped;
             (restored.commit, Body::from(state))
         }
     };
@@ -47,7 +49,11 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             to_file(body, path).await?;
             drop(progress);
             output.note(|| format!("loaded commit {} into {}", commit.seq, path.display()));
-            if output.json { output.row(|| json!(commit), String::new) } else { Ok(()) }
+            if output.json {
+                let skipped = args.fallback.then_some(skipped.as_slice());
+                return output.row(|| row(&commit, skipped), String::new);
+            }
+            Ok(())
         }
         None => {
             let mut out = output::bulk().context("standard output cannot be used")?;
@@ -61,6 +67,16 @@ pub(super) fn passed_over(restored: &Restored) {
     for skipped in &restored.skipped {
         output::complain(&format!("persist: {skipped}"));
     }
+}
+
+/// A commit; where damage may be passed over, with what was.
+pub(super) fn row(commit: &Commit, skipped: Option<&[Skipped]>) -> Value {
+    let mut row = json!(commit);
+    if let Some(skipped) = skipped {
+        let one = |it: &Skipped| json!({"seq": it.seq, "key": it.key, "reason": it.reason});
+        row["skipped"] = skipped.iter().map(one).collect();
+    }
+    row
 }
 
 /// What an error about damage advises, to load with fallback, was just done.
@@ -78,9 +94,9 @@ fn none_good(error: Error) -> Error {
 
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
-    let mut written = Written::begin(path)?;
-    copy(body, written.temporary.as_file_mut()).await?;
-    Ok(written.finish()?)
+    let written = Written::begin(path).await?;
+    copy(body, &mut written.file()?).await?;
+    Ok(written.finish().await?)
 }
 
 async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {

@@ -15,7 +15,7 @@ use persist::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    output::{self, Output, cell, human},
+    output::{self, Output, cell, human, in_our_words},
     storage::Storage,
 };
 use args::{Command, Name};
@@ -101,7 +101,7 @@ async fn newest(sessions: &Sessions, name: &SessionName) -> persist::Result<(Map
                 _ => return Err(error),
             };
             row.insert("removed".into(), json!(false));
-            row.insert("reason".into(), json!(error.message()));
+            row.insert("reason".into(), json!(in_our_words(error.message())));
             word
         }
     };

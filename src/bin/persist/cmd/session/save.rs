@@ -7,7 +7,6 @@ use persist::{
     Body, Error, ErrorKind,
     sessions::{At, Commit, CommitOptions, Session},
 };
-use serde_json::json;
 
 use super::args::Save;
 use crate::{
@@ -34,9 +33,13 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         Some(0) => options = options.first(),
         Some(newest) => options = options.after(newest),
     }
+    let mut skipped = args.fallback.then(Vec::new);
     if args.fallback {
         match session.load_good(At::Latest).await {
-            Ok(good) => super::load::passed_over(&good),
+            Ok(good) => {
+                super::load::passed_over(&good);
+                skipped = Some(good.skipped);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 output::complain(&format!("persist: no commit is good, the newest is passed over: {error}"));
@@ -54,7 +57,7 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         false => values(&session, &args.value, args.allow_empty, options, output).await?,
     };
     if output.json {
-        return output.row(|| json!(commit), String::new);
+        return output.row(|| super::load::row(&commit, skipped.as_deref()), String::new);
     }
     output.note(|| super::told(&session, &commit));
     Ok(())

@@ -1,0 +1,150 @@
+//! What is done to all below a folder.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::harness::{Home, Run, files};
+
+/// Twenty-five names are more than are under way at once.
+fn overlapping(home: &Home) {
+    for index in 10..35 {
+        home.write(&format!("data/persist/a/a/x{index}"), format!("one{index}"));
+        home.write(&format!("data/persist/a/x{index}"), format!("two{index}"));
+    }
+}
+
+#[test]
+fn a_copy_overwrites_nothing_that_it_has_still_to_copy() {
+    let home = Home::new();
+    overlapping(&home);
+    let before = files(&home.store());
+    let store = format!("file://{}", home.store().display());
+    for (source, destination) in [
+        ("a", ""),
+        ("a/", &store),
+        (&format!("{store}/a"), ""),
+        (&format!("{store}/a/"), &format!("{store}/")),
+    ] {
+        for more in [&[][..], &["--if-absent"]] {
+            let run = home.run(&[&["cp", "-r", source, destination], more].concat());
+            let message = "x10\" would lie in the source, perhaps over what is still to be copied";
+            assert!(run.code == 2 && run.err.contains(message), "{source} {destination}: {}", run.err);
+        }
+    }
+    assert_eq!(files(&home.store()), before);
+    assert_eq!(home.run(&["load", "a/x10"]).text(), "two10");
+    // Up is a way like any other where nothing is in it.
+    home.run(&["cp", "-r", "a/a", ""]).text();
+    assert_eq!(home.run(&["load", "x34"]).text(), "one34");
+    // Names on disk are not those of keys.
+    home.save("u:1/u:1/k", "one");
+    home.save("u:1/k", "two");
+    let run = home.run(&["cp", "-r", &format!("{store}/u%3A1/"), &store]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    let run = home.run(&["cp", "-r", &format!("{store}//u:1"), &store]);
+    assert!(run.code == 2 && run.err.contains("\"u:1/u:1/k\""), "{}", run.err);
+    assert_eq!(home.run(&["load", "u:1/k"]).text(), "two");
+}
+
+#[test]
+fn a_folder_is_not_copied_into_itself_however_it_is_named() {
+    let home = Home::new();
+    home.save("loop/k", "state");
+    home.save("looping/k", "state");
+    let store = format!("file://{}", home.store().display());
+    let before = files(&home.store());
+    let mut names = vec![
+        ("loop".to_owned(), format!("{store}/loop/zz")),
+        (format!("{store}/loop"), format!("{store}/loop/zz")),
+        (format!("{store}/loop"), "loop/zz".to_owned()),
+        (format!("{store}/loop"), format!("{store}/loop")),
+        (store.clone(), format!("{store}/zz")),
+    ];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(home.store(), home.path("link")).unwrap();
+        names.push(("".to_owned(), format!("file://{}/zz", home.path("link").display())));
+    }
+    for (source, destination) in names {
+        let run = home.run(&["cp", "-r", &source, &destination]);
+        let message = "the destination lies in the source; choose another folder";
+        assert!(run.code == 2 && run.err.contains(message), "{source} {destination}: {}", run.err);
+    }
+    assert_eq!(files(&home.store()), before);
+    home.run(&["cp", "-r", "loop", &format!("{store}/loop-2")]).text();
+    assert_eq!(home.keys(), ["loop-2/k", "loop/k", "looping/k"]);
+}
+
+#[test]
+fn a_folder_is_removed_with_everything_in_it() {
+    let home = Home::new();
+    for index in 0..30 {
+        home.write(&format!("data/persist/many/{}/x{index}", index % 3), "state");
+    }
+    for key in ["many-x", "many2/k", "other/u:1/k"] {
+        home.save(key, "state");
+    }
+    let would = home.run(&["rm", "--recursive", "--dry-run", "many"]);
+    assert_eq!(would.text(), "would remove 30 snapshots, 150 B\n");
+    assert_eq!(home.keys().len(), 33);
+    let rows = home.run(&["rm", "-r", "many/2", "--dry-run", "--json"]).rows();
+    assert_eq!((rows.len(), &rows[0]), (11, &json!({"key": "many/2/x11"})));
+    assert_eq!(rows[10], json!({"removed": 10, "bytes": 50, "dry_run": true}));
+    let rows = home.run(&["rm", "-r", "many/2/", "--json"]).rows();
+    assert_eq!(rows[10], json!({"removed": 10, "bytes": 50, "dry_run": false}));
+    assert_eq!(home.keys().len(), 23);
+    assert_eq!(home.run(&["rm", "-r", "many"]).text(), "removed 20 snapshots, 100 B\n");
+    assert_eq!(home.keys(), ["many-x", "many2/k", "other/u:1/k"]);
+    // Gone already is as good, unless that is said; the text alone could be a mistake.
+    assert_eq!(home.run(&["rm", "-r", "many"]).text(), "removed 0 snapshots, 0 B\n");
+    let url = format!("file://{}//many2", home.store().display());
+    let run = home.run(&["rm", "-r", "many", &url, "--must-exist"]);
+    assert!(run.code == 3 && run.err.contains("there is no snapshot below \"many/\""), "{}", run.err);
+    assert_eq!(home.keys(), ["many-x", "many2/k", "other/u:1/k"]);
+    assert!(home.run(&["rm", "-r", &url]).text().starts_with("removed 1 snapshot, "));
+    assert!(home.run(&["rm", "-r", "other/u:1", "--must-exist"]).text().starts_with("removed 1 snapshot, "));
+    assert_eq!(home.keys(), ["many-x"]);
+}
+
+/// An empty variable of a script is no folder, and a session goes as a whole.
+#[test]
+fn what_rm_recursive_refuses() {
+    let home = Home::new();
+    home.save("a", "state");
+    home.save("sessions/notes/x", "state");
+    home.commits(2);
+    let keys = home.keys();
+    let all = format!("file://{}", home.store().display());
+    // Nobody can tell whether the last name of a path is a storage or a folder in one.
+    for folder in ["", &all, &format!("{all}/"), &format!("{all}//"), &format!("{all}/sessions/notes")] {
+        let run = home.run(&["rm", "-r", folder]);
+        let message = "no folder is named, that would remove everything in file://";
+        assert!(run.code == 2 && run.err.contains(message), "{folder}: {}", run.err);
+    }
+    for folder in ["sessions", "sessions/a", "sessions/a/s/"] {
+        for more in [&[][..], &["--dry-run"]] {
+            let run = home.run(&[&["rm", "-r", folder], more].concat());
+            assert_eq!((run.code, run.out.len()), (2, 0), "{folder}: {}", run.err);
+            assert!(run.err.contains("is part of the session a/s; `persist session "), "{}", run.err);
+        }
+    }
+    assert_eq!(home.run(&["rm", "--dry-run", "a"]).code, 2);
+    assert_eq!(home.keys(), keys);
+    home.run(&["rm", "-r", "sessions/notes"]).text();
+    assert_eq!(home.keys().len(), keys.len() - 1);
+    assert!(fs::metadata(home.object(2)).is_ok());
+}
+
+/// What is asked twice is done once.
+#[test]
+fn a_name_that_is_missing_keeps_the_others() {
+    let home = Home::new();
+    home.save("a", "state");
+    home.save("b", "state");
+    let run: Run = home.run(&["rm", "a", "nope", "b", "--must-exist"]);
+    assert!(run.code == 3 && run.err.contains("\"nope\""), "{}", run.err);
+    assert_eq!(home.keys(), ["a", "b"]);
+    home.run(&["rm", "a", "a", "--must-exist"]).text();
+    assert_eq!(home.keys(), ["b"]);
+}
