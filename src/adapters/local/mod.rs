@@ -43,7 +43,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-pub(crate) use self::name::is_plain;
+pub(crate) use self::name::{folder_of, is_plain};
 use self::{dir::Root, name::Place, write::Staged};
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
