@@ -89,6 +89,7 @@ fn keys_that_are_urls() {
     assert_eq!(split("file:///data/a%20b/c.gz"), pair("file:///data/a%20b/", "c.gz"));
     assert_eq!(split("file:///c.gz"), pair("file:///", "c.gz"));
     assert_eq!(split("memory:///c.gz"), pair("memory://", "c.gz"));
+    assert_eq!(split("file:/data/c.gz"), pair("file:///data/", "c.gz"));
     // What a storage has another name for on disk is behind `//`.
     assert_eq!(split("file:///data//a:1/b%20c.gz"), pair("file:///data", "a:1/b c.gz"));
     assert_eq!(split("file:////a:1/c.gz?compression=none"), pair("file:///?compression=none", "a:1/c.gz"));
@@ -140,6 +141,81 @@ fn no_secret_is_shown() {
     }
 }
 
+/// In whichever place it stands: generated passwords have every character in them, also those that end a host.
+#[test]
+fn no_password_of_a_url_in_a_wrong_place_is_shown() {
+    use std::fmt::Write;
+    for url in [
+        "s3://AKIA:hunter2@bucket/p",
+        "s3://AKIA:x/hunter2@bucket/p",
+        "s3://AKIA:hunter2/x/y@bucket/p",
+        "s3://AKIA:x?hunter2@bucket/p",
+        "s3://AKIA%3Ax/hunter2@bucket",
+        "s3://AKIA%3Ahunter2%40bucket",
+        "s3://b?endpoint_url=http://u:hunter2@host",
+        "s3://b?endpoint_url=http%3A%2F%2Fu%3Ahunter2%40host",
+        "http://u:hunter2@host:9000/b",
+        "postgres://u:x/hunter2@host/db",
+        "postgres://u:x#hunter2@host/db",
+        "mongodb+srv://u:x/hunter2@host/db",
+    ] {
+        let mut said = String::new();
+        for setting in persist::config::SETTINGS.iter().filter(|setting| !setting.secret) {
+            for variable in setting.variables.iter().chain(setting.generic) {
+                // Where there is a password, a mistake: at the latest when the file is read.
+                for place in [("PERSIST_BACKEND", "s3"), ("PERSIST_STORAGE_URL", "gs://b"), ("LANG", "C")] {
+                    let pairs = vars(&[place, (variable, url)]);
+                    match Sources::new().environment(pairs) {
+                        Ok(sources) => {
+                            write!(said, "{:?} {:?}", sources.found(), sources.effective()).unwrap();
+                            write!(said, "{:?}", sources.configuration_file(None).map(drop)).unwrap();
+                        }
+                        Err(error) => write!(said, "{error:?}").unwrap(),
+                    }
+                }
+            }
+        }
+        write!(said, "{:?}", StorageConfig::from_file(url)).unwrap();
+        write!(said, "{:?}", StorageConfig::from_url(url).map(drop)).unwrap();
+        write!(said, "{:?}", split_key(&format!("{url}/k")).map(drop)).unwrap();
+        write!(said, "{:?}", split_key(&format!("{url}//k")).map(drop)).unwrap();
+        let backends = [StorageBackend::Local, StorageBackend::S3, StorageBackend::Gcs];
+        for config in [
+            StorageConfig::default().with_bucket(url),
+            StorageConfig::default().with_bucket("b").with_prefix(url),
+            StorageConfig::default().with_bucket("b").with_namespace(url),
+        ] {
+            for backend in backends {
+                let config = config.clone().with_backend(backend);
+                let open = futures_util::FutureExt::now_or_never(config.open());
+                let opened = open.expect("refused before anything is opened");
+                write!(said, "{:?} {:?}", config.location(), opened.map(drop)).unwrap();
+            }
+        }
+        assert!(!said.contains("hunter2"), "{url}: {}", around(&said, "hunter2"));
+    }
+}
+
+/// A few hundred characters of a long text.
+fn around(text: &str, word: &str) -> String {
+    let at = text.find(word).map_or(0, |at| text[..at].chars().count());
+    text.chars().skip(at.saturating_sub(300)).take(400).collect()
+}
+
+/// An `@` is a part of many ids, and no password stands before it there.
+#[test]
+fn what_has_no_password_is_shown_whole() {
+    for url in ["s3://bucket/user@example.com/p", "file:///data/user@example.com", "gs://b?project=p"] {
+        let sources = Sources::new().environment(vars(&[("PERSIST_STORAGE_URL", url)])).unwrap();
+        let shown = |rows: Vec<persist::config::Effective>| {
+            let row = rows.into_iter().find(|row| row.setting.name == "storage_url");
+            row.and_then(|row| row.value)
+        };
+        assert_eq!(shown(sources.effective().unwrap()).as_deref(), Some(url));
+        assert_eq!(shown(sources.found()).as_deref(), Some(url));
+    }
+}
+
 /// Parsers of addresses differ: to some of them, these have a user and a password.
 #[test]
 fn no_address_of_a_server_smuggles_a_password_past() {
@@ -173,6 +249,44 @@ async fn opens_and_lays_namespace_below_prefix() {
     assert_eq!(std::fs::read(folder.path().join("p/q/n/a/b")).unwrap(), b"state");
     assert_eq!(store.load("a/b").await.unwrap(), "state");
     assert_eq!(store.to_string(), format!("{}/p/q/n", persist_url(folder.path())));
+}
+
+/// Who is told where snapshots are finds them there.
+#[tokio::test]
+async fn the_location_is_a_url_of_the_same_storage() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("{}?", "é:".repeat(70));
+    for (index, name) in
+        ["plain", "user:1", "100%", "a%41", "what?", "#1", "a.", "a b+c", ".persist-tmp-x", &long, "u@x|y"]
+            .into_iter()
+            .enumerate()
+    {
+        let root = folder.path().join(if index % 2 == 0 { "root" } else { "%41 ?#" });
+        let configs = [
+            StorageConfig::local(&root).with_prefix(format!("p/{name}")),
+            StorageConfig::local(&root).with_namespace(name),
+            StorageConfig::local(root.join("")).with_prefix(name).with_namespace(format!("{name}/n")),
+        ];
+        for config in configs {
+            let url = config.location().unwrap();
+            config.open().await.unwrap().save("state", "a:b/k").await.unwrap();
+            let again = StorageConfig::from_url(&url).unwrap();
+            assert_eq!(again.location().unwrap(), url);
+            let loaded = again.open().await.unwrap().load("a:b/k").await;
+            assert_eq!(loaded.unwrap_or_else(|error| panic!("{url}: {error}")), "state");
+        }
+        for cloud in [StorageConfig::s3_with_bucket("b".into()), StorageConfig::gcs_with_bucket("b".into())] {
+            let url = cloud.clone().with_prefix(name).with_namespace("n?").location().unwrap();
+            assert_eq!(
+                StorageConfig::from_url(&url).unwrap(),
+                cloud.with_prefix(format!("{name}/n?")),
+                "{url}"
+            );
+        }
+    }
+    assert_eq!(StorageConfig::local("/").location().unwrap(), "file:///");
+    assert_eq!(StorageConfig::local("/").with_prefix("p").location().unwrap(), "file:///p");
+    assert_eq!(StorageConfig::memory().with_prefix("p").location().unwrap(), "memory://");
 }
 
 fn persist_url(path: &std::path::Path) -> String {

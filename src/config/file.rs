@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{SETTINGS, Setting, bad, suggest};
+use super::{SETTINGS, Setting, bad, suggest, url};
 use crate::{Error, Result};
 
 /// Larger than any configuration; what is larger is another file.
@@ -18,7 +18,7 @@ type Parsed<T> = std::result::Result<T, String>;
 
 /// The settings in a file.
 pub(super) fn read(path: &Path) -> Result<Settings> {
-    let shown = path.display();
+    let shown = url::without_secrets(&path.display().to_string());
     let unreadable = |error: std::io::Error| {
         bad(format!("the configuration file {shown} cannot be read: {error}")).with_source(error)
     };

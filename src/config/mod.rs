@@ -9,13 +9,14 @@
 //! # Layout
 //! - `table`: the one table of settings, all their names, meanings and defaults; `values`, `duration`: how their text is read
 //! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by default
-//! - `source`, `sources`: what one place says, and how places lie over each other
+//! - `source`, `sources`, `effective`: what one place says, how places lie over each other, and how that is shown
 //! - `suggest`: the nearest right name for a wrong one
 //! - `build`, `services`, `services_build`: the data, its constructors and builder methods
 //! - `open`: from a configuration to an adapter
 
 mod build;
 mod duration;
+mod effective;
 mod file;
 mod folders;
 mod inside;
@@ -31,8 +32,9 @@ mod values;
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
+pub use effective::Effective;
 pub use services::{GcsConfig, S3Config};
-pub use sources::{Effective, Sources};
+pub use sources::Sources;
 pub use table::{SETTINGS, Setting};
 
 // For the command line and the fuzz targets.

@@ -71,7 +71,7 @@ impl StorageConfig {
             && !self.backend.has_bucket()
             && self.backend.is_written()
         {
-            let name = self.backend.as_str();
+            let (name, bucket) = (self.backend.as_str(), url::without_secrets(bucket));
             return Err(bad(format!(
                 "bucket {bucket:?} is named, but the backend is {name}; set it to s3 or gcs"
             )));
@@ -111,25 +111,28 @@ impl StorageConfig {
         Ok(Arc::new(defaults))
     }
 
-    /// Where this stores: the URL of the storage without its parameters. Nothing is opened.
+    /// Where this stores: the URL of the storage, with prefix and namespace in its path and without its parameters. Nothing is opened.
     ///
     /// # Errors
     /// `InvalidConfig` where that is not configured.
     pub fn location(&self) -> Result<String> {
-        let root = match self.backend {
+        let below = self.below()?;
+        let (root, below) = match self.backend {
             StorageBackend::Local => {
                 let folder = path::absolute(self.folder()?)?.display().to_string();
-                // What would mean something else in a URL.
-                format!("file://{}", folder.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
+                let folder = folder.trim_end_matches('/');
+                (
+                    format!("file://{}{}", url::escaped(folder), if folder.is_empty() { "/" } else { "" }),
+                    below.as_ref().map(on_disk),
+                )
             }
-            StorageBackend::Memory => "memory://".into(),
-            StorageBackend::Gcs => format!("gs://{}", self.bucket()?),
-            other => format!("{}://{}", other.as_str(), self.bucket()?),
+            // It has no path, and ends with this process.
+            StorageBackend::Memory => return Ok("memory://".into()),
+            StorageBackend::Gcs => (format!("gs://{}", self.bucket()?), below.map(String::from)),
+            other => (format!("{}://{}", other.as_str(), self.bucket()?), below.map(String::from)),
         };
-        Ok(match self.below()? {
-            None => root,
-            Some(below) => format!("{}{}{below}", root, if root.ends_with('/') { "" } else { "/" }),
-        })
+        let slash = if root.ends_with('/') { "" } else { "/" };
+        Ok(below.map_or(root.clone(), |below| format!("{root}{slash}{}", url::escaped(&below))))
     }
 
     /// The folder of local disk.
@@ -194,13 +197,7 @@ impl StorageConfig {
             StorageBackend::Azure
             | StorageBackend::Sqlite
             | StorageBackend::Postgres
-            | StorageBackend::Mysql => {
-                let name = self.backend.as_str();
-                let message = format!(
-                    "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
-                );
-                Err(Error::new(ErrorKind::Unsupported, message))
-            }
+            | StorageBackend::Mysql => Err(planned(self.backend)),
         }
     }
 
@@ -217,9 +214,10 @@ impl StorageConfig {
                 Some(prefix) => prefix.join(path),
                 None => Key::new(path),
             };
-            below = Some(
-                joined.map_err(|error| bad(format!("{setting} {path:?}: {}", url::broken_rule(&error))))?,
-            );
+            below = Some(joined.map_err(|error| {
+                let path = url::without_secrets(path);
+                bad(format!("{setting} {path:?}: {}", url::broken_rule(&error)))
+            })?);
         }
         Ok(below)
     }
@@ -228,15 +226,34 @@ impl StorageConfig {
     pub(super) fn bucket(&self) -> Result<&str> {
         let name = self.backend.as_str();
         match self.bucket.as_deref() {
+            _ if !self.backend.is_written() => Err(planned(self.backend)),
             None | Some("") => Err(bad(format!(
                 "the backend {name} needs a bucket; set PERSIST_BUCKET, or name it in the URL"
             ))),
             Some(bucket) if bucket.contains('/') => {
+                let bucket = url::without_secrets(bucket);
                 Err(bad(format!("bucket {bucket:?}: a bucket's name has no `/`; the rest is the prefix")))
             }
             Some(bucket) => Ok(bucket),
         }
     }
+}
+
+/// The folder below the root in which the keys with this prefix lie.
+fn on_disk(prefix: &Key) -> String {
+    #[cfg(unix)]
+    return crate::adapters::local::folder_of(prefix);
+    #[cfg(not(unix))]
+    prefix.as_str().into()
+}
+
+/// The error for a backend that has a name and no adapter.
+pub(super) fn planned(backend: StorageBackend) -> Error {
+    let name = backend.as_str();
+    let message = format!(
+        "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 fn missing_feature(what: &str, feature: &str) -> Error {

@@ -14,6 +14,8 @@ pub(super) struct Value {
     pub(super) from: String,
     /// Of a name that other programs know too.
     pub(super) shared: bool,
+    /// Out of a URL.
+    pub(super) of_url: bool,
 }
 
 /// What one place says.
@@ -36,10 +38,10 @@ impl Source {
                     Some(parameter) => format!("parameter {parameter} of {from}"),
                     None => from.clone(),
                 };
-                self.values.push(Value { setting: inner, text, from, shared: self.shared });
+                self.values.push(Value { setting: inner, text, from, shared: self.shared, of_url: true });
             }
         }
-        self.values.push(Value { setting, text: text.into(), from, shared: self.shared });
+        self.values.push(Value { setting, text: text.into(), from, shared: self.shared, of_url: false });
         Ok(())
     }
 
@@ -76,7 +78,13 @@ impl Source {
     /// `InvalidConfig` for two values that say different things, naming both.
     pub(super) fn targets(&self, backend: StorageBackend) -> Result<BTreeMap<&'static str, &Value>> {
         let mut targets: BTreeMap<&'static str, &Value> = BTreeMap::new();
-        for value in &self.values {
+        // The place that a URL names is one of its own backend: the bucket of this name at another service may be somebody else's.
+        let backend_of_url = |value: &&Value| value.of_url && value.setting.name == "backend";
+        let elsewhere =
+            self.values.iter().find(backend_of_url).is_some_and(|url| url.text != backend.as_str());
+        let out_of_place =
+            |value: &&Value| elsewhere && value.of_url && value.setting.location && !backend_of_url(value);
+        for value in self.values.iter().filter(|value| !out_of_place(value)) {
             let Some(target) = value.setting.target(backend) else { continue };
             match targets.get(target) {
                 Some(other) if !same(other, value) => {
@@ -95,8 +103,16 @@ impl Source {
 impl Value {
     /// Where it was found, with the value unless that is secret.
     pub(super) fn shown(&self) -> String {
-        let text = match self.text.rsplit_once('@') {
-            _ if self.setting.secret => return self.from.clone(),
+        match self.setting.secret {
+            true => self.from.clone(),
+            false => format!("{} ({:?})", self.from, self.shown_text()),
+        }
+    }
+
+    /// The value without what is secret.
+    pub(super) fn shown_text(&self) -> String {
+        match self.text.rsplit_once('@') {
+            _ if self.setting.secret => "(set, hidden)".into(),
             // However badly the address is written, what may be a password stays out.
             Some((_, host)) if self.setting.name.ends_with("endpoint_url") => {
                 let scheme =
@@ -104,8 +120,7 @@ impl Value {
                 format!("{scheme}…@{host}")
             }
             _ => url::without_secrets(&self.text),
-        };
-        format!("{} ({text:?})", self.from)
+        }
     }
 
     /// The settings among which it decides. That something is *not* anonymous names no credentials.

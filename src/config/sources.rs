@@ -10,7 +10,6 @@ use super::{
     source::{Source, Value},
     suggest,
     table::setting,
-    url,
 };
 use crate::Result;
 
@@ -30,18 +29,6 @@ pub struct Sources {
     generic: Source,
     /// The file to read when none is named.
     default_file: Option<PathBuf>,
-}
-
-/// The value of a setting, as `persist env` shows it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Effective {
-    /// The setting.
-    pub setting: &'static Setting,
-    /// Its value, or `None` for the default. A secret's is `(set, hidden)`.
-    pub value: Option<String>,
-    /// Where it was found.
-    pub from: Option<String>,
 }
 
 impl Default for Sources {
@@ -160,31 +147,14 @@ impl Sources {
         Ok(config)
     }
 
-    /// Every setting with its effective value.
-    ///
-    /// # Errors
-    /// As for [`resolve`](Sources::resolve).
-    pub fn effective(&self) -> Result<Vec<Effective>> {
-        self.resolve()?;
-        let winners = self.winners()?;
-        let row = |setting: &'static Setting| {
-            let value = winners.get(setting.name);
-            let shown = |value: &Value| match setting.secret {
-                true => "(set, hidden)".into(),
-                false => url::without_secrets(&value.text),
-            };
-            Effective {
-                setting,
-                value: value.copied().map(shown),
-                from: value.map(|value| value.from.clone()),
-            }
-        };
-        Ok(SETTINGS.iter().map(row).collect())
+    /// The places, the strongest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().chain([&self.generic])
     }
 
     /// For each setting the value that counts.
-    fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
-        let all = || self.sources.iter().chain([&self.generic]);
+    pub(super) fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
+        let all = || self.all();
         // Once persist's own settings say where snapshots are, a generic name that means nothing to persist is meant for somebody else. Until then it may be a slip, and
         // snapshots must not go elsewhere than they were meant to.
         let placed = self.sources.iter().any(Source::names_a_place);

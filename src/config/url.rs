@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use super::folders;
-use super::{SETTINGS, Setting, StorageBackend, suggest};
+use super::{SETTINGS, Setting, StorageBackend, open::planned, suggest};
 use crate::{Error, ErrorKind, Key, Result};
 
 /// The schemes, and the group of settings whose parameters they take.
@@ -43,9 +43,8 @@ impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Parsed<Option<Self>> {
         let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
         let lower = scheme.to_ascii_lowercase();
-        let known = SCHEMES.iter().find(|(name, _)| *name == lower);
-        let (scheme, backend) = match known {
-            Some((name, backend)) => (*name, *backend),
+        let (scheme, backend) = match known(scheme) {
+            Some(known) => known,
             // One letter is a drive of Windows, and `outer:1` a name.
             None if scheme.len() < 2 || !rest.starts_with("//") || scheme.contains('/') => return Ok(None),
             None => {
@@ -75,14 +74,24 @@ impl<'a> Parts<'a> {
         let scheme = self.scheme;
         match self.authority {
             "" => Err(format!("it names no bucket; write {scheme}://BUCKET/prefix")),
-            name if name.contains('@') => {
+            name if is_bucket(name) => Ok(name),
+            name if self.has_credentials(&decoded(name)?) => {
                 Err("it contains credentials; give them by variables, `persist env` lists them".into())
             }
-            name if name.contains(':') => {
+            name if decoded(name)?.contains(':') => {
                 Err("a bucket has no port; another server is the parameter `endpoint_url`".into())
             }
-            name if name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) => Ok(name),
             name => Err(format!("bucket {name:?}: buckets have letters, digits and `-_.` in their names")),
+        }
+    }
+
+    /// Whether a user stands before the bucket. Those who wrote a password as it is may have put a `/` or a `?` there, which ends the authority.
+    fn has_credentials(&self, authority: &str) -> bool {
+        let at_behind = self.path.contains('@') || self.query.is_some_and(|query| query.contains('@'));
+        match authority.split_once(':') {
+            _ if authority.contains('@') => true,
+            Some((_, port)) => at_behind && !port.bytes().all(|byte| byte.is_ascii_digit()),
+            None => false,
         }
     }
 
@@ -93,6 +102,15 @@ impl<'a> Parts<'a> {
             _ => Err("a file URL has three slashes: file:///path".into()),
         }
     }
+}
+
+/// A scheme and its backend, however it is written.
+fn known(scheme: &str) -> Option<(&'static str, StorageBackend)> {
+    SCHEMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)).copied()
+}
+
+fn is_bucket(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// What a URL or a path says, as values of settings. The error is the end of a sentence and repeats no password.
@@ -154,7 +172,7 @@ fn parameters(url: &Parts<'_>, values: &mut Vec<(&'static Setting, String)>) -> 
     let mut seen = Vec::new();
     for pair in url.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(format!("the parameter `{}` has no value; write NAME=VALUE", decoded(pair)?));
+            return Err(format!("{} has no value; write NAME=VALUE", named(&decoded(pair)?)));
         };
         let name = decoded(name)?;
         let setting = parameter(&name, url.backend)?;
@@ -183,7 +201,15 @@ fn parameter(name: &str, backend: StorageBackend) -> Parsed<&'static Setting> {
         ));
     }
     let hint = suggest::hint(name, known.by_ref().filter_map(Setting::parameter));
-    Err(format!("{group} has no parameter `{name}`{hint}"))
+    Err(match is_bucket(name) {
+        true => format!("{group} has no parameter `{name}`{hint}"),
+        false => format!("{group} has no such parameter; write `&` in values as %26"),
+    })
+}
+
+/// A parameter as messages name it: what has not the form of a name is perhaps the rest of a password.
+fn named(name: &str) -> String {
+    if is_bucket(name) { format!("the parameter `{name}`") } else { "a parameter".into() }
 }
 
 /// Percent-encoding undone. A `+` stays one: it is common in tokens, and a space can be written as it is.
@@ -197,20 +223,34 @@ fn decoded(text: &str) -> Parsed<String> {
     }
 }
 
+/// The path of a URL that [`decoded`] makes this of. Only what would mean something else is percent-encoded.
+pub(super) fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
+}
+
 /// A value for messages and `persist env`. Where it has the form of a URL, even in a place where none belongs, users and passwords are left out,
 /// and of databases everything.
 pub(super) fn without_secrets(text: &str) -> String {
-    if let Ok(Some(url)) = Parts::of(text)
-        && !url.backend.is_written()
-    {
-        return format!("{}:…", url.scheme);
+    let database = text.split_once(':').and_then(|(scheme, _)| known(scheme));
+    if let Some((scheme, _)) = database.filter(|(_, backend)| !backend.is_written()) {
+        return format!("{scheme}:…");
     }
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://…{}", &rest[at..]),
-        None => text.into(),
+    let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+    let host = place.split('/').next().unwrap_or_default();
+    // Behind a bucket a path begins, and ids of users have an `@` in them. Behind anything else what looks like a path may be the rest of a password.
+    if is_bucket(host) || (host.is_empty() && scheme.eq_ignore_ascii_case("file")) {
+        return match last_at(query) {
+            Some(_) => format!("{scheme}://{place}?…"),
+            None => text.into(),
+        };
     }
+    last_at(rest).map_or(text.into(), |at| format!("{scheme}://…{}", &rest[at..]))
+}
+
+/// The last `@`, as it is or percent-encoded.
+fn last_at(text: &str) -> Option<usize> {
+    text.rfind('@').max(text.rfind("%40"))
 }
 
 /// Cuts the URL of a snapshot into the URL of its storage and its key: `gs://bucket/a/b.gz?project=p` into `gs://bucket?project=p`
@@ -218,7 +258,7 @@ pub(super) fn without_secrets(text: &str) -> String {
 /// plain key.
 ///
 /// # Errors
-/// `InvalidInput` for a URL that names no snapshot, or one that is not a key.
+/// `InvalidInput` for a URL that names no snapshot, or one that is not a key; `Unsupported` for a backend that is planned.
 pub fn split_key(text: &str) -> Result<Option<(String, Key)>> {
     let Some((storage, name)) = split_prefix(text)? else { return Ok(None) };
     if name.is_empty() {
@@ -231,13 +271,18 @@ pub fn split_key(text: &str) -> Result<Option<(String, Key)>> {
 /// `None` for text that is no URL.
 ///
 /// # Errors
-/// `InvalidInput` for what is not the URL of a storage.
+/// `InvalidInput` for what is not the URL of a storage; `Unsupported` for a backend that is planned.
 pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
-    // No key has `//` in it, but many have a `:`.
-    if !text.contains("://") {
+    if !is_url(text) {
         return Ok(None);
     }
     let Some(url) = Parts::of(text).map_err(|reason| bad_url(&reason))? else { return Ok(None) };
+    if url.backend.has_bucket() {
+        url.bucket().map_err(|reason| bad_url(&reason))?;
+    } else if !url.backend.is_written() {
+        // What stands behind it may be a part of a password, and is no key.
+        return Err(planned(url.backend));
+    }
     let query = url.query.map(|query| format!("?{query}")).unwrap_or_default();
     let (folder, name) = match url.backend {
         StorageBackend::Local => {
@@ -247,7 +292,15 @@ pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
         _ => ("", url.path.strip_prefix('/').unwrap_or(url.path)),
     };
     let name = decoded(name).map_err(|reason| bad_url(&reason))?;
-    Ok(Some((format!("{}://{}{folder}{query}", url.scheme, url.authority), name)))
+    let storage = format!("{}://{}{folder}{query}", url.scheme, url.authority);
+    parse(&storage).map_err(|reason| bad_url(&reason))?;
+    Ok(Some((storage, name)))
+}
+
+/// Whether it is meant as a URL. No key has `//` in it. Many have a `:`, but hardly one a scheme before `:/`: with one slash for two, `s3:/bucket/k` would
+/// be a copy on the local disk that somebody takes for a backup.
+fn is_url(text: &str) -> bool {
+    text.contains("://") || text.split_once(":/").is_some_and(|(scheme, _)| known(scheme).is_some())
 }
 
 /// Cuts the path of a file at the last `//`, which no key has in it, else at the last `/`.

@@ -1,6 +1,6 @@
 //! How values are read. Errors are the end of the sentence `variable PERSIST_X ("value"): …`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use super::{StorageConfig, parse_duration, url};
 use crate::{Error, Key, Secret, sessions::WINDOWS};
@@ -32,7 +32,8 @@ pub(super) fn some<T>(place: &mut Option<T>, value: Result<T, impl Reason>) -> R
     Ok(())
 }
 
-pub(super) fn text(value: &str) -> Result<String, String> {
+/// A line of text.
+fn line(value: &str) -> Result<String, String> {
     match value {
         "" => Err("it is empty; give a value or leave it out".into()),
         _ if value.chars().any(char::is_control) => {
@@ -42,9 +43,17 @@ pub(super) fn text(value: &str) -> Result<String, String> {
     }
 }
 
+/// A name of something. A URL names more than it, and may have a password in it, which the service would repeat.
+pub(super) fn text(value: &str) -> Result<String, String> {
+    match value.contains("://") {
+        true => Err("this is a name, and that looks like a URL; put URLs into PERSIST_STORAGE_URL".into()),
+        false => line(value),
+    }
+}
+
 /// A path as it is: only a shell knows what `~` means.
 pub(super) fn path(value: &str) -> Result<PathBuf, String> {
-    match text(value)? {
+    match line(value)? {
         path if path.starts_with(['~', '$']) => {
             Err("only a shell knows what `~` and `$` are; write the whole path".into())
         }
@@ -126,10 +135,10 @@ pub(super) fn chunk(value: &str) -> Result<u64, String> {
     if bytes % (256 << 10) == 0 { Ok(bytes) } else { Err("use a multiple of 256KiB".into()) }
 }
 
-/// The URL of a server. Whoever opens it takes it apart; a build without servers needs no crate for that.
+/// The URL of a server.
 pub(super) fn http(value: &str) -> Result<String, String> {
-    let scheme = value.split_once("://").filter(|(_, rest)| rest.starts_with(|c: char| !"/?#:".contains(c)));
-    match scheme.map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+    let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
         Some("http" | "https") => server(value),
         _ if value.contains('@') => server(value),
         _ => Err("use a URL such as `https://s3.example.com`".into()),
@@ -138,14 +147,36 @@ pub(super) fn http(value: &str) -> Result<String, String> {
 
 /// A server, with or without `http://`. Addresses are shown in messages, so that nothing secret may be in one.
 pub(super) fn server(value: &str) -> Result<String, String> {
-    // Anywhere: parsers differ in where a host ends, `http:///user:password@host` is one to some of them.
-    match value.contains('@') {
-        true => {
+    let address = value.split_once("://").map_or(value, |(_, address)| address);
+    match value {
+        // Anywhere: parsers differ in where a host ends, `http:///user:password@host` is one to some of them.
+        _ if value.contains('@') => {
             Err("leave user name and password out of the address; credentials have settings of their own"
                 .into())
         }
-        false => text(value),
+        _ if line(value).is_ok() && !has_host(address) => {
+            Err("its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`".into())
+        }
+        _ => line(value),
     }
+}
+
+/// Whether an address begins with a host and perhaps a port. Whoever opens it looks closer; a build without servers needs no crate for that.
+fn has_host(address: &str) -> bool {
+    let place = address.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let (right, port) = match place.strip_prefix('[').map(|place| place.split_once(']')) {
+        Some(Some((host, port))) => (host.parse::<Ipv6Addr>().is_ok(), port),
+        Some(None) => return false,
+        None => {
+            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+            let odd = |c: char| c.is_whitespace() || "<>[]{}^|\"`".contains(c);
+            (!host.is_empty() && !host.contains(odd), port)
+        }
+    };
+    // `http://host:` is one, too.
+    let port =
+        port.strip_prefix(':').map_or(port.is_empty(), |port| port.is_empty() || port.parse::<u16>().is_ok());
+    right && port
 }
 
 pub(super) fn one_of(value: &str, right: &[&str]) -> Result<String, String> {

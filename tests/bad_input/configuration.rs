@@ -147,6 +147,60 @@ fn urls() {
     );
 }
 
+/// Written into the code, they come past the checks of variables.
+#[cfg(all(feature = "s3", feature = "gcs"))]
+#[test]
+fn addresses_of_servers() {
+    use persist::{GcsConfig, S3Config};
+    const S3: &str = "invalid_config: endpoint_url: write it as http://host:port or https://host";
+    let s3 = |address: &str| {
+        StorageConfig::s3_with_bucket("b".into())
+            .with_s3(S3Config::default().with_endpoint_url(address).with_anonymous(true))
+    };
+    compare(
+        7,
+        &[
+            ("", S3),
+            ("https://", S3),
+            ("http://[::1", S3),
+            ("http://h:99999", S3),
+            ("http://a b", S3),
+            ("127.0.0.1:9000", S3),
+            ("ftp://host", S3),
+        ],
+        |address| refused(Ok(s3(address))),
+    );
+    compare(
+        5,
+        &[
+            (
+                "https://",
+                "invalid_config: endpoint \"https://\" is not a URL; use for example http://127.0.0.1:4443",
+            ),
+            (
+                "http://[::1",
+                "invalid_config: endpoint \"http://[::1\" is not a URL; use for example http://127.0.0.1:4443",
+            ),
+            (
+                "http://h:99999",
+                "invalid_config: endpoint \"http://h:99999\" is not a URL; use for example http://127.0.0.1:4443",
+            ),
+            (
+                "http://a b",
+                "invalid_config: endpoint \"http://a b\" is not a URL; use for example http://127.0.0.1:4443",
+            ),
+            (
+                "ftp://host",
+                "invalid_config: endpoint \"ftp://host\" is not an http or https URL; use for example http://127.0.0.1:4443",
+            ),
+        ],
+        |address| {
+            let gcs = GcsConfig::default().with_endpoint_url(address).with_anonymous(true);
+            refused(Ok(StorageConfig::gcs_with_bucket("bucket".into()).with_gcs(gcs)))
+        },
+    );
+}
+
 #[cfg(not(any(feature = "s3", feature = "gcs", feature = "zstd")))]
 #[test]
 fn backends_that_are_not_in_this_build() {
@@ -173,8 +227,43 @@ fn backends_that_are_not_in_this_build() {
 #[test]
 fn urls_of_snapshots() {
     compare(
-        7,
+        18,
         &[
+            ("s3:/bucket/k", "invalid_input: the URL of the snapshot: write s3://BUCKET/prefix, with `//`"),
+            ("GS:/bucket/k", "invalid_input: the URL of the snapshot: write gs://BUCKET/prefix, with `//`"),
+            (
+                "s3:///x",
+                "invalid_input: the URL of the snapshot: it names no bucket; write s3://BUCKET/prefix",
+            ),
+            (
+                "s3://id:hunter2@b/x",
+                "invalid_input: the URL of the snapshot: it contains credentials; give them by variables, `persist env` lists them",
+            ),
+            (
+                "s3://id:hunt/er2@b/x",
+                "invalid_input: the URL of the snapshot: it contains credentials; give them by variables, `persist env` lists them",
+            ),
+            (
+                "s3://host:9000/user@example.com/x",
+                "invalid_input: the URL of the snapshot: a bucket has no port; another server is the parameter `endpoint_url`",
+            ),
+            (
+                "s3://bu cket/x",
+                "invalid_input: the URL of the snapshot: bucket \"bu cket\": buckets have letters, digits and `-_.` in their names",
+            ),
+            ("s3://b/x?nope=1", "invalid_input: the URL of the snapshot: s3 has no parameter `nope`"),
+            (
+                "s3://b/x?u:p=1",
+                "invalid_input: the URL of the snapshot: s3 has no such parameter; write `&` in values as %26",
+            ),
+            (
+                "s3://b/x?u:p",
+                "invalid_input: the URL of the snapshot: a parameter has no value; write NAME=VALUE",
+            ),
+            (
+                "memory://host/x",
+                "invalid_input: the URL of the snapshot: memory has no name or path; write memory://",
+            ),
             (
                 "s3://bucket",
                 "invalid_input: the URL of the snapshot: it names a storage but no snapshot in it; add the key to its path",
@@ -211,8 +300,68 @@ fn urls_of_snapshots() {
 #[test]
 fn variables() {
     compare(
-        34,
+        49,
         &[
+            (
+                "PERSIST_S3_ENDPOINT_URL=https://",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"https://\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_S3_ENDPOINT_URL=http://[::1",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"http://[::1\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_S3_ENDPOINT_URL=http://h:99999",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"http://h:99999\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_S3_ENDPOINT_URL=http://a b",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"http://a b\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_S3_ENDPOINT_URL=http://:9000",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"http://:9000\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_S3_ENDPOINT_URL=http://[::g]:9000",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"http://[::g]:9000\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=https://",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"https://\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=http://[::1",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"http://[::1\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=http://h:99999",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"http://h:99999\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=http://a b",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"http://a b\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=http://:9000",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"http://:9000\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=http://[::g]:9000",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"http://[::g]:9000\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_GCS_ENDPOINT_URL=::1:4443",
+                "invalid_config: variable PERSIST_GCS_ENDPOINT_URL (\"::1:4443\"): its host or port cannot be; write for example `https://s3.example.com` or `http://127.0.0.1:9000`",
+            ),
+            (
+                "PERSIST_S3_ENDPOINT_URL=127.0.0.1:9000",
+                "invalid_config: variable PERSIST_S3_ENDPOINT_URL (\"127.0.0.1:9000\"): use a URL such as `https://s3.example.com`",
+            ),
+            (
+                "PERSIST_BUCKET=s3://id:hunt/er2@b PERSIST_BACKEND=s3",
+                "invalid_config: variable PERSIST_BUCKET (\"s3://…@b\"): this is a name, and that looks like a URL; put URLs into PERSIST_STORAGE_URL",
+            ),
             (
                 "PERSIST_BUKCET=b",
                 "invalid_config: there is no variable PERSIST_BUKCET; did you mean `PERSIST_BUCKET`? (`persist env` lists all)",

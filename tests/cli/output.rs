@@ -40,7 +40,8 @@ fn rows_of_json_have_these_names() {
     assert_eq!(names(&home.run(&["verify", "c", "--json"]).rows()[0]), ["key", "ok", "size"]);
     assert_eq!(names(&home.run(&["doctor", "--json"]).rows()[0]), ["check", "detail", "kind", "ok"]);
     assert_eq!(home.run(&["rm", "c", "--json"]).rows()[0], serde_json::json!({"key": "c"}));
-    let setting = ["default", "from", "meaning", "parameter", "secret", "setting", "value", "variables"];
+    let setting =
+        ["default", "from", "meaning", "parameter", "problem", "secret", "setting", "value", "variables"];
     let env = home.run(&["env", "--json"]).rows();
     assert_eq!((names(&env[0]), names(&env[1])), (vec!["storage"], setting.to_vec()));
 }

@@ -80,6 +80,122 @@ fn env_shows_values_and_where_they_come_from_but_no_secret() {
     assert!(!text.contains("hunter2"));
 }
 
+/// It is the command with which one looks for the mistake.
+#[test]
+fn env_shows_what_is_set_also_where_something_is_wrong() {
+    let home = Home::new();
+    home.write("named.toml", "[storage]\nnamespace = \"team\"\ncompression = \"zstd:19\"\n");
+    home.write("broken.toml", "[storage]\nbukcet = \"b\"\n");
+    let all = persist::config::SETTINGS.len();
+    let (named, broken) = (&["--config", "named.toml"][..], &["--config", "broken.toml"][..]);
+    for (options, variable, value, error, problem) in [
+        (named, "PERSIST_BUKCET", "b", "there is no variable PERSIST_BUKCET; did you mean", None),
+        (named, "PERSIST_BACKEND", "redis", "variable PERSIST_BACKEND (\"redis\")", Some("backend")),
+        (named, "PERSIST_STORAGE_URL", "s3:/b", "variable PERSIST_STORAGE_URL: write", Some("storage_url")),
+        (named, "PERSIST_PREFIX", "/p", "variable PERSIST_PREFIX (\"/p\")", Some("prefix")),
+        (named, "PERSIST_BUCKET", "b", "variable PERSIST_BUCKET (\"b\") names a bucket", None),
+        (broken, "PERSIST_NAMESPACE", "team", "broken.toml: there is no key `bukcet`", None),
+        (&["--storage", "s3:/b", "--config", "named.toml"][..], "LANG", "C", "--storage: write", None),
+    ] {
+        let mut command = home.command(&[&["env", "--json"], options].concat());
+        command.env("PERSIST_RETRY_ATTEMPTS", "3").env("PERSIST_S3_SESSION_TOKEN", "hunter2");
+        let run: Run = command.env(variable, value).output().unwrap().into();
+        assert_eq!(run.code, 8, "{variable}: {}", run.err);
+        assert!(run.err.contains(error.replace('"', "\\\"").as_str()), "{error}: {}", run.err);
+        let rows = run.rows();
+        assert_eq!((rows.len(), &rows[0]["storage"]), (all + 1, &serde_json::Value::Null), "{variable}");
+        let row = |name: &str| rows.iter().find(|row| row["setting"] == name).unwrap();
+        assert_eq!(
+            (&row("retry.attempts")["value"], &row("namespace")["value"]),
+            (&"3".into(), &"team".into())
+        );
+        assert_eq!(row("s3.session_token")["value"], "(set, hidden)");
+        let wrong: Vec<_> = rows.iter().filter(|row| row["problem"].is_string()).collect();
+        let names: Vec<_> = wrong.iter().filter_map(|row| row["setting"].as_str()).collect();
+        assert_eq!(names, Vec::from_iter(problem), "{variable}");
+        for row in wrong {
+            assert!(row["problem"].as_str().unwrap().starts_with(error), "{row}");
+            assert_eq!(row["from"], format!("variable {variable}"));
+        }
+    }
+    let run: Run = home
+        .command(&["env"])
+        .env("PERSIST_BUKCET", "b")
+        .env("PERSIST_PREFIX", "/p")
+        .output()
+        .unwrap()
+        .into();
+    let text = String::from_utf8(run.out).unwrap();
+    assert!(text.starts_with("storage: none: there is no variable PERSIST_BUKCET"), "{text}");
+    assert!(
+        text.contains("\n    cannot be used: variable PERSIST_PREFIX (\"/p\"): it starts with `/`"),
+        "{text}"
+    );
+    assert_eq!((run.code, run.err.starts_with("persist: there is no variable PERSIST_BUKCET")), (8, true));
+}
+
+/// In whichever variable: `tests/config.rs` has more forms of it.
+#[test]
+fn no_command_shows_a_password_of_a_url_in_a_wrong_variable() {
+    let home = Home::new();
+    for setting in persist::config::SETTINGS.iter().filter(|setting| !setting.secret) {
+        for arguments in [&["env"][..], &["stat", "k"]] {
+            let mut command = home.command(arguments);
+            command.env(setting.variables[0], "s3://AKIA:x/hunter2@bucket/p");
+            let run: Run = command.output().unwrap().into();
+            assert_eq!(run.code, 8, "{}: {}", setting.name, run.err);
+            let said = String::from_utf8(run.out).unwrap() + &run.err;
+            assert!(!said.contains("hunter2"), "{}: {said}", setting.name);
+        }
+    }
+}
+
+/// A script hands it on.
+#[test]
+fn what_env_and_stat_call_the_storage_is_its_url() {
+    let home = Home::new();
+    let root = home.path("odd %41?#").display().to_string();
+    let run = |arguments: &[&str], odd: bool| {
+        let mut command = home.command(arguments);
+        let odd =
+            odd.then_some([("PERSIST_LOCAL_PATH", root.as_str()), ("PERSIST_NAMESPACE", "user:1/a%41")]);
+        command.envs(odd.into_iter().flatten());
+        Run::from(command.write_stdin("state").output().unwrap())
+    };
+    assert_eq!(run(&["save", "a:b/k"], true).code, 0);
+    let url = run(&["env", "--json"], true).rows()[0]["storage"].as_str().unwrap().to_owned();
+    assert_eq!(run(&["stat", "a:b/k", "--json"], true).rows()[0]["location"], url);
+    assert_eq!(run(&["ls", "--storage", &url], false).text(), "a:b/k\n");
+    assert_eq!(run(&["env", "--json", "--storage", &url], false).rows()[0]["storage"], url);
+    assert_eq!(run(&["load", &format!("{url}//a:b/k")], false).text(), "state");
+}
+
+/// One slash for two would be a copy on this disk that somebody takes for a backup.
+#[test]
+fn a_url_with_one_slash_is_no_key() {
+    let home = Home::new();
+    home.save("k", "state");
+    let file = home.path("backup");
+    std::fs::create_dir(&file).unwrap();
+    let near = format!("file:{}/k.gz", file.display());
+    for (arguments, code) in [
+        (&["cp", "k", "s3:/bucket/k"][..], 2),
+        (&["cp", "k", "gs:/bucket/k"], 2),
+        (&["cp", "--recursive", "k", "s3:/bucket/"], 2),
+        (&["ls", "s3:/bucket/"], 2),
+        (&["stat", "S3:/bucket/k"], 2),
+        (&["stat", "sqlite:/tmp/x.db"], 8),
+        (&["cp", "k", &near], 0),
+        (&["cp", "k", "s3:k"], 0),
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(run.code, code, "{arguments:?}: {}", run.err);
+        assert!(code != 2 || run.err.contains("BUCKET/prefix, with `//`"), "{}", run.err);
+    }
+    assert!(file.join("k.gz").is_file());
+    assert_eq!(home.keys(), ["k", "s3:k"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_variable_that_is_no_text_is_named() {
@@ -91,5 +207,7 @@ fn a_variable_that_is_no_text_is_named() {
         (run.code, run.err.as_str()),
         (8, "persist: variable PERSIST_PREFIX: its value is not UTF-8\n")
     );
+    let run: Run = home.command(&["env"]).env("PERSIST_PREFIX", odd).output().unwrap().into();
+    assert!(String::from_utf8(run.out).unwrap().contains("cannot be used: its value is not UTF-8"));
     assert_eq!(Run::from(home.command(&["ls"]).env("OTHER", odd).output().unwrap()).code, 0);
 }

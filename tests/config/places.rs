@@ -46,6 +46,30 @@ fn without_a_url_each_setting_is_taken_by_itself() {
     assert_eq!(config.s3.region.as_deref(), Some("env"));
 }
 
+/// A bucket belongs to its service: that of this name at another one may be somebody else's.
+#[test]
+fn a_bucket_out_of_a_url_is_not_looked_for_at_another_service() {
+    let files = Files::new(FILE);
+    let config = files.with(None, &[("PERSIST_BACKEND", "gcs")]).unwrap();
+    assert_eq!((config.backend, config.bucket.as_ref()), (StorageBackend::Gcs, None));
+    assert_eq!((config.prefix, config.namespace.as_deref()), (None, Some("team")));
+    let local = files.with(None, &[("PERSIST_BACKEND", "local")]).unwrap();
+    assert_eq!((local.backend, local.prefix.as_ref()), (StorageBackend::Local, None));
+    let named = files.with(None, &[("PERSIST_BACKEND", "gcs"), ("PERSIST_BUCKET", "b")]).unwrap();
+    assert_eq!((named.bucket.as_deref(), named.prefix), (Some("b"), None));
+    // Nor is what is weaker than the URL.
+    assert_eq!(
+        files.with(None, &[("PERSIST_BACKEND", "gcs"), ("STORAGE_BUCKET", "b")]).unwrap().bucket,
+        None
+    );
+    let same = files.with(None, &[("PERSIST_BACKEND", "s3")]).unwrap();
+    assert_eq!((same.bucket.as_deref(), same.prefix.as_deref()), (Some("file"), Some("p")));
+    // What stands beside the URL for the other service is for it.
+    let both = Files::new("[storage]\nstorage_url = \"s3://file/p\"\ngcs_bucket = \"own\"\n");
+    let config = both.with(None, &[("PERSIST_BACKEND", "gcs")]).unwrap();
+    assert_eq!((config.bucket.as_deref(), config.prefix), (Some("own"), None));
+}
+
 #[test]
 fn a_url_and_what_it_leaves_open_go_together() {
     let config = from_vars(&[("PERSIST_STORAGE_URL", "s3://b"), ("PERSIST_PREFIX", "p")]).unwrap();

@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-pub(crate) use self::name::is_plain;
+pub(crate) use self::name::{folder_of, is_plain};
 use self::{
     dir::Root,
     hop::{hop, label},

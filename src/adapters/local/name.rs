@@ -48,6 +48,11 @@ pub(crate) fn is_plain(segment: &str) -> bool {
         && !segment.contains(ESCAPED)
 }
 
+/// Where the objects whose keys are below `prefix` lie, from the root down.
+pub(crate) fn folder_of(prefix: &Key) -> String {
+    prefix.segments().flat_map(pieces).collect::<Vec<_>>().join("/")
+}
+
 /// The names that `segment` has on disk: one, or for a very long one several, of which all but the last are directories that
 /// end with a lone `%` ("goes on below").
 pub(super) fn pieces(segment: &str) -> Vec<String> {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use persist::{
     Error, ErrorKind, Key, SnapshotAdapter, StorageBackend, StorageConfig,
-    config::{Sources, split_key, split_prefix, variables},
+    config::{Effective, Sources, split_key, split_prefix, variables},
 };
 use tokio::sync::OnceCell;
 
@@ -47,6 +47,38 @@ impl Storage {
 
     pub(crate) fn sources(&self) -> persist::Result<Sources> {
         self.sources_for(None)
+    }
+
+    /// What is set where something is wrong: a place that cannot be used does not hide the others.
+    pub(crate) fn found(&self) -> Vec<Effective> {
+        let lay = |sources: Sources, next: persist::Result<Sources>| next.unwrap_or(sources);
+        let mut sources = Sources::new();
+        if let Some(url) = &self.url {
+            sources = lay(sources.clone(), sources.url(url, "--storage"));
+        }
+        let mut unusable = Vec::new();
+        let mut usable = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            let Ok(value) = value.into_string() else {
+                unusable.push((name, "its value is not UTF-8".to_string()));
+                continue;
+            };
+            match Sources::new().environment([(name.clone(), value.clone())]) {
+                Ok(_) => usable.push((name, value)),
+                Err(error) => unusable.push((name, error.message().to_string())),
+            }
+        }
+        sources = lay(sources.clone(), sources.environment(usable));
+        sources = lay(sources.clone(), sources.configuration_file(self.config.as_deref()));
+        let mut rows = sources.found();
+        for (name, problem) in unusable {
+            let row = rows.iter_mut().find(|row| row.setting.variables.contains(&name.as_str()));
+            if let Some(row) = row {
+                (row.value, row.from, row.problem) = (None, Some(format!("variable {name}")), Some(problem));
+            }
+        }
+        rows
     }
 
     /// The configured storage.

@@ -9,18 +9,24 @@ use crate::{
 };
 
 pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
-    let sources = storage.sources()?;
-    let place = sources.resolve().and_then(|config| config.location());
+    let effective = storage.sources().and_then(|sources| {
+        let place = sources.resolve()?.location();
+        Ok((sources.effective()?, place))
+    });
+    let (mut rows, place, failure) = match effective {
+        Ok((rows, place)) => (rows, place.map_err(|error| error.message().to_string()), None),
+        // Whoever looks for the mistake wants to see what is set, all the more.
+        Err(error) => (storage.found(), Err(error.message().to_string()), Some(error)),
+    };
     output.row(
         || json!({"storage": place.as_ref().ok()}),
         || match &place {
             Ok(place) => format!("storage: {}", cell(place)),
-            Err(error) => format!("storage: none: {}", cell(error.message())),
+            Err(reason) => format!("storage: none: {}", cell(reason)),
         },
     )?;
-    let mut rows = sources.effective()?;
     // Of 40 settings a few are set.
-    rows.sort_by_key(|row| row.value.is_none());
+    rows.sort_by_key(|row| row.from.is_none());
     for row in rows {
         let setting = row.setting;
         let names: Vec<&str> = setting.variables.iter().chain(setting.generic).copied().collect();
@@ -28,17 +34,18 @@ pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
             || {
                 json!({
                     "setting": setting.name, "variables": names, "parameter": setting.parameter(), "meaning": setting.meaning,
-                    "default": setting.default, "value": row.value, "from": row.from, "secret": setting.secret,
+                    "default": setting.default, "value": row.value, "from": row.from, "problem": row.problem, "secret": setting.secret,
                 })
             },
             || {
-                let value = match (&row.value, &row.from) {
-                    (Some(value), Some(from)) => format!("{}   ({})", cell(value), cell(from)),
+                let value = match (&row.value, &row.from, &row.problem) {
+                    (_, _, Some(problem)) => format!("cannot be used: {}", cell(problem)),
+                    (Some(value), Some(from), None) => format!("{}   ({})", cell(value), cell(from)),
                     _ => format!("not set; default: {}", setting.default),
                 };
                 format!("{}\n    {}\n    {value}", names.join(", "), setting.meaning)
             },
         )?;
     }
-    Ok(())
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -10,7 +10,9 @@ use crate::{
 };
 
 pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result<()> {
-    let (store, key) = storage.locate(key).await?;
+    let text = key;
+    let (store, key) = storage.locate(text).await?;
+    let location = storage.describe(text)?.0.location()?;
     let known = store.describe(&key).await?;
     // The answer to a read may know less than the answer to a question about the object.
     let meta = store.head(&key).await?;
@@ -21,13 +23,13 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
             row["size"] = json!(known.size);
             row["codec"] = json!(known.codec);
             row["digest"] = json!(known.digest);
-            row["location"] = json!(store.to_string());
+            row["location"] = json!(location);
             row
         },
         || {
             let mut lines = vec![
                 format!("key           {}", meta.key),
-                format!("location      {store}"),
+                format!("location      {}", cell(&location)),
                 format!(
                     "size          {}",
                     known.size.map_or_else(unknown, |size| format!("{} ({size} bytes)", human(size)))
