@@ -187,23 +187,31 @@ impl Client {
     ///
     /// The URL of an upload session is a credential of its own: a token goes along if there is one, and none is waited for.
     pub(super) async fn send(&self, call: Call) -> Result<Response, Failure> {
-        let token = match &call.session {
+        let trusted = call.session.as_ref().is_none_or(|url| self.trusted(url));
+        let token = match call.session {
             None => self.auth.token().await.map_err(Failure::unsent)?,
-            Some(url) if self.trusted(url) => self.auth.at_hand(),
+            Some(_) if trusted => self.auth.at_hand(),
             Some(_) => None,
         };
-        let header = |token: &Option<Token>| token.as_ref().map(Token::header);
-        let mut answer = self.attempt(&call, header(&token)).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && !self.auth.anonymous() {
-            let new = match (&token, &call.session) {
-                (Some(refused), None) => Some(self.auth.replace(refused).await.map_err(Failure::unsent)?),
-                // Without any rather than with the one that was refused.
-                (Some(refused), Some(_)) => self.auth.replace(refused).await.ok(),
-                (None, Some(url)) if self.trusted(url) => self.auth.token().await.unwrap_or_default(),
-                (None, _) => None,
+        let mut answer = self.attempt(&call, token.as_ref().map(Token::header)).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let new = match &token {
+                Some(refused) => self.auth.replace(refused).await.map(Some),
+                None if trusted => self.auth.token().await,
+                None => Ok(None),
             };
-            if token.is_some() || new.is_some() {
-                answer = self.attempt(&call, header(&new)).await?;
+            match new {
+                Ok(None) => {}
+                Ok(Some(new)) => answer = self.attempt(&call, Some(new.header())).await?,
+                Err(error) => {
+                    // Rather without any than with the one that was refused.
+                    if call.session.is_some() && token.is_some() {
+                        answer = self.attempt(&call, None).await?;
+                    }
+                    if answer.status() == StatusCode::UNAUTHORIZED {
+                        return Err(Failure::unsent(error));
+                    }
+                }
             }
         }
         let status = answer.status();
