@@ -86,7 +86,7 @@ pub(crate) enum Command {
     ///
     /// A snapshot that is not there is no error, unless --must-exist says so.
     ///
-    /// With --recursive KEYS are folders, and all snapshots below them are removed; how many is said. Sessions go by `persist session rm`.
+    /// With --recursive KEYS are folders, and all snapshots below them are removed; it says how many. Sessions are removed by `persist session rm`.
     ///
     /// Examples:
     ///   persist rm agents/42/state.json.gz
