@@ -10,8 +10,11 @@ fn cut(path: &Path, step: i64) {
     File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
 }
 
-/// Copies a file's time as programs do that hold it as a floating-point number, made of seconds and nanoseconds.
-fn rounded(path: &Path, copy: fn(f64, f64) -> i64) {
+/// What becomes of seconds and nanoseconds.
+type Rounding = fn(f64, f64) -> i64;
+
+/// Copies a file's time as programs do that hold it as a floating-point number.
+fn rounded(path: &Path, copy: Rounding) {
     let found = fs::metadata(path).unwrap();
     let before = (found.mtime(), found.mtime_nsec());
     let time = copy(before.0 as f64, before.1 as f64);
@@ -55,7 +58,7 @@ async fn what_was_said_of_a_snapshot_is_found_where_a_copy_cut_its_time() {
 /// Python's `os.utime(path, (atime, mtime))`, and hence its `shutil` and `tarfile`; seconds that are multiplied; JavaScript's milliseconds.
 #[tokio::test]
 async fn what_was_said_of_a_snapshot_is_found_where_a_copy_rounded_its_time() {
-    let ways: [(&str, fn(f64, f64) -> i64); 4] = [
+    let ways: [(&str, Rounding); 4] = [
         ("seconds", |seconds, rest| nanoseconds(seconds + 1e-9 * rest)),
         ("seconds, and cut", |seconds, rest| nanoseconds(seconds + 1e-9 * rest) / 100 * 100),
         ("seconds, multiplied", |seconds, rest| ((seconds + 1e-9 * rest) * 1e9) as i64),
