@@ -25,7 +25,11 @@ pub(super) struct Known {
 
 impl Pending {
     pub(super) fn remember(&mut self, id: CommitId, base: Option<Base>, began: Option<Moment>) {
-        self.0.insert(0, Known { id, base, began, damaged: false });
+        self.put_back(Known { id, base, began, damaged: false });
+    }
+
+    pub(super) fn put_back(&mut self, known: Known) {
+        self.0.insert(0, known);
         if let Some(known) = self.0.get_mut(STATES) {
             known.base = None;
         }

@@ -86,8 +86,8 @@ impl Session {
     ///
     /// # Errors
     /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again.
-    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io` it is not known whether the commit exists; the next save finds out, and does not make it
-    /// twice (unless this handle has met damage meanwhile, of which the commit may be made).
+    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io` it is not known whether the commit exists; the next save finds out, and never
+    /// makes it twice.
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.save_with(state, CommitOptions::new()).await
     }

@@ -15,7 +15,7 @@ use super::{
     object,
     pack::{Form, Packed, pack},
     pending::{Known, Pending},
-    store::{Described, Store},
+    store::{Described, Part, Slot, Store},
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
 
@@ -176,14 +176,18 @@ impl Writer {
                     });
                     return Ok(Commit::new(manifest, place, stored));
                 }
-                Outcome::Earlier(commit, Known { base, damaged, began, .. }) => {
+                Outcome::Earlier(commit, known) => {
                     // The caller tries again what was saved after all, and can be loaded.
-                    let again = (commit.digest, commit.table()) == (manifest.digest, manifest.values.clone())
-                        && notes_of(&commit) == manifest.notes
-                        && (commit.keyframe || !damaged);
+                    let mut again = (commit.digest, commit.table())
+                        == (manifest.digest, manifest.values.clone())
+                        && notes_of(&commit) == manifest.notes;
+                    let Known { base, damaged, .. } = known.clone();
                     if again {
                         // Where this fails, or nobody waits for it, the next try must find it again.
-                        self.pending.remember(commit.id, base.clone(), began);
+                        self.pending.put_back(known);
+                        again = commit.keyframe || !damaged || loads(store, place, seq).await?;
+                    }
+                    if again {
                         self.confirm(store, place, seq, None).await?;
                     }
                     let Some(head) = &mut self.head else { continue };
@@ -363,6 +367,20 @@ async fn withdraw(store: &Store, place: &Place, seq: u64, body: Option<BodyRef>,
         tracing::debug!(%error, "a commit without its body stays");
     }
     gone
+}
+
+/// Whether the commit is there, and whole.
+async fn loads(store: &Store, place: &Place, seq: u64) -> Result<bool> {
+    let restored = match store.slot(place, seq, Part::Whole).await {
+        Ok((Slot::Commit(bytes), _)) => store.restore(place, seq, bytes).await,
+        Ok((Slot::Origin(_), _)) => return Ok(false),
+        Err(error) => Err(error),
+    };
+    match restored {
+        Ok(_) => Ok(true),
+        Err(error) if is_damage(error.kind()) || error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.with_operation("save")),
+    }
 }
 
 /// Whether a commit comes so long after its body began that a prune may have taken that for garbage.

@@ -293,6 +293,32 @@ async fn a_lost_save_on_damage_is_not_acknowledged() {
     }
 }
 
+/// Damage elsewhere is no reason to make it again.
+#[tokio::test]
+async fn a_lost_save_beside_damage_is_found() {
+    let bench = Bench::new(13);
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    session.save(noise(13, 3000)).await.unwrap();
+    let states = growing(13, 7);
+    for state in &states[..5] {
+        session.save(state.clone()).await.unwrap();
+    }
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+    fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+    session.save(states[5].clone()).await.unwrap_err();
+    bench.damage("s", 1).await;
+    assert!(!session.verify().await.unwrap().is_good());
+    // Whether it is whole is not known at first, and must not be forgotten over that.
+    fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Unavailable));
+    assert_eq!(session.save(states[5].clone()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let saved = session.save(states[5].clone()).await.unwrap();
+    assert_eq!((saved.seq, saved.keyframe), (7, false));
+    let next = session.save(states[6].clone()).await.unwrap();
+    assert_eq!((next.seq, next.keyframe), (8, true));
+    assert!(bench.session("s").load(At::Latest).await.unwrap().state == states[6]);
+}
+
 /// Removing is writing: who was fenced off may not, and is not let in again by it.
 #[tokio::test]
 async fn who_was_fenced_off_removes_nothing() {
