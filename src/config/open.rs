@@ -240,10 +240,13 @@ impl StorageConfig {
 }
 
 /// The folder below the root in which the keys with this prefix lie.
+#[cfg(unix)]
 fn on_disk(prefix: &Key) -> String {
-    #[cfg(unix)]
-    return crate::adapters::local::folder_of(prefix);
-    #[cfg(not(unix))]
+    crate::adapters::local::folder_of(prefix)
+}
+
+#[cfg(not(unix))]
+fn on_disk(prefix: &Key) -> String {
     prefix.as_str().into()
 }
 

@@ -279,8 +279,9 @@ fn check_level(winners: &mut Winners<'_>) -> Result<()> {
 
 /// An emulator gets no credentials that only happen to be in the environment (as in Google's own clients).
 fn without_ambient_credentials(winners: &mut Winners<'_>) {
-    let emulator =
-        winners.get("gcs.endpoint_url").is_some_and(|(_, value)| !value.text.starts_with("https://"));
+    let emulator = winners
+        .get("gcs.endpoint_url")
+        .is_some_and(|(_, value)| !value.text.to_ascii_lowercase().starts_with("https://"));
     if emulator && winners.get("gcs.credentials_path").is_some_and(|(_, value)| value.shared) {
         winners.remove("gcs.credentials_path");
     }

@@ -46,7 +46,10 @@ fn line(value: &str) -> Result<String, String> {
 /// A name of something. A URL names more than it, and may have a password in it, which the service would repeat.
 pub(super) fn text(value: &str) -> Result<String, String> {
     match value.contains("://") {
-        true => Err("this is a name, and that looks like a URL; put URLs into PERSIST_STORAGE_URL".into()),
+        true => {
+            Err("this is a name, and that looks like a URL; the storage's own goes into PERSIST_STORAGE_URL"
+                .into())
+        }
         false => line(value),
     }
 }
@@ -116,7 +119,7 @@ pub(super) fn window(value: &str) -> Result<Duration, String> {
 
 /// Bytes, or a number with `KiB`, `MiB`, `GiB`.
 pub(super) fn size(value: &str, least: u64, most: u64) -> Result<u64, String> {
-    let bad = || format!("use bytes, or `8MiB`; {} KiB to {} MiB", least >> 10, most >> 20);
+    let bad = || format!("use bytes, or `8MiB`; {} to {}", in_units(least), in_units(most));
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
     let shift = match unit {
@@ -128,6 +131,13 @@ pub(super) fn size(value: &str, least: u64, most: u64) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| bad())?;
     number.checked_mul(1 << shift).filter(|bytes| (least..=most).contains(bytes)).ok_or_else(bad)
+}
+
+/// A size in the largest unit of which it is a multiple.
+fn in_units(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift);
+    unit.map_or(bytes.to_string(), |(shift, name)| format!("{}{name}", bytes >> shift))
 }
 
 pub(super) fn chunk(value: &str) -> Result<u64, String> {
@@ -188,7 +198,8 @@ pub(super) fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
 
 /// Another level for the codec that is set so far.
 pub(super) fn level(config: &mut StorageConfig, value: &str) -> Result<(), String> {
-    let level = number(value, 1, 255)?;
+    let level =
+        value.parse().map_err(|_| "use a whole number, 1 to 9 for gzip, 1 to 19 for zstd".to_string())?;
     let codec = config.codec.unwrap_or_default();
     some(&mut config.codec, codec.with_level(level))
 }

@@ -102,7 +102,7 @@ fn urls() {
             ),
             (
                 "s3://b?part_size=1MiB",
-                "invalid_config: parameter part_size of the storage URL (\"1MiB\"): use bytes, or `8MiB`; 5120 KiB to 5120 MiB",
+                "invalid_config: parameter part_size of the storage URL (\"1MiB\"): use bytes, or `8MiB`; 5MiB to 5GiB",
             ),
             (
                 "gs://b?chunk_size=300000",
@@ -300,7 +300,7 @@ fn urls_of_snapshots() {
 #[test]
 fn variables() {
     compare(
-        49,
+        51,
         &[
             (
                 "PERSIST_S3_ENDPOINT_URL=https://",
@@ -360,7 +360,7 @@ fn variables() {
             ),
             (
                 "PERSIST_BUCKET=s3://id:hunt/er2@b PERSIST_BACKEND=s3",
-                "invalid_config: variable PERSIST_BUCKET (\"s3://…@b\"): this is a name, and that looks like a URL; put URLs into PERSIST_STORAGE_URL",
+                "invalid_config: variable PERSIST_BUCKET (\"s3://…@b\"): this is a name, and that looks like a URL; the storage's own goes into PERSIST_STORAGE_URL",
             ),
             (
                 "PERSIST_BUKCET=b",
@@ -418,6 +418,14 @@ fn variables() {
             (
                 "PERSIST_COMPRESSION_LEVEL=99",
                 "invalid_config: variable PERSIST_COMPRESSION_LEVEL (\"99\"): level 99 for the codec gzip: use 1 (fast) to 9 (small)",
+            ),
+            (
+                "PERSIST_COMPRESSION_LEVEL=0",
+                "invalid_config: variable PERSIST_COMPRESSION_LEVEL (\"0\"): level 0 for the codec gzip: use 1 (fast) to 9 (small)",
+            ),
+            (
+                "PERSIST_COMPRESSION_LEVEL=best",
+                "invalid_config: variable PERSIST_COMPRESSION_LEVEL (\"best\"): use a whole number, 1 to 9 for gzip, 1 to 19 for zstd",
             ),
             (
                 "PERSIST_COMPRESSION=none PERSIST_COMPRESSION_LEVEL=3",

@@ -455,7 +455,8 @@ fn env_says_where_states_go() {
     assert_eq!(first(&["env", "--storage", "gs://bucket/a/b"]), "storage: gs://bucket/a/b");
     assert_eq!(first(&["env", "--storage", "memory://"]), "storage: memory://");
     let run: Run = home.command(&["env"]).env("PERSIST_BACKEND", "s3").output().unwrap().into();
-    assert!(run.text().starts_with("storage: none: the backend s3 needs a bucket"));
+    assert!(run.out.starts_with(b"storage: none: the backend s3 needs a bucket"));
+    assert_eq!(run.code, 8);
     // What is set comes first.
     let mut command = home.command(&["env"]);
     let run: Run = command.env("PERSIST_RETRY_ATTEMPTS", "3").output().unwrap().into();

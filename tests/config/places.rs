@@ -195,6 +195,7 @@ fn an_emulator_gets_no_credentials_that_happen_to_be_there() {
     assert_eq!(path(&[ambient, ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]), None);
     assert!(path(&[ambient]).is_some());
     assert!(path(&[ambient, ("PERSIST_GCS_ENDPOINT_URL", "https://storage.example.com")]).is_some());
+    assert!(path(&[ambient, ("PERSIST_GCS_ENDPOINT_URL", "HTTPS://storage.example.com")]).is_some());
     let named = ("PERSIST_GCS_CREDENTIALS_PATH", "/key.json");
     assert!(path(&[named, ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]).is_some());
 }

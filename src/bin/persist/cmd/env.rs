@@ -13,16 +13,16 @@ pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
         let place = sources.resolve()?.location();
         Ok((sources.effective()?, place))
     });
-    let (mut rows, place, failure) = match effective {
-        Ok((rows, place)) => (rows, place.map_err(|error| error.message().to_string()), None),
+    let (mut rows, place) = match effective {
+        Ok(effective) => effective,
         // Whoever looks for the mistake wants to see what is set, all the more.
-        Err(error) => (storage.found(), Err(error.message().to_string()), Some(error)),
+        Err(error) => (storage.found(), Err(error)),
     };
     output.row(
         || json!({"storage": place.as_ref().ok()}),
         || match &place {
             Ok(place) => format!("storage: {}", cell(place)),
-            Err(reason) => format!("storage: none: {}", cell(reason)),
+            Err(error) => format!("storage: none: {}", cell(error.message())),
         },
     )?;
     // Of 40 settings a few are set.
@@ -47,5 +47,6 @@ pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
             },
         )?;
     }
-    failure.map_or(Ok(()), |error| Err(error.into()))
+    place?;
+    Ok(())
 }
