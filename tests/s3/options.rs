@@ -156,6 +156,7 @@ async fn a_server_that_drops_the_encryption_is_refused_and_keeps_nothing() {
     let error = opened(&server, encrypted).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("encryption was asked for"), "{error}");
+    assert_eq!(proxy.count("DELETE", "a/x"), 1, "the probe's object was not removed");
 
     let adapter = opened(&server, encrypted).await.unwrap();
     proxy.clear();

@@ -9,7 +9,7 @@ use futures_util::future::{join, join3, join4};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    attributes::confirm,
+    attributes::{Attributes, Stored, confirm},
     bucket::Bucket,
     doubt::Doubt,
     fail::{fail, retold},
@@ -88,7 +88,7 @@ async fn examined(
     // What waits for a server that is away would do so for nothing.
     let away = outcome.as_ref().is_err_and(is_away);
     let patience = match wrote.get() {
-        Some(Wrote::All) if !away => Duration::MAX,
+        _ if !away => Duration::MAX,
         Some(Wrote::All) => PATIENCE,
         Some(Wrote::Perhaps) | None => Duration::ZERO,
     };
@@ -154,13 +154,14 @@ async fn examine(
     wrote: &OnceLock<Wrote>,
 ) -> Result<(Found, Scope)> {
     let doubt = Doubt::default();
-    let first = write(bucket, nested, PutMode::Overwrite, PutOptions::new(), &doubt).await;
+    let plainly = bucket.attributes(&PutOptions::new(), None);
+    let first = store(bucket, nested, &PutMode::Overwrite, &plainly, &doubt).await;
     // What was refused, or never arrived, has left nothing.
     if first.is_ok() || doubt.is_open() {
         wrote.get_or_init(|| if first.is_ok() { Wrote::All } else { Wrote::Perhaps });
     }
-    first?;
-    let put = |key, mode, options| write(bucket, key, mode, options, &doubt);
+    confirm(&plainly, &first?)?;
+    let put = |key, mode, options| write(bucket, key, mode, options);
     // Tags and classes are things apart: many a server has one and not the other, and credentials may not set tags.
     let cool = PutOptions::new().tier(Tier::Cool);
     let (tagged, mut classed) = join(
@@ -256,12 +257,21 @@ fn content(key: &Key) -> &'static str {
     if key.as_str().contains('\\') { "a probe of persist, with a backslash" } else { "a probe of persist" }
 }
 
-async fn write(bucket: &Bucket, key: &Key, mode: PutMode, options: PutOptions, doubt: &Doubt) -> Result<()> {
+async fn write(bucket: &Bucket, key: &Key, mode: PutMode, options: PutOptions) -> Result<()> {
     let attributes = bucket.attributes(&options, None);
-    let body = Bytes::from_static(content(key).as_bytes());
-    let attempt = |_| bucket.put_attempt(key, body.clone(), &mode, &attributes, doubt);
-    let stored = bucket.retrying(attempt).await?;
+    let stored = store(bucket, key, &mode, &attributes, &Doubt::default()).await?;
     confirm(&attributes, &stored)
+}
+
+async fn store(
+    bucket: &Bucket,
+    key: &Key,
+    mode: &PutMode,
+    attributes: &Attributes,
+    doubt: &Doubt,
+) -> Result<Stored> {
+    let body = Bytes::from_static(content(key).as_bytes());
+    bucket.retrying(|_| bucket.put_attempt(key, body.clone(), mode, attributes, doubt)).await
 }
 
 /// Whether the server refused what it must refuse. Not knowing the condition at all is an answer too; an outage is none.
