@@ -37,8 +37,7 @@ impl Failure {
 
     /// There is no such object (or no such upload, or, where a server does not tell, no such bucket).
     pub(super) fn not_found(&self) -> bool {
-        (self.status == 404 && self.code != "NoSuchBucket")
-            || matches!(self.code.as_str(), "NoSuchKey" | "NoSuchUpload")
+        self.error.kind() == ErrorKind::NotFound && self.code != "NoSuchBucket"
     }
 
     /// To a HEAD: there is no such object. Without s3:ListBucket S3 says so by a 403.
@@ -267,6 +266,11 @@ fn answer(
             "the credentials do not allow it (without s3:ListBucket a missing key looks the same)",
         ),
         (_, 401) => (Unauthenticated, "the service wants other credentials"),
+        // A proxy whose service is away says that there is none, and not that an object is gone.
+        (_, 404) if is_foreign(raw) => (
+            Unavailable,
+            "the answer (status 404) is not S3's; check endpoint_url and what stands in between",
+        ),
         (_, 404) => (NotFound, "there is no snapshot"),
         // CopyObject and CompleteMultipartUpload say 200 at once, and that they failed in the body.
         (
@@ -317,6 +321,11 @@ fn is_skewed(raw: &HttpResponse) -> bool {
     let date = raw.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let now = DateTime::from(std::time::SystemTime::now()).secs();
     date.is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
+}
+
+/// Whether an answer has a text that is no error document. One without any may be the service's: a HEAD's is.
+fn is_foreign(raw: &HttpResponse) -> bool {
+    raw.body().bytes().is_some_and(|body| !body.is_empty()) && element(raw, "Code").is_none()
 }
 
 /// The service's own words, on one line and not too many.
