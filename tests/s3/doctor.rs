@@ -6,9 +6,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use persist::{layers::Namespace, sessions::Sessions};
+use persist::{PutOptions, SnapshotAdapter, Tier, layers::Namespace, sessions::Sessions};
 
-use crate::support::{s3_server::StrictServer, s3_store::Upload};
+use crate::{
+    bench::key,
+    support::{
+        proxy::{Fault, Proxy},
+        s3_server::StrictServer,
+        s3_store::Upload,
+    },
+};
 
 pub(crate) async fn doctor(strict: &StrictServer, arguments: &[&str]) -> (bool, String) {
     let (code, text) = command(strict, &[&["doctor"], arguments].concat()).await;
@@ -26,6 +33,7 @@ pub(crate) async fn command(strict: &StrictServer, arguments: &[&str]) -> (Optio
         .env("AWS_SECRET_ACCESS_KEY", secret(&config.secret_access_key))
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ENDPOINT_URL", &strict.server.endpoint)
+        .env("PERSIST_RETRY_INITIAL_DELAY", "5ms")
         .args(["--storage", &format!("s3://{}/agents", strict.server.bucket)])
         .args(arguments)
         .output()
@@ -118,6 +126,13 @@ async fn an_identity_that_only_reads_is_examined() {
         json.lines().any(|row| row.contains("\"ok\":null") && row.contains("they need a write")),
         "{json}"
     );
+    // What is archived, or has gone since, is not the answer.
+    let allowed = strict.store().allowed.take();
+    let archive = PutOptions::new().tier(Tier::Archive);
+    strict.server.open().await.put(&key("agents/archived"), "old".into(), archive).await.unwrap();
+    strict.store().allowed = allowed;
+    let (_, text) = doctor(&strict, &[]).await;
+    assert!(text.contains("ok   read: permitted; \"state\" can be read"), "{text}");
     // It may list and not read.
     strict.store().allowed = Some(vec![list, uploads]);
     let (well, text) = doctor(&strict, &[]).await;
@@ -155,4 +170,21 @@ async fn an_identity_that_only_reads_sees_what_is_wrong_with_a_session() {
     let (code, text) = command(&strict, &["rm", commits[0].strip_prefix("agents/").unwrap()]).await;
     assert!(code == Some(2) && text.contains("it is part of the session bot/s"), "{text}");
     assert!(strict.store().objects.contains_key(&commits[0]));
+}
+
+/// Each of the other checks would wait for it once more.
+#[tokio::test]
+async fn a_storage_that_goes_away_is_waited_for_once() {
+    let mut strict = StrictServer::start().await;
+    let proxy = Proxy::start(&strict.server.endpoint).await;
+    strict.server = strict.server.behind(proxy.url());
+    // The probe of the server, and then the doctor's write.
+    proxy.fail(99, "PUT", "/agents/.persist-probe/", Fault::answer(503));
+    let (well, text) = doctor(&strict, &[]).await;
+    assert!(!well && text.contains("FAIL write"), "{text}");
+    let skipped = "skip read, list, clock, create once, replace, remove: the storage is away";
+    assert!(text.contains(skipped), "{text}");
+    assert!(text.contains("skip unfinished uploads: the storage is away"), "{text}");
+    assert_eq!(proxy.count("PUT", "/agents/.persist-probe/"), 8);
+    assert_eq!(proxy.count("GET", "uploads"), 0);
 }

@@ -1,6 +1,9 @@
 //! `persist doctor`
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -21,6 +24,10 @@ use crate::{
 
 /// Seconds that the service's clock may differ before requests are refused (S3 and GCS: 15 minutes) or times mislead.
 const MOST_SKEW: u64 = 300;
+/// How long a storage that is away gets for the removal of what it may have stored all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Of an identity that only reads, so many snapshots are tried: the first may be archived, or another program's.
+const TRIES: usize = 10;
 
 /// How one check went, with what to do about it.
 type Checked = persist::Result<String>;
@@ -52,7 +59,9 @@ async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> R
         Err(error) => return report.row("open", Err(error)).map(drop),
     };
     report.row("open", Ok(store.to_string()))?;
-    probed(store, report).await?;
+    if probed(store, report).await? == Written::Away {
+        return report.skip("unfinished uploads", "the storage is away");
+    }
     match uploads::look(&config, args.clean_uploads, args.older_than).await {
         Ok(None) => Ok(()),
         Ok(Some(found)) => {
@@ -107,29 +116,39 @@ fn ended(error: oneshot::error::RecvError) -> Error {
     Error::new(ErrorKind::Internal, "the task of the probe ended early").with_source(error)
 }
 
+/// Whether the probe's object could be written.
+#[derive(PartialEq)]
+enum Written {
+    Yes,
+    Refused,
+    /// The storage is away, or has no time.
+    Away,
+}
+
 /// What can be found out with one object.
-async fn probed(store: Arc<dyn SnapshotAdapter>, report: &mut Report<'_>) -> Result<()> {
+async fn probed(store: Arc<dyn SnapshotAdapter>, report: &mut Report<'_>) -> Result<Written> {
     let key = Key::new(format!(".persist-probe/{}", ulid::Ulid::generate()))?;
     let state = Bytes::from_static(b"persist doctor");
     let mode = if store.capabilities().create { PutMode::Create } else { PutMode::Overwrite };
     let (probe, written) = Probe::write(store.clone(), key, state.clone(), mode).await;
     let checked = probes(store.as_ref(), &probe.key, &state, written, report).await;
     // Also when a check failed: nothing is left behind.
-    let removed = probe.remove().await;
-    if checked? {
+    let patience = if matches!(checked, Ok(Written::Away)) { PATIENCE } else { Duration::MAX };
+    let removed = tokio::time::timeout(patience, probe.remove()).await;
+    let checked = checked?;
+    if let (Written::Yes, Ok(removed)) = (&checked, removed) {
         report.row("remove", removed.map(|()| "permitted; the probe is gone".into()))?;
     }
-    Ok(())
+    Ok(checked)
 }
 
-/// False if it could not even be written.
 async fn probes(
     store: &dyn SnapshotAdapter,
     probe: &Key,
     state: &Bytes,
     written: persist::Result<ObjectMeta>,
     report: &mut Report<'_>,
-) -> Result<bool> {
+) -> Result<Written> {
     let can = store.capabilities();
     let meta = match written {
         Ok(meta) => meta,
@@ -139,11 +158,11 @@ async fn probes(
             if away {
                 // Each of them would wait for it again.
                 report.skip("read, list, clock, create once, replace, remove", "the storage is away")?;
-            } else {
-                reads(store, report).await?;
-                report.skip("clock, create once, replace, remove", "they need a write")?;
+                return Ok(Written::Away);
             }
-            return Ok(false);
+            reads(store, report).await?;
+            report.skip("clock, create once, replace, remove", "they need a write")?;
+            return Ok(Written::Refused);
         }
     };
     report.row("write", Ok("permitted".into()))?;
@@ -159,20 +178,29 @@ async fn probes(
     };
     report.row("replace", replace)?;
     report.row("offers", Ok(offers(can)))?;
-    Ok(true)
+    Ok(Written::Yes)
 }
 
-/// What an identity that does not write may do: with the first snapshot that there is.
+/// What an identity that does not write may do: with the first snapshot that can be read.
 async fn reads(store: &dyn SnapshotAdapter, report: &mut Report<'_>) -> Result<()> {
-    let first = store.list(ListOptions::new().limit(1)).try_next().await;
-    let name = first.as_ref().ok().and_then(|entry| Some(entry.as_ref()?.name().to_string()));
-    let listed = first.map(|entry| match entry {
-        Some(_) => "permitted".into(),
-        None => "permitted; there is nothing yet".into(),
+    let rows = store.list(ListOptions::new().limit(TRIES)).try_collect::<Vec<_>>().await;
+    let names: Vec<_> = rows.iter().flatten().filter_map(|entry| Key::new(entry.name()).ok()).collect();
+    let listed = rows.map(|rows| match rows.is_empty() {
+        false => "permitted".into(),
+        true => "permitted; there is nothing yet".into(),
     });
     let may_list = report.row("list", listed)?;
-    match name.and_then(|name| Key::new(name).ok()) {
-        Some(key) => report.row("read", opened(store, &key).await).map(drop),
+    let mut first = None;
+    for key in &names {
+        let opened = opened(store, key).await;
+        let answers = |error: &Error| error.kind() == ErrorKind::AccessDenied || error.retryable();
+        if opened.as_ref().err().is_none_or(answers) {
+            return report.row("read", opened).map(drop);
+        }
+        first.get_or_insert(opened);
+    }
+    match first {
+        Some(failed) => report.row("read", failed).map(drop),
         None if may_list => report.skip("read", "there is no snapshot to read"),
         None => report.skip("read", "no snapshot is known without a listing; try `persist stat KEY`"),
     }
