@@ -144,8 +144,8 @@ impl Session {
     async fn go_behind_loss(&self, writer: &mut Writer, upto: u64, looked: Moment) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         let Some(head) = writer.head.as_ref().filter(|head| head.seq < upto) else { return Ok(()) };
-        // Again, because `line` tells of what was there when it was read.
-        if store.newest(place).await?.is_some_and(|row| row.seq > head.seq.max(1)) {
+        // Again, because `line` tells of what was there when it was read. Under the first number an import's origin may be left.
+        if store.newest(place).await?.is_some_and(|row| row.seq >= upto || row.seq > head.seq.max(1)) {
             return Ok(());
         }
         tracing::warn!(session = place.logged(), commit = upto, "the newest commit is missing");

@@ -1,7 +1,11 @@
 //! The newest object is gone: something else than persist has removed it.
 
-use futures_util::TryStreamExt;
-use persist::{ErrorKind, sessions::*};
+use futures_util::{FutureExt, TryStreamExt};
+use persist::{
+    ErrorKind,
+    layers::{Injection, Operation},
+    sessions::*,
+};
 
 use super::{Bench, commit_key, imports::exported, sessions_support::noise};
 
@@ -188,6 +192,37 @@ async fn to_be_sure_costs_the_first_save_behind_a_load_one_read() {
             // By its number, a commit may be one of half an import; and whether it was pruned, only the line tells.
             let gets = if first { look } else { 0 };
             assert_eq!((cost.put, cost.get, cost.list), (1, gets, u64::from(first && look == 2)), "{look}");
+        }
+    }
+}
+
+/// It saw no commit; what a prune has seen since is there.
+#[tokio::test]
+async fn what_came_behind_a_look_is_not_lost() {
+    for (held, commits) in [(1, 1), (1, 3), (0, 1)] {
+        let bench = Bench::new(5);
+        let (fault, sessions) = bench.faulty();
+        let late = sessions.session("a", "s").unwrap();
+        let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+        // The line is read when the prune is done; the listing has been made, or is made then as well.
+        fault.inject_later(Operation::Get, 0, Injection::Hold(go_on.clone()));
+        if held == 0 {
+            fault.inject_later(Operation::List, 0, Injection::Hold(go_on.clone()));
+        }
+        let mut look = Box::pin(late.save("late"));
+        assert!((&mut look).now_or_never().is_none());
+        bench.saved("s", commits).await;
+        bench.hours(5);
+        bench.session("s").prune(Retention::new().last(1)).await.unwrap();
+        go_on.notify_waiters();
+        let saved = look.await;
+        let seqs: Vec<u64> =
+            bench.session("s").log().map_ok(|commit| commit.seq).try_collect().await.unwrap();
+        match saved {
+            Ok(commit) => {
+                assert_eq!((commit.parent.is_some(), seqs[0]), (true, commit.seq), "{held} {commits}")
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{held} {commits}: {error}"),
         }
     }
 }
