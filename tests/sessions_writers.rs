@@ -266,12 +266,12 @@ async fn a_take_over_whose_answer_was_lost_is_found_again() {
         new.load(At::Latest).await.unwrap();
         let lost = ErrorKind::Timeout;
         fault.inject(Operation::Put, if arrived { Injection::After(lost) } else { Injection::Before(lost) });
-        // The newest commit is read, and whose the next one is not.
+        // The newest commit and the line are read, and whose the next one is not.
         let look = match dropped {
             true => Injection::Hold(Arc::default()),
             false => Injection::Before(ErrorKind::Unavailable),
         };
-        fault.inject_later(Operation::Get, 1, look);
+        fault.inject_later(Operation::Get, 2, look);
         match new.take_over().now_or_never() {
             Some(result) => assert!(!dropped && result.unwrap_err().kind() == lost),
             None => assert!(dropped, "{arrived} {again}"),

@@ -179,7 +179,9 @@ impl Store {
                     let found = Found { place: place.clone(), seq, bytes, total: meta.size };
                     return Ok(Some(Newest { found, origin: false }));
                 }
-                Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => return Err(importing(place)),
+                Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
+                    return if self.is_half(place, seq).await? { Err(importing(place)) } else { Ok(None) };
+                }
                 Ok((Slot::Origin(origin), _)) => {
                     let Origin { source, target, .. } = &origin;
                     let found = match self.find_seq(source, target.seq, part).await {
@@ -241,10 +243,18 @@ impl Store {
     async fn absent(&self, place: &Place, seq: u64) -> Result<Error> {
         let Some(newest) = self.newest(place).await? else { return Ok(no_commit(place)) };
         if newest.seq < seq {
+            // Again behind `line`, which tells of what was there when it was read.
+            let line = self.line(place).await?.0;
+            if seq <= line.newest() && line.has(seq) {
+                let newest = self.newest(place).await?;
+                if newest.is_none_or(|newest| newest.seq < seq) {
+                    return Ok(lost(&place.commit(seq)?));
+                }
+            }
             let message = format!("there is no commit {seq} in {place}; see `session log`");
             return Ok(Error::new(ErrorKind::NotFound, message));
         }
-        self.not_importing(place, newest.seq).await?;
+        self.not_importing(place, &newest).await?;
         // In this order: a prune changes the line first. Another look, because the commit may have been made meanwhile.
         let slot = self.slot(place, seq, Part::End).await;
         let gone = slot.is_err_and(|error| error.kind() == ErrorKind::NotFound);
@@ -323,6 +333,14 @@ impl Store {
                         return damage.map_or(Ok(None), Err);
                     }
                     Ok(Described::Commit(_)) => {}
+                    // What is meant may have yet to come.
+                    Ok(Described::Origin(of)) if of.imports().is_some() && row.seq == rows[0].seq => {
+                        return if self.is_half(&place, row.seq).await? {
+                            Err(importing(&place))
+                        } else {
+                            Ok(None)
+                        };
+                    }
                     Ok(Described::Origin(of)) => origin = Some(of),
                     Err(error) if error.kind() == ErrorKind::Corrupt => damage = damage.or(Some(error)),
                     Err(error) if error.kind() == ErrorKind::NotFound => {}

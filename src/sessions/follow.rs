@@ -108,8 +108,54 @@ impl Session {
         self.look_until(writer, Manifest::is_removed).await
     }
 
+    /// Before a save: nothing that should be behind the head is lost or on its way.
+    ///
+    /// # Errors
+    /// `Conflict` where a load has seen a commit of an import that has more to come; what the adapter fails with.
+    pub(super) async fn make_sure(&self, writer: &mut Writer) -> Result<()> {
+        let (store, place) = (self.store(), self.place());
+        let (true, None, Some(head)) = (writer.unsure, &writer.stale, &writer.head) else { return Ok(()) };
+        // By its number a commit loads also while others have yet to come. An import that is finished then was not before the load.
+        if head.observed.is_none()
+            && let Some(row) = store.newest(place).await?.filter(|row| row.seq != head.seq)
+        {
+            store.not_importing(place, &row).await.map_err(|error| error.with_operation("save"))?;
+        }
+        let looked = Moment::now(&*store.clock);
+        let upto = self.kept_newest().await?;
+        self.go_behind_loss(writer, upto, looked).await?;
+        writer.unsure = false;
+        Ok(())
+    }
+
+    /// The newest number of the session's line that a prune has seen and kept; 0 if there was no prune. It is there as long as nothing else
+    /// than persist removes it, or a newer one is.
+    async fn kept_newest(&self) -> Result<u64> {
+        match self.store().line(self.place()).await {
+            Ok((line, _)) => Ok(line.newest()),
+            // It is told where it is needed. What cannot be known stands in nobody's way.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the newest commit is the head and an object of a newer one was lost, the next commit follows that number. In front of it, it would
+    /// be on no line: the numbers there are given up, or are those of other commits.
+    async fn go_behind_loss(&self, writer: &mut Writer, upto: u64, looked: Moment) -> Result<()> {
+        let (store, place) = (self.store(), self.place());
+        let Some(head) = writer.head.as_ref().filter(|head| head.seq < upto) else { return Ok(()) };
+        // Again, because `line` tells of what was there when it was read. Under the first number an import's origin may be left.
+        if store.newest(place).await?.is_some_and(|row| row.seq >= upto || row.seq > head.seq.max(1)) {
+            return Ok(());
+        }
+        tracing::warn!(session = place.logged(), commit = upto, "the newest commit is missing");
+        let head = Head::behind_damage(upto, head.epoch, head.id.or(head.not_before), looked);
+        writer.adopt(head);
+        Ok(())
+    }
+
     /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
-    pub(super) async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
+    async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
         let most = self.store().buffered as u64;
         let long = |manifest: &Manifest| {
             manifest.is_removed() || (manifest.number == 0 && manifest.body.is_some() && manifest.size > most)
@@ -124,15 +170,24 @@ impl Session {
         enough: impl Fn(&Manifest) -> bool + Send + Sync,
     ) -> Result<Option<Restored>> {
         let looked = Moment::now(&*self.store().clock);
-        match self.latest(enough).await? {
+        let (latest, upto) = tokio::join!(self.latest(enough), self.kept_newest());
+        let (latest, upto) = (latest?, upto?);
+        let seen = match latest {
             Some(Latest::Whole { restored, place, origin }) => {
-                return Ok(Some(self.adopt(writer, looked, restored, &place, origin)));
+                Some(self.adopt(writer, looked, restored, &place, origin))
             }
             // Of a removed session: what comes next begins anew, behind the marker.
-            Some(Latest::Manifest(manifest)) => writer.adopt(head_of(&manifest, Some(looked), None)),
-            None => writer.adopt(Head::none(looked)),
-        }
-        Ok(None)
+            Some(Latest::Manifest(manifest)) => {
+                writer.adopt(head_of(&manifest, Some(looked), None));
+                None
+            }
+            None => {
+                writer.adopt(Head::none(looked));
+                None
+            }
+        };
+        self.go_behind_loss(writer, upto, looked).await?;
+        Ok(seen)
     }
 
     fn adopt(
@@ -170,6 +225,7 @@ impl Session {
         {
             let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
             writer.adopt(Head::behind_damage(seq, epoch.max(seen), not_before, looked));
+            writer.unsure = true;
             self.rebased();
         }
         Ok(())

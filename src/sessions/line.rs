@@ -55,6 +55,12 @@ impl LineRecord {
         start > self.upto || self.runs.get(own).is_some_and(|own| own.contains(&start) && own.contains(&end))
     }
 
+    /// The newest number that it tells of; 0 if none. A prune keeps the newest, so the commit is there, or a newer one, unless something
+    /// else than persist has removed it.
+    pub(super) fn newest(&self) -> u64 {
+        if self.has(self.upto) { self.upto } else { 0 }
+    }
+
     /// Of the numbers from `first` on that are on the line, those that `present` lacks, which has others from the newest down.
     pub(super) fn holes(&self, first: u64, present: impl Iterator<Item = u64>) -> Vec<RangeInclusive<u64>> {
         let untouched = self.upto.saturating_add(1)..=u64::MAX;

@@ -164,6 +164,7 @@ impl Session {
             && writer.head.is_none()
         {
             writer.adopt(head);
+            writer.unsure = true;
         }
         Err(none)
     }
@@ -216,6 +217,7 @@ impl Session {
             });
             let epoch = writer.epoch;
             writer.adopt(head_of(manifest, observed, base));
+            writer.unsure = true;
             // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be.
             if !starts {
                 writer.epoch = epoch;

@@ -25,7 +25,7 @@ impl Session {
     /// it. It ends where the session was [removed](Session::remove).
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
-        let described = store.lines(self.place(), None).map(move |step| async move {
+        let described = store.lines(self.place()).map(move |step| async move {
             let (place, seq) = match step? {
                 Step::Commit(place, seq) => (place, seq),
                 Step::Missing(place, hole) => {
@@ -98,6 +98,11 @@ struct Segment<'a> {
     origin: Result<Option<Origin>>,
     /// The number above those that are still to come.
     above: Option<u64>,
+    /// The newest row, where the segment begins with that, until it was looked at.
+    newest: Option<Row>,
+    begins: bool,
+    /// Whether what is missing is looked for.
+    holes: bool,
     ready: VecDeque<Step>,
     ended: bool,
 }
@@ -112,6 +117,9 @@ impl Segment<'_> {
                 }
                 row => row?,
             };
+            if std::mem::take(&mut self.begins) {
+                self.newest = row.clone();
+            }
             let below = match row {
                 // What is damaged there may be a commit or an origin; what must lie above it is not known then.
                 Some(Row { seq: 1, .. }) if self.origin.is_err() => continue,
@@ -145,13 +153,20 @@ impl Segment<'_> {
 
     /// What is on the line between the number that came last and this one.
     async fn note_holes(&mut self, below: u64) -> Result<()> {
-        let Some(above) = self.above else { return Ok(()) };
+        let Some(above) = self.above.filter(|_| self.holes) else { return Ok(()) };
         let holes = |line: &LineRecord| line.holes(below + 1, std::iter::once(above));
         if holes(&self.line).is_empty() {
             return Ok(());
         }
         // A prune may have removed them since the line was read; it changes that first.
         self.line = self.store.line(&self.place).await?.0;
+        if holes(&self.line).is_empty() {
+            return Ok(());
+        }
+        // What an import has yet to bring, or has brought since the listing, whose newest row was its keeper then.
+        if let Some(newest) = self.newest.take() {
+            self.store.not_importing(&self.place, &newest).await?;
+        }
         let place = &self.place;
         self.ready.extend(holes(&self.line).into_iter().map(|hole| Step::Missing(place.clone(), hole)));
         Ok(())
@@ -165,12 +180,19 @@ impl Store {
             Step::Commit(place, seq) => Some((place, seq)),
             Step::Missing(..) | Step::Stray(_) => None,
         };
-        let steps = self.lines(place, below);
+        let steps = self.walk(place, below, false);
         steps.try_filter_map(move |step| std::future::ready(Ok(there(step)))).boxed()
     }
 
-    /// The line, across forks.
-    pub(super) fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<Step>> {
+    /// The line, across forks, and what is missing there.
+    ///
+    /// # Errors
+    /// `Conflict` in place of what an import has yet to bring.
+    pub(super) fn lines(&self, place: &Place) -> BoxStream<'_, Result<Step>> {
+        self.walk(place, None, true)
+    }
+
+    fn walk(&self, place: &Place, below: Option<u64>, holes: bool) -> BoxStream<'_, Result<Step>> {
         let start = Some((place.clone(), below, HashSet::new()));
         let segments = stream::try_unfold(start, move |next| async move {
             let Some((place, below, mut seen)) = next else { return Ok::<_, Error>(None) };
@@ -196,13 +218,18 @@ impl Store {
                 options = options.start_after(place.commit(below)?.as_str());
             }
             let rows = self.commits(&place, options);
+            // `line` was read before: what it tells of is there, or something newer.
+            let above = below.or((line.upto > 0).then(|| line.upto.saturating_add(1)));
             let segment = Segment {
                 store: self,
                 place,
                 rows,
                 line,
                 origin,
-                above: below,
+                above,
+                newest: None,
+                begins: below.is_none(),
+                holes,
                 ready: VecDeque::new(),
                 ended: false,
             };

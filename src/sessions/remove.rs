@@ -75,7 +75,12 @@ impl Session {
         // As the writer that it was: one of an earlier epoch may not, and is not let in again by it.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         last.adopt(head);
+        last.unsure = true;
         last.is_let_in()?;
+        let newest = last.head.as_ref().map(|head| head.seq);
+        self.make_sure(&mut last).await?;
+        // A newer commit was lost: the end is behind that.
+        let ended = ended && newest == last.head.as_ref().map(|head| head.seq);
         if !ended {
             let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;

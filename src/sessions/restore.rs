@@ -106,12 +106,7 @@ impl Store {
         let Some(body) = manifest.body else { return Ok(Fetched { seq, key, bytes, body: None }) };
         let at = place.body(seq, body.id)?;
         let body = if manifest.number > 0 {
-            let bytes = self.read(&at).await?.0;
-            // By this length it is measured how far the state expands.
-            if bytes.len() as u64 != body.stored {
-                return Err(corrupt("its length is wrong").with_key(&at));
-            }
-            bytes
+            self.delta_body(&at, &manifest).await?
         } else {
             // The streaming codec decodes in parallel.
             let state = self.open_body(&at, &manifest).await?;
@@ -132,6 +127,19 @@ impl Store {
             Ok(_) => not_on_line(seq).with_source(error),
             Err(error) => error,
         }
+    }
+
+    /// The body of a delta, in memory, as the state that it gives will be: by the same limit.
+    pub(super) async fn delta_body(&self, key: &Key, manifest: &Manifest) -> Result<Bytes> {
+        let stored = manifest.body.map_or(0, |body| body.stored);
+        let most = stored.max(manifest.size);
+        object::at(self.limits.check(most, most), key)?;
+        let object = self.adapter.get(key, GetOptions::new()).await?;
+        // By this length it is measured how far the state expands.
+        if object.meta.size != stored {
+            return Err(corrupt("its length is wrong").with_key(key));
+        }
+        object.body.collect(u64::MAX).await
     }
 
     /// The state of a keyframe whose body is an object of its own, as a stream.

@@ -169,6 +169,7 @@ impl Session {
         options: CommitOptions,
     ) -> Result<Commit> {
         self.follow(writer, &options).await?;
+        self.make_sure(writer).await?;
         let draft = Draft { content, values, ids: self.ids(), options };
         writer.commit(self.store(), self.place(), draft).await
     }

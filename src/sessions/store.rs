@@ -144,12 +144,26 @@ impl Store {
         self.commits(place, ListOptions::new().limit(1)).try_next().await
     }
 
-    /// Fails where an import has yet to put its newest commit under this number, the newest there is. What else may be wrong with it is not looked at.
-    pub(super) async fn not_importing(&self, place: &Place, newest: u64) -> Result<()> {
-        match self.slot(place, newest, Part::End).await {
-            Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => Err(importing(place)),
+    /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed. What else may be wrong with it
+    /// is not looked at.
+    pub(super) async fn not_importing(&self, place: &Place, newest: &Row) -> Result<()> {
+        match self.slot(place, newest.seq, Part::End).await {
+            Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
+                match self.is_half(place, newest.seq).await? {
+                    true => Err(importing(place)),
+                    false => Ok(()),
+                }
+            }
+            // The listing may have the last commit of an import without those in front of it.
+            Ok((_, meta)) if meta.version != newest.meta.version => Err(importing(place)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether an import is under way, whose origin is the newest there is, under this number. Under the first it stays where the archive
+    /// does not begin with commit 1; then there is a line, and what that tells of was lost.
+    pub(super) async fn is_half(&self, place: &Place, origin: u64) -> Result<bool> {
+        Ok(origin > 1 || self.line(place).await?.0.newest() <= 1)
     }
 
     /// All commits, newest first.

@@ -78,6 +78,7 @@ impl Session {
         store.may_write()?;
         let mut writer = self.writer().await;
         self.follow(&mut writer, &options).await?;
+        self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.
         writer.ready(self.place(), &options)?;
         let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
@@ -188,10 +189,7 @@ impl Store {
             let state = checked(self.open_body(key, manifest).await?, manifest, key.clone());
             return state.try_for_each(|_| async { Ok(()) }).await;
         }
-        let (bytes, _) = self.read(key).await?;
-        if manifest.body.is_some_and(|body| body.stored != bytes.len() as u64) {
-            return Err(corrupt("its length is wrong").with_key(key));
-        }
+        let bytes = self.delta_body(key, manifest).await?;
         object::at(delta::decode(bytes, &self.limits).map(drop), key)
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Session,
     at::{importing, no_commit},
     log::Step,
+    names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
@@ -56,18 +57,17 @@ impl Session {
     pub async fn verify(&self) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
-        let steps: Vec<_> = store.lines(place, None).collect().await;
         let (mut history, mut holes) = (Vec::new(), Vec::new());
-        for step in steps {
+        let mut steps = store.lines(place);
+        while let Some(step) = steps.next().await {
             match step {
                 Ok(Step::Commit(place, seq)) => history.push((place, seq)),
                 Ok(Step::Missing(place, hole)) => holes.push((place, hole)),
-                Ok(Step::Stray(error)) | Err(error) => found.note(None, error)?,
+                Ok(Step::Stray(error)) => found.note(None, error)?,
+                Err(error) => found.note(None, error).map_err(|error| error.with_operation("verify"))?,
             }
         }
         let newest = history.first().map(|(_, seq)| *seq);
-        // Up to where an import came that was removed.
-        let mut half = 0;
         // Oldest first: what a chain needs has just been read.
         let mut cache = Cache::default();
         for (place, seq) in history.into_iter().rev() {
@@ -81,7 +81,7 @@ impl Session {
                 }
                 // That was removed: it is none.
                 Ok((Slot::Origin(_), _)) if seq > 1 => {
-                    (half, found.good, found.bytes) = (seq, 0, 0);
+                    (found.good, found.bytes) = (0, 0);
                     found.damaged.retain(|damaged| damaged.seq.is_none_or(|of| of > seq));
                     holes.retain(|(_, hole): &(_, RangeInclusive<u64>)| *hole.end() > seq);
                     continue;
@@ -115,35 +115,33 @@ impl Session {
             }
         }
         // Behind what they are at fault for.
-        for (place, hole) in holes {
-            found.note(Some(*hole.end()), missing(&hole).with_key(&place.commit(*hole.end())?))?;
+        for (place, hole) in &holes {
+            found.note(Some(*hole.end()), missing(hole).with_key(&place.commit(*hole.end())?))?;
         }
-        self.verify_small(&mut found, half).await?;
+        holes.retain(|(of, _)| of == place);
+        self.verify_small(&mut found, &holes).await?;
         if !found.is_good() {
             self.heard_of_damage();
         }
         Ok(found)
     }
 
-    /// The line, what is on no line, tags and forks.
-    async fn verify_small(&self, found: &mut Verified, half: u64) -> Result<()> {
+    /// The line, what is on no line, tags and forks. What this session lacks was told before.
+    async fn verify_small(&self, found: &mut Verified, holes: &[(Place, RangeInclusive<u64>)]) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         // In this order: what a prune removes goes from the line first.
         let mut listed = store.commits(place, ListOptions::new());
         let mut rows = Vec::new();
         while let Some(row) = listed.next().await {
             match row {
-                Ok(row) => rows.push(row.seq),
+                Ok(row) => rows.push(row),
                 Err(error) => found.note(None, error)?,
             }
         }
-        let mut holes = Vec::new();
         match tokio::try_join!(store.line(place), store.origin(place)) {
             Ok(((line, _), origin)) => {
-                found.garbage += rows.iter().filter(|seq| !line.has(**seq)).count() as u64;
-                let first = origin.as_ref().map_or(0, |origin| origin.target.seq).max(half) + 1;
-                holes = line.holes(first, rows.iter().copied());
-                let own = rows.iter().any(|seq| *seq > 1 && line.has(*seq));
+                found.garbage += rows.iter().filter(|row| !line.has(row.seq)).count() as u64;
+                let own = rows.iter().any(|row| row.seq > 1 && line.has(row.seq));
                 if let Some(Origin { target, .. }) = origin.filter(|origin| origin.target.seq > 0) {
                     match store.find_seq(place, target.seq, Part::End).await {
                         Ok(_) => {}
@@ -155,10 +153,6 @@ impl Session {
                 }
             }
             Err(error) => found.note(None, error)?,
-        }
-        for hole in &holes {
-            let (key, seq) = (place.commit(*hole.end())?, Some(*hole.end()));
-            found.note(seq, missing(hole).with_key(&key))?;
         }
         let tag = |bytes: &[u8]| {
             let TagRef { target, name } = TagRef::decode(bytes)?;
@@ -178,7 +172,7 @@ impl Session {
                 };
                 match decoded {
                     // A commit that is missing was told above, and is at fault, not what names it.
-                    Ok((Target { seq, .. }, ..)) if holes.iter().any(|hole| hole.contains(&seq)) => {}
+                    Ok((Target { seq, .. }, ..)) if holes.iter().any(|(_, hole)| hole.contains(&seq)) => {}
                     // One that never came to be keeps nothing for long.
                     Ok((_, _, Some(fork))) if !self.fork_lives(&meta.key, &fork).await? => {}
                     Ok((target, who, _)) => self.verify_target(target, &who, &meta.key, found).await?,
@@ -190,7 +184,7 @@ impl Session {
             return Ok(());
         }
         if let Some(newest) = rows.first() {
-            store.not_importing(place, *newest).await?;
+            store.not_importing(place, newest).await?;
         }
         Err(no_commit(place))
     }

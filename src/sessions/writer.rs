@@ -41,6 +41,8 @@ pub(super) struct Writer {
     pub(super) owner: Option<Box<Writer>>,
     /// A rebase met damage: what a fallback finds then is what saves continue.
     pub(super) rebasing: bool,
+    /// The head is what a load saw, which does not ask whether it is the newest that there should be.
+    pub(super) unsure: bool,
     /// The rival of the last conflict.
     pub(super) rival: Option<Commit>,
 }
@@ -107,6 +109,7 @@ impl Writer {
             self.pending.clear();
         }
         (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
+        self.unsure = false;
     }
 
     /// What became of the last take-over is unknown, if its writer is still there.

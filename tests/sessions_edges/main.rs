@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod archives;
+mod bad_archives;
 mod bombs;
 mod damage;
 mod fallback;
 mod forks;
+mod half;
 mod handles;
 mod imports;
+mod lost;
 mod prune;
 mod references;
 mod removal;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::TryStreamExt;
 use persist::{Digest, Error, ErrorKind, sessions::*};
 
 use super::{Ledger, World, sessions_support::Random};
@@ -62,7 +63,18 @@ impl Actor {
             ledger.sessions[self.random.below(ledger.sessions.len() as u64) as usize].clone()
         };
         let session = self.sessions.session("agent", &name)?;
-        let state = match self.random.below(3) {
+        let state = match self.random.below(4) {
+            // What was found by its number, id or time is what saves continue, also where more has come, or has yet to come.
+            3 => match self.somewhere(&name) {
+                None => Vec::new(),
+                Some((at, archived)) => match session.load(at.clone()).await {
+                    Ok(restored) => {
+                        self.world.saw(if archived { "began in an import" } else { "began somewhere" });
+                        restored.state.to_vec()
+                    }
+                    Err(error) => return self.expected("load", error),
+                },
+            },
             // Blind: the first save looks for itself.
             0 => Vec::new(),
             1 => match session.rebase().await? {
@@ -77,6 +89,23 @@ impl Actor {
         };
         self.handle = Some((name, session, state));
         Ok(())
+    }
+
+    /// A commit that was acknowledged or imported there, and whether it was the latter.
+    fn somewhere(&mut self, name: &str) -> Option<(At, bool)> {
+        let ledger = self.world.ledger.lock().unwrap();
+        let told = ledger.commits.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
+        let told = told.map(|((_, seq), (id, _))| (*seq, *id, false));
+        let archives = ledger.imports.get(name).into_iter().flatten();
+        let archived = archives.flat_map(|archive| &archive.commits).map(|(seq, id, _)| (*seq, *id, true));
+        let all: Vec<_> = told.chain(archived).collect();
+        let (seq, id, archived) = *all.get(self.random.below(all.len().max(1) as u64) as usize)?;
+        let at = match self.random.below(3) {
+            0 => At::Id(id),
+            1 => At::Time(id.time()),
+            _ => At::Seq(seq),
+        };
+        Some((at, archived))
     }
 
     /// Fails the test at errors that no schedule may cause.
@@ -277,6 +306,19 @@ impl Actor {
     async fn look(&mut self) {
         let Some((name, seq, state)) = self.any_commit() else { return };
         let (_, session, _) = self.handle.clone().unwrap();
+        match self.random.below(6) {
+            0 => return self.verify(session).await,
+            // As the latest is.
+            1 => {
+                let future = self.world.sim.now() + Duration::from_secs(86_400);
+                match session.load(At::Time(future)).await {
+                    Ok(restored) => drop(self.whole(&name, restored)),
+                    Err(error) => drop(self.expected::<()>("look ahead", error)),
+                }
+                return;
+            }
+            _ => {}
+        }
         let id = self.world.ledger.lock().unwrap().commits[&(name.clone(), seq)].0;
         let at = match self.random.below(3) {
             0 => At::Seq(seq),
@@ -298,6 +340,22 @@ impl Actor {
             Err(error) => {
                 let _ = self.expected::<()>("look", error);
             }
+        }
+    }
+    /// Nothing was damaged or lost, whatever is under way.
+    async fn verify(&self, session: Session) {
+        match session.verify().await {
+            Ok(verified) => {
+                self.world.saw("verified");
+                // A tag whose writer died beside a prune.
+                let known = |damaged: &Damaged| damaged.reason.contains("which a prune removed");
+                assert!(verified.damaged.iter().all(known), "{session:?}: {verified:?}");
+            }
+            Err(error) => drop(self.expected::<()>("verify", error)),
+        }
+        let log: Result<Vec<Commit>, Error> = session.log().try_collect().await;
+        if let Err(error) = log {
+            let _ = self.expected::<()>("log", error);
         }
     }
 }

@@ -173,7 +173,37 @@ pub(crate) async fn survive(world: &World) {
         );
         let saved = (commit.id, behind.into_bytes());
         world.ledger.lock().unwrap().commits.insert((name.clone(), commit.seq), saved);
+        lose(world, &open(), commit.seq).await;
     }
+}
+
+/// The newest object is gone for a while: it is told, and what is saved then stays.
+async fn lose(world: &World, session: &Session, newest: u64) {
+    let name = session.name();
+    tokio::time::sleep(WINDOW * 2).await;
+    session.prune(Retention::new().last(1 + newest % 3)).await.unwrap();
+    let object = world.sim.lose(&commit_key(name, newest));
+    world.saw("lost the newest");
+    let told = session.verify().await.unwrap();
+    assert!(told.damaged.iter().any(|damaged| damaged.seq == Some(newest)), "{name} {newest}: {told:?}");
+    let pruned = session.prune(Retention::new().last(1)).await.map(drop);
+    let alone =
+        world.sim.keys().iter().all(|key| !key.as_str().starts_with(&format!("sessions/agent/{name}/c/")));
+    let kind = pruned.unwrap_err().kind();
+    assert!(kind == ErrorKind::Corrupt || alone && kind == ErrorKind::NotFound, "{name} {newest}: {kind}");
+    let writer = world.sessions(6).session("agent", name).unwrap();
+    if newest % 2 == 0 {
+        let _ = writer.load(At::Latest).await;
+    }
+    let state = format!("{BEHIND} and the loss of {name}");
+    let commit = writer.save(state.clone()).await.unwrap();
+    assert_eq!(commit.seq, newest + 1, "{name}");
+    tokio::time::sleep(WINDOW * 2).await;
+    session.prune(Retention::new().last(3)).await.unwrap();
+    assert!(session.load(At::Latest).await.unwrap().state == state, "{name}: what was saved then is gone");
+    world.sim.put_back(&commit_key(name, newest), object);
+    let saved = (commit.id, state.into_bytes());
+    world.ledger.lock().unwrap().commits.insert((name.to_owned(), commit.seq), saved);
 }
 
 /// A last prune, long after: every object that is left is needed.

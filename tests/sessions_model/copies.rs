@@ -1,9 +1,9 @@
 //! Exports, and imports under other names: beside everything else, and broken off anywhere.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use futures_util::TryStreamExt;
-use persist::{ErrorKind, adapters::memory::MemoryAdapter, sessions::*};
+use persist::{Error, ErrorKind, adapters::memory::MemoryAdapter, sessions::*};
 
 use super::{World, actor::Actor, check::removed_with, commit_key};
 
@@ -11,7 +11,7 @@ use super::{World, actor::Actor, check::removed_with, commit_key};
 #[derive(Debug, Clone)]
 pub(crate) struct Archive {
     bytes: Arc<Vec<u8>>,
-    commits: Vec<(u64, CommitId, Vec<u8>)>,
+    pub(crate) commits: Vec<(u64, CommitId, Vec<u8>)>,
 }
 
 impl Archive {
@@ -57,7 +57,35 @@ impl Actor {
             ledger.imports.entry(name.clone()).or_default().push(archive.clone());
         }
         let (session, began) = (self.sessions.session("agent", &name).unwrap(), self.world.sim.now());
-        match session.import(&mut &archive.bytes[..]).await {
+        // A job that was started twice.
+        let twin = self.sessions.session("agent", &name).unwrap();
+        let twice = self.random.below(10) < 3;
+        let (mut one, mut two) = (&archive.bytes[..], &archive.bytes[..]);
+        let other = async {
+            match twice {
+                true => Some(twin.import(&mut two).await),
+                false => None,
+            }
+        };
+        let (first, other) = tokio::join!(session.import(&mut one), other);
+        if let (Ok(_), Some(Ok(_))) = (&first, &other) {
+            self.world.saw("imported twice");
+        }
+        for (session, result) in [(session, Some(first)), (twin, other)] {
+            let Some(result) = result else { continue };
+            self.moved(name.clone(), session, &archive, result, began);
+        }
+    }
+
+    fn moved(
+        &mut self,
+        name: String,
+        session: Session,
+        archive: &Archive,
+        result: Result<Moved, Error>,
+        began: SystemTime,
+    ) {
+        match result {
             Ok(moved) => {
                 self.world.saw("imported");
                 assert_eq!(moved.commits, archive.commits.len() as u64);

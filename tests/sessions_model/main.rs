@@ -1,5 +1,5 @@
 //! The model test: writers, forks, tags, prunes, take-overs, removals, exports and imports at random on a storage that loses answers and stalls,
-//! in simulated time; then damage.
+//! in simulated time; then damage and loss.
 //!
 //! Whatever the schedule: what was acknowledged and is still referenced loads, bit by bit; no stale write is acknowledged; a session is
 //! one line, and no state is on it twice; half an import is never loaded. `actor` is what callers do, `copies` how they export and import, `check` what must hold then. `PERSIST_TEST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build), `PERSIST_TEST_MODEL_FIRST` where to start.
@@ -184,6 +184,11 @@ fn nothing_acknowledged_is_lost_and_nothing_stale_is_acknowledged() {
             "import broke off",
             "import finished",
             "import removed",
+            "imported twice",
+            "began somewhere",
+            "began in an import",
+            "verified",
+            "lost the newest",
         ] {
             assert!(seen.get(what).is_some_and(|n| *n > 0), "no schedule had: {what}; {seen:?}");
         }

@@ -95,11 +95,18 @@ pub(crate) struct Counting {
     counts: Arc<Mutex<Counts>>,
     /// When objects were written, by [`Aged`].
     times: Arc<Mutex<BTreeMap<Key, SystemTime>>>,
+    /// As some S3 servers, it has no conditional replace.
+    pub(crate) creates_only: bool,
 }
 
 impl Counting {
     pub(crate) fn memory() -> Self {
-        Counting { inner: MemoryAdapter::new(), counts: Arc::default(), times: Arc::default() }
+        Counting {
+            inner: MemoryAdapter::new(),
+            counts: Arc::default(),
+            times: Arc::default(),
+            creates_only: false,
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -166,7 +173,9 @@ impl std::fmt::Display for Counting {
 #[async_trait]
 impl SnapshotAdapter for Counting {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let mut can = self.inner.capabilities();
+        can.replace &= !self.creates_only;
+        can
     }
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         self.count(|counts| counts.put += 1);

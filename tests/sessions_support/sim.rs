@@ -96,6 +96,15 @@ impl Sim {
         state.objects.get_mut(&Key::new(key).unwrap()).unwrap().0 = bytes;
     }
 
+    /// Removes an object, as something else than persist does, until it is put back.
+    pub(crate) fn lose(&self, key: &str) -> (bytes::Bytes, Version, SystemTime) {
+        self.state.lock().unwrap().objects.remove(&Key::new(key).unwrap()).unwrap()
+    }
+
+    pub(crate) fn put_back(&self, key: &str, object: (bytes::Bytes, Version, SystemTime)) {
+        self.state.lock().unwrap().objects.insert(Key::new(key).unwrap(), object);
+    }
+
     fn fate(&self) -> Fate {
         let mut state = self.state.lock().unwrap();
         let calm = state.calm;

@@ -11,7 +11,7 @@ use super::{
     tar,
 };
 use crate::{
-    ErrorKind, Result, Version,
+    Error, ErrorKind, Result, Version,
     sessions::{
         CommitId,
         line::LineRecord,
@@ -20,6 +20,9 @@ use crate::{
         store::{Part, Slot},
     },
 };
+
+/// So many numbers must be left behind those of an archive.
+const ROOM: u64 = 1_000_000;
 
 impl Import<'_> {
     /// Makes sure that nobody else begins this session. `first` and `id` are those of the archive's first commit or body.
@@ -36,11 +39,15 @@ impl Import<'_> {
 
     async fn try_claim(&mut self, first: u64, id: CommitId) -> Result<()> {
         let Some(line) = self.line.clone() else { return Err(tar::bad("a body is in front of its line")) };
-        // A removal needs the number behind it.
-        if !(1..MAX_SEQ).contains(&line.upto) {
+        // A removal needs the number behind it, and who begins anew those that follow.
+        if !(1..MAX_SEQ - ROOM).contains(&line.upto) {
             return Err(tar::bad(format_args!("its newest commit is {}, which cannot be", line.upto)));
         }
         let (store, place) = (self.session.store(), self.session.place());
+        if line.upto > 1 && !store.adapter.capabilities().replace {
+            let message = "importing a session needs a storage that replaces an object only if it is unchanged; this one cannot";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let keeper = Origin::of_import(id, line.upto, place, self.session.ids());
         match self.slot(line.upto).await? {
             Some((Slot::Origin(there), version)) if there == keeper => {
@@ -143,13 +150,21 @@ impl Import<'_> {
     /// Whether the archive's numbers are on the session's line, and its newest commit in the log: not so where the session was removed, or
     /// a prune has given them up.
     pub(super) async fn is_history(&self) -> Result<bool> {
+        Ok(self.is_on_line().await? && self.is_in_log().await?)
+    }
+
+    /// The first half of it.
+    pub(super) async fn is_on_line(&self) -> Result<bool> {
+        let Some(line) = &self.line else { return Ok(false) };
+        let (there, _) = self.session.store().line(self.session.place()).await?;
+        Ok(line.runs.iter().all(|run| there.covers(run)))
+    }
+
+    /// The second half of it.
+    pub(super) async fn is_in_log(&self) -> Result<bool> {
         let (store, place, Some(line)) = (self.session.store(), self.session.place(), &self.line) else {
             return Ok(false);
         };
-        let (there, _) = store.line(place).await?;
-        if !line.runs.iter().all(|run| there.covers(run)) {
-            return Ok(false);
-        }
         if store.newest(place).await?.is_none_or(|row| row.seq <= line.upto) {
             return Ok(true);
         }

@@ -48,6 +48,12 @@ impl Session {
         let origin = store.origin(place).await?.filter(|_| line.has(1));
         let begins = if origin.is_some() { 2 } else { 1 };
         let seqs = rows.iter().map(|row| row.seq).filter(|seq| *seq >= begins && line.has(*seq)).collect();
+        // Again behind `line`, which tells of what was there when it was read.
+        if rows.first().is_some_and(|row| row.seq < line.newest())
+            && store.newest(place).await?.is_some_and(|row| row.seq < line.upto)
+        {
+            return Err(missing(&(line.upto..=line.upto)).with_operation("export"));
+        }
         let (mut seqs, removed) = self.behind_removal(seqs).await?;
         let Some(&newest) = seqs.first() else {
             return Err(match origin {

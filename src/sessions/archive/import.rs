@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{HEADER, Header, LINE, Moved, tar};
 use crate::{
-    Body, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version,
+    Body, Error, ErrorKind, Key, PutOptions, Result, Version,
     sessions::{
         CommitId, Session,
         at::importing,
@@ -47,6 +47,10 @@ pub(super) struct Import<'a> {
     pub(super) kept: BTreeMap<u64, Version>,
     /// The body whose commit comes next, and whether this import has stored it.
     body: Option<(Key, bool)>,
+    /// The newest commit: it waits for the end of the archive.
+    newest: Option<(u64, Key, Bytes)>,
+    /// The newest commit's tags, which wait for that.
+    tags: Vec<TagRef>,
     moved: Moved,
 }
 
@@ -66,6 +70,8 @@ impl Session {
             keeper: None,
             kept: BTreeMap::new(),
             body: None,
+            newest: None,
+            tags: Vec::new(),
             moved: Moved::default(),
         };
         import.run(input).await.map_err(|error| error.with_operation("import"))?;
@@ -86,6 +92,8 @@ impl Import<'_> {
         while let Some((name, size)) = tar::next(input).await? {
             let place = self.session.place();
             match name.split_once('/') {
+                // What it has said is claimed by then.
+                None if name == LINE && self.line.is_some() => return Err(tar::bad("it has two lines")),
                 None if name == LINE => {
                     self.line = Some(LineRecord::decode(&entry(input, size, MAX_LINE).await?)?)
                 }
@@ -95,15 +103,25 @@ impl Import<'_> {
                     let bytes = entry(input, size, self.max_commit()).await?;
                     let commit =
                         object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
+                    // An export begins behind it.
+                    if commit.manifest.is_removed() {
+                        return Err(tar::bad(format_args!("commit {seq} is the end of a session")));
+                    }
                     self.check_body(&commit.manifest).await?;
                     self.next(seq)?;
                     self.claim(seq, commit.manifest.id).await?;
-                    self.commit(seq, &key, bytes).await?;
+                    match self.is_complete() && (seq == 1 || self.kept.contains_key(&seq)) {
+                        // It makes the session visible: before that, all else is there and right.
+                        true => self.newest = Some((seq, key, bytes)),
+                        false => self.commit(seq, &key, bytes).await?,
+                    }
                 }
                 Some(("b", _)) => {
                     let key = Key::new(place.prefix(&name))?;
                     let Some((seq, id)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
-                    if self.line.as_ref().is_some_and(|line| seq > line.upto || !line.has(seq)) {
+                    if self.is_complete()
+                        || self.line.as_ref().is_some_and(|line| seq > line.upto || !line.has(seq))
+                    {
                         return Err(tar::bad(format_args!("the body of commit {seq} is out of place")));
                     }
                     self.claim(seq, id).await?;
@@ -116,13 +134,20 @@ impl Import<'_> {
                     if !self.is_complete() {
                         return Err(tar::bad("a tag is in front of its commits"));
                     }
-                    match self.session.give(&tag.name, tag.target.seq.into(), false).await {
-                        // Moved since an import that broke off: it stays where it is.
-                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                        tagged => {
-                            tagged?;
-                            self.moved.tags += 1;
+                    if self.seqs.binary_search(&tag.target.seq).is_err() {
+                        return Err(tar::bad(format_args!(
+                            "the tag {:?} names commit {}, which is not in it",
+                            tag.name, tag.target.seq
+                        )));
+                    }
+                    place.tag(&tag.name).map_err(|error| tar::bad("a tag's name").with_source(error))?;
+                    match self.seqs.last() == Some(&tag.target.seq) {
+                        true => self.tags.push(tag),
+                        // While nobody may prune. After a removal it would keep what that removes.
+                        false if self.newest.is_some() && !self.is_in_log().await? => {
+                            return Err(self.taken().await);
                         }
+                        false => self.tag(&tag).await?,
                     }
                 }
                 _ => return Err(tar::bad(format_args!("it has the unknown entry {name:?}"))),
@@ -131,7 +156,31 @@ impl Import<'_> {
                 self.moved.bytes += size;
             }
         }
-        if self.is_complete() { Ok(()) } else { Err(tar::bad("its newest commit is not in it")) }
+        if !self.is_complete() {
+            return Err(tar::bad("its newest commit is not in it"));
+        }
+        if let Some((seq, key, bytes)) = self.newest.take() {
+            self.commit(seq, &key, bytes).await?;
+        }
+        for tag in std::mem::take(&mut self.tags) {
+            self.tag(&tag).await?;
+        }
+        Ok(())
+    }
+
+    async fn tag(&mut self, tag: &TagRef) -> Result<()> {
+        match self.session.give(&tag.name, tag.target.seq.into(), false).await {
+            // Moved since an import that broke off: it stays where it is.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.is_history().await? => {
+                return Err(self.taken().await.with_source(error));
+            }
+            tagged => {
+                tagged?;
+                self.moved.tags += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the newest commit has come.
@@ -159,12 +208,18 @@ impl Import<'_> {
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
         let (store, place) = (self.session.store(), self.session.place());
+        let mut may_be_pruned = true;
         let put = match self.kept.remove(&seq) {
             Some(keeper) => {
                 if self.is_complete() {
                     self.put_line().await?;
+                    if !self.is_on_line().await? {
+                        return Err(self.taken().await);
+                    }
+                    may_be_pruned = false;
                 }
-                self.replace(key, bytes.clone(), keeper).await
+                let options = PutOptions::new().replace(keeper).content_type(MEDIA);
+                store.put(key, bytes.clone(), options).await
             }
             None => store.create(key, bytes.clone(), MEDIA).await,
         };
@@ -184,29 +239,26 @@ impl Import<'_> {
         }
         self.moved.commits += 1;
         // One that slept may have created what others had pruned, or removed.
-        if self.is_complete() && !self.is_history().await? {
-            return Err(self.taken().await);
+        if self.is_complete() {
+            let there = match may_be_pruned {
+                true => self.is_history().await?,
+                // What a prune did behind that is not the import's.
+                false => self.is_in_log().await?,
+            };
+            if !there {
+                return Err(self.taken().await);
+            }
         }
         Ok(())
     }
 
-    /// Puts a commit in place of what kept its number.
-    async fn replace(&self, key: &Key, bytes: Bytes, keeper: Version) -> Result<ObjectMeta> {
-        let store = self.session.store();
-        if store.adapter.capabilities().replace {
-            return store.put(key, bytes, PutOptions::new().replace(keeper).content_type(MEDIA)).await;
-        }
-        store.delete(key).await?;
-        store.create(key, bytes, MEDIA).await
-    }
-
-    /// Fails where the commit `seq` is there already and has another body.
-    async fn may_have(&self, seq: u64, body: CommitId) -> Result<()> {
+    /// Whether the commit `seq` is there already. Fails where that has another body.
+    async fn may_have(&self, seq: u64, body: CommitId) -> Result<bool> {
         match self.session.store().manifest(self.session.place(), seq).await {
-            Ok((Described::Commit(manifest), _)) if manifest.body.is_some_and(|of| of.id == body) => Ok(()),
+            Ok((Described::Commit(manifest), _)) if manifest.body.is_some_and(|of| of.id == body) => Ok(true),
             Ok((Described::Commit(_), _)) => Err(self.taken().await),
-            Ok((Described::Origin(_), _)) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Ok((Described::Origin(_), _)) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -220,15 +272,27 @@ impl Import<'_> {
         // The origin of an import is on the line like that of a fork.
         let seqs = self.seqs.iter().copied().chain([1]).collect();
         let bytes = LineRecord::keep(line.upto, seqs).encode();
-        let (there, version) = store.line(self.session.place()).await?;
-        let options = match version {
-            // Another import of this archive was faster.
-            Some(_) if there.upto >= line.upto => return Ok(()),
-            // Of a prune that met this import.
-            Some(version) => PutOptions::new().replace(version),
-            None => PutOptions::new().create(),
-        };
-        store.put(&self.session.place().line()?, bytes.into(), options).await.map(|_| ())
+        let mut attempts = 0;
+        loop {
+            let (there, version) = store.line(self.session.place()).await?;
+            let options = match version {
+                // Another import of this archive was faster.
+                Some(_) if there.upto >= line.upto => return Ok(()),
+                // Of a prune that met this import.
+                Some(version) => PutOptions::new().replace(version),
+                None => PutOptions::new().create(),
+            };
+            match store.put(&self.session.place().line()?, bytes.clone().into(), options).await {
+                // It was between the two.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
+                        && attempts < 3 =>
+                {
+                    attempts += 1;
+                }
+                put => return put.map(drop),
+            }
+        }
     }
 
     /// Compares the body that came last with the commit behind it, as it is stored now. One that is not what the commit says is removed again.
@@ -240,7 +304,9 @@ impl Import<'_> {
             return Err(tar::bad(format_args!("the body of commit {} is not in front of it", manifest.seq)));
         };
         let checked = store.check_body(&key, manifest).await;
-        if checked.is_err() && stored {
+        let bad = checked.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
+        // Not where it could only not be read: another import of this archive may have made a commit of it.
+        if bad && stored && self.may_have(manifest.seq, body.id).await.is_ok_and(|there| !there) {
             // If this fails, a prune takes it for garbage.
             let _ = store.delete(&key).await;
         }

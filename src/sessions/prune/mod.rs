@@ -127,7 +127,7 @@ impl Session {
             None if store.objects(place.prefix("b/")).await?.is_empty() => Err(no_commit(place)),
             None => Ok(()),
             Some(row) => {
-                let free = store.not_importing(place, row.seq).await;
+                let free = store.not_importing(place, &row).await;
                 free.map_err(|error| error.with_operation("prune"))
             }
         }

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 
 use super::{KeptBy, Pruned, Retention};
 use crate::{
-    ErrorKind, Key, ListOptions, ObjectMeta, Result,
+    Error, ErrorKind, Key, ListOptions, ObjectMeta, Result,
     sessions::{
         Session,
         line::LineRecord,
@@ -72,9 +72,19 @@ impl Session {
         let origin = start.as_ref().filter(|_| line.has(1));
         // It may have begun since the look before the announcement.
         if let Some(newest) = rows.first() {
-            store.not_importing(self.place(), newest.seq).await?;
+            store.not_importing(self.place(), newest).await?;
         }
-        let upto = rows.first().map_or(line.upto, |row| row.seq.max(line.upto));
+        let newest = rows.first().map_or(0, |row| row.seq);
+        // What comes next is behind the numbers that are told here, or would be taken for what was pruned.
+        if line.newest() > newest {
+            let message = format!(
+                "commit {0}, the newest, is missing; restore its object from a copy, or save: that goes on behind it",
+                line.upto
+            );
+            let key = self.place().commit(line.upto)?;
+            return Err(Error::new(ErrorKind::Corrupt, message).with_key(&key));
+        }
+        let upto = newest.max(line.upto);
         let first = origin.map_or(0, |origin| origin.target.seq) + 1;
         let (is_fork, has_origin) = (first > 1, origin.is_some());
         let may_be = |seq: u64| seq >= first && !(has_origin && seq == 1);

@@ -1,0 +1,228 @@
+//! The newest object is gone: something else than persist has removed it.
+
+use futures_util::{FutureExt, TryStreamExt};
+use persist::{
+    ErrorKind,
+    layers::{Injection, Operation},
+    sessions::*,
+};
+
+use super::{Bench, commit_key, imports::exported, sessions_support::noise};
+
+/// Seven commits in two days, of which these rules keep some; the newest was lost.
+async fn lost(keep: Retention) -> (Bench, Vec<u8>) {
+    let bench = Bench::new(1);
+    let session = bench.session("s");
+    // The first is the last of its day.
+    bench.hours(16);
+    for seed in 0..7 {
+        bench.hours(8);
+        session.save(noise(seed, 600)).await.unwrap();
+    }
+    bench.hours(5);
+    assert!(!session.prune(keep).await.unwrap().removed.is_empty());
+    let newest = bench.lose("s", 7).await;
+    (bench, newest)
+}
+
+fn keeps() -> [(Retention, &'static [u64]); 3] {
+    [
+        (Retention::new().daily(2), &[4]),
+        (Retention::new().last(1), &[]),
+        // Its number is free, and not given up.
+        (Retention::new().last(4), &[6, 5, 4]),
+    ]
+}
+
+/// What can be read of the log, and what cannot.
+async fn log(bench: &Bench) -> (Vec<u64>, Vec<String>) {
+    let (mut seqs, mut errors) = (Vec::new(), Vec::new());
+    let session = bench.session("s");
+    let mut log = session.log();
+    loop {
+        match log.try_next().await {
+            Ok(None) => return (seqs, errors),
+            Ok(Some(commit)) => seqs.push(commit.seq),
+            Err(error) => {
+                assert_eq!(error.key(), Some(&commit_key("s", 7)));
+                errors.push(error.to_string());
+            }
+        }
+    }
+}
+
+/// Nobody takes the one before it for the newest who could know, and nothing else is removed for it.
+#[tokio::test]
+async fn a_newest_commit_that_was_lost_behind_a_prune_is_told() {
+    for (keep, left) in keeps() {
+        let (bench, newest) = lost(keep).await;
+        let session = bench.session("s");
+        let verified = session.verify().await.unwrap();
+        assert_eq!((verified.good, verified.damaged.len()), (left.len() as u64, 1), "{verified:?}");
+        let Damaged { seq, key, reason, .. } = &verified.damaged[0];
+        assert_eq!((*seq, key.as_deref()), (Some(7), Some(commit_key("s", 7).as_str())));
+        assert!(reason.contains("commit 7 is missing"), "{reason}");
+        let (seqs, errors) = log(&bench).await;
+        assert!(seqs == left && errors.len() == 1 && errors[0].contains("commit 7 is missing"), "{errors:?}");
+        if !left.is_empty() {
+            assert_eq!(session.load(7).await.unwrap_err().kind(), ErrorKind::Corrupt);
+            let before = bench.adapter.keys().await;
+            let keep = Retention::new().last(100);
+            for error in [
+                session.prune_dry_run(keep).await.map(drop).unwrap_err(),
+                session.prune(keep).await.map(drop).unwrap_err(),
+                session.export(&mut Vec::new()).await.map(drop).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                assert!(error.to_string().contains("commit 7"), "{error}");
+            }
+            assert_eq!(bench.adapter.keys().await, before);
+        }
+        // From a copy.
+        bench.set("s", 7, newest).await;
+        assert!(session.verify().await.unwrap().is_good());
+        assert_eq!(session.save("next").await.unwrap().seq, 8);
+    }
+}
+
+/// A save goes on behind it, whatever the handle looked at: in front of it would be what nobody keeps.
+#[tokio::test]
+async fn saves_behind_a_newest_commit_that_was_lost_stay() {
+    for (keep, left) in keeps() {
+        for way in 0..6 {
+            let (bench, newest) = lost(keep).await;
+            let session = bench.session("s");
+            match way {
+                0 => {}
+                1 => assert_eq!(session.load(At::Latest).await.is_ok(), !left.is_empty()),
+                2 => assert_eq!(session.rebase().await.unwrap().is_some(), !left.is_empty()),
+                3 => assert_eq!(session.load_good(At::Latest).await.is_ok(), !left.is_empty()),
+                4 => assert_eq!(session.load_stream(At::Latest).await.is_ok(), !left.is_empty()),
+                _ if left.is_empty() => continue,
+                _ => drop(session.load(left[0]).await.unwrap()),
+            }
+            for (at, seq) in [(0, 8), (1, 9)] {
+                assert_eq!(session.save(format!("state {at}")).await.unwrap().seq, seq, "{left:?} {way}");
+            }
+            bench.hours(5);
+            session.prune(Retention::new().last(100)).await.unwrap();
+            let reader = bench.session("s");
+            assert_eq!(reader.load(At::Latest).await.unwrap().state, "state 1");
+            assert_eq!(reader.load(8).await.unwrap().state, "state 0");
+            let (seqs, errors) = log(&bench).await;
+            assert_eq!(seqs, [&[9, 8][..], left].concat());
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            bench.set("s", 7, newest).await;
+            assert!(reader.verify().await.unwrap().is_good());
+            assert_eq!(reader.load(7).await.unwrap().state, noise(6, 600));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_owner_and_a_removal_go_on_behind_it_as_well() {
+    let (bench, _) = lost(Retention::new().daily(2)).await;
+    let taken = bench.session("s").take_over().await.unwrap();
+    assert_eq!(taken.commit.seq, 8);
+    let (bench, _) = lost(Retention::new().daily(2)).await;
+    bench.session("s").remove().await.unwrap();
+    assert!(bench.keys("/c/").await.contains(&commit_key("s", 8)));
+    bench.hours(5);
+    bench.session("s").prune(Retention::new().last(1)).await.unwrap();
+    assert_eq!(bench.keys("/c/").await, [commit_key("s", 8)]);
+    // And behind a marker that was lost.
+    bench.lose("s", 8).await;
+    assert_eq!(bench.session("s").save("anew").await.unwrap().seq, 9);
+    bench.hours(5);
+    bench.session("s").prune(Retention::new().last(1)).await.unwrap();
+    assert_eq!(bench.session("s").load(At::Latest).await.unwrap().state, "anew");
+}
+
+#[tokio::test]
+async fn an_import_with_gaps_that_lost_its_newest_goes_on_behind_it() {
+    // Where nothing else is left, the import's origin looks like one of an import that has just begun.
+    for tagged in [true, false] {
+        let source = Bench::new(2);
+        let (session, _) = source.saved("source", 3).await;
+        for seed in 0..4 {
+            session.save(noise(seed, 600)).await.unwrap();
+        }
+        if tagged {
+            session.tag("five", 5).await.unwrap();
+        }
+        source.hours(5);
+        session.prune(Retention::new().last(1)).await.unwrap();
+        let archive = exported(&session).await;
+        let bench = Bench::new(3);
+        let copy = bench.session("s");
+        copy.import(&mut &archive[..]).await.unwrap();
+        bench.lose("s", 7).await;
+        assert_eq!(copy.load(At::Latest).await.is_ok(), tagged);
+        assert_eq!(copy.verify().await.unwrap().damaged[0].seq, Some(7));
+        assert_eq!(log(&bench).await.0.len(), usize::from(tagged));
+        for error in [
+            copy.prune(Retention::new().last(1)).await.map(drop).unwrap_err(),
+            copy.export(&mut Vec::new()).await.map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        }
+        assert_eq!(bench.session("s").save("next").await.unwrap().seq, 8);
+        bench.hours(5);
+        bench.session("s").prune(Retention::new().last(1)).await.unwrap();
+        assert_eq!(bench.session("s").load(At::Latest).await.unwrap().state, "next");
+    }
+}
+
+/// Once for each handle, and none for those that begin with a rebase.
+#[tokio::test]
+async fn to_be_sure_costs_the_first_save_behind_a_load_one_read() {
+    let bench = Bench::new(4);
+    bench.saved("s", 3).await;
+    for (at, look) in [(At::Latest, 1), (At::Latest, 0), (At::Seq(7), 2)] {
+        let session = bench.session("s");
+        match look {
+            0 => drop(session.rebase().await.unwrap()),
+            _ => drop(session.load(at).await.unwrap()),
+        }
+        for save in 0..2 {
+            let before = bench.adapter.counts();
+            session.save("next").await.unwrap();
+            let cost = bench.adapter.counts() - before;
+            let first = save == 0;
+            // By its number, a commit may be one of half an import; and whether it was pruned, only the line tells.
+            let gets = if first { look } else { 0 };
+            assert_eq!((cost.put, cost.get, cost.list), (1, gets, u64::from(first && look == 2)), "{look}");
+        }
+    }
+}
+
+/// It saw no commit; what a prune has seen since is there.
+#[tokio::test]
+async fn what_came_behind_a_look_is_not_lost() {
+    for (held, commits) in [(1, 1), (1, 3), (0, 1)] {
+        let bench = Bench::new(5);
+        let (fault, sessions) = bench.faulty();
+        let late = sessions.session("a", "s").unwrap();
+        let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+        // The line is read when the prune is done; the listing has been made, or is made then as well.
+        fault.inject_later(Operation::Get, 0, Injection::Hold(go_on.clone()));
+        if held == 0 {
+            fault.inject_later(Operation::List, 0, Injection::Hold(go_on.clone()));
+        }
+        let mut look = Box::pin(late.save("late"));
+        assert!((&mut look).now_or_never().is_none());
+        bench.saved("s", commits).await;
+        bench.hours(5);
+        bench.session("s").prune(Retention::new().last(1)).await.unwrap();
+        go_on.notify_waiters();
+        let saved = look.await;
+        let seqs: Vec<u64> =
+            bench.session("s").log().map_ok(|commit| commit.seq).try_collect().await.unwrap();
+        match saved {
+            Ok(commit) => {
+                assert_eq!((commit.parent.is_some(), seqs[0]), (true, commit.seq), "{held} {commits}")
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{held} {commits}: {error}"),
+        }
+    }
+}
