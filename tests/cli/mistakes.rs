@@ -376,9 +376,11 @@ fn options_that_would_be_passed_over() {
     let [url, other] = [&url, &other].map(|path| format!("file://{}", path.display()));
     let file = home.write("state", "{}").display().to_string();
     let folder = format!("file://{}/", home.store().display());
+    let one_slash = url.replacen("///", "/", 1);
     for arguments in [
         &["load", &url][..],
         &["stat", &url],
+        &["stat", &one_slash],
         &["ls", &folder],
         &["rm", &url],
         &["save", &url, &file],

@@ -139,7 +139,8 @@ impl Storage {
     /// Refuses `--storage` where each of `names`, all that the command is about, is a URL: these say where they are, and what else the option says, a server for
     /// example, would not hold.
     pub(crate) fn is_not_idle(&self, names: &[&str]) -> persist::Result<()> {
-        if self.url.is_none() || names.is_empty() || !names.iter().all(|name| name.contains("://")) {
+        let is_url = |name: &&str| matches!(split_prefix(name), Ok(Some(_)));
+        if self.url.is_none() || names.is_empty() || !names.iter().all(is_url) {
             return Ok(());
         }
         let message = "--storage names a storage, and so does the URL of the snapshot; leave one of them out";
