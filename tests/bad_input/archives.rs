@@ -63,7 +63,7 @@ async fn archives() {
         ),
         (
             "own: bit flipped in the first bytes",
-            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it; restore an older one or a copy <- Invalid gzip header",
+            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it, such as zeros to the end of a block (`gunzip` passes over them; if that is meant, cut them off); restore an older one or a copy <- Invalid gzip header",
         ),
         (
             "own: bit flipped in the last byte",
@@ -91,19 +91,19 @@ async fn archives() {
         ),
         (
             "foreign: bit flipped in the middle",
-            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it; restore an older one or a copy <- CRC computed does not match",
+            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it, such as zeros to the end of a block (`gunzip` passes over them; if that is meant, cut them off); restore an older one or a copy <- CRC computed does not match",
         ),
         (
             "foreign: bit flipped in the checksum",
-            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it; restore an older one or a copy <- CRC computed does not match",
+            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it, such as zeros to the end of a block (`gunzip` passes over them; if that is meant, cut them off); restore an older one or a copy <- CRC computed does not match",
         ),
         (
             "foreign: bit flipped in the last byte",
-            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it; restore an older one or a copy <- amount of bytes read does not match",
+            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it, such as zeros to the end of a block (`gunzip` passes over them; if that is meant, cut them off); restore an older one or a copy <- amount of bytes read does not match",
         ),
         (
             "foreign: garbage behind",
-            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it; restore an older one or a copy <- Invalid gzip header",
+            "corrupt: the snapshot is damaged: it cannot be decompressed, or something else follows it, such as zeros to the end of a block (`gunzip` passes over them; if that is meant, cut them off); restore an older one or a copy <- Invalid gzip header",
         ),
         (
             "foreign: cut file behind",
