@@ -192,7 +192,7 @@ async fn lose(world: &World, session: &Session, newest: u64) {
     let kind = pruned.unwrap_err().kind();
     assert!(kind == ErrorKind::Corrupt || alone && kind == ErrorKind::NotFound, "{name} {newest}: {kind}");
     let writer = world.sessions(6).session("agent", name).unwrap();
-    if newest % 2 == 0 {
+    if newest.is_multiple_of(2) {
         let _ = writer.load(At::Latest).await;
     }
     let state = format!("{BEHIND} and the loss of {name}");

@@ -117,7 +117,7 @@ fn ended(error: oneshot::error::RecvError) -> Error {
 }
 
 /// Whether the probe's object could be written.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Written {
     Yes,
     Refused,
