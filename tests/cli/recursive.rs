@@ -116,19 +116,42 @@ fn what_rm_recursive_refuses() {
     home.commits(2);
     let keys = home.keys();
     let all = format!("file://{}", home.store().display());
+    let path = home.store().display().to_string();
     // Nobody can tell whether the last name of a path is a storage or a folder in one.
-    for folder in ["", &all, &format!("{all}/"), &format!("{all}//"), &format!("{all}/sessions/notes")] {
+    for folder in [
+        "",
+        &all,
+        &format!("{all}/"),
+        &format!("{all}//"),
+        &format!("{all}/sessions/notes"),
+        &format!("file:{path}"),
+        &format!("FILE:{path}?compression=none"),
+        &format!("{all}?compression=none"),
+        &format!("{all}/sessions/notes?compression=none"),
+    ] {
         let run = home.run(&["rm", "-r", folder]);
         let message = "no folder is named, that would remove everything in file://";
         assert!(run.code == 2 && run.err.contains(message), "{folder}: {}", run.err);
     }
-    for folder in ["sessions", "sessions/a", "sessions/a/s/"] {
+    let above = format!("file://{}//persist", home.path("data").display());
+    let below = format!("{all}/sessions//a");
+    let commits = format!("{all}/sessions/a/s/c//999999999?compression=none");
+    for folder in ["sessions", "sessions/a", "sessions/a/s/", &above, &below, &commits] {
         for more in [&[][..], &["--dry-run"]] {
             let run = home.run(&[&["rm", "-r", folder], more].concat());
             assert_eq!((run.code, run.out.len()), (2, 0), "{folder}: {}", run.err);
             assert!(run.err.contains("is part of the session a/s; `persist session "), "{}", run.err);
         }
     }
+    let (object, state) = (home.object(2).display().to_string(), home.write("state", "{}"));
+    let (object, other) = (format!("file:{object}"), format!("file://{object}"));
+    for arguments in [&["rm", &object][..], &["rm", &other], &["save", &other, &state.display().to_string()]]
+    {
+        let run = home.run(arguments);
+        assert!(run.code == 2 && run.err.contains("is part of the session a/s; "), "{}", run.err);
+    }
+    let tenant = home.command(&["rm", "-r", "c"]).env("PERSIST_NAMESPACE", "sessions/a/s").output().unwrap();
+    assert_eq!(Run::from(tenant).code, 2);
     assert_eq!(home.run(&["rm", "--dry-run", "a"]).code, 2);
     assert_eq!(home.keys(), keys);
     home.run(&["rm", "-r", "sessions/notes"]).text();

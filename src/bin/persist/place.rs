@@ -10,8 +10,9 @@ use persist::{Key, Result, StorageBackend, StorageConfig};
 /// A folder: whose it is, and the names that lead to it.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The kind of storage and, of a cloud, the server: another one may have a bucket of the same name.
-    server: String,
+    backend: StorageBackend,
+    /// The server of a cloud, if one is configured: another one may have a bucket of the same name.
+    server: Option<String>,
     names: Vec<String>,
 }
 
@@ -21,13 +22,11 @@ impl Place {
     /// # Errors
     /// `InvalidConfig` where it is not configured where the storage is.
     pub(crate) fn of(config: &StorageConfig, folder: &str) -> Result<Self> {
-        let endpoint = match config.backend {
-            StorageBackend::S3 => config.s3.endpoint_url.as_deref(),
-            StorageBackend::Gcs => config.gcs.endpoint_url.as_deref(),
+        let server = match config.backend {
+            StorageBackend::S3 => config.s3.endpoint_url.as_deref().map(server),
+            StorageBackend::Gcs => Some(server(config.gcs.endpoint_url.as_deref().unwrap_or_default())),
             _ => None,
         };
-        let endpoint = endpoint.unwrap_or_default().trim_end_matches('/');
-        let server = format!("{} {endpoint}", config.backend.as_str());
         let root = StorageConfig { prefix: None, namespace: None, ..config.clone() }.location()?;
         let root = root.split_once("://").map_or(root.as_str(), |(_, root)| root);
         let mut names = match config.backend {
@@ -37,14 +36,40 @@ impl Place {
         let below = [config.prefix.as_deref(), config.namespace.as_deref(), Some(folder)];
         let below = below.iter().flatten().flat_map(|path| path.split('/'));
         names.extend(below.filter(|name| !name.is_empty()).map(str::to_owned));
-        Ok(Place { server, names })
+        Ok(Place { backend: config.backend, server, names })
     }
 
     /// The names that lead from `outer` to this; none where both are one folder.
     pub(crate) fn inside(&self, outer: &Place) -> Option<&[String]> {
-        (self.server == outer.server).then_some(())?;
+        // Amazon's own settings may name the server where none is configured: it may be any, and a copy that is refused does no harm.
+        let may_be_one = |(one, other)| one == other;
+        let servers = self.server.as_ref().zip(outer.server.as_ref());
+        (self.backend == outer.backend && servers.is_none_or(may_be_one)).then_some(())?;
         self.names.strip_prefix(outer.names.as_slice())
     }
+
+    /// The ids of the session that `key`, an object of this, is a part of, as segments. It is one also where this is a folder above or below the
+    /// storage that the session was saved to.
+    pub(crate) fn session_of<'a>(&'a self, key: &'a Key) -> Option<[&'a str; 2]> {
+        // The names of buckets are no part of keys.
+        let bucket = if self.backend == StorageBackend::Local { 0 } else { 1 };
+        let names: Vec<&str> =
+            self.names.iter().skip(bucket).map(String::as_str).chain(key.segments()).collect();
+        match names.as_slice() {
+            [.., "sessions", agent, session, "c", _, _]
+            | [.., "sessions", agent, session, "b" | "t" | "f", _]
+            | [.., "sessions", agent, session, "line"] => Some([agent, session]),
+            _ => None,
+        }
+    }
+}
+
+/// A server as it can be compared with another.
+fn server(url: &str) -> String {
+    let url = url.to_ascii_lowercase();
+    let name = url.split_once("://").map_or(url.as_str(), |(_, name)| name);
+    // Emulators of Google's are named with and without it.
+    name.trim_end_matches('/').trim_end_matches("/storage/v1").to_owned()
 }
 
 /// The names of the folders of a root, as keys have them: links are followed as far as something is there.
@@ -85,7 +110,11 @@ mod tests {
             let at = |port: u32| format!("{bucket}/p?endpoint_url=http://127.0.0.1:{port}");
             assert_eq!(between((&at(1), "a/"), (&at(1), "a/b/")), there);
             assert_eq!(between((&at(1), "a/"), (&at(2), "a/b/")), None, "from one server to another");
-            assert_eq!(between((&at(1), "a/"), (&format!("{bucket}/p"), "a/b/")), None);
+            let named = |url: &str| format!("{bucket}/p?endpoint_url={url}");
+            assert_eq!(
+                between((&named("http://Minio:9000"), "a/"), (&named("https://minio:9000/"), "a/b/")),
+                there
+            );
             assert_eq!(between((&format!("{bucket}/p/"), "a/"), (&bucket, "p/a/b/")), there);
             assert_eq!(between((&bucket, ""), (&format!("{bucket}/b"), "")), there);
             assert_eq!(between((&bucket, "a/"), (&bucket, "a-b/")), None);
@@ -93,6 +122,41 @@ mod tests {
             assert_eq!(between((&bucket, "a/b/"), (&bucket, "a/")), None, "the other way round");
         }
         assert_eq!(between(("s3://states", ""), ("gs://states", "")), None);
+        // Whom `AWS_ENDPOINT_URL` names nobody asks here.
+        let (named, unnamed) = ("s3://states?endpoint_url=http://127.0.0.1:1", "s3://states");
+        for (outer, inner) in [(named, unnamed), (unnamed, named)] {
+            assert_eq!(between((outer, "a/"), (inner, "a/b/")), there);
+        }
+    }
+
+    #[test]
+    fn an_object_of_a_session_is_one_from_wherever_it_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = |below: &str| format!("file://{}/{below}", folder.path().display());
+        let of = |url: &str, key: &str| {
+            let place = Place::of(&StorageConfig::from_url(url).unwrap(), "").unwrap();
+            place.session_of(&Key::new(key).unwrap()).map(|ids| ids.join("/"))
+        };
+        let session = Some("a/s".to_owned());
+        for (url, key) in [
+            ("s3://b", "sessions/a/s/line"),
+            ("s3://b", "prod/sessions/a/s/c/999999999/998-1"),
+            ("gs://b/prod/sessions", "a/s/b/1-x"),
+            ("s3://b?namespace=n/sessions/a/s", "t/tag"),
+            (&disk("sessions/a"), "s/f/x"),
+            (&disk("sessions/a/s/c/999999999"), "998-1"),
+        ] {
+            assert_eq!(of(url, key), session, "{url} {key}");
+        }
+        for (url, key) in [
+            ("s3://sessions", "a/s/line"),
+            ("s3://b", "prod/sessions/a/s/notes"),
+            ("s3://b/sessions/a/s", "x/y/line"),
+            ("memory://", "sessions/a/c/1/2"),
+            (&disk("sessions/a/s/c/999999999"), "x/y"),
+        ] {
+            assert_eq!(of(url, key), None, "{url} {key}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Folder {
     /// What their names begin with, a text with a `/` at the end, or nothing for all.
     pub(crate) prefix: String,
     pub(crate) place: Place,
+    /// Where the storage is.
+    pub(crate) root: Place,
 }
 
 /// The configuration of this call, opened when it is needed, once.
@@ -110,6 +112,11 @@ impl Storage {
         }
     }
 
+    /// Where the storage is that [`locate`](Self::locate) opens.
+    pub(crate) fn root(&self, text: &str) -> Result<Place> {
+        Ok(Place::of(&self.describe(text)?.0, "")?)
+    }
+
     /// Where the names that start with `text`, or with the path of a URL, are.
     pub(crate) async fn locate_prefix(&self, text: String) -> Result<(Arc<dyn SnapshotAdapter>, String)> {
         match split_prefix(&text)? {
@@ -123,8 +130,10 @@ impl Storage {
 
     /// The folder that `text` names, with or without a `/` at the end.
     pub(crate) async fn folder(&self, text: &str) -> Result<Folder> {
-        let slash = text.contains("://") && !text.contains('?') && !text.ends_with('/');
-        let text = format!("{text}{}", if slash { "/" } else { "" });
+        let text = match is_url(text) {
+            true => closed(text),
+            false => text.to_owned(),
+        };
         let url = split_prefix(&text)?.map(|(url, _)| url);
         let config = self.sources_for(url.as_deref())?.resolve()?;
         let (store, prefix) = self.locate_prefix(text).await?;
@@ -132,15 +141,14 @@ impl Storage {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         };
-        let place = Place::of(&config, &prefix)?;
-        Ok(Folder { store, prefix, place })
+        let (place, root) = (Place::of(&config, &prefix)?, Place::of(&config, "")?);
+        Ok(Folder { store, prefix, place, root })
     }
 
     /// Refuses `--storage` where each of `names`, all that the command is about, is a URL: these say where they are, and what else the option says, a server for
     /// example, would not hold.
     pub(crate) fn is_not_idle(&self, names: &[&str]) -> persist::Result<()> {
-        let is_url = |name: &&str| matches!(split_prefix(name), Ok(Some(_)));
-        if self.url.is_none() || names.is_empty() || !names.iter().all(is_url) {
+        if self.url.is_none() || names.is_empty() || !names.iter().all(|name| is_url(name)) {
             return Ok(());
         }
         let message = "--storage names a storage, and so does the URL of the snapshot; leave one of them out";
@@ -161,6 +169,18 @@ impl Storage {
 /// What is wrong with the URL of a snapshot is wrong with an argument, and no setting.
 fn of_argument(error: Error) -> Error {
     Error::new(ErrorKind::InvalidInput, error.message())
+}
+
+/// Whether it is a URL; what is wrong with one is told where it is used.
+fn is_url(text: &str) -> bool {
+    matches!(split_prefix(text), Ok(Some(_)))
+}
+
+/// A URL with a `/` at the end of its path: its last name is that of a folder.
+fn closed(url: &str) -> String {
+    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let slash = if path.ends_with('/') { "" } else { "/" };
+    format!("{path}{slash}{query}")
 }
 
 /// The key that `text` is.
@@ -190,19 +210,21 @@ fn path(text: &str) -> Error {
 
 /// Whether an object is a session's: only with the others it means something.
 pub(crate) fn is_of_session(key: &Key) -> bool {
-    let mut segments = key.segments();
-    let inside =
-        segments.next() == Some("sessions") && segments.next().is_some() && segments.next().is_some();
-    inside && matches!(segments.next(), Some("c" | "b" | "t" | "f" | "line"))
+    session_of(key).is_some()
 }
 
-/// Refuses what would take a session apart; `instead` is what to do.
-pub(crate) fn not_of_session(key: &Key, instead: &str) -> persist::Result<()> {
-    if !is_of_session(key) {
-        return Ok(());
-    }
-    let id = |segment: &str| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned());
-    let ids: Vec<String> = key.segments().skip(1).take(2).map(id).collect();
+/// The ids of a session of this storage, as segments.
+fn session_of(key: &Key) -> Option<[&str; 2]> {
+    let mut segments = key.segments();
+    (segments.next() == Some("sessions")).then_some(())?;
+    let ids = [segments.next()?, segments.next()?];
+    matches!(segments.next(), Some("c" | "b" | "t" | "f" | "line")).then_some(ids)
+}
+
+/// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that shares its folders; `instead` is what to do.
+pub(crate) fn not_of_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
+    let Some(ids) = session_of(key).or_else(|| root.session_of(key)) else { return Ok(()) };
+    let ids = ids.map(|segment| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned()));
     let message = format!("it is part of the session {}; {instead}", ids.join("/"));
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(key))
 }

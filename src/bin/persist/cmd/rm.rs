@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Rm, storage: &Storage, output: &Output) -> Result<
     let mut snapshots = Vec::new();
     for text in &args.keys {
         let (store, key) = storage.locate(text).await?;
-        not_of_session(&key, INSTEAD)?;
+        not_of_session(&storage.root(text)?, &key, INSTEAD)?;
         if args.must_exist {
             store.head(&key).await?;
         }
@@ -51,12 +51,12 @@ async fn folders(args: Rm, storage: &Storage, output: &Output) -> Result<()> {
         folders.push(folder);
     }
     let (mut gone, mut bytes) = (0, 0);
-    for Folder { store, prefix, .. } in &folders {
+    for Folder { store, prefix, root, .. } in &folders {
         let rows = store.list(ListOptions::new().prefix(prefix));
         let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
         let removals = objects.map_ok(|meta| async move {
             // A session that was begun since they were checked.
-            not_of_session(&meta.key, INSTEAD)?;
+            not_of_session(root, &meta.key, INSTEAD)?;
             if !args.dry_run {
                 store.delete(&meta.key, DeleteOptions::new()).await?;
             }
@@ -82,7 +82,7 @@ async fn folders(args: Rm, storage: &Storage, output: &Output) -> Result<()> {
 
 /// All of it, before anything is removed.
 async fn check(folder: &Folder, must_exist: bool) -> persist::Result<()> {
-    let Folder { store, prefix, .. } = folder;
+    let Folder { store, prefix, root, .. } = folder;
     if prefix.is_empty() {
         // An empty variable in a script, more often than not.
         let message = format!(
@@ -95,7 +95,7 @@ async fn check(folder: &Folder, must_exist: bool) -> persist::Result<()> {
     while let Some(entry) = rows.try_next().await? {
         none = false;
         if let Some(meta) = entry.into_object() {
-            not_of_session(&meta.key, INSTEAD)?;
+            not_of_session(root, &meta.key, INSTEAD)?;
         }
     }
     if none && must_exist {

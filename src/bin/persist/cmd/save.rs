@@ -32,7 +32,8 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
         return Err(Error::new(ErrorKind::InvalidInput, message).into());
     }
     let (store, key) = storage.locate(&args.key).await?;
-    not_of_session(&key, "`persist session save` adds a commit, `persist cp` puts a copy back")?;
+    let instead = "`persist session save` adds a commit, `persist cp` puts a copy back";
+    not_of_session(&storage.root(&args.key)?, &key, instead)?;
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);
