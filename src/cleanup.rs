@@ -1,8 +1,12 @@
 //! What goes on behind saves that failed or were dropped: what they had begun is removed.
 
-use std::{future::Future, sync::LazyLock};
+#[cfg(any(feature = "s3", feature = "gcs"))]
+use std::future::Future;
+use std::sync::LazyLock;
 
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::sync::watch;
+#[cfg(any(feature = "s3", feature = "gcs"))]
+use tokio::{runtime::Handle, task::JoinHandle};
 
 static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
@@ -23,7 +27,8 @@ impl Drop for Counted {
 }
 
 /// Runs `work` in the background, for [`cleaned_up`] to wait for. Works on any thread.
-pub fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+#[cfg(any(feature = "s3", feature = "gcs"))]
+pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let counted = Counted::new();
     runtime.spawn(async move {
         let _counted = counted;

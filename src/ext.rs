@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::AsyncRead;
 
 #[doc(hidden)]
-pub use files::Target;
+pub use files::FileTarget;
 pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
 

@@ -75,14 +75,12 @@ pub mod transfer;
 pub use adapter::{Capabilities, Settings, SnapshotAdapter};
 pub use body::Body;
 pub use cleanup::cleaned_up;
-// For the command line: work that goes on behind a command that is interrupted, and files that are written as `download` does.
-#[doc(hidden)]
-pub use cleanup::spawn as clean_up;
 pub use codec::{Codec, Description, Digest, Limits};
 pub use config::{GcsConfig, S3Config, StorageBackend, StorageConfig};
 pub use error::{Error, ErrorKind, Result};
+// For the command line: files that are written as `download` does.
 #[doc(hidden)]
-pub use ext::Target;
+pub use ext::FileTarget;
 pub use ext::{IntoKey, LoadOptions, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};
 pub use key::Key;
 pub use meta::{ListEntry, Object, ObjectMeta, Tier, Version};

@@ -28,8 +28,7 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
 /// for an open file, such as `/dev/stdout`: the state comes behind what is there.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<ObjectMeta> {
     let meta = reader.meta().clone();
-    let target = Target::new(path).await?;
-    match target {
+    match FileTarget::new(path).await?.0 {
         Target::Device(file) => drop(reader.copy_to(file).await?),
         Target::File { path, permissions, temporary } => {
             let (temporary, _) = reader.copy_to(temporary).await?;
@@ -41,21 +40,23 @@ pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Objec
 
 /// Where to write. The command line writes the states of sessions and archives to one, too.
 #[derive(Debug)]
-pub enum Target {
+pub struct FileTarget(Target);
+
+#[derive(Debug)]
+enum Target {
     /// Written as it is.
     Device(File),
     /// Replaced at the end.
     File {
-        /// Its name.
         path: PathBuf,
         /// Those of the file that is replaced.
         permissions: Option<Permissions>,
-        /// What takes its name.
+        /// What takes the name.
         temporary: tempfile::NamedTempFile,
     },
 }
 
-impl Target {
+impl FileTarget {
     /// Where `path` leads.
     ///
     /// # Errors
@@ -65,7 +66,7 @@ impl Target {
             let failed = |error| failed("written", &path, error);
             let path = match lead(&path) {
                 Lead::File(path) => path,
-                Lead::Open(path) => return Ok(Target::Device(once_more(&path).map_err(failed)?)),
+                Lead::Open(path) => return Ok(FileTarget(Target::Device(once_more(&path).map_err(failed)?))),
             };
             let old = match fs::metadata(&path) {
                 Ok(old) if old.is_dir() => {
@@ -74,7 +75,7 @@ impl Target {
                 }
                 Ok(old) if !old.is_file() => {
                     let device = File::options().write(true).open(&path).map_err(failed)?;
-                    return Ok(Target::Device(device));
+                    return Ok(FileTarget(Target::Device(device)));
                 }
                 Ok(old) => Some(old.permissions()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -85,7 +86,7 @@ impl Target {
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let temporary = builder.tempfile_in(folder(&path)).map_err(failed)?;
-            Ok(Target::File { path, permissions: old, temporary })
+            Ok(FileTarget(Target::File { path, permissions: old, temporary }))
         })
         .await
     }
@@ -95,7 +96,7 @@ impl Target {
     /// # Errors
     /// As the operating system refuses.
     pub fn open(&self) -> io::Result<File> {
-        match self {
+        match &self.0 {
             Target::Device(file) => file.try_clone(),
             Target::File { temporary, .. } => temporary.as_file().try_clone(),
         }
@@ -106,7 +107,7 @@ impl Target {
     /// # Errors
     /// As the operating system refuses.
     pub async fn finish(self) -> Result<()> {
-        match self {
+        match self.0 {
             Target::Device(_) => Ok(()),
             Target::File { path, permissions, temporary } => {
                 threads::run(move || finish(temporary, &path, permissions)).await

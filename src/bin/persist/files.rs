@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use persist::{Error, ErrorKind, Result, Target};
+use persist::{Error, ErrorKind, FileTarget, Result};
 
 /// A file that changes at the end; a device, a pipe, or what stands for an open file is written as it is.
 pub(crate) struct Written {
     path: PathBuf,
-    target: Target,
+    target: FileTarget,
 }
 
 impl Written {
@@ -19,7 +19,7 @@ impl Written {
     /// As [`check`], and `Io` where it cannot be made.
     pub(crate) async fn begin(path: &Path) -> Result<Self> {
         check(path)?;
-        Ok(Written { path: path.to_owned(), target: Target::new(path.to_owned()).await? })
+        Ok(Written { path: path.to_owned(), target: FileTarget::new(path.to_owned()).await? })
     }
 
     /// What to write to.

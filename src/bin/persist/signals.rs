@@ -2,7 +2,13 @@
 //!
 //! Commands that only read are ended by the signal itself, also while they wait for a reader of their output.
 
-use std::{future::Future, io, process, sync::mpsc, thread, time::Duration};
+use std::{
+    future::Future,
+    io, process,
+    sync::{LazyLock, mpsc},
+    thread,
+    time::Duration,
+};
 
 use tokio::{runtime, sync::watch};
 
@@ -16,6 +22,24 @@ const NOT_UNDONE: &str = "persist: stopped before all was undone; nothing is hal
 
 /// How long what was begun may take to be undone.
 const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// Each piece of work that goes on behind a command has a receiver.
+static BEHIND: LazyLock<watch::Sender<()>> = LazyLock::new(|| watch::Sender::new(()));
+
+/// Runs `work` to its end, also when the command is interrupted. Must be called on a runtime.
+pub(crate) fn behind(work: impl Future<Output = ()> + Send + 'static) {
+    let receiver = BEHIND.subscribe();
+    tokio::spawn(async move {
+        work.await;
+        drop(receiver);
+    });
+}
+
+/// Resolves when nothing goes on behind a command, nor behind what it had begun.
+pub(crate) async fn all_undone() {
+    BEHIND.closed().await;
+    persist::cleaned_up().await;
+}
 
 /// Runs `work` until it is done or a signal asks to stop. Then its future is dropped, and what that sets off (removing temporary files,
 /// giving up uploads) gets a moment, and as long as it takes where that is known, but not for ever: another signal ends it.
@@ -46,7 +70,7 @@ pub(crate) async fn interruptible<T, E>(
 async fn undone(moment: Duration) {
     let undone = async {
         tokio::time::sleep(moment).await;
-        persist::cleaned_up().await;
+        all_undone().await;
     };
     if tokio::time::timeout(CLEAN_UP, undone).await.is_err() {
         complain(NOT_UNDONE);

@@ -13,12 +13,13 @@ use persist::{
     PutMode, PutOptions, SnapshotAdapter, Version,
 };
 use serde_json::json;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 
 use super::uploads;
 use crate::{
     args::Doctor,
     output::{Output, cell},
+    signals,
     storage::Storage,
 };
 
@@ -91,7 +92,7 @@ impl Probe {
         let (remove, removal) = oneshot::channel::<oneshot::Sender<_>>();
         let (give, written) = oneshot::channel();
         let probe = Probe { key: key.clone(), remove };
-        persist::clean_up(&Handle::current(), async move {
+        signals::behind(async move {
             let options = PutOptions::new().mode(mode);
             drop(give.send(store.put(&key, Body::from(state), options).await));
             let asked = removal.await;
@@ -370,7 +371,7 @@ mod tests {
                 () = busy => {}
             }
             go_on.notify_one();
-            persist::cleaned_up().await;
+            signals::all_undone().await;
             assert!(store.calls(Operation::Put) > 0 && store.calls(Operation::Delete) == 1, "{operation:?}");
             let left = store.list(ListOptions::new()).try_next().await?;
             assert!(left.is_none(), "{operation:?} {before}: {left:?}");
