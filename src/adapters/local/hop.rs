@@ -13,8 +13,8 @@ pub(super) async fn hop<T: Send + 'static>(
     key: Option<&Key>,
     work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let waiter = Waiter(Arc::default());
-    let job = waiter.0.clone();
+    let waiter = Waiter { job: Arc::default(), writes: matches!(operation, "put" | "delete") };
+    let job = waiter.job.clone();
     // What is in a result that nobody takes goes away before the job does: a temporary file.
     let started = tokio::task::spawn_blocking(move || (work(&job.given_up), job));
     let result = match started.await {
@@ -50,13 +50,46 @@ struct Job {
 }
 
 /// Who waits for it.
-struct Waiter(Arc<Job>);
+struct Waiter {
+    job: Arc<Job>,
+    /// Behind a read there is nothing to undo.
+    writes: bool,
+}
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.0.given_up.store(true, Ordering::Release);
-        if Arc::strong_count(&self.0) > 1 {
-            self.0.counted.get_or_init(Counted::new);
+        self.job.given_up.store(true, Ordering::Release);
+        if self.writes && Arc::strong_count(&self.job) > 1 {
+            self.job.counted.get_or_init(Counted::new);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::cleaned_up;
+
+    /// A read of a disk that hangs holds up nobody who waits for what saves have begun.
+    #[tokio::test]
+    async fn only_behind_what_writes_something_is_undone() {
+        let given_up = |operation| {
+            let (hold, held) = mpsc::channel::<()>();
+            let mut work = Box::pin(hop(operation, None, move |_| Ok(held.recv().is_ok())));
+            assert!((&mut work).now_or_never().is_none());
+            hold
+        };
+        let reads = ["get", "head", "list"].map(given_up);
+        tokio::time::timeout(Duration::from_secs(30), cleaned_up()).await.unwrap();
+        drop(reads);
+        for operation in ["put", "delete"] {
+            let write = given_up(operation);
+            assert!(cleaned_up().now_or_never().is_none(), "{operation}");
+            drop(write);
         }
     }
 }
