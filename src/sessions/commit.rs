@@ -148,7 +148,8 @@ impl CommitOptions {
 
     /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first). A handle that continues an older
     /// commit goes on from that newest one then: the number says that the caller has seen it. (One that lost to a rival has to be
-    /// [rebased](super::Session::rebase) all the same.)
+    /// [rebased](super::Session::rebase) all the same.) Where newer commits were lost and a prune has seen them, both numbers will do: that of the
+    /// newest that is left, and the last one's.
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self

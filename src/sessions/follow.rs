@@ -149,7 +149,10 @@ impl Session {
             return Ok(());
         }
         tracing::warn!(session = place.logged(), commit = upto, "the newest commit is missing");
-        let head = Head::behind_damage(upto, head.epoch, head.id.or(head.not_before), looked);
+        let not_before = head.id.or(head.not_before);
+        // Who expects what a load shows has no other number to name.
+        let left = Some(head.shown());
+        let head = Head { left, ..Head::behind_damage(upto, head.epoch, not_before, looked) };
         writer.adopt(head);
         Ok(())
     }

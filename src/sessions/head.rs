@@ -20,6 +20,8 @@ pub(super) struct Head {
     pub(super) id: Option<CommitId>,
     /// What the next commit is not older than, where that is not the head itself.
     pub(super) not_before: Option<CommitId>,
+    /// The number of the newest commit as loads show it, where newer ones were lost.
+    pub(super) left: Option<u64>,
     pub(super) epoch: u64,
     /// Whether the session was removed with it: to callers there is no commit then.
     pub(super) ended: bool,
@@ -73,7 +75,7 @@ impl Head {
 
     /// The number of the newest commit as callers see it: 0 where there is none.
     pub(super) fn shown(&self) -> u64 {
-        if self.ended { 0 } else { self.seq }
+        self.left.unwrap_or(if self.ended { 0 } else { self.seq })
     }
 
     /// Whether this is what a caller means by the number of the newest commit.

@@ -218,8 +218,9 @@ impl Session {
             let epoch = writer.epoch;
             writer.adopt(head_of(manifest, observed, base));
             writer.unsure = true;
-            // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be.
-            if !starts {
+            // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be. What is
+            // shown in place of a damaged commit may be of an earlier owner, to whom a rebase must not be bound.
+            if !starts || stale.is_some() {
                 writer.epoch = epoch;
             }
             let before = || {

@@ -172,6 +172,7 @@ impl Writer {
                         seq,
                         id: Some(id),
                         not_before: None,
+                        left: None,
                         epoch,
                         ended,
                         observed: Some(sent),
@@ -194,7 +195,8 @@ impl Writer {
                         self.confirm(store, place, seq, None).await?;
                     }
                     let Some(head) = &mut self.head else { continue };
-                    (head.seq, head.id, head.ended, head.base) = (seq, Some(commit.id), false, base);
+                    (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
+                    (head.ended, head.left) = (false, None);
                     self.pending.clear();
                     if again {
                         return Ok(*commit);
@@ -462,7 +464,7 @@ async fn prepare(
 /// The head of a session, from its newest commit; `base` where its state was read.
 pub(super) fn head_of(manifest: &Manifest, observed: Option<Moment>, base: Option<Base>) -> Head {
     let (seq, id, epoch, ended) = (manifest.seq, Some(manifest.id), manifest.epoch, manifest.is_removed());
-    Head { seq, id, not_before: None, epoch, ended, observed, base }
+    Head { seq, id, not_before: None, left: None, epoch, ended, observed, base }
 }
 
 /// The same for a fork's first commit, whose base lies where it was forked.

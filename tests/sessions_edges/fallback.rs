@@ -88,3 +88,27 @@ async fn what_was_passed_over_has_a_number_only_where_it_is_known() {
     assert!(skipped(&good).iter().all(|seq| seq.is_none_or(|seq| seq == 2)), "{good:?}");
     assert!(good.skipped.iter().all(|skipped| !skipped.to_string().contains("commit 0")), "{good:?}");
 }
+
+/// What came in place of a damaged commit is of an earlier owner: who loaded it was not fenced off.
+#[tokio::test]
+async fn after_a_fallback_a_rebase_lets_a_handle_write_behind_a_take_over() {
+    let bench = Bench::new(6);
+    keyframes(&bench, "s", 4).await;
+    let owner = bench.session("s");
+    assert_eq!(owner.take_over().await.unwrap().commit.epoch, 1);
+    assert!(owner.save(super::noise(6, 3000)).await.unwrap().keyframe);
+    bench.damage("s", 4).await;
+    let session = bench.session("s");
+    assert_eq!(session.load_good(4).await.unwrap().commit.seq, 3);
+    let error = session.save("next").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("rebase"), "{error}");
+    assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 6);
+    let saved = session.save("next").await.unwrap();
+    assert_eq!((saved.seq, saved.epoch), (7, 1));
+    // One that was there before stays out.
+    let late = bench.session("s");
+    late.load(3).await.unwrap();
+    assert_eq!(late.load_good(4).await.unwrap().commit.seq, 3);
+    late.rebase().await.unwrap();
+    assert_eq!(late.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+}

@@ -119,6 +119,61 @@ async fn saves_behind_a_newest_commit_that_was_lost_stay() {
     }
 }
 
+/// What a load shows is met, and so is the number that was lost.
+#[tokio::test]
+async fn who_expects_what_is_left_is_not_refused_for_what_was_lost() {
+    for (keep, left) in keeps() {
+        let shown = left.first().copied().unwrap_or(0);
+        for (way, expected) in [(0, shown), (0, 7), (1, shown), (1, 7), (2, shown), (2, 7), (3, shown)] {
+            let (bench, _) = lost(keep).await;
+            let session = bench.session("s");
+            match way {
+                0 => {}
+                1 => assert_eq!(session.load(At::Latest).await.is_ok(), shown > 0),
+                2 => assert_eq!(session.rebase().await.unwrap().is_some(), shown > 0),
+                _ if shown == 0 => continue,
+                _ => drop(session.load(shown).await.unwrap()),
+            }
+            let save = |expected| session.save_with("next", CommitOptions::new().after(expected));
+            let error = save(9).await.unwrap_err();
+            // A number that can be loaded.
+            let told = match shown {
+                0 => "which has none".to_owned(),
+                shown => format!("has commit {shown} as its newest, not 9"),
+            };
+            assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains(&told), "{error}");
+            assert_eq!(save(expected).await.unwrap().seq, 8, "{left:?} {way}");
+            // From then on it is a newest commit as any other.
+            for before in [shown, 7] {
+                assert_eq!(save(before).await.unwrap_err().kind(), ErrorKind::Conflict, "{left:?} {way}");
+            }
+            assert_eq!(save(8).await.unwrap().seq, 9);
+        }
+    }
+}
+
+/// Also where the answer of the save behind it was lost.
+#[tokio::test]
+async fn what_was_left_is_no_longer_expected_behind_a_lost_answer() {
+    for same in [true, false] {
+        let (bench, _) = lost(Retention::new().last(4)).await;
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        session.load(At::Latest).await.unwrap();
+        let save = |state| session.save_with(state, CommitOptions::new().after(6));
+        // The line is read before it, and what became of it is not.
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+        fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Timeout));
+        assert_eq!(save("first").await.unwrap_err().kind(), ErrorKind::Timeout);
+        let again = save(if same { "first" } else { "second" }).await;
+        match again {
+            Ok(commit) => assert!(same && commit.seq == 8, "{commit:?}"),
+            Err(error) => assert!(!same && error.to_string().contains("commit 8 as its newest"), "{error}"),
+        }
+        assert_eq!(bench.session("s").load(At::Latest).await.unwrap().commit.seq, 8);
+    }
+}
+
 #[tokio::test]
 async fn an_owner_and_a_removal_go_on_behind_it_as_well() {
     let (bench, _) = lost(Retention::new().daily(2)).await;
