@@ -145,9 +145,50 @@ async fn a_sleep_counts_for_the_deadline() {
     for (slept, goes_on) in [(10, true), (3600, false)] {
         let mut retries = config.start();
         retries.wait(failing(ErrorKind::Timeout), &budget).await.unwrap();
-        let clock = SystemTime::now() - Duration::from_secs(slept);
-        retries.since = Some(Began { running: Instant::now(), clock });
+        retries.since = Some(slept_for(Duration::from_secs(slept)));
         let waited = retries.wait(failing(ErrorKind::Timeout), &budget).await;
         assert_eq!(waited.is_ok(), goes_on, "{slept}");
+    }
+}
+
+fn slept_for(slept: Duration) -> Began {
+    Began { running: Instant::now(), clock: SystemTime::now() - slept }
+}
+
+/// As long as a machine sleeps, a delay stands still.
+#[tokio::test(start_paused = true)]
+async fn a_sleep_in_a_delay_counts_for_the_deadline() {
+    let (short, second) = (Duration::from_millis(1), Duration::from_secs(1));
+    let config = RetryConfig { initial_delay: short, max_delay: short, ..RetryConfig::default() };
+    let budget = RetryBudget::default();
+    let mut retries = config.start();
+    retries.since = Some(slept_for(config.deadline - second));
+    let mut waiting = Box::pin(retries.wait(failing(ErrorKind::Timeout), &budget));
+    assert!(futures_util::FutureExt::now_or_never(&mut waiting).is_none(), "there is time left");
+    std::thread::sleep(second);
+    assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+/// A machine without a clock of its own sets it when its network is up, by hours: what only looks goes on, and what changes something ends,
+/// since the machine may as well have slept.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_forward_ends_no_read() {
+    let (config, budget) = (RetryConfig::default(), RetryBudget::default());
+    for (operation, goes_on) in [
+        ("get", true),
+        ("head", true),
+        ("list", true),
+        ("tags", true),
+        ("put", false),
+        ("delete", false),
+        ("copy", false),
+    ] {
+        let mut retries = config.start();
+        retries.since = Some(slept_for(Duration::from_secs(5 * 3600)));
+        let error = || failing(ErrorKind::Unavailable).with_operation(operation);
+        assert_eq!(retries.wait(error(), &budget).await.is_ok(), goes_on, "{operation}");
+        // The clock that runs counts for all.
+        tokio::time::advance(config.deadline).await;
+        assert!(retries.wait(error(), &budget).await.is_err(), "{operation}");
     }
 }

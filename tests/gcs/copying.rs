@@ -154,6 +154,22 @@ async fn the_copy_is_encrypted_and_classed_as_new_snapshots_are() {
     server.clean();
 }
 
+/// What another tool stored without it would be served from caches under its new name, too.
+#[tokio::test]
+async fn a_copy_is_kept_out_of_caches() {
+    let (server, store) = setup().await;
+    for (source, target) in [(None, "private, max-age=0"), (Some("no-store"), "no-store")] {
+        let mut state = server.state();
+        let resource = &mut state.objects.get_mut("dir/from").unwrap().resource;
+        resource.remove("cacheControl");
+        resource.extend(source.map(|value| ("cacheControl".into(), value.into())));
+        drop(state);
+        copy(&store, PutMode::Overwrite).await.unwrap();
+        assert_eq!(server.state().objects["dir/to"].resource["cacheControl"], target);
+    }
+    server.clean();
+}
+
 #[tokio::test]
 async fn other_settings_are_refused() {
     let (server, store) = setup().await;

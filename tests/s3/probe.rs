@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use persist::{ErrorKind, PutOptions, RetryConfig, SnapshotAdapter, adapters::s3::S3Adapter};
+use persist::{ErrorKind, PutOptions, RetryConfig, S3Config, SnapshotAdapter, adapters::s3::S3Adapter};
 
 use crate::{
     bench::{key, kind},
@@ -182,18 +182,47 @@ async fn what_only_reads_is_opened_with_one_request() {
         (403, "AccessDenied", false, true),
         (405, "MethodNotAllowed", false, true),
         (501, "NotImplemented", false, true),
+        (501, "", false, true),
         (401, "Unauthorized", true, true),
         (401, "Unauthorized", false, false),
     ] {
         let (_strict, proxy, mut server) = behind_a_proxy().await;
+        server.config.checksums = None;
         if anonymous {
             (server.config.access_key_id, server.config.secret_access_key) = (None, None);
             server.config.anonymous = true;
         }
-        proxy.fail(99, "PUT", "", refused(status, code));
+        let fault = if code.is_empty() { Fault::answer(status) } else { refused(status, code) };
+        proxy.fail(99, "PUT", "", fault);
         let opened = S3Adapter::open(&server.bucket, &server.config, &quick()).await;
         assert_eq!(opened.is_ok(), opens, "{code}, anonymous: {anonymous}");
         assert!(opened.is_err() || !opened.unwrap().capabilities().create);
         assert_eq!(proxy.count("", ""), 1, "{code}");
+    }
+}
+
+/// What a server without encryption answers: it is the setting that it refuses, and not the save.
+#[tokio::test]
+async fn a_refused_setting_is_no_mirror() {
+    let set: [fn(&mut S3Config); 5] = [
+        |config| config.encryption = Some("AES256".into()),
+        |config| config.encryption = Some("aws:kms".into()),
+        |config| config.storage_class = Some("STANDARD_IA".into()),
+        |config| config.requester_pays = true,
+        |config| config.checksums = Some("when_supported".into()),
+    ];
+    for set in set {
+        let (_strict, proxy, mut server) = behind_a_proxy().await;
+        server.config.checksums = None;
+        set(&mut server.config);
+        proxy.fail(99, "PUT", "", refused(501, "NotImplemented"));
+        let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("NotImplemented, scripted") && text.contains("encryption, storage_class"),
+            "{text}"
+        );
+        assert_eq!(proxy.count("", ""), 1);
     }
 }

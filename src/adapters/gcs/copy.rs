@@ -14,7 +14,7 @@ use super::{
     client::Call,
     doubt::{Began, Condition, Doubt, Next},
     errors::{Failure, no_bucket},
-    model::{PUT_ID, Resource, Rewrite},
+    model::{CACHE, PUT_ID, Resource, Rewrite},
     names,
     put::Expected,
 };
@@ -145,6 +145,8 @@ impl Store {
     fn new_copy(&self, mut resource: Map<String, Value>, put_id: &str) -> Value {
         let metadata = resource.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         metadata[PUT_ID] = put_id.into();
+        // Other tools may leave it out.
+        resource.entry("cacheControl").or_insert_with(|| CACHE.into());
         if let Some(class) = &self.client.settings.storage_class {
             resource.insert("storageClass".into(), class.as_str().into());
         }

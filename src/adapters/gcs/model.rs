@@ -14,7 +14,7 @@ pub(super) const PUT_ID: &str = "persist-put-id";
 const TAG: &str = "persist-tag-";
 /// What the service says of objects that not everybody may read. Those that everybody may read, it would otherwise serve for an hour from caches of
 /// its own, old generations included (<https://cloud.google.com/storage/docs/caching>).
-const CACHE: &str = "private, max-age=0";
+pub(super) const CACHE: &str = "private, max-age=0";
 /// The most bytes of custom metadata (<https://cloud.google.com/storage/quotas>), names and values.
 const METADATA: usize = 8192;
 

@@ -11,6 +11,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use super::{
     attributes::{Attributes, Stored, confirm},
     bucket::Bucket,
+    client::Shared,
     doubt::Doubt,
     fail::{fail, retold},
     found::Found,
@@ -107,6 +108,13 @@ async fn examined(
     });
     let told = match outcome {
         Err(error) if may_not_write(&bucket, &error, wrote.get()) => Ok((Found::unknown(), Scope::Once)),
+        Err(error) if error.kind() == ErrorKind::Unsupported && wrote.get().is_none() => {
+            let message = format!(
+                "{}; if it has no such thing, remove encryption, storage_class, requester_pays and checksums",
+                error.message()
+            );
+            Err(fail(ErrorKind::Unsupported, message).with_operation("open").with_source(error))
+        }
         outcome => outcome.map_err(|error| retold(&error, "open")),
     };
     let removed = tokio::time::timeout(patience, &mut removal).await.is_ok();
@@ -136,10 +144,19 @@ fn may_not_write(bucket: &Bucket, error: &Error, wrote: Option<&Wrote>) -> bool 
     match error.kind() {
         ErrorKind::AccessDenied => true,
         // Mirrors and caches have no PUT at all, or want a name for it.
-        ErrorKind::Unsupported => wrote.is_none(),
+        ErrorKind::Unsupported => wrote.is_none() && is_plain(&bucket.shared),
         ErrorKind::Unauthenticated => wrote.is_none() && bucket.shared.settings.anonymous,
         _ => false,
     }
+}
+
+/// Whether a save asks for nothing that a server could refuse in place of the save.
+fn is_plain(shared: &Shared) -> bool {
+    let settings = &shared.settings;
+    settings.encryption.is_none()
+        && settings.storage_class.is_none()
+        && settings.payer.is_none()
+        && !shared.checksums
 }
 
 /// Whether the server is away, or has no time: what is known only after all attempts.
