@@ -50,7 +50,8 @@ impl Damaged {
 }
 
 impl Session {
-    /// Restores every commit and reads every small object; each object is fetched once.
+    /// Restores every commit and reads every small object; each object is fetched once. The body of a long stream passes in bounded memory;
+    /// where deltas follow it, it is fetched once more, and the whole state held.
     ///
     /// # Errors
     /// `NotFound` for a session without commits, `Conflict` for one that is being imported, `InvalidInput` where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].

@@ -236,7 +236,16 @@ async fn to_be_sure_costs_the_first_save_behind_a_load_one_read() {
     for (at, look) in [(At::Latest, 1), (At::Latest, 0), (At::Seq(7), 2)] {
         let session = bench.session("s");
         match look {
-            0 => drop(session.rebase().await.unwrap()),
+            0 => {
+                let counts = bench.adapter.counts();
+                let reader = bench.session("s");
+                reader.load(at).await.unwrap();
+                let load = bench.adapter.counts() - counts;
+                session.rebase().await.unwrap();
+                let cost = bench.adapter.counts() - counts - load;
+                // What a load reads, and the line.
+                assert_eq!((cost.put, cost.get, cost.list), (0, load.get + 1, load.list));
+            }
             _ => drop(session.load(at).await.unwrap()),
         }
         for save in 0..2 {
