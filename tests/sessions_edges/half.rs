@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, TryStreamExt};
 use persist::{
-    ErrorKind,
+    ErrorKind, Key,
     layers::{Injection, Operation},
     sessions::*,
 };
@@ -181,6 +181,39 @@ async fn a_prune_beside_the_end_of_an_import_keeps_what_has_just_come() {
         assert_eq!(seqs(&bench.session(name)).await[..3], [5, 4, 3], "{begun} {at:?}");
     }
     assert!(held > 3, "{held}");
+}
+
+/// It began before the import did, and lists what is half there; then the rest comes.
+#[tokio::test]
+async fn a_prune_that_listed_half_an_import_waits_for_the_next_one() {
+    let (_, archive, _) = half(13).await;
+    let mut listed = 0;
+    for skip in 0..6 {
+        let bench = Bench::new(14);
+        // Of a writer that died: something to prune.
+        let body = Key::new("sessions/a/copy/b/1-01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        bench.adapter.set(&body, b"nothing".to_vec()).await;
+        let (fault, sessions) = bench.faulty();
+        let (announce, look) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        fault.inject(Operation::Put, Injection::Hold(announce.clone()));
+        let pruner = sessions.session("a", "copy").unwrap();
+        let mut prune = pin!(pruner.prune(Retention::new().last(1)));
+        assert!((&mut prune).now_or_never().is_none());
+        let copy = bench.session("copy");
+        copy.import(&mut until(&archive, 3)).await.unwrap_err();
+        bench.hours(5);
+        fault.inject_later(Operation::Get, skip, Injection::Hold(look.clone()));
+        announce.notify_one();
+        if (&mut prune).now_or_never().is_some() {
+            continue;
+        }
+        listed += 1;
+        copy.import(&mut &archive[..]).await.unwrap();
+        look.notify_one();
+        let _ = prune.await;
+        assert_eq!(seqs(&copy).await[..3], [5, 4, 3], "{skip}");
+    }
+    assert!(listed > 0);
 }
 
 /// However long it takes: a prune comes behind the tags.
