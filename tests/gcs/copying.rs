@@ -159,11 +159,12 @@ async fn the_copy_is_encrypted_and_classed_as_new_snapshots_are() {
 async fn a_copy_is_kept_out_of_caches() {
     let (server, store) = setup().await;
     for (source, target) in [(None, "private, max-age=0"), (Some("no-store"), "no-store")] {
-        let mut state = server.state();
-        let resource = &mut state.objects.get_mut("dir/from").unwrap().resource;
-        resource.remove("cacheControl");
-        resource.extend(source.map(|value| ("cacheControl".into(), value.into())));
-        drop(state);
+        {
+            let mut state = server.state();
+            let resource = &mut state.objects.get_mut("dir/from").unwrap().resource;
+            resource.remove("cacheControl");
+            resource.extend(source.map(|value| ("cacheControl".into(), value.into())));
+        }
         copy(&store, PutMode::Overwrite).await.unwrap();
         assert_eq!(server.state().objects["dir/to"].resource["cacheControl"], target);
     }
