@@ -195,6 +195,14 @@ async fn lose(world: &World, session: &Session, newest: u64) {
     if newest.is_multiple_of(2) {
         let _ = writer.load(At::Latest).await;
     }
+    // A fork of which nothing else is left, and whose start was pruned since: a writer says first that it goes on without.
+    if session.load(At::Latest).await.is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
+        world.saw("lost the newest of a fork");
+        match writer.load_good(At::Latest).await {
+            Ok(good) => assert!(!good.skipped.is_empty(), "{name}: {good:?}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}"),
+        }
+    }
     let state = format!("{BEHIND} and the loss of {name}");
     let commit = writer.save(state.clone()).await.unwrap();
     assert_eq!(commit.seq, newest + 1, "{name}");
