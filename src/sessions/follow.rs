@@ -9,7 +9,8 @@ use super::{
     manifest::Manifest,
     names::Place,
     restore,
-    writer::{Payload, Writer, forked, head_of, unexpected},
+    store::Part,
+    writer::{Payload, Writer, conflict, forked, head_of, unexpected},
 };
 use crate::{ErrorKind, Result};
 
@@ -88,6 +89,14 @@ impl Session {
     /// has, and that is the newest: who says so has seen more than this handle. One that lost to a rival has to be rebased all the same.
     pub(super) async fn follow(&self, writer: &mut Writer, options: &CommitOptions) -> Result<()> {
         let Some(head) = &writer.head else { return self.look_ahead(writer).await };
+        let (store, place) = (self.store(), self.place());
+        if let (Some(left), None) = (head.left, &writer.stale)
+            && options.expect == Some(left)
+            && store.newest(place).await?.is_some_and(|row| row.seq == head.seq)
+        {
+            // What was lost is back, or another one has its number.
+            return Err(unexpected(place, left, &Head { left: None, ..head.clone() }));
+        }
         let Some(expected) = options.expect.filter(|expected| writer.stale.is_none() && !head.is(*expected))
         else {
             return Ok(());
@@ -96,7 +105,7 @@ impl Session {
         self.heard(self.look_ahead(&mut seen).await)?;
         let newest = seen.head.unwrap_or_default();
         if !newest.is(expected) {
-            return Err(unexpected(self.place(), expected, &newest));
+            return Err(unexpected(place, expected, &newest));
         }
         writer.adopt(newest);
         self.rebased();
@@ -120,12 +129,31 @@ impl Session {
             && let Some(row) = store.newest(place).await?.filter(|row| row.seq != head.seq)
         {
             store.not_importing(place, &row).await.map_err(|error| error.with_operation("save"))?;
+            // The number behind it is free where its commit was pruned or lost. What is created there is not the newest.
+            if row.seq > head.seq + 1
+                && self.is_free(head.seq + 1).await.map_err(|error| error.with_operation("save"))?
+            {
+                let message = format!(
+                    "commit {} is newer than commit {}, which was loaded; rebase or fork to go on",
+                    row.seq, head.seq
+                );
+                writer.stale = Some(message.clone());
+                return Err(conflict(message));
+            }
         }
         let looked = Moment::now(&*store.clock);
         let upto = self.kept_newest().await?;
         self.go_behind_loss(writer, upto, looked).await?;
         writer.unsure = false;
         Ok(())
+    }
+
+    async fn is_free(&self, seq: u64) -> Result<bool> {
+        match self.store().slot(self.place(), seq, Part::End).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => Ok(false),
+        }
     }
 
     /// The newest number of the session's line that a prune has seen and kept; 0 if there was no prune. It is there as long as nothing else

@@ -187,7 +187,8 @@ impl Session {
     }
 
     /// The first commit that a handle sees is what its saves continue: `observed` where it was the newest, `base` where its state was read,
-    /// `stale` where something newer is known to be there.
+    /// `stale` where something newer is known to be there. Its epoch becomes the handle's; where it is not the session's own newest line that is shown,
+    /// that of the newest commit: a later take-over fences the handle off, an earlier one does not.
     ///
     /// # Errors
     /// What the adapter fails with where a fork must be told what it starts from.
@@ -210,19 +211,20 @@ impl Session {
         let starts = own
             || origin
             || self.store().origin(self.place()).await?.is_some_and(|origin| origin.target == shown);
+        // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be. What is
+        // shown in place of a damaged commit may be of an earlier owner.
+        let epoch = match !starts || stale.is_some() {
+            true => self.newest_epoch().await?,
+            false => None,
+        };
         if let Some(mut writer) = first() {
             let base = base.filter(|_| starts).cloned().map(|base| match own {
                 true => base,
                 false => forked(base, manifest.seq, place.clone()),
             });
-            let epoch = writer.epoch;
+            writer.epoch = writer.epoch.or(epoch);
             writer.adopt(head_of(manifest, observed, base));
             writer.unsure = true;
-            // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be. What is
-            // shown in place of a damaged commit may be of an earlier owner, to whom a rebase must not be bound.
-            if !starts || stale.is_some() {
-                writer.epoch = epoch;
-            }
             let before = || {
                 let seq = manifest.seq;
                 format!(
@@ -240,6 +242,20 @@ impl Session {
             self.heard_of_damage();
         }
         result
+    }
+
+    /// The epoch of the newest commit; of one that cannot be read, as the newest before it tells that can be.
+    async fn newest_epoch(&self) -> Result<Option<u64>> {
+        let looked = Moment::now(&*self.store().clock);
+        match self.latest(|_| true).await {
+            Ok(Some(Latest::Manifest(manifest))) => Ok(Some(manifest.epoch)),
+            Ok(Some(Latest::Whole { restored, .. })) => Ok(Some(restored.manifest.epoch)),
+            Ok(None) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Conflict) => {
+                Ok(Some(self.unread_head(error, looked).await?.epoch))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The newest commit, read whole unless its manifest is `enough`.

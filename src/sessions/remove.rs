@@ -101,7 +101,7 @@ impl Session {
 
 impl Session {
     /// The newest commit, which cannot be read: its number, and the owner's as the newest one tells that can be.
-    async fn unread_head(&self, error: Error, looked: Moment) -> Result<Head> {
+    pub(super) async fn unread_head(&self, error: Error, looked: Moment) -> Result<Head> {
         let (store, place) = (self.store(), self.place());
         // Where even the first object does not tell what it was, the number behind it.
         let seq = match store.newest_number(place).await? {

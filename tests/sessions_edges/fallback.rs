@@ -105,10 +105,40 @@ async fn after_a_fallback_a_rebase_lets_a_handle_write_behind_a_take_over() {
     assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 6);
     let saved = session.save("next").await.unwrap();
     assert_eq!((saved.seq, saved.epoch), (7, 1));
-    // One that was there before stays out.
-    let late = bench.session("s");
-    late.load(3).await.unwrap();
-    assert_eq!(late.load_good(4).await.unwrap().commit.seq, 3);
+}
+
+/// One that had loaded something in place of a damaged commit before a take-over stays out, also where it is the newest that is damaged.
+#[tokio::test]
+async fn after_a_fallback_a_later_take_over_fences_a_handle_off() {
+    for (bench, damaged) in [(Bench::new(7), 4), (Bench::new(8), 6)] {
+        keyframes(&bench, "s", 6).await;
+        bench.damage("s", damaged).await;
+        let late = bench.session("s");
+        assert_eq!(late.load_good(damaged).await.unwrap().commit.seq, damaged - 1);
+        let owner = bench.session("s");
+        if damaged == 6 {
+            owner.load_good(At::Latest).await.unwrap();
+            owner.save(super::noise(7, 3000)).await.unwrap();
+        }
+        assert_eq!(owner.take_over().await.unwrap().commit.epoch, 1);
+        assert_eq!(late.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+        late.rebase().await.unwrap();
+        assert_eq!(late.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(late.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert!(owner.save("the owner's").await.is_ok());
+    }
+}
+
+/// A fork that is taken over after a handle of it has loaded what lies before its start.
+#[tokio::test]
+async fn what_a_fork_shows_binds_a_handle_to_the_epoch_of_its_newest() {
+    let bench = Bench::new(9);
+    let main = keyframes(&bench, "main", 4).await;
+    let fork = main.fork("fork", 4).await.unwrap();
+    fork.save("the fork's").await.unwrap();
+    let late = bench.session("fork");
+    late.load(2).await.unwrap();
+    assert_eq!(fork.take_over().await.unwrap().commit.epoch, 1);
     late.rebase().await.unwrap();
     assert_eq!(late.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
 }

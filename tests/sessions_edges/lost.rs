@@ -290,3 +290,37 @@ async fn what_came_behind_a_look_is_not_lost() {
         }
     }
 }
+
+/// What was lost in the middle is no free number: a save that was meant for it would not be the newest.
+#[tokio::test]
+async fn a_lost_number_in_the_middle_is_not_taken() {
+    let bench = Bench::new(2);
+    let session = bench.session("s");
+    for seed in 0..6 {
+        session.save(noise(seed, 600)).await.unwrap();
+    }
+    let lost = bench.lose("s", 4).await;
+    let late = bench.session("s");
+    late.load(3).await.unwrap();
+    for _ in 0..2 {
+        let error = late.save("lost update").await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("commit 6"), "{error}");
+    }
+    bench.set("s", 4, lost).await;
+    assert!(session.verify().await.unwrap().is_good());
+    late.rebase().await.unwrap();
+    assert_eq!(late.save("on top").await.unwrap().seq, 7);
+}
+
+/// Who expects the commit that was left has not seen what took the lost one's number since.
+#[tokio::test]
+async fn what_is_left_is_not_the_newest_once_the_lost_one_is_back() {
+    let (bench, newest) = lost(Retention::new().last(4)).await;
+    let session = bench.session("s");
+    assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 6);
+    bench.set("s", 7, newest).await;
+    let options = || CommitOptions::new().after(6);
+    assert_eq!(session.save_with("lost update", options()).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 7);
+    assert_eq!(session.save("on top").await.unwrap().seq, 8);
+}
