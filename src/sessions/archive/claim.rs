@@ -90,7 +90,10 @@ impl Import<'_> {
                         let Some(version) =
                             self.version_of(&keeper, line.upto).await?.filter(|_| row.seq == line.upto)
                         else {
-                            if let Some(version) = created {
+                            // Where its number was not given up, another import of this archive has gone on with it.
+                            if let Some(version) = created
+                                && !store.line(place).await?.0.has(1)
+                            {
                                 store.delete_version(&place.commit(1)?, &version).await?;
                             }
                             return Err(self.taken().await);
