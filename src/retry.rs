@@ -27,7 +27,7 @@ pub struct RetryConfig {
     pub initial_delay: Duration,
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
-    /// After this long, counted from the first failure since the last progress, no further attempt is started. For what writes, the time that
+    /// After this long, counted from the first failure since the last progress, no further attempt is started. The time that
     /// the machine slept counts.
     pub deadline: Duration,
 }
@@ -96,8 +96,8 @@ impl Retries<'_> {
         let asked = error.retry_after().unwrap_or_default();
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
         let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
-        let in_time = gone(since, &error).saturating_add(delay) < self.config.deadline
-            && asked <= self.config.max_delay;
+        let in_time =
+            since.ago().saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
             return Err(error);
         }
@@ -111,7 +111,7 @@ impl Retries<'_> {
         );
         tokio::time::sleep(delay).await;
         // The machine may have slept meanwhile: what it was about to repeat is of another day.
-        if gone(since, &error) < self.config.deadline { Ok(()) } else { Err(error) }
+        if since.ago() < self.config.deadline { Ok(()) } else { Err(error) }
     }
 
     /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is no storm, and so a long
@@ -119,16 +119,6 @@ impl Retries<'_> {
     pub(crate) fn progress(&mut self, budget: &RetryBudget) {
         budget.give(i64::from(self.attempts) * 2 + 1);
         *self = self.config.start();
-    }
-}
-
-/// How much of the deadline is gone. For what may change something it is by all clocks: a late overwrite would replace what others stored while
-/// the machine slept. A look does no harm at any time; and a machine that starts without the right time sets its clock, perhaps by years, just when
-/// its network is up.
-fn gone(since: Began, error: &Error) -> Duration {
-    match error.operation() {
-        Some("get" | "head" | "list" | "tags") => since.running.elapsed(),
-        _ => since.ago(),
     }
 }
 

@@ -168,27 +168,3 @@ async fn a_sleep_in_a_delay_counts_for_the_deadline() {
     std::thread::sleep(second);
     assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::Timeout);
 }
-
-/// A machine without a clock of its own sets it when its network is up, by hours: what only looks goes on, and what changes something ends,
-/// since the machine may as well have slept.
-#[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_forward_ends_no_read() {
-    let (config, budget) = (RetryConfig::default(), RetryBudget::default());
-    for (operation, goes_on) in [
-        ("get", true),
-        ("head", true),
-        ("list", true),
-        ("tags", true),
-        ("put", false),
-        ("delete", false),
-        ("copy", false),
-    ] {
-        let mut retries = config.start();
-        retries.since = Some(slept_for(Duration::from_secs(5 * 3600)));
-        let error = || failing(ErrorKind::Unavailable).with_operation(operation);
-        assert_eq!(retries.wait(error(), &budget).await.is_ok(), goes_on, "{operation}");
-        // The clock that runs counts for all.
-        tokio::time::advance(config.deadline).await;
-        assert!(retries.wait(error(), &budget).await.is_err(), "{operation}");
-    }
-}

@@ -134,6 +134,14 @@ impl Sources {
         self.file(&file)
     }
 
+    /// Lays all of `weaker` below what is there. So a file is read once for several URLs: a pipe cannot be read again.
+    pub fn above(mut self, weaker: Sources) -> Self {
+        self.sources.extend(weaker.sources);
+        self.generic.values.extend(weaker.generic.values);
+        self.default_file = self.default_file.or(weaker.default_file);
+        self
+    }
+
     /// The configuration.
     ///
     /// # Errors

@@ -211,3 +211,30 @@ fn a_variable_that_is_no_text_is_named() {
     assert!(String::from_utf8(run.out).unwrap().contains("cannot be used: its value is not UTF-8"));
     assert_eq!(Run::from(home.command(&["ls"]).env("OTHER", odd).output().unwrap()).code, 0);
 }
+
+/// As `--config <(sops -d persist.toml)` has it: what was read once is gone.
+#[cfg(unix)]
+#[test]
+fn a_configuration_file_may_be_a_pipe() {
+    let home = Home::new();
+    home.write("state", "state");
+    let session = format!("[storage]\nlocal_path = {:?}\n", home.store().join("sessions/a/s"));
+    let run = |arguments: &[&str]| -> Run {
+        let arguments = [arguments, &["--config", "/dev/stdin"]].concat();
+        home.command(&arguments).write_stdin(session.as_str()).output().unwrap().into()
+    };
+    run(&["save", "mine", "state"]).text();
+    // Where the storage is, is in the file as well.
+    home.write("data/persist/sessions/a/s/t/tag", "tag");
+    for arguments in [&["save", "t/tag", "state"][..], &["rm", "mine", "t/tag"]] {
+        let run = run(arguments);
+        assert!(run.code == 2 && run.err.contains("part of the session a/s"), "{arguments:?}: {}", run.err);
+    }
+    assert_eq!(run(&["ls"]).text(), "mine\nt/tag\n");
+    let copy = format!("file://{}/copy", home.path("other").display());
+    run(&["cp", "mine", &copy]).text();
+    assert_eq!(home.run(&["load", &copy]).text(), "state");
+    // The URL is first, and the file is read for it.
+    run(&["cp", &copy, "back"]).text();
+    assert_eq!(run(&["load", "back"]).text(), "state");
+}

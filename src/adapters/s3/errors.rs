@@ -267,7 +267,7 @@ fn answer(
         ),
         (_, 401) => (Unauthenticated, "the service wants other credentials"),
         // A proxy whose service is away says that there is none, and not that an object is gone.
-        (_, 404) if is_foreign(operation, raw) => (
+        (_, 404) if is_foreign(raw) => (
             Unavailable,
             "the answer (status 404) is not S3's; check endpoint_url and what stands in between",
         ),
@@ -324,16 +324,8 @@ fn is_skewed(raw: &HttpResponse) -> bool {
     date.is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
 }
 
-/// Whether an answer has a text that is no error document. One without any may be the service's. A HEAD's never comes: a proxy announces one
-/// for people, and has no request id of a service. Some servers announce such an empty one, with an id or not.
-fn is_foreign(operation: &str, raw: &HttpResponse) -> bool {
-    if operation == "head" {
-        let header = |name| raw.headers().get(name).unwrap_or_default();
-        let media = header("content-type").to_ascii_lowercase();
-        return (media.starts_with("text/html") || media.starts_with("text/plain"))
-            && header("content-length") != "0"
-            && !raw.headers().iter().any(|(name, _)| name.starts_with("x-amz"));
-    }
+/// Whether an answer has a text that is no error document. One without any may be the service's: a HEAD's is, whatever its headers announce.
+fn is_foreign(raw: &HttpResponse) -> bool {
     raw.body().bytes().is_some_and(|body| !body.is_empty()) && element(raw, "Code").is_none()
 }
 

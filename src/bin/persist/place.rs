@@ -5,7 +5,7 @@ use std::{
     path::{Component, PathBuf},
 };
 
-use persist::{Key, Result, StorageBackend, StorageConfig};
+use persist::{Key, Result, StorageBackend, StorageConfig, sessions::CommitId};
 
 /// A folder: whose it is, and the names that lead to it.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl Place {
         self.names.strip_prefix(outer.names.as_slice())
     }
 
+    /// Whether one server is named and the other is not: they may be two.
+    pub(crate) fn may_be_elsewhere(&self, other: &Place) -> bool {
+        self.server.is_some() != other.server.is_some()
+    }
+
     /// The ids of the session that `key`, an object of this, is a part of, as segments. It is one also where this is a folder above or below the
     /// storage that the session was saved to.
     pub(crate) fn session_of<'a>(&'a self, key: &'a Key) -> Option<[&'a str; 2]> {
@@ -55,12 +60,29 @@ impl Place {
         let bucket = if self.backend == StorageBackend::Local { 0 } else { 1 };
         let names: Vec<&str> =
             self.names.iter().skip(bucket).map(String::as_str).chain(key.segments()).collect();
-        match names.as_slice() {
-            [.., "sessions", agent, session, "c", _, _]
-            | [.., "sessions", agent, session, "b" | "t" | "f", _]
-            | [.., "sessions", agent, session, "line"] => Some([agent, session]),
-            _ => None,
-        }
+        (1..=3).find_map(|own| {
+            let (above, own) = names.split_at(names.len().checked_sub(own)?);
+            match above {
+                [.., "sessions", agent, session] if is_of_session(own) => Some([*agent, *session]),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Whether names are those that sessions give to an object: a folder called `sessions` may be a user's own.
+fn is_of_session(names: &[&str]) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = |text: &str| text.parse::<CommitId>().is_ok();
+    let parts = |name: &str, is_tail: &dyn Fn(&str) -> bool| {
+        name.split_once('-').is_some_and(|(head, tail)| is_number(head) && is_tail(tail))
+    };
+    match names {
+        ["c", folder, name] => is_number(folder) && parts(name, &is_number),
+        ["b", name] => parts(name, &is_id),
+        ["f", name] => is_id(name),
+        ["t", _] | ["line"] => true,
+        _ => false,
     }
 }
 
@@ -140,10 +162,12 @@ mod tests {
         let session = Some("a/s".to_owned());
         for (url, key) in [
             ("s3://b", "sessions/a/s/line"),
+            ("s3://sessions", "sessions/a/s/line"),
+            ("s3://b/sessions", "sessions/a/s/line"),
             ("s3://b", "prod/sessions/a/s/c/999999999/998-1"),
-            ("gs://b/prod/sessions", "a/s/b/1-x"),
+            ("gs://b/prod/sessions", "a/s/b/1-01ARZ3NDEKTSV4RRFFQ69G5FAV"),
             ("s3://b?namespace=n/sessions/a/s", "t/tag"),
-            (&disk("sessions/a"), "s/f/x"),
+            (&disk("sessions/a"), "s/f/01ARZ3NDEKTSV4RRFFQ69G5FAV"),
             (&disk("sessions/a/s/c/999999999"), "998-1"),
         ] {
             assert_eq!(of(url, key), session, "{url} {key}");
@@ -152,6 +176,15 @@ mod tests {
             ("s3://sessions", "a/s/line"),
             ("s3://b", "prod/sessions/a/s/notes"),
             ("s3://b/sessions/a/s", "x/y/line"),
+            // A user's own.
+            ("s3://b", "prod/sessions/a/s/b/x"),
+            ("s3://b", "prod/sessions/a/s/b/1-x"),
+            ("s3://b", "prod/sessions/a/s/c/a/b"),
+            ("s3://b", "prod/sessions/a/s/c/1/x-1"),
+            ("s3://b", "prod/sessions/a/s/c/x/1-1"),
+            ("s3://b", "prod/sessions/a/s/c/1-1"),
+            ("s3://b", "prod/sessions/a/s/f/x"),
+            ("s3://b", "prod/sessions/a/s/line/x"),
             ("memory://", "sessions/a/c/1/2"),
             (&disk("sessions/a/s/c/999999999"), "x/y"),
         ] {

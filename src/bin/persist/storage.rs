@@ -28,13 +28,21 @@ pub(crate) struct Folder {
 pub(crate) struct Storage {
     url: Option<String>,
     config: Option<PathBuf>,
+    /// Environment and file: a file that is a pipe can be read once.
+    surroundings: OnceLock<Sources>,
     opened: OnceCell<Arc<dyn SnapshotAdapter>>,
     backend: OnceLock<&'static str>,
 }
 
 impl Storage {
     pub(crate) fn new(url: Option<String>, config: Option<PathBuf>) -> Self {
-        Storage { url, config, opened: OnceCell::new(), backend: OnceLock::new() }
+        Storage {
+            url,
+            config,
+            surroundings: OnceLock::new(),
+            opened: OnceCell::new(),
+            backend: OnceLock::new(),
+        }
     }
 
     /// All that is configured, the strongest first; a snapshot's own URL stands in place of `--storage`.
@@ -44,7 +52,15 @@ impl Storage {
             (None, Some(url)) => Sources::new().url(url, "--storage")?,
             (None, None) => Sources::new(),
         };
-        sources.environment(variables()?)?.configuration_file(self.config.as_deref())
+        Ok(sources.above(self.surroundings()?))
+    }
+
+    fn surroundings(&self) -> persist::Result<Sources> {
+        if let Some(read) = self.surroundings.get() {
+            return Ok(read.clone());
+        }
+        let read = Sources::new().environment(variables()?)?.configuration_file(self.config.as_deref())?;
+        Ok(self.surroundings.get_or_init(|| read).clone())
     }
 
     pub(crate) fn sources(&self) -> persist::Result<Sources> {

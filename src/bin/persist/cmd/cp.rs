@@ -149,7 +149,11 @@ async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> 
 
 /// Refuses a copy that would find what it has made, or write over what it has still to read.
 async fn apart(from: &Folder, to: &Folder) -> Result<()> {
-    let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message).into());
+    let more = match to.place.may_be_elsewhere(&from.place) {
+        true => "; if they are two servers, give endpoint_url for both",
+        false => "",
+    };
+    let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message + more).into());
     if to.place.inside(&from.place).is_some() {
         return refuse("the destination lies in the source; choose another folder".into());
     }
@@ -180,13 +184,14 @@ mod tests {
 
     use futures_util::FutureExt;
     use persist::{
-        SnapshotAdapterExt,
+        SnapshotAdapterExt, StorageConfig,
         adapters::memory::MemoryAdapter,
         layers::{Fault, Injection, Operation},
     };
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::place::Place;
 
     /// The metadata of a state without compression have its size and digest: those of another version would make the copy a damaged one.
     #[tokio::test]
@@ -202,6 +207,24 @@ mod tests {
         go_on.notify_one();
         let object = opened.await?;
         assert_eq!((&object.meta.version, object.meta.size), (&new.meta.version, new.meta.size));
+        Ok(())
+    }
+
+    /// A bucket's server that no URL names may be any.
+    #[tokio::test]
+    async fn servers_of_which_one_is_named_may_be_two() -> Result<()> {
+        let folder = |url: &str, prefix: &str| -> Result<Folder> {
+            let config = StorageConfig::from_url(url)?;
+            let (place, root) = (Place::of(&config, prefix)?, Place::of(&config, "")?);
+            Ok(Folder { store: Arc::new(MemoryAdapter::new()), prefix: prefix.into(), place, root })
+        };
+        let (named, unnamed) = ("s3://states?endpoint_url=http://127.0.0.1:1", "s3://states");
+        for (from, to, two) in [(unnamed, named, true), (named, unnamed, true), (named, named, false)] {
+            let (from, to) = (folder(from, "agents/")?, folder(to, "agents/")?);
+            let error = apart(&from, &to).await.unwrap_err().to_string();
+            assert!(error.contains("the destination lies in the source; choose another folder"), "{error}");
+            assert_eq!(error.contains("give endpoint_url for both"), two, "{error}");
+        }
         Ok(())
     }
 }
