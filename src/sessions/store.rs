@@ -144,8 +144,8 @@ impl Store {
         self.commits(place, ListOptions::new().limit(1)).try_next().await
     }
 
-    /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed. What else may be wrong with it
-    /// is not looked at.
+    /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed, and where that cannot be known now.
+    /// Damage of the newest is not looked at.
     pub(super) async fn not_importing(&self, place: &Place, newest: &Row) -> Result<()> {
         match self.slot(place, newest.seq, Part::End).await {
             Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
@@ -156,6 +156,7 @@ impl Store {
             }
             // The listing may have the last commit of an import without those in front of it.
             Ok((_, meta)) if meta.version != newest.meta.version => Err(importing(place)),
+            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Err(error),
             _ => Ok(()),
         }
     }
