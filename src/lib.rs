@@ -32,7 +32,7 @@
 //! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
 //! | `threads`, `buffers` | blocking work and its memory |
-//! | `retry` | [`RetryConfig`] and the one retry loop |
+//! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
 //! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
 //! | `http` | what HTTP backends share: sending, redaction |

@@ -157,7 +157,7 @@ pub struct StorageConfig {
     pub max_bytes: Option<u64>,
     /// How many times a load expands what is stored, beyond the first 64 MiB; 250 by default.
     pub max_ratio: Option<u64>,
-    /// Prune removes no commit younger than this, and a writer that paused for half of it looks before it saves. The same for all users of a
+    /// Prune removes no commit younger than this, and a writer that paused for half of it looks before it acknowledges a save. The same for all users of a
     /// storage; an hour by default.
     pub fence_window: Option<Duration>,
     /// How cloud adapters retry.
