@@ -21,6 +21,11 @@ impl Began {
         self.running.elapsed().max(self.clock.elapsed().unwrap_or_default())
     }
 
+    /// How long the machine slept since, by the difference of the two.
+    pub(crate) fn slept(self) -> Duration {
+        self.clock.elapsed().unwrap_or_default().saturating_sub(self.running.elapsed())
+    }
+
     /// The shorter one.
     #[cfg(feature = "s3")]
     pub(crate) fn ago_at_least(self) -> Duration {

@@ -28,7 +28,7 @@ pub struct RetryConfig {
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
     /// After this long, counted from the first failure since the last progress, no further attempt is started. The time that
-    /// the machine slept counts.
+    /// the machine slept counts, in the first attempt too.
     pub deadline: Duration,
 }
 
@@ -163,6 +163,33 @@ impl RetryBudget {
 pub async fn retry<T, F>(
     config: &RetryConfig,
     budget: &RetryBudget,
+    attempt: impl FnMut(u32) -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    retry_since(Some(Began::now()), config, budget, attempt).await
+}
+
+/// As [`retry`], for what shows to nobody by itself: it is repeated also where the machine slept in its first attempt.
+#[cfg(feature = "s3")]
+pub(crate) async fn retry_unseen<T, F>(
+    config: &RetryConfig,
+    budget: &RetryBudget,
+    attempt: impl FnMut(u32) -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    retry_since(None, config, budget, attempt).await
+}
+
+/// [`Retries`] count from the first failure, and do not see that the machine slept before it: what is repeated then is of another day,
+/// too. Only sleep counts from the start on, since a large body may take its time.
+async fn retry_since<T, F>(
+    began: Option<Began>,
+    config: &RetryConfig,
+    budget: &RetryBudget,
     mut attempt: impl FnMut(u32) -> F,
 ) -> Result<T>
 where
@@ -175,6 +202,7 @@ where
                 budget.give(1);
                 return Ok(value);
             }
+            Err(error) if began.is_some_and(|began| began.slept() >= config.deadline) => return Err(error),
             Err(error) => retries.wait(error, budget).await?,
         }
     }

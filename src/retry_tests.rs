@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{RetryBudget, RetryConfig, retry};
+use super::{RetryBudget, RetryConfig, retry, retry_since};
 use crate::{Error, ErrorKind, Result, began::Began};
 
 fn failing(kind: ErrorKind) -> Error {
@@ -167,4 +167,29 @@ async fn a_sleep_in_a_delay_counts_for_the_deadline() {
     assert!(futures_util::FutureExt::now_or_never(&mut waiting).is_none(), "there is time left");
     std::thread::sleep(second);
     assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+/// The usual place for a sleep is the first attempt, before there is a failure to count from.
+#[tokio::test(start_paused = true)]
+async fn a_sleep_in_the_first_attempt_counts_for_the_deadline() {
+    let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+    let (config, budget) = (RetryConfig::default(), RetryBudget::default());
+    // How long it sleeps and is awake in its first attempt, and how many attempts come of it.
+    for (slept, awake, expected) in
+        [(hour, second, 1), (second * 10, second, 2), (Duration::ZERO, hour, 2), (hour, hour, 1)]
+    {
+        let began = Began { running: Instant::now(), clock: SystemTime::now() - slept - awake };
+        let mut attempts = 0;
+        let outcome = retry_since(Some(began), &config, &budget, |failed| {
+            attempts += 1;
+            async move {
+                if failed > 0 {
+                    return Ok(());
+                }
+                tokio::time::advance(awake).await;
+                Err(failing(ErrorKind::Timeout))
+            }
+        });
+        assert_eq!((outcome.await.is_ok(), attempts), (expected == 2, expected), "{slept:?}, {awake:?}");
+    }
 }

@@ -20,7 +20,7 @@ use super::{
     progress::Progress,
     settings::{LARGEST_OBJECT, MOST_PARTS},
 };
-use crate::{Error, ErrorKind, Key, PutMode, Result, transfer::Parts};
+use crate::{Error, ErrorKind, Key, PutMode, Result, retry::retry_unseen, transfer::Parts};
 
 /// Uploads `first` and what follows it.
 pub(super) async fn upload(
@@ -242,30 +242,30 @@ async fn send_part(
     bytes: Bytes,
 ) -> Result<CompletedPart> {
     let name = bucket.key(&key);
-    let output = bucket
-        .retrying(|_| async {
-            let progress = Progress::of(bytes.clone());
-            let mut request = bucket
-                .client()
-                .upload_part()
-                .bucket(&bucket.name)
-                .key(&name)
-                .upload_id(&upload)
-                .part_number(number)
-                .body(ByteStream::from(bytes.clone()))
-                .set_request_payer(bucket.shared.settings.payer.clone());
-            if bucket.shared.checksums {
-                request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
-            }
-            let request = request.customize().interceptor(progress.clone()).send();
-            match bucket.send_data("put", bytes.len() as u64, &progress, request).await {
-                Ok(output) => Ok(Ok(output)),
-                // No attempt at this part can mend that.
-                Err(failure) if failure.not_found() => Ok(Err(removed(failure))),
-                Err(failure) => Err(failure.into()),
-            }
-        })
-        .await??;
+    // A part shows to nobody: a long save goes on behind a sleep.
+    let output = retry_unseen(&bucket.retry, &bucket.shared.budget, |_| async {
+        let progress = Progress::of(bytes.clone());
+        let mut request = bucket
+            .client()
+            .upload_part()
+            .bucket(&bucket.name)
+            .key(&name)
+            .upload_id(&upload)
+            .part_number(number)
+            .body(ByteStream::from(bytes.clone()))
+            .set_request_payer(bucket.shared.settings.payer.clone());
+        if bucket.shared.checksums {
+            request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
+        }
+        let request = request.customize().interceptor(progress.clone()).send();
+        match bucket.send_data("put", bytes.len() as u64, &progress, request).await {
+            Ok(output) => Ok(Ok(output)),
+            // No attempt at this part can mend that.
+            Err(failure) if failure.not_found() => Ok(Err(removed(failure))),
+            Err(failure) => Err(failure.into()),
+        }
+    })
+    .await??;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(output.e_tag().map(str::to_string))
