@@ -236,6 +236,56 @@ async fn parts_that_were_mixed_up_are_to_be_saved_again() {
     assert_eq!((bench.proxy.count("POST", "uploadId="), bench.is_clean()), (1, true));
 }
 
+/// As Cloudflare's R2 refuses parts that grow: saved again they would be refused again.
+#[tokio::test]
+async fn parts_that_must_be_alike_are_not_saved_again() {
+    let bench = Bench::new().await;
+    for status in [400, 200] {
+        bench.proxy.clear();
+        let words = "All non-trailing parts must have the same length.";
+        let text = format!("<Error><Code>InvalidPart</Code><Message>{words}</Message></Error>");
+        bench.proxy.fail(9, "POST", "uploadId=", Fault::answer_with(status, &[], &text));
+        let error = bench.put("large", &noise(1, LARGE), PutOptions::new()).await.unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unsupported, false), "{error}");
+        assert!(error.to_string().contains("raise part_size"), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!((bench.proxy.count("POST", "uploadId="), bench.is_clean()), (1, true));
+    }
+}
+
+/// A login page says 200, and has stored nothing.
+#[tokio::test]
+async fn a_success_that_is_not_the_services_is_an_outage() {
+    let bench = Bench::new().await;
+    let page = || Fault::answer_with(200, &[("content-type", "text/html")], "<html>Please log in</html>");
+    let foreign = |error: persist::Error| {
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
+        assert!(error.to_string().contains("is not S3's"), "{error}");
+        assert!(error.to_string().contains(&bench.proxy.url()), "{error}");
+    };
+    for (name, len, target) in [("small", 1000, "small"), ("large", LARGE, "partNumber=1")] {
+        let bytes = noise(1, len);
+        bench.proxy.fail(6, "PUT", target, page());
+        foreign(bench.put(name, &bytes, PutOptions::new()).await.unwrap_err());
+        assert!(bench.stored(name).is_none() && bench.is_clean(), "{name}");
+        // One of a moment is carried.
+        bench.proxy.fail(1, "PUT", target, page());
+        bench.put(name, &bytes, PutOptions::new()).await.unwrap();
+        assert!(bench.stored(name) == Some(bytes), "{name}");
+    }
+    bench.proxy.fail(6, "GET", "small", page());
+    foreign(bench.read("small").await.unwrap_err());
+    assert_eq!(bench.read("small").await.unwrap(), noise(1, 1000));
+    // Whether it was stored is not known: what a later attempt finds there is looked at.
+    bench.proxy.fail(1, "PUT", "created", page());
+    bench.put("created", &noise(2, 100), PutOptions::new().create()).await.unwrap();
+    assert_eq!(bench.stored("created"), Some(noise(2, 100)));
+    // A gateway in front of other programs' files may know no ETag of them.
+    let file = Fault::answer_with(200, &[("x-amz-request-id", "REQ7")], "content");
+    bench.proxy.fail(1, "GET", "file", file);
+    assert_eq!(bench.read("file").await.unwrap(), "content");
+}
+
 #[tokio::test]
 async fn wrong_credentials_and_missing_buckets_on_real_servers() {
     for name in ["SEAWEEDFS", "MOTO"] {

@@ -85,6 +85,31 @@ async fn what_an_outage_hides_is_looked_for_again() {
     }
 }
 
+/// A web console, a login page, a proxy in maintenance: they say 200 to everything, and store nothing.
+#[tokio::test]
+async fn a_server_that_is_none_is_not_opened() {
+    let (strict, proxy, server) = behind_a_proxy().await;
+    let page = Fault::answer_with(200, &[("content-type", "text/html")], "<html>Please log in</html>");
+    proxy.fail(9999, "", "", page);
+    let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("is not S3's") && text.contains(&server.endpoint), "{text}");
+    persist::cleaned_up().await;
+    assert!(strict.store().objects.is_empty());
+}
+
+/// A wrong key is not a bucket that may only be read: sessions would say that the server does no conditions.
+#[tokio::test]
+async fn a_key_that_is_refused_is_named() {
+    let (_strict, proxy, mut server) = behind_a_proxy().await;
+    server.config.kms_key = Some("no-such-key".into());
+    proxy.fail(9, "PUT", "", refused(400, "KMS.NotFoundException"));
+    let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+    assert!(error.to_string().contains("the KMS key cannot be used"), "{error}");
+}
+
 /// What is not allowed under one prefix says nothing about another.
 #[tokio::test]
 async fn rights_under_one_prefix_are_not_those_under_another() {

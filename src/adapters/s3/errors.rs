@@ -13,6 +13,9 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use super::client::Shared;
 use crate::{Error, ErrorKind};
 
+/// The words for what the KMS refuses, which is no matter of rights to the bucket.
+pub(super) const KEY_REFUSED: &str = "the KMS key cannot be used; check its id, state, region and policy";
+
 /// A failed attempt: the error, and what S3 said, for those who know better what it means here.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -72,6 +75,20 @@ impl Failure {
         );
         Failure { unanswered: true, ..Failure::of(error.with_backend("s3").with_operation(operation)) }
     }
+}
+
+/// Refuses an answer that says "done" without an ETag, which each of S3's to PutObject, UploadPart and GetObject has: the login page of a
+/// gateway or a web console has none, and has stored nothing.
+pub(super) fn has_etag(operation: &'static str, etag: Option<&str>, shared: &Shared) -> Result<(), Failure> {
+    if etag.is_some_and(|etag| !etag.is_empty()) {
+        return Ok(());
+    }
+    let text = format!(
+        "the answer, a success without an ETag, is not S3's; check endpoint_url ({}) and what stands in between",
+        place(shared)
+    );
+    let error = Error::new(ErrorKind::Unavailable, text).with_backend("s3").with_operation(operation);
+    Err(Failure { unanswered: true, ..Failure::of(error) })
 }
 
 /// Makes an error of ours from one of the SDK's.
@@ -256,9 +273,7 @@ fn answer(
             "KMS.KMSInternalException" | "KMS.DependencyTimeoutException" | "KMS.KeyUnavailableException",
             _,
         ) => (Unavailable, "the service failed"),
-        (code, _) if code.starts_with("KMS.") => {
-            (AccessDenied, "the KMS key cannot be used; check its id, state, region and policy")
-        }
+        (code, _) if code.starts_with("KMS.") => (AccessDenied, KEY_REFUSED),
         // To a HEAD, which is answered without a code.
         ("", 403) if is_skewed(raw) => (Unauthenticated, "this machine's clock is wrong; set it"),
         ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 403) => (

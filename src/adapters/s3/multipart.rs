@@ -15,10 +15,10 @@ use super::{
     bucket::{Bucket, etag, version},
     checksum,
     doubt::{Doubt, still_open, unseen},
-    errors::Failure,
+    errors::{Failure, has_etag},
     fail::{fail, lost_race},
     progress::Progress,
-    settings::{LARGEST_OBJECT, MOST_PARTS},
+    settings::{GROWS_BEHIND, LARGEST_OBJECT, MOST_PARTS},
 };
 use crate::{Error, ErrorKind, Key, PutMode, Result, retry::retry_unseen, transfer::Parts};
 
@@ -167,7 +167,7 @@ impl Upload {
                         return self.gone(mode, attributes, doubt, failure).await;
                     }
                     if failure.code == "InvalidPart" && !doubt.is_open() {
-                        return Ok(Err(mixed_up(failure)));
+                        return Ok(Err(if is_uneven(&failure) { uneven(failure) } else { mixed_up(failure) }));
                     }
                     if whole && failure.code == "BadDigest" {
                         // Of the parts as they arrived: the same request again would say the same.
@@ -234,6 +234,21 @@ fn mixed_up(failure: Failure) -> Error {
         .with_source(failure.error)
 }
 
+/// Whether the server is one that takes parts of one size only, which Cloudflare's R2 tells at the end.
+fn is_uneven(failure: &Failure) -> bool {
+    ["same length", "same size"].iter().any(|words| failure.error.message().contains(words))
+}
+
+/// The same parts again would be refused again.
+fn uneven(failure: Failure) -> Error {
+    let message = format!(
+        "this server takes parts of one size only, and those of a stream of unknown length grow behind the {GROWS_BEHIND}th: raise \
+         part_size to the {GROWS_BEHIND}th part of the length or more ({})",
+        failure.error.message()
+    );
+    fail(ErrorKind::Unsupported, message).with_source(failure.error)
+}
+
 async fn send_part(
     bucket: Arc<Bucket>,
     key: Key,
@@ -258,7 +273,8 @@ async fn send_part(
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
         }
         let request = request.customize().interceptor(progress.clone()).send();
-        match bucket.send_data("put", bytes.len() as u64, &progress, request).await {
+        let sent = bucket.send_data("put", bytes.len() as u64, &progress, request).await;
+        match sent.and_then(|output| has_etag("put", output.e_tag(), &bucket.shared).map(|()| output)) {
             Ok(output) => Ok(Ok(output)),
             // No attempt at this part can mend that.
             Err(failure) if failure.not_found() => Ok(Err(removed(failure))),

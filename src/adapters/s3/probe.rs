@@ -13,6 +13,7 @@ use super::{
     bucket::Bucket,
     client::Shared,
     doubt::Doubt,
+    errors::KEY_REFUSED,
     fail::{fail, retold},
     found::Found,
     names::Backslash,
@@ -142,7 +143,8 @@ async fn remove(bucket: &Bucket, [first, second, third]: &[Key; 3]) -> Result<()
 /// Whether it says that these credentials, or all, only read there.
 fn may_not_write(bucket: &Bucket, error: &Error, wrote: Option<&Wrote>) -> bool {
     match error.kind() {
-        ErrorKind::AccessDenied => true,
+        // Who may write, with another key, does not only read.
+        ErrorKind::AccessDenied => error.message() != KEY_REFUSED,
         // Mirrors and caches have no PUT at all, or want a name for it.
         ErrorKind::Unsupported => wrote.is_none() && is_plain(&bucket.shared),
         ErrorKind::Unauthenticated => wrote.is_none() && bucket.shared.settings.anonymous,

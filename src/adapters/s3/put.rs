@@ -10,6 +10,7 @@ use super::{
     attributes::{Attributes, PUT_ID, Stored, confirm, encryption_of, with_attributes},
     bucket::{Bucket, etag, version},
     doubt::Doubt,
+    errors::has_etag,
     fail::fail,
     multipart,
     progress::Progress,
@@ -147,7 +148,9 @@ impl Bucket {
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
         }
         let request = request.customize().interceptor(answered.clone()).interceptor(progress.clone()).send();
-        match self.send_data("put", size, &progress, request).await {
+        let sent = self.send_data("put", size, &progress, request).await;
+        let told = sent.and_then(|output| has_etag("put", output.e_tag(), &self.shared).map(|()| output));
+        match told {
             Ok(output) => Ok(Stored {
                 version: version(output.e_tag()),
                 size,

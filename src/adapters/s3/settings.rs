@@ -19,6 +19,9 @@ pub(super) const LARGEST_PART: u64 = 5 << 30;
 pub(super) const LARGEST_OBJECT: u64 = 5 << 40;
 pub(super) const MOST_PARTS: u64 = 10_000;
 
+/// Parts of a stream of unknown length double behind so many.
+pub(super) const GROWS_BEHIND: u64 = 900;
+
 /// Ten years, in place of what a clock could not add to its time.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -184,7 +187,7 @@ impl Settings {
     pub(super) fn part_size(&self, number: u64, len: Option<u64>) -> u64 {
         let size = match len {
             Some(len) => self.part_size.max(len.div_ceil(MOST_PARTS)),
-            None => self.part_size.saturating_mul(1 << ((number - 1) / 900).min(20)),
+            None => self.part_size.saturating_mul(1 << ((number - 1) / GROWS_BEHIND).min(20)),
         };
         size.min(LARGEST_PART)
     }
