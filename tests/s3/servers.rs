@@ -146,6 +146,94 @@ async fn weak_versions_are_those_of_the_service() {
     }
 }
 
+/// A server that walks folders, behind a page on which nothing is ours: folder markers, or nothing at all.
+#[tokio::test]
+async fn a_page_without_a_row_of_ours_lets_nothing_out_of_order() {
+    for middle in [&["agents/old/", "agents//x"][..], &[]] {
+        let bench = Bench::new().await;
+        let adapter = {
+            // Nothing is known about its order.
+            bench.proxy.fail(99, "PUT", "", refused());
+            let server = bench.strict.server.behind(bench.proxy.url());
+            let config = S3Config { region: Some("eu-west-1".into()), ..server.config.clone() };
+            S3Adapter::open(&server.bucket, &config, &quick()).await.unwrap()
+        };
+        bench.proxy.clear();
+        let pages = [&["agents/1"][..], middle, &["agents/2", "agents-b/x"][..]];
+        for (number, names) in pages.into_iter().enumerate() {
+            let row = |name: &&str| {
+                format!("<Contents><Key>{name}</Key><Size>1</Size><ETag>\"0\"</ETag></Contents>")
+            };
+            let rows: String = names.iter().map(row).collect();
+            let token = format!("<NextContinuationToken>t{number}</NextContinuationToken>");
+            let (more, token) = if number < 2 { ("true", &*token) } else { ("false", "") };
+            let page = format!(
+                "<ListBucketResult><IsTruncated>{more}</IsTruncated>{token}{rows}</ListBucketResult>"
+            );
+            bench.proxy.fail(1, "GET", "list-type", xml(&page));
+        }
+        use futures_util::TryStreamExt;
+        let listed: Vec<_> = adapter.list(ListOptions::new()).try_collect().await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|entry| entry.name()).collect();
+        assert_eq!(listed, ["agents-b/x", "agents/1", "agents/2"], "{middle:?}");
+        assert_eq!(bench.proxy.count("GET", "list-type"), 3);
+    }
+}
+
+/// Proxies drop the conditions of loads: what comes is compared with what was asked for.
+#[tokio::test]
+async fn a_load_of_a_version_is_of_that_version_or_none() {
+    let bench = Bench::new().await;
+    let old = bench.put("state", &noise(1, 100), PutOptions::new()).await.unwrap().version;
+    let new = bench.put("state", &noise(2, 100), PutOptions::new()).await.unwrap().version;
+    let unconditional = |etag: &str| Fault::answer_with(200, &[("etag", etag)], "new state");
+    let state = key("state");
+    for mark in ["", "W/"] {
+        let shown = format!("{mark}\"{new}\"");
+        let get = |options: GetOptions| {
+            bench.proxy.fail(1, "GET", "state", unconditional(&shown));
+            bench.adapter.get(&state, options)
+        };
+        assert_eq!(kind(get(GetOptions::new().if_version(old.clone())).await), ErrorKind::Conflict);
+        let ranged = GetOptions::new().if_version(old.clone()).range(persist::ByteRange::Last(5));
+        assert_eq!(kind(get(ranged).await), ErrorKind::Conflict);
+        let unchanged = get(GetOptions::new().if_not_version(new.clone())).await;
+        assert_eq!(kind(unchanged), ErrorKind::NotModified);
+        for right in
+            [GetOptions::new().if_version(new.clone()), GetOptions::new().if_not_version(old.clone())]
+        {
+            let object = get(right).await.unwrap();
+            assert_eq!(
+                (&object.meta.version, &*object.body.collect(100).await.unwrap()),
+                (&new, &b"new state"[..])
+            );
+        }
+    }
+}
+
+/// A move names what it overwrites where conditions of saves are honoured, and only there.
+#[tokio::test]
+async fn a_move_is_bound_to_the_version_at_both_ends() {
+    for honoured in [true, false] {
+        let strict = StrictServer::start().await;
+        let proxy = Proxy::start(&strict.server.endpoint).await;
+        if !honoured {
+            // It does what the probe asks for on a condition that does not hold.
+            proxy.fail(1, "PUT", "a/x", Fault::Pass);
+            proxy.fail(2, "PUT", "a/x", Fault::answer_with(200, &[("etag", "\"0123\"")], ""));
+        }
+        let adapter = strict.server.behind(proxy.url()).open().await;
+        assert_eq!(adapter.capabilities().replace, honoured);
+        adapter.put(&key("state"), "state".into(), PutOptions::new()).await.unwrap();
+        proxy.clear();
+        adapter.set_tier(&key("state"), Tier::Cool).await.unwrap();
+        let log = proxy.log();
+        let copy = log.iter().find(|seen| seen.head.header("x-amz-copy-source").is_some()).unwrap();
+        let (source, target) = (copy.head.header("x-amz-copy-source-if-match"), copy.head.header("if-match"));
+        assert!(source.is_some() && target == source.filter(|_| honoured), "{target:?}");
+    }
+}
+
 /// A server that knows only the first version of the listing, or does not go on where it was.
 #[tokio::test]
 async fn listings_that_cannot_go_on_do_not_end() {

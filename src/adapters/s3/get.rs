@@ -25,6 +25,7 @@ impl Bucket {
             empty.resolve(u64::MAX).map_err(|error| error.with_backend("s3"))?;
         }
         let output = self.retrying(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
+        expected(&options, &version(output.e_tag()))?;
         let (range, size) = extent(&output, options.range)?;
         let meta = self.meta_of_get(key, size, &output).await?;
         let checksum = checksum::told(&output).filter(|_| range == (0..size));
@@ -136,6 +137,19 @@ impl Bucket {
             }
         }))
     }
+}
+
+/// Refuses a version that the conditions rule out: proxies and gateways drop them.
+fn expected(options: &GetOptions, got: &Version) -> Result<()> {
+    // As the service would have compared them.
+    let is = |asked: &Version| etag(asked).is_ok_and(|asked| version(Some(&asked)) == *got);
+    if options.if_version.as_ref().is_some_and(|asked| !is(asked)) {
+        return Err(fail(ErrorKind::Conflict, "the snapshot was replaced"));
+    }
+    if options.if_not_version.as_ref().is_some_and(is) {
+        return Err(fail(ErrorKind::NotModified, "the snapshot is unchanged"));
+    }
+    Ok(())
 }
 
 /// Which bytes an answer holds, and how many the whole object has.

@@ -92,9 +92,11 @@ impl Listing<'_> {
         self.held.extend(
             self.without_empty(rows).await?.into_iter().map(|entry| (entry.name().to_string(), entry)),
         );
-        let later = match bound.filter(|_| !self.ended) {
+        let later = match bound {
+            _ if self.ended => BTreeMap::new(),
             Some(bound) => self.held.split_off(&format!("{bound}\0")),
-            None => BTreeMap::new(),
+            // A page without a row of ours says nothing of what is still to come.
+            None => std::mem::take(&mut self.held),
         };
         let done = std::mem::replace(&mut self.held, later);
         self.release(done.into_values());

@@ -81,7 +81,7 @@ impl Bucket {
                 .bucket(&self.name)
                 .key(&name)
                 .copy_source(copy_source(&self.name, &name))
-                // Both ends: neither an older version comes back, nor is a newer one overwritten.
+                // Both ends: neither an older version comes back, nor, at Amazon, is a newer one overwritten.
                 .copy_source_if_match(etag(&seen)?)
                 // Not every server lets an object be copied onto itself with its metadata left alone, so they are written again.
                 .metadata_directive(MetadataDirective::Replace)
@@ -101,7 +101,8 @@ impl Bucket {
                 .set_ssekms_key_id(encryption.as_ref().and_then(|e| e.key()))
                 .set_bucket_key_enabled(encryption.as_ref().and_then(|e| e.bucket_key()))
                 .set_request_payer(self.shared.settings.payer.clone());
-            if self.found.amazon {
+            // Where conditions of saves are honoured; who does not know this one on a copy leaves it out.
+            if self.found.capabilities.replace {
                 request = request.if_match(etag(&seen)?);
             }
             *asked() = encryption.clone();
