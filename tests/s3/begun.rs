@@ -177,6 +177,31 @@ async fn an_upload_that_is_removed_under_a_save_is_a_conflict() {
     assert!(bench.is_clean());
 }
 
+/// A part that was under way when its upload was removed may be kept all the same, and is billed.
+#[tokio::test]
+async fn an_upload_whose_part_came_late_is_removed_again() {
+    let listed =
+        "<?xml version=\"1.0\"?><ListPartsResult><Part><PartNumber>2</PartNumber></Part></ListPartsResult>";
+    for (late, removals) in [(0, 1), (1, 2), (99, 4)] {
+        let bench = Bench::new().await;
+        bench.proxy.fail(9, "PUT", "partNumber=1", Fault::answer(403));
+        bench.proxy.fail(1, "PUT", "partNumber=2", Fault::Silence);
+        bench.proxy.fail(late, "GET", "uploadId=", Fault::answer_with(200, &[], listed));
+        let outcome = bench.put("new", &noise(1, LARGE), PutOptions::new()).await;
+        assert_eq!(kind(outcome), ErrorKind::AccessDenied);
+        persist::cleaned_up().await;
+        let counts = (bench.proxy.count("DELETE", "uploadId="), bench.proxy.count("GET", "uploadId="));
+        assert_eq!(counts, (removals, removals), "{late}");
+        assert!(bench.is_clean());
+    }
+    // Where nothing was under way there is nothing to look for.
+    let bench = Bench::new().await;
+    let refused = "<Error><Code>InvalidRequest</Code><Message>scripted</Message></Error>";
+    bench.proxy.fail(1, "POST", "uploadId=", Fault::answer_with(400, &[], refused));
+    assert_eq!(kind(bench.put("new", &noise(1, LARGE), PutOptions::new()).await), ErrorKind::InvalidInput);
+    assert_eq!((bench.proxy.count("DELETE", "uploadId="), bench.proxy.count("GET", "")), (1, 0));
+}
+
 /// Not when the source gives its next chunk, which may take hours.
 #[tokio::test]
 async fn a_part_that_fails_ends_the_save_at_once() {

@@ -101,6 +101,33 @@ async fn what_cannot_be_looked_at_may_have_been_done() {
     );
 }
 
+/// The key was taken, and now there is nothing: it was our own that somebody has removed, or a proxy hides it for a moment.
+#[tokio::test]
+async fn what_is_not_there_is_no_rivals() {
+    let bench = Bench::new().await;
+    let create = || PutOptions::new().create();
+    for (name, len, method, target) in
+        [("small", 1000, "PUT", "small"), ("large", LARGE, "POST", "uploadId=")]
+    {
+        let bytes = noise(1, len);
+        // Carried out, not answered; then the condition does not hold, and the look at it finds nothing.
+        bench.proxy.fail(1, method, target, Fault::Swallow);
+        bench.proxy.fail(1, method, target, answer(412, "PreconditionFailed"));
+        bench.proxy.fail(1, "HEAD", name, Fault::answer(404));
+        let meta = bench.put(name, &bytes, create()).await.unwrap();
+        assert_eq!(meta.version, bench.adapter.head(&key(name)).await.unwrap().version, "{name}");
+        bench.strict.store().objects.clear();
+        bench.proxy.clear();
+    }
+    // It stays like that.
+    bench.proxy.fail(1, "PUT", "small", Fault::Swallow);
+    bench.proxy.fail(99, "PUT", "small", answer(412, "PreconditionFailed"));
+    bench.proxy.fail(99, "HEAD", "small", Fault::answer(404));
+    let error = bench.put("small", &noise(1, 1000), create()).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
+    assert!(error.to_string().contains("may have been carried out"), "{error}");
+}
+
 /// A session whose save failed like that goes on with its own commit.
 #[tokio::test]
 async fn a_session_is_no_rival_of_itself() {

@@ -158,6 +158,7 @@ impl Upload {
             return None;
         }
         let mut sending = std::mem::take(&mut self.sending);
+        let parts_under_way = !sending.is_empty();
         sending.abort_all();
         let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
         Some(cleanup::spawn(&self.runtime, async move {
@@ -166,6 +167,9 @@ impl Upload {
             let work = async {
                 if open {
                     bucket.abort_logged(&key, &id).await;
+                    if parts_under_way {
+                        bucket.abort_late_parts(&key, &id).await;
+                    }
                 }
                 if !lost.is_empty() {
                     sweep(&bucket, &key, &id, &lost).await;

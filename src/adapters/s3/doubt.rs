@@ -45,6 +45,10 @@ impl Bucket {
                 Err(failure) if failure.is_denied() && *mode == PutMode::Create => {
                     return Err(unseen(failure));
                 }
+                // It was our own, and is removed already, or a proxy says that there is none: nobody else's was seen.
+                Err(failure) if failure.not_found() && *mode == PutMode::Create => {
+                    return Err(still_open(failure.error.with_retryable(true)));
+                }
                 Err(failure) if failure.none_to_see() => {}
                 Err(failure) => return Err(failure.into()),
             }

@@ -7,6 +7,9 @@ use aws_sdk_s3::{operation::list_multipart_uploads::ListMultipartUploadsOutput, 
 use super::{answered::Answered, bucket::Bucket, fail::fail, list::decoded, names};
 use crate::{ErrorKind, Key, Result};
 
+/// How often an upload is removed again whose parts were under way.
+const LATE_ABORTS: u32 = 3;
+
 /// An unfinished multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -133,6 +136,24 @@ impl Bucket {
             }
         })
         .await
+    }
+
+    /// Removes what a part has left that was under way when its upload was removed: S3 may keep it, and wants to be told again.
+    pub(super) async fn abort_late_parts(&self, key: &Key, id: &str) {
+        for _ in 0..LATE_ABORTS {
+            // An upload that is gone is an error here, and so is one that these credentials may not look at.
+            if !matches!(self.has_parts(key, id).await, Ok(true)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.abort_logged(key, id).await;
+        }
+        if matches!(self.has_parts(key, id).await, Ok(true)) {
+            tracing::warn!(
+                key = key.pseudonym(),
+                "parts of an unfinished upload may be left; `persist doctor --clean-uploads` removes them later"
+            );
+        }
     }
 
     pub(super) async fn abort_logged(&self, key: &Key, id: &str) {
