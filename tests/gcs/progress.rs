@@ -47,6 +47,51 @@ async fn a_request_may_take_longer_than_the_deadline_and_break() {
 }
 
 #[tokio::test]
+async fn what_the_last_request_brought_counts_although_time_or_attempts_are_used_up() {
+    let bytes = data(10 * CHUNK, 31);
+    let (all, rest) = ("bytes 0-2621439/2621440", "bytes 524288-2621439/2621440");
+    let late = Fault::After(800, Box::new(Fault::Persist(2 * CHUNK, Some(0))));
+    let ask = "bytes */*";
+    for (retry, second, probes, sent) in [
+        // The first failure is long ago when the second request breaks. What shows its progress is a request like others.
+        (
+            RetryConfig { deadline: Duration::from_millis(500), ..retry() },
+            late,
+            vec![Fault::Pass, Fault::Status(503)],
+            vec![all, ask, all, ask, ask, rest],
+        ),
+        (
+            RetryConfig { max_attempts: 2, ..retry() },
+            Fault::Persist(2 * CHUNK, Some(0)),
+            vec![],
+            vec![all, ask, all, ask, rest],
+        ),
+    ] {
+        let server = Server::start().await;
+        let store = GcsAdapter::open(BUCKET, &config(&server), &retry).await.unwrap();
+        server.script(Kind::Data, [Fault::Status(503), second]);
+        server.script(Kind::Probe, probes);
+        store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+        assert_eq!(ranges(&server), sent);
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        server.clean();
+    }
+    // Nothing arrived: the error is that of the data, and is not put off any further.
+    let twice = RetryConfig { max_attempts: 2, ..retry() };
+    for (retry, sent) in [(&twice, &[all, ask, all, ask][..]), (&RetryConfig::none(), &[all][..])] {
+        let server = Server::start().await;
+        let store = GcsAdapter::open(BUCKET, &config(&server), retry).await.unwrap();
+        server.script(Kind::Data, (0..9).map(|_| Fault::Status(502)));
+        let error = store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap_err();
+        assert!(error.to_string().contains("http 502"), "{error}");
+        assert_eq!(
+            (ranges(&server), server.count(Kind::Cancel)),
+            (sent.iter().map(|r| r.to_string()).collect(), 1)
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
     let server = Server::start().await;
     let few = RetryConfig { max_attempts: 3, ..retry() };
