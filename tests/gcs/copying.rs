@@ -97,6 +97,32 @@ async fn an_answer_that_says_nothing_is_a_lost_one() {
     }
 }
 
+/// While an attempt of unknown outcome is open, a source that is gone says nothing about the target.
+#[tokio::test]
+async fn a_source_that_goes_after_a_lost_answer_leaves_the_outcome_open() {
+    for mode in [PutMode::Overwrite, PutMode::Create] {
+        let (server, store) = setup().await;
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Status(504), Fault::Status(404)]);
+        let error = copy(&store, mode.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), server.count(Kind::Rewrite)), (ErrorKind::Unavailable, 3), "{error}");
+        let said = ["an attempt may still take effect", "while it was copied"];
+        assert!(said.iter().all(|said| error.to_string().contains(said)), "{error}");
+        assert_eq!(server.bytes("dir/to"), None);
+        // And it may be there already.
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::LostTo(504), Fault::Status(404)]);
+        if mode == PutMode::Overwrite {
+            // Not when it was looked for before the next attempt.
+            server.script(Kind::Metadata, [Fault::Pass, Fault::Status(404)]);
+        }
+        let copied = copy(&store, mode).await.unwrap();
+        assert_eq!(copied, store.head(&key("dir/to")).await.unwrap());
+        // Without a lost answer nothing is open.
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Status(404)]);
+        assert_eq!(copy(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Conflict);
+        server.clean();
+    }
+}
+
 #[tokio::test]
 async fn a_step_that_fails_is_repeated_where_it_was() {
     let (server, store) = setup().await;
