@@ -4,6 +4,7 @@ use persist::{
     DeleteOptions, ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
     adapters::gcs::GcsAdapter,
 };
+use serde_json::json;
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Rules, Server},
@@ -106,9 +107,37 @@ async fn a_server_that_drops_the_key_is_noticed_and_nothing_stays_unencrypted() 
             }
             let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().ends_with("was stored is removed again"), "{error}");
             assert_eq!(server.bytes("k"), None);
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_stored_without_the_key_and_cannot_be_removed_is_named() {
+    let server = Server::with(Rules { drops_keys: true, ..Rules::default() }).await;
+    let store = open_with(GcsConfig { kms_key: Some(KMS.into()), ..config(&server) }).await;
+    for (fault, said) in
+        [(Fault::Status(403), "could not be removed: remove generation "), (Fault::Lost, "is removed again")]
+    {
+        server.script(Kind::Delete, [fault.clone()]);
+        let error = store.put(&key("k"), "state".into(), PutOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(said), "{fault:?}: {error}");
+        if fault == Fault::Status(403) {
+            let generation = server.state().objects["k"].generation;
+            assert!(error.to_string().ends_with(&format!("generation {generation}")), "{error}");
+            assert_eq!(server.bytes("k").unwrap(), b"state");
+        }
+    }
+    // Somebody else's object is not removed, and nobody is told to.
+    let ours = server.state().plant("k", "state");
+    server.state().plant("k", "theirs");
+    let stored = json!({ "name": "k", "size": "5", "generation": ours.to_string() });
+    server.script(Kind::Multipart, [Fault::Answer(200, vec![], stored.to_string())]);
+    let error = store.put(&key("k"), "state".into(), PutOptions::new()).await.unwrap_err();
+    assert!(error.to_string().ends_with("another writer has replaced what was stored"), "{error}");
+    assert_eq!(server.bytes("k").unwrap(), b"theirs");
 }
 
 #[tokio::test]
