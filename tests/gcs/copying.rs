@@ -7,6 +7,8 @@ use persist::{
     Version, adapters::gcs::GcsAdapter,
 };
 
+use serde_json::json;
+
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
     support::{config, data, key, open, open_with, retry},
@@ -236,4 +238,33 @@ async fn a_copy_that_is_there_is_a_success_whatever_becomes_of_its_source() {
             server.clean();
         }
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_asked_for_is_removed() {
+    let kms = "projects/p/locations/eu/keyRings/r/cryptoKeys/k";
+    let server = Server::start().await;
+    let plain = open(&server).await;
+    let keyed = open_with(GcsConfig { kms_key: Some(kms.into()), ..config(&server) }).await;
+    let bytes = data(100_000, 2);
+    server.state().plant("dir/from", bytes.clone());
+    let sum = crate::strict::checksum(&bytes);
+    for (store, size, sum, kind) in [
+        (&plain, "99999", sum.as_str(), ErrorKind::Corrupt),
+        (&plain, "100000", "AAAAAA==", ErrorKind::Corrupt),
+        (&keyed, "100000", sum.as_str(), ErrorKind::Unsupported),
+    ] {
+        server.forget_log();
+        let generation = server.state().plant("dir/to", "bad").to_string();
+        let stored = json!({ "name": "dir/to", "size": size, "generation": generation, "crc32c": sum });
+        let done = json!({ "done": true, "resource": stored }).to_string();
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Answer(200, vec![], done)]);
+        let error = copy(store, PutMode::Overwrite).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().ends_with("is removed again"), "{error}");
+        assert_eq!(server.bytes("dir/to"), None);
+        let delete = server.logged(Kind::Delete).remove(0);
+        assert_eq!(delete.query("ifGenerationMatch"), Some(generation.as_str()), "nobody else's may go");
+    }
+    server.clean();
 }

@@ -210,3 +210,24 @@ async fn what_was_recognised_without_the_key_is_still_verified_by_loads() {
     assert_eq!(read(&store, "k").await.unwrap_err().kind(), ErrorKind::Corrupt);
     server.clean();
 }
+
+#[tokio::test]
+async fn what_follows_a_failure_carries_the_supplied_key_as_well() {
+    let server = Server::start().await;
+    let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;
+    let bytes = data(3 * 256 * 1024, 5);
+    let faults = [Fault::Forget(410), Fault::Lost, Fault::Status(503), Fault::Persist(0, None)];
+    server.script(Kind::Data, faults);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    server.script(Kind::Media, [Fault::Cut(1000), Fault::Status(503), Fault::Cut(5000)]);
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    assert_eq!(
+        [Kind::Start, Kind::Probe, Kind::Media].map(|kind| server.count(kind)),
+        [2, 2, 4],
+        "all of it was met"
+    );
+    for request in server.log() {
+        assert_eq!(request.header("x-goog-encryption-key"), Some(CSEK), "{:?}", request.kind);
+    }
+    server.clean();
+}

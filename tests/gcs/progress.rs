@@ -92,6 +92,39 @@ async fn what_the_last_request_brought_counts_although_time_or_attempts_are_used
 }
 
 #[tokio::test]
+async fn a_service_that_wants_a_long_wait_is_asked_nothing_more() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let busy = Fault::Answer(503, vec![("retry-after", "3600".into())], String::new());
+    server.script(Kind::Data, [busy]);
+    let error = store.put(&key("k"), data(2 * CHUNK, 32).into(), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+    assert_eq!(ranges(&server), ["bytes 0-524287/524288"]);
+}
+
+#[tokio::test]
+async fn what_a_service_says_it_has_when_asked_must_be_possible() {
+    let has = |range: &str| Fault::Answer(308, vec![("range", range.into())], String::new());
+    for (answer, word) in [
+        // Bytes that were acknowledged, and let go of here.
+        (has("bytes=0-99"), "100 bytes"),
+        (Fault::Answer(308, vec![], String::new()), "0 bytes"),
+        // Bytes that were never sent.
+        (has("bytes=0-524288"), "524289 bytes"),
+    ] {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        server.script(Kind::Data, [Fault::Pass, Fault::Status(503)]);
+        server.script(Kind::Probe, [answer]);
+        let body = streamed(&data(3 * CHUNK, 33));
+        let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!((server.count(Kind::Data), server.count(Kind::Cancel), server.bytes("k")), (2, 1, None));
+    }
+}
+
+#[tokio::test]
 async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
     let server = Server::start().await;
     let few = RetryConfig { max_attempts: 3, ..retry() };
