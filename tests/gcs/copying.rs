@@ -148,6 +148,21 @@ async fn a_step_that_fails_is_repeated_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_tier_is_set_with_the_token_of_the_step_before() {
+    let (server, store) = setup().await;
+    let faults = [Fault::Status(503), Fault::Pass, Fault::Reset, Fault::Status(429), Fault::Cut(9)];
+    server.script(Kind::Rewrite, faults);
+    store.set_tier(&key("dir/from"), Tier::Cold).await.unwrap();
+    let rewrites = server.logged(Kind::Rewrite);
+    let tokens: Vec<_> = rewrites.iter().map(|request| request.query("rewriteToken").is_some()).collect();
+    // The last one finds its own work done.
+    assert_eq!(tokens, [false, false, true, true, true, true]);
+    assert_eq!(store.head(&key("dir/from")).await.unwrap().tier, Some(Tier::Cold));
+    assert_eq!(server.bytes("dir/from").unwrap(), data(100_000, 1));
+    server.clean();
+}
+
+#[tokio::test]
 async fn a_step_may_take_the_service_longer_than_other_requests() {
     let server = Server::start().await;
     let quick = GcsConfig { timeout: Some(Duration::from_secs(1)), ..config(&server) };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use persist::{
-    Body, ErrorKind, GcsConfig, PutMode, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt,
-    Version, adapters::gcs::GcsAdapter,
+    Body, DeleteOptions, ErrorKind, GcsConfig, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
+    SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 
 use crate::{
@@ -240,4 +240,34 @@ async fn progress_is_no_redirect_whatever_else_it_says() {
     );
     assert_eq!(server.bytes("k").unwrap(), state);
     server.clean();
+}
+
+#[tokio::test]
+async fn an_object_that_is_there_before_its_end_was_sent_is_removed_when_asking_shows_it_as_well() {
+    let (server, store) = setup().await;
+    let generation = server.state().plant("k", "half").to_string();
+    let half = serde_json::json!({ "name": "k", "size": "4", "generation": generation });
+    server.script(Kind::Data, [Fault::Pass, Fault::Status(503)]);
+    server.script(Kind::Probe, [Fault::Answer(200, vec![], half.to_string())]);
+    let error = store.put(&key("k"), streamed(&data(4 * CHUNK, 8)), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!((server.count(Kind::Data), server.bytes("k")), (2, None));
+    assert_eq!(server.logged(Kind::Delete)[0].query("ifGenerationMatch"), Some(generation.as_str()));
+}
+
+#[tokio::test]
+async fn successes_have_several_statuses() {
+    let (server, store) = setup().await;
+    let state = data(2 * CHUNK, 9);
+    server.state().plant("k", state.clone());
+    let stored = server.state().objects["k"].describe("k", true).to_string();
+    server.script(Kind::Data, [Fault::Pass, Fault::Answer(201, vec![], stored)]);
+    let put = store.put(&key("k"), streamed(&state), PutOptions::new()).await.unwrap();
+    assert_eq!((put, server.count(Kind::Data)), (store.head(&key("k")).await.unwrap(), 2));
+    // 204 is Google's, 200 that of others.
+    server.script(Kind::Delete, [Fault::Answer(200, vec![], String::new())]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    let statuses: Vec<_> = server.logged(Kind::Delete).iter().map(|request| request.status).collect();
+    assert_eq!(statuses, [200, 204]);
 }

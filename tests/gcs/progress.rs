@@ -92,6 +92,26 @@ async fn what_the_last_request_brought_counts_although_time_or_attempts_are_used
 }
 
 #[tokio::test]
+async fn whatever_passes_it_is_asked_before_data_are_sent_again() {
+    let bytes = data(2 * CHUNK, 34);
+    for status in [408, 409, 429, 500, 502, 503, 504] {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        // What it has acted on in spite of its answer is not sent again.
+        server.script(Kind::Data, [Fault::Status(status), Fault::LostTo(status)]);
+        store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+        let first = "bytes 0-262143/*";
+        assert_eq!(
+            ranges(&server),
+            [first, "bytes */*", first, "bytes */*", "bytes 262144-524287/524288"],
+            "{status}"
+        );
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        server.clean();
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_wants_a_long_wait_is_asked_nothing_more() {
     let server = Server::start().await;
     let store = open(&server).await;
