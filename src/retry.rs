@@ -28,7 +28,7 @@ pub struct RetryConfig {
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
     /// After this long, counted from the first failure since the last progress, no further attempt is started. The time that
-    /// the machine slept counts.
+    /// the machine slept counts. An upload session of Cloud Storage is asked for its progress all the same, and goes on if there is some.
     pub deadline: Duration,
 }
 
