@@ -28,7 +28,8 @@ pub struct RetryConfig {
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
     /// After this long, counted from the first failure since the last progress, no further attempt is started. The time that
-    /// the machine slept counts, in the first attempt too.
+    /// the machine slept counts, in the first attempt too. An upload session of Cloud Storage is asked for its progress all the same, and
+    /// goes on if there is some.
     pub deadline: Duration,
 }
 
@@ -52,7 +53,7 @@ impl RetryConfig {
 
     /// A fresh count of attempts for one operation, or for one stretch without progress.
     pub(crate) fn start(&self) -> Retries<'_> {
-        Retries { config: self, delays: None, attempts: 0, since: None }
+        Retries { config: self, delays: None, attempts: 0, since: None, earlier: 0 }
     }
 
     fn delays(&self) -> backoff::ExponentialBackoff {
@@ -77,6 +78,8 @@ pub(crate) struct Retries<'a> {
     attempts: u32,
     /// The first failure. Not the start of the operation: a large body may take its time, and then break.
     since: Option<Began>,
+    /// The attempts of a stretch whose end is not yet known to be one.
+    earlier: u32,
 }
 
 impl Retries<'_> {
@@ -88,10 +91,15 @@ impl Retries<'_> {
     /// Waits before the next attempt after `error`, or gives the error back when there is to be none: it is not retryable,
     /// attempts or time are used up, the service asks for a longer wait than is left, or the shared budget is empty.
     pub(crate) async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
+        if self.pause(&error, budget).await { Ok(()) } else { Err(error) }
+    }
+
+    /// Waits before the next attempt after `error`. False: there is to be none.
+    pub(crate) async fn pause(&mut self, error: &Error, budget: &RetryBudget) -> bool {
         self.attempts += 1;
         let since = *self.since.get_or_insert_with(Began::now);
         if !error.retryable() || self.attempts >= self.config.max_attempts {
-            return Err(error);
+            return false;
         }
         let asked = error.retry_after().unwrap_or_default();
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
@@ -99,7 +107,7 @@ impl Retries<'_> {
         let in_time =
             since.ago().saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
-            return Err(error);
+            return false;
         }
         tracing::warn!(
             attempt = self.attempts,
@@ -111,13 +119,20 @@ impl Retries<'_> {
         );
         tokio::time::sleep(delay).await;
         // The machine may have slept meanwhile: what it was about to repeat is of another day.
-        if since.ago() < self.config.deadline { Ok(()) } else { Err(error) }
+        since.ago() < self.config.deadline
+    }
+
+    /// Counts attempts and time anew, to find out whether the last attempt has brought something. What was spent is not forgotten.
+    #[cfg(feature = "gcs")]
+    pub(crate) fn ask(&mut self) {
+        let earlier = self.earlier + self.attempts;
+        *self = Retries { earlier, ..self.config.start() };
     }
 
     /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is no storm, and so a long
     /// transfer over a bad line neither runs dry nor takes the retries of all others.
     pub(crate) fn progress(&mut self, budget: &RetryBudget) {
-        budget.give(i64::from(self.attempts) * 2 + 1);
+        budget.give((i64::from(self.earlier) + i64::from(self.attempts)) * 2 + 1);
         *self = self.config.start();
     }
 }

@@ -127,6 +127,28 @@ async fn progress_gives_back_what_it_cost() {
     assert!(config.start().wait(failing(ErrorKind::Unavailable), &budget).await.is_err());
 }
 
+#[cfg(feature = "gcs")]
+#[tokio::test(start_paused = true)]
+async fn what_was_spent_before_asking_is_given_back_as_well() {
+    let (config, budget) = (RetryConfig { max_attempts: 4, ..RetryConfig::default() }, RetryBudget::new(10));
+    let mut retries = config.start();
+    for _ in 0..50 {
+        for attempt in 1..=4 {
+            assert_eq!(retries.pause(&failing(ErrorKind::Unavailable), &budget).await, attempt < 4);
+        }
+        retries.ask();
+        assert!(retries.pause(&failing(ErrorKind::Unavailable), &budget).await);
+        retries.progress(&budget);
+    }
+    // One attempt is one attempt.
+    let once = RetryConfig::none();
+    let mut retries = once.start();
+    for _ in 0..2 {
+        assert!(!retries.pause(&failing(ErrorKind::Unavailable), &budget).await);
+        retries.ask();
+    }
+}
+
 /// Whatever a service asks for is a number that somebody else chose.
 #[tokio::test(start_paused = true)]
 async fn an_endless_retry_after_behind_another_failure_ends_the_retries() {

@@ -1,5 +1,7 @@
 //! Token endpoints that fail, of each kind of credentials: what passes is tried again, what stays says what to do.
 
+use std::time::Duration;
+
 use persist::{ErrorKind, GcsConfig, SnapshotAdapterExt, adapters::gcs::GcsAdapter};
 use serde_json::{Value, json};
 
@@ -83,6 +85,39 @@ async fn what_passes_is_tried_again_whatever_the_kind() {
                 outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
                 assert_eq!(requests, step + 1 + steps, "{context}");
             }
+        }
+    }
+    all.server.clean();
+}
+
+/// No endpoint may hold an operation for ever: each is given up after a while, and asked again.
+#[tokio::test]
+async fn a_silent_endpoint_is_given_up_whatever_the_kind() {
+    let all = all().await;
+    for (credentials, steps) in [
+        (&all.service, 1),
+        (&all.user, 1),
+        (&all.file, 1),
+        (&all.url, 3),
+        (&all.over_user, 2),
+        (&all.over_file, 2),
+    ] {
+        for step in 0..steps {
+            let faults = (0..step).map(|_| Fault::Pass).chain([Fault::Hang]).collect();
+            let silence = async {
+                while all.server.count(Kind::Token) <= step {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                tokio::time::pause();
+                tokio::time::advance(Duration::from_secs(16)).await;
+                tokio::time::resume();
+            };
+            let both = futures_util::future::join(save(&all, credentials, faults), silence);
+            let context = format!("{} at step {step}", credentials["type"]);
+            let waited = tokio::time::timeout(Duration::from_secs(60), both).await;
+            let ((outcome, requests), ()) = waited.unwrap_or_else(|_| panic!("{context}: for ever"));
+            outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(requests, step + 1 + steps, "{context}");
         }
     }
     all.server.clean();

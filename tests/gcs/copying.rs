@@ -7,6 +7,8 @@ use persist::{
     Version, adapters::gcs::GcsAdapter,
 };
 
+use serde_json::json;
+
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
     support::{config, data, key, open, open_with, retry},
@@ -97,6 +99,32 @@ async fn an_answer_that_says_nothing_is_a_lost_one() {
     }
 }
 
+/// While an attempt of unknown outcome is open, a source that is gone says nothing about the target.
+#[tokio::test]
+async fn a_source_that_goes_after_a_lost_answer_leaves_the_outcome_open() {
+    for mode in [PutMode::Overwrite, PutMode::Create] {
+        let (server, store) = setup().await;
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Status(504), Fault::Status(404)]);
+        let error = copy(&store, mode.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), server.count(Kind::Rewrite)), (ErrorKind::Unavailable, 3), "{error}");
+        let said = ["an attempt may still take effect", "while it was copied"];
+        assert!(said.iter().all(|said| error.to_string().contains(said)), "{error}");
+        assert_eq!(server.bytes("dir/to"), None);
+        // And it may be there already.
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::LostTo(504), Fault::Status(404)]);
+        if mode == PutMode::Overwrite {
+            // Not when it was looked for before the next attempt.
+            server.script(Kind::Metadata, [Fault::Pass, Fault::Status(404)]);
+        }
+        let copied = copy(&store, mode).await.unwrap();
+        assert_eq!(copied, store.head(&key("dir/to")).await.unwrap());
+        // Without a lost answer nothing is open.
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Status(404)]);
+        assert_eq!(copy(&store, PutMode::Overwrite).await.unwrap_err().kind(), ErrorKind::Conflict);
+        server.clean();
+    }
+}
+
 #[tokio::test]
 async fn a_step_that_fails_is_repeated_where_it_was() {
     let (server, store) = setup().await;
@@ -116,6 +144,21 @@ async fn a_step_that_fails_is_repeated_where_it_was() {
         assert_eq!((anew, rewrites.len()), (begins, steps), "{faults:?}");
         assert_eq!(server.bytes("dir/to").unwrap(), data(100_000, 1));
     }
+    server.clean();
+}
+
+#[tokio::test]
+async fn a_tier_is_set_with_the_token_of_the_step_before() {
+    let (server, store) = setup().await;
+    let faults = [Fault::Status(503), Fault::Pass, Fault::Reset, Fault::Status(429), Fault::Cut(9)];
+    server.script(Kind::Rewrite, faults);
+    store.set_tier(&key("dir/from"), Tier::Cold).await.unwrap();
+    let rewrites = server.logged(Kind::Rewrite);
+    let tokens: Vec<_> = rewrites.iter().map(|request| request.query("rewriteToken").is_some()).collect();
+    // The last one finds its own work done.
+    assert_eq!(tokens, [false, false, true, true, true, true]);
+    assert_eq!(store.head(&key("dir/from")).await.unwrap().tier, Some(Tier::Cold));
+    assert_eq!(server.bytes("dir/from").unwrap(), data(100_000, 1));
     server.clean();
 }
 
@@ -210,4 +253,33 @@ async fn a_copy_that_is_there_is_a_success_whatever_becomes_of_its_source() {
             server.clean();
         }
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_asked_for_is_removed() {
+    let kms = "projects/p/locations/eu/keyRings/r/cryptoKeys/k";
+    let server = Server::start().await;
+    let plain = open(&server).await;
+    let keyed = open_with(GcsConfig { kms_key: Some(kms.into()), ..config(&server) }).await;
+    let bytes = data(100_000, 2);
+    server.state().plant("dir/from", bytes.clone());
+    let sum = crate::strict::checksum(&bytes);
+    for (store, size, sum, kind) in [
+        (&plain, "99999", sum.as_str(), ErrorKind::Corrupt),
+        (&plain, "100000", "AAAAAA==", ErrorKind::Corrupt),
+        (&keyed, "100000", sum.as_str(), ErrorKind::Unsupported),
+    ] {
+        server.forget_log();
+        let generation = server.state().plant("dir/to", "bad").to_string();
+        let stored = json!({ "name": "dir/to", "size": size, "generation": generation, "crc32c": sum });
+        let done = json!({ "done": true, "resource": stored }).to_string();
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Answer(200, vec![], done)]);
+        let error = copy(store, PutMode::Overwrite).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().ends_with("is removed again"), "{error}");
+        assert_eq!(server.bytes("dir/to"), None);
+        let delete = server.logged(Kind::Delete).remove(0);
+        assert_eq!(delete.query("ifGenerationMatch"), Some(generation.as_str()), "nobody else's may go");
+    }
+    server.clean();
 }

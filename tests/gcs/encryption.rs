@@ -4,6 +4,7 @@ use persist::{
     DeleteOptions, ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
     adapters::gcs::GcsAdapter,
 };
+use serde_json::json;
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Rules, Server},
@@ -106,9 +107,37 @@ async fn a_server_that_drops_the_key_is_noticed_and_nothing_stays_unencrypted() 
             }
             let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().ends_with("was stored is removed again"), "{error}");
             assert_eq!(server.bytes("k"), None);
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_stored_without_the_key_and_cannot_be_removed_is_named() {
+    let server = Server::with(Rules { drops_keys: true, ..Rules::default() }).await;
+    let store = open_with(GcsConfig { kms_key: Some(KMS.into()), ..config(&server) }).await;
+    for (fault, said) in
+        [(Fault::Status(403), "could not be removed: remove generation "), (Fault::Lost, "is removed again")]
+    {
+        server.script(Kind::Delete, [fault.clone()]);
+        let error = store.put(&key("k"), "state".into(), PutOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(said), "{fault:?}: {error}");
+        if fault == Fault::Status(403) {
+            let generation = server.state().objects["k"].generation;
+            assert!(error.to_string().ends_with(&format!("generation {generation}")), "{error}");
+            assert_eq!(server.bytes("k").unwrap(), b"state");
+        }
+    }
+    // Somebody else's object is not removed, and nobody is told to.
+    let ours = server.state().plant("k", "state");
+    server.state().plant("k", "theirs");
+    let stored = json!({ "name": "k", "size": "5", "generation": ours.to_string() });
+    server.script(Kind::Multipart, [Fault::Answer(200, vec![], stored.to_string())]);
+    let error = store.put(&key("k"), "state".into(), PutOptions::new()).await.unwrap_err();
+    assert!(error.to_string().ends_with("another writer has replaced what was stored"), "{error}");
+    assert_eq!(server.bytes("k").unwrap(), b"theirs");
 }
 
 #[tokio::test]
@@ -179,5 +208,26 @@ async fn what_was_recognised_without_the_key_is_still_verified_by_loads() {
     store.set_tier(&key("k"), Tier::Cold).await.unwrap();
     server.script(Kind::Media, [Fault::Flip(2)]);
     assert_eq!(read(&store, "k").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    server.clean();
+}
+
+#[tokio::test]
+async fn what_follows_a_failure_carries_the_supplied_key_as_well() {
+    let server = Server::start().await;
+    let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;
+    let bytes = data(3 * 256 * 1024, 5);
+    let faults = [Fault::Forget(410), Fault::Lost, Fault::Status(503), Fault::Persist(0, None)];
+    server.script(Kind::Data, faults);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    server.script(Kind::Media, [Fault::Cut(1000), Fault::Status(503), Fault::Cut(5000)]);
+    assert_eq!(read(&store, "k").await.unwrap(), bytes);
+    assert_eq!(
+        [Kind::Start, Kind::Probe, Kind::Media].map(|kind| server.count(kind)),
+        [2, 2, 4],
+        "all of it was met"
+    );
+    for request in server.log() {
+        assert_eq!(request.header("x-goog-encryption-key"), Some(CSEK), "{:?}", request.kind);
+    }
     server.clean();
 }

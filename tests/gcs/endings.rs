@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use persist::{
-    Body, ErrorKind, PutMode, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt,
-    adapters::gcs::GcsAdapter,
+    Body, DeleteOptions, ErrorKind, GcsConfig, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
+    SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 
 use crate::{
     strict::{Fault, Kind, Server},
-    support::{data, key, open},
+    support::{config, data, key, open, open_with, ranges, streamed},
 };
 
 const CHUNK: usize = 256 * 1024;
@@ -143,4 +143,131 @@ async fn a_save_that_is_dropped_where_no_runtime_is_cancels_its_upload() {
         }
     }
     assert!(server.state().sessions.is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_begins_anew_says_the_same_of_its_object() {
+    let server = Server::start().await;
+    let kms = "projects/p/locations/eu/keyRings/r/cryptoKeys/k";
+    let store = open_with(GcsConfig {
+        kms_key: Some(kms.into()),
+        project: Some("payer".into()),
+        storage_class: Some("NEARLINE".into()),
+        ..config(&server)
+    })
+    .await;
+    let state = data(3 * CHUNK, 4);
+    for replace in [false, true] {
+        for body in [streamed(&state), Body::from(state.clone())] {
+            server.state().objects.clear();
+            server.forget_log();
+            let (mode, condition) = match replace {
+                false => (PutMode::Create, 0),
+                true => {
+                    let old = server.state().plant("k", "old");
+                    (PutMode::Replace(Version::new(old.to_string())), old)
+                }
+            };
+            let changed = Fault::Answer(400, vec![], "Provided CRC32C does not match".into());
+            server.script(Kind::Data, [Fault::Forget(410), changed, Fault::Forget(404)]);
+            let options = PutOptions::new().metadata("a", "b").content_type("text/plain").mode(mode);
+            store.put(&key("k"), body, options).await.unwrap();
+            assert_eq!(server.bytes("k").unwrap(), state);
+            let starts = server.logged(Kind::Start);
+            assert_eq!(starts.len(), 4);
+            for start in &starts {
+                assert_eq!(start.query("ifGenerationMatch"), Some(condition.to_string().as_str()));
+                let (first, again) = (&starts[0], start);
+                assert_eq!((&first.query, &first.body), (&again.query, &again.body));
+                assert_eq!(again.header("x-upload-content-type"), Some("text/plain"));
+            }
+        }
+    }
+    server.clean();
+}
+
+#[tokio::test]
+async fn an_upload_that_begins_anew_does_not_replace_what_came_between() {
+    let (server, store) = setup().await;
+    let state = data(3 * CHUNK, 5);
+    for body in [streamed(&state), Body::from(state.clone())] {
+        server.state().objects.clear();
+        server.script(Kind::Data, [Fault::Overtaken(410, "rival")]);
+        let error = store.put(&key("k"), body, PutOptions::new().create()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        assert_eq!(server.bytes("k").unwrap(), b"rival");
+    }
+    server.clean();
+}
+
+#[tokio::test]
+async fn what_forbids_a_chunk_is_asked_once_and_ends_the_upload() {
+    for (status, kind) in [
+        (400, ErrorKind::InvalidInput),
+        (401, ErrorKind::Unauthenticated),
+        (403, ErrorKind::AccessDenied),
+        (307, ErrorKind::InvalidConfig),
+    ] {
+        for sent in [0, 1, 2] {
+            let (server, store) = setup().await;
+            let elsewhere = format!("{}/upload/storage/v1/b/elsewhere?upload_id=SECRET", server.url);
+            let refused = Fault::Answer(status, vec![("location", elsewhere)], String::new());
+            server.script(Kind::Data, (0..sent).map(|_| Fault::Pass).chain([refused]));
+            let state = streamed(&data(3 * CHUNK, 6));
+            let error = store.put(&key("k"), state, PutOptions::new()).await.unwrap_err();
+            assert_eq!((error.kind(), error.retryable()), (kind, false), "{status}: {error}");
+            let kinds: Vec<_> = server.log().iter().map(|request| request.kind).collect();
+            let data = std::iter::repeat_n(Kind::Data, sent + 1);
+            let expected: Vec<_> = [Kind::Start].into_iter().chain(data).chain([Kind::Cancel]).collect();
+            assert_eq!((kinds, server.bytes("k")), (expected, None), "{status} {sent}");
+            server.clean();
+        }
+    }
+}
+
+/// 308 is the status of a redirect as well.
+#[tokio::test]
+async fn progress_is_no_redirect_whatever_else_it_says() {
+    let (server, store) = setup().await;
+    let state = data(3 * CHUNK, 7);
+    let elsewhere = || Fault::Headers(vec![("location", format!("{}/elsewhere", server.url))]);
+    server.script(Kind::Data, [elsewhere(), Fault::Lost]);
+    server.script(Kind::Probe, [elsewhere()]);
+    store.put(&key("k"), streamed(&state), PutOptions::new()).await.unwrap();
+    assert_eq!(
+        ranges(&server),
+        ["bytes 0-262143/*", "bytes 262144-524287/*", "bytes */*", "bytes 524288-786431/786432"]
+    );
+    assert_eq!(server.bytes("k").unwrap(), state);
+    server.clean();
+}
+
+#[tokio::test]
+async fn an_object_that_is_there_before_its_end_was_sent_is_removed_when_asking_shows_it_as_well() {
+    let (server, store) = setup().await;
+    let generation = server.state().plant("k", "half").to_string();
+    let half = serde_json::json!({ "name": "k", "size": "4", "generation": generation });
+    server.script(Kind::Data, [Fault::Pass, Fault::Status(503)]);
+    server.script(Kind::Probe, [Fault::Answer(200, vec![], half.to_string())]);
+    let error = store.put(&key("k"), streamed(&data(4 * CHUNK, 8)), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!((server.count(Kind::Data), server.bytes("k")), (2, None));
+    assert_eq!(server.logged(Kind::Delete)[0].query("ifGenerationMatch"), Some(generation.as_str()));
+}
+
+#[tokio::test]
+async fn successes_have_several_statuses() {
+    let (server, store) = setup().await;
+    let state = data(2 * CHUNK, 9);
+    server.state().plant("k", state.clone());
+    let stored = server.state().objects["k"].describe("k", true).to_string();
+    server.script(Kind::Data, [Fault::Pass, Fault::Answer(201, vec![], stored)]);
+    let put = store.put(&key("k"), streamed(&state), PutOptions::new()).await.unwrap();
+    assert_eq!((put, server.count(Kind::Data)), (store.head(&key("k")).await.unwrap(), 2));
+    // 204 is Google's, 200 that of others.
+    server.script(Kind::Delete, [Fault::Answer(200, vec![], String::new())]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    let statuses: Vec<_> = server.logged(Kind::Delete).iter().map(|request| request.status).collect();
+    assert_eq!(statuses, [200, 204]);
 }

@@ -1,10 +1,10 @@
 //! Listings: pages on demand, in order, complete.
 
 use futures_util::{StreamExt, TryStreamExt};
-use persist::{ListEntry, ListOptions, SnapshotAdapter};
+use persist::{ErrorKind, ListEntry, ListOptions, SnapshotAdapter};
 
 use crate::{
-    strict::{Kind, Rules, Server},
+    strict::{Fault, Kind, Rules, Server},
     support::{key, open},
 };
 
@@ -79,4 +79,31 @@ async fn rows_have_what_the_service_lists() {
     let rows: Vec<_> = store.list(ListOptions::new()).collect().await;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].as_ref().unwrap(), &ListEntry::Object(put));
+}
+
+#[tokio::test]
+async fn a_page_that_fails_is_asked_for_again_or_ends_the_listing_with_an_error() {
+    let server = Server::with(Rules { page: 3, ..Rules::default() }).await;
+    let all: Vec<String> = (0..10).map(|i| format!("k{i}")).collect();
+    for name in &all {
+        server.state().plant(name, "x");
+    }
+    let passing = [Fault::Status(503), Fault::Reset, Fault::Cut(20), Fault::Status(429)];
+    server.script(Kind::List, [Fault::Pass].into_iter().chain(passing));
+    assert_eq!(names(&server, ListOptions::new().limit(5000)).await, all);
+    let pages = server.logged(Kind::List);
+    let tokens: Vec<_> = pages.iter().map(|page| page.query("pageToken")).collect();
+    assert_eq!((tokens.len(), tokens[0]), (8, None));
+    assert!(tokens[1].is_some() && tokens[1..6].iter().all(|token| *token == tokens[1]), "{tokens:?}");
+    assert!(pages.iter().all(|page| page.query("maxResults") == Some("1000")), "the limit of a page");
+    // What stays is no end of the listing: whoever reads on would take the rest for removed.
+    let store = open(&server).await;
+    server.script(Kind::List, [Fault::Pass, Fault::Status(403)]);
+    let mut rows = store.list(ListOptions::new());
+    for name in &all[..3] {
+        assert_eq!(rows.next().await.unwrap().unwrap().name(), name);
+    }
+    assert_eq!(rows.next().await.unwrap().unwrap_err().kind(), ErrorKind::AccessDenied);
+    assert!(rows.next().await.is_none());
+    server.clean();
 }

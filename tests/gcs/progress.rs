@@ -47,6 +47,104 @@ async fn a_request_may_take_longer_than_the_deadline_and_break() {
 }
 
 #[tokio::test]
+async fn what_the_last_request_brought_counts_although_time_or_attempts_are_used_up() {
+    let bytes = data(10 * CHUNK, 31);
+    let (all, rest) = ("bytes 0-2621439/2621440", "bytes 524288-2621439/2621440");
+    let late = Fault::After(800, Box::new(Fault::Persist(2 * CHUNK, Some(0))));
+    let ask = "bytes */*";
+    for (retry, second, probes, sent) in [
+        // The first failure is long ago when the second request breaks. What shows its progress is a request like others.
+        (
+            RetryConfig { deadline: Duration::from_millis(500), ..retry() },
+            late,
+            vec![Fault::Pass, Fault::Status(503)],
+            vec![all, ask, all, ask, ask, rest],
+        ),
+        (
+            RetryConfig { max_attempts: 2, ..retry() },
+            Fault::Persist(2 * CHUNK, Some(0)),
+            vec![],
+            vec![all, ask, all, ask, rest],
+        ),
+    ] {
+        let server = Server::start().await;
+        let store = GcsAdapter::open(BUCKET, &config(&server), &retry).await.unwrap();
+        server.script(Kind::Data, [Fault::Status(503), second]);
+        server.script(Kind::Probe, probes);
+        store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap();
+        assert_eq!(ranges(&server), sent);
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        server.clean();
+    }
+    // Nothing arrived: the error is that of the data, and is not put off any further.
+    let twice = RetryConfig { max_attempts: 2, ..retry() };
+    for (retry, sent) in [(&twice, &[all, ask, all, ask][..]), (&RetryConfig::none(), &[all][..])] {
+        let server = Server::start().await;
+        let store = GcsAdapter::open(BUCKET, &config(&server), retry).await.unwrap();
+        server.script(Kind::Data, (0..9).map(|_| Fault::Status(502)));
+        let error = store.put(&key("k"), Body::from(bytes.clone()), PutOptions::new()).await.unwrap_err();
+        assert!(error.to_string().contains("http 502"), "{error}");
+        assert_eq!(
+            (ranges(&server), server.count(Kind::Cancel)),
+            (sent.iter().map(|r| r.to_string()).collect(), 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn whatever_passes_it_is_asked_before_data_are_sent_again() {
+    let bytes = data(2 * CHUNK, 34);
+    for status in [408, 409, 429, 500, 502, 503, 504] {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        // What it has acted on in spite of its answer is not sent again.
+        server.script(Kind::Data, [Fault::Status(status), Fault::LostTo(status)]);
+        store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+        let first = "bytes 0-262143/*";
+        assert_eq!(
+            ranges(&server),
+            [first, "bytes */*", first, "bytes */*", "bytes 262144-524287/524288"],
+            "{status}"
+        );
+        assert_eq!(server.bytes("k").unwrap(), bytes);
+        server.clean();
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_wants_a_long_wait_is_asked_nothing_more() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let busy = Fault::Answer(503, vec![("retry-after", "3600".into())], String::new());
+    server.script(Kind::Data, [busy]);
+    let error = store.put(&key("k"), data(2 * CHUNK, 32).into(), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+    assert_eq!(ranges(&server), ["bytes 0-524287/524288"]);
+}
+
+#[tokio::test]
+async fn what_a_service_says_it_has_when_asked_must_be_possible() {
+    let has = |range: &str| Fault::Answer(308, vec![("range", range.into())], String::new());
+    for (answer, word) in [
+        // Bytes that were acknowledged, and let go of here.
+        (has("bytes=0-99"), "100 bytes"),
+        (Fault::Answer(308, vec![], String::new()), "0 bytes"),
+        // Bytes that were never sent.
+        (has("bytes=0-524288"), "524289 bytes"),
+    ] {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        server.script(Kind::Data, [Fault::Pass, Fault::Status(503)]);
+        server.script(Kind::Probe, [answer]);
+        let body = streamed(&data(3 * CHUNK, 33));
+        let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!((server.count(Kind::Data), server.count(Kind::Cancel), server.bytes("k")), (2, 1, None));
+    }
+}
+
+#[tokio::test]
 async fn a_large_body_in_memory_is_two_requests_and_only_the_rest_is_sent_again() {
     let server = Server::start().await;
     let few = RetryConfig { max_attempts: 3, ..retry() };

@@ -190,6 +190,8 @@ async fn all_bytes_and_no_object_ask_for_the_end_alone() {
     server.state().faults.keep_open = true;
     store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
     assert_eq!(ranges(&server).last().unwrap(), "bytes */524288");
+    let sum = format!("crc32c={}", crate::strict::checksum(&bytes));
+    assert_eq!(server.logged(Kind::Data).pop().unwrap().header("x-goog-hash"), Some(sum.as_str()));
     assert_eq!(server.bytes("k").unwrap(), bytes);
     server.clean();
 }

@@ -128,9 +128,17 @@ impl Store {
                 match doubt.landed(to, target).await? {
                     Some(stored) => Ok(Step::Done(stored)),
                     None => {
-                        let message =
-                            "the snapshot was replaced or removed while it was copied; copy it again";
-                        Err(named(Error::new(ErrorKind::Conflict, message)))
+                        let gone = "the snapshot was replaced or removed while it was copied";
+                        // A conflict would say that nothing was written.
+                        let (kind, fix) = match doubt.is_open() {
+                            true => (
+                                ErrorKind::Unavailable,
+                                "an attempt may still take effect; see what is there before you copy it again",
+                            ),
+                            false => (ErrorKind::Conflict, "copy it again"),
+                        };
+                        let error = Error::new(kind, format!("{gone}; {fix}")).with_retryable(false);
+                        Err(named(error))
                     }
                 }
             }

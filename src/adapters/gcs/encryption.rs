@@ -119,8 +119,8 @@ impl Encryption {
         if done {
             return Ok(());
         }
-        let message = "the service stored the object without the encryption key that was asked for, so it was removed again; \
-                       check that this server supports encryption keys";
+        let message = "the service stored the object without the encryption key that was asked for; check that this server \
+                       supports encryption keys";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 }

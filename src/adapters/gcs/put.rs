@@ -149,16 +149,26 @@ impl Store {
         }
     }
 
-    /// Removes a generation that must not stay, for the reason that `error` gives.
+    /// Removes a generation that must not stay, for the reason that `error` gives; the error then says what became of it.
     pub(super) async fn discard(&self, stored: &Resource, error: Error) -> Error {
         let only = DeleteOptions::new().if_version(Version::new(stored.generation.to_string()));
         let removed = match Key::new(&stored.name) {
             Ok(key) => self.delete(&key, only).await,
             Err(error) => Err(error),
         };
+        let told = |fate: &str| Error::new(error.kind(), [error.message(), fate].concat());
         match removed {
-            Ok(()) => error,
-            Err(why) => error.with_source(why),
+            Ok(()) => told("; what was stored is removed again"),
+            Err(why) if why.kind() == ErrorKind::Conflict && !why.retryable() => {
+                told("; another writer has replaced what was stored").with_source(why)
+            }
+            Err(why) => {
+                let fate = format!(
+                    "; what was stored could not be removed: remove generation {}",
+                    stored.generation
+                );
+                told(&fate).with_source(why)
+            }
         }
     }
 

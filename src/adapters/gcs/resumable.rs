@@ -276,8 +276,8 @@ impl Store {
         }
     }
 
-    /// Sends one chunk until the service has all of it. After every failure it asks how much that is. Attempts count from the
-    /// last progress: a long upload over a bad line is limited by progress, not by length.
+    /// Sends one chunk until the service has all of it. After every failure it asks how much that is, also after the last one that
+    /// there may be. Attempts count from the last progress: a long upload over a bad line is limited by progress, not by length.
     async fn deliver(
         &self,
         session: &Session,
@@ -286,8 +286,10 @@ impl Store {
     ) -> Result<Option<Box<Resource>>, Ended> {
         let mut retries = self.retry.start();
         let (mut from, mut best, mut ask) = (chunk.start, chunk.start, false);
+        // Why there is to be no more after the answer that is asked for, unless it shows progress.
+        let mut last = None;
         loop {
-            let began = Began::now();
+            let (began, data) = (Began::now(), !ask);
             let outcome = if ask {
                 session.probe().await
             } else {
@@ -313,12 +315,15 @@ impl Store {
                     };
                     from = whole;
                     if whole > best {
-                        (best, ask) = (whole, false);
+                        (best, ask, last) = (whole, false, None);
                         retries.progress(&self.client.budget);
                         continue;
                     }
                     if std::mem::take(&mut ask) {
-                        continue;
+                        match last {
+                            Some(error) => return Err(Ended::Failed(error)),
+                            None => continue,
+                        }
                     }
                     Error::new(
                         ErrorKind::Unavailable,
@@ -339,7 +344,19 @@ impl Store {
                 }
             };
             let error = error.with_backend("gcs").with_operation("put");
-            retries.wait(error, &self.client.budget).await.map_err(Ended::Failed)?;
+            let failed = Began::now();
+            if retries.pause(&error, &self.client.budget).await {
+                continue;
+            }
+            // The first failure may be long ago, and most of a large body have arrived since. Only what the machine slept through is over.
+            let unknown = data && ask && failed.ago() < self.retry.deadline;
+            if unknown {
+                retries.ask();
+            }
+            if !unknown || !retries.pause(&error, &self.client.budget).await {
+                return Err(Ended::Failed(error));
+            }
+            last = Some(error);
         }
     }
 }
