@@ -237,9 +237,9 @@ fn sync_above(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn sync(directory: &File) -> io::Result<()> {
+pub(super) fn sync(directory: &File) -> io::Result<()> {
     #[cfg(test)]
-    tests::note(directory);
+    tests::note(directory)?;
     directory.sync_all()
 }
 
@@ -303,4 +303,4 @@ pub(super) fn entries(at: &File) -> Result<impl Iterator<Item = Result<(String, 
 
 #[cfg(test)]
 #[path = "dir_tests.rs"]
-mod tests;
+pub(super) mod tests;
