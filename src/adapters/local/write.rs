@@ -16,13 +16,12 @@ use super::{
     dir::{Root, Step, kind, stat, sync},
     fail::{foreign, io_error},
     hollow,
-    hop::check,
     name::{Place, RESERVED},
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, set_later, set_time},
     sweep,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result};
+use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, cleanup::check};
 
 /// How often an operation starts anew because others removed its directory at the same moment.
 const PATIENCE: usize = 100;
