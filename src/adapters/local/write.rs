@@ -300,6 +300,8 @@ fn remove(root: &Root, place: &Place, options: &DeleteOptions, given_up: &Atomic
     let Some(directory) = root.find(place.names())? else { return Ok(true) };
     {
         let _lock = root.lock(&directory, place.names(), given_up)?;
+        // Who gave it up may have saved since.
+        check(given_up)?;
         match stat(&directory, &place.file)? {
             // Removed already, perhaps by an attempt of the caller whose sync failed.
             None => {}

@@ -151,3 +151,14 @@ fn what_a_save_or_removal_finds_done_is_made_durable() {
     // No directory, nothing to sync.
     assert!(synced(|| remove(&below).unwrap()).is_empty());
 }
+
+/// It may be carried out late: by then others have saved.
+#[test]
+fn a_removal_that_was_given_up_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, key) = (Store::new(folder.path()), Key::new("state").unwrap());
+    store.put("state", PutOptions::new()).unwrap();
+    let given_up = AtomicBool::new(true);
+    delete(&store.0, &Place::of(&key), &DeleteOptions::new(), &given_up).unwrap_err();
+    assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"state");
+}
