@@ -84,7 +84,7 @@ impl LocalAdapter {
     /// This blocks for some system calls.
     ///
     /// # Errors
-    /// `InvalidConfig` for an empty path and for one that is no directory; `Io` with what to do.
+    /// `InvalidConfig` for an empty path, for one that is no directory and for a link to what is not there; `Io` with what to do.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(root, crate::RetryConfig::default().deadline)
     }
@@ -112,13 +112,7 @@ impl LocalAdapter {
             let message = "the path of the storage is empty; name a directory, such as `./snapshots`";
             return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
         }
-        if let Some(there) = path.ancestors().find(|above| above.exists())
-            && !there.is_dir()
-        {
-            let message =
-                format!("{} is no directory; name one, or a path where one can be made", there.display());
-            return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
-        }
+        dir::check_root(&path).map_err(about)?;
         // An absolute path, so that a change of the working directory does not lead elsewhere.
         let path =
             std::path::absolute(&path).map_err(|error| about(fail::io_error("opening the root", error)))?;
