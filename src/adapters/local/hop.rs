@@ -2,7 +2,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::{Error, ErrorKind, Key, Result, cleanup::Waiter};
+use tokio::runtime::Handle;
+
+use crate::{
+    Error, ErrorKind, Key, Result,
+    cleanup::{Counted, Waiter},
+};
 
 /// Runs `work` on a thread that may block, and says in its errors where they come from. The flag is set when the caller is dropped.
 pub(super) async fn hop<T: Send + 'static>(
@@ -28,6 +33,21 @@ pub(super) fn label(error: Error, operation: &'static str, key: Option<&Key>) ->
     match key {
         Some(key) => error.with_key(key),
         None => error,
+    }
+}
+
+/// What one hop leaves to the next. Where nobody goes on with it, it goes away on a thread that may block: to free a large file takes a while.
+pub(super) struct Between<T: Send + 'static>(pub(super) Option<T>);
+
+impl<T: Send> Drop for Between<T> {
+    fn drop(&mut self) {
+        // Where there is no runtime, nothing waits for this thread.
+        if let Some(left) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let left = (left, Counted::new());
+            drop(runtime.spawn_blocking(move || drop(left)));
+        }
     }
 }
 

@@ -44,7 +44,7 @@ use futures_util::stream::BoxStream;
 pub(crate) use self::name::{folder_of, is_plain};
 use self::{
     dir::Root,
-    hop::{hop, label},
+    hop::{Between, hop, label},
     name::Place,
     write::Staged,
 };
@@ -157,10 +157,22 @@ impl SnapshotAdapter for LocalAdapter {
             return Err(refused(Error::new(ErrorKind::Unsupported, message)));
         }
         let place = Arc::new(Place::of(key));
-        let mut staged = None;
+        let mut between = Between(None);
         loop {
             let mut batch = Vec::new();
-            let end = fill(&mut body, &mut batch).await?;
+            let filled = fill(&mut body, &mut batch).await;
+            let staged: Option<Staged> = between.0.take();
+            let end = match filled {
+                Ok(end) => end,
+                Err(error) => {
+                    // What the body comes from may hold a thread that this waits for.
+                    drop(body);
+                    if staged.is_some() {
+                        let _ = hop("put", Some(key), move |_| Ok(drop(staged))).await;
+                    }
+                    return Err(error);
+                }
+            };
             let (root, name, place) = (self.root.clone(), key.clone(), place.clone());
             let stage = move || -> Result<_> {
                 let mut file = match staged {
@@ -177,7 +189,7 @@ impl SnapshotAdapter for LocalAdapter {
                 };
                 return hop("put", Some(key), commit).await;
             }
-            staged = Some(hop("put", Some(key), move |_| Ok(stage()?.0)).await?);
+            between.0 = Some(hop("put", Some(key), move |_| Ok(stage()?.0)).await?);
         }
     }
 
