@@ -1,16 +1,22 @@
-//! What goes on behind saves that failed or were dropped: what they had begun is removed.
+//! What goes on behind saves and downloads that failed or were dropped: what they had begun is removed.
 
 #[cfg(any(feature = "s3", feature = "gcs"))]
 use std::future::Future;
-use std::sync::LazyLock;
+use std::sync::{
+    Arc, LazyLock, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 use tokio::{runtime::Handle, task::JoinHandle};
 
+use crate::{Error, ErrorKind, Result};
+
 static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// One piece of work; it ends with its task, also where the runtime ends that.
+#[derive(Debug)]
 pub(crate) struct Counted(());
 
 impl Counted {
@@ -26,6 +32,49 @@ impl Drop for Counted {
     }
 }
 
+/// Work on threads that may block, as it knows itself and as who waits for it does. It is over when both have let go of it.
+#[derive(Debug, Default)]
+pub(crate) struct Job {
+    /// Nobody waits for it any more.
+    pub(crate) given_up: AtomicBool,
+    counted: OnceLock<Counted>,
+}
+
+/// Who waits for it: when that is dropped, what the work has yet to undo is waited for by [`cleaned_up`].
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    job: Arc<Job>,
+    writes: bool,
+}
+
+impl Waiter {
+    /// Behind work that does not write there is nothing to undo.
+    pub(crate) fn new(writes: bool) -> Self {
+        Waiter { job: Arc::default(), writes }
+    }
+
+    pub(crate) fn job(&self) -> Arc<Job> {
+        self.job.clone()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.job.given_up.store(true, Ordering::Release);
+        if self.writes && Arc::strong_count(&self.job) > 1 {
+            self.job.counted.get_or_init(Counted::new);
+        }
+    }
+}
+
+/// Fails if the flag is set.
+pub(crate) fn check(given_up: &AtomicBool) -> Result<()> {
+    match given_up.load(Ordering::Acquire) {
+        true => Err(Error::new(ErrorKind::Internal, "the operation was given up")),
+        false => Ok(()),
+    }
+}
+
 /// Runs `work` in the background, for [`cleaned_up`] to wait for. Works on any thread.
 #[cfg(any(feature = "s3", feature = "gcs"))]
 pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
@@ -36,7 +85,7 @@ pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 's
     })
 }
 
-/// Resolves when nothing is left to do behind saves that failed or were dropped: an upload to S3 that they had begun, for example, is
+/// Resolves when nothing is left to do behind saves and downloads that failed or were dropped: an upload to S3 that they had begun, for example, is
 /// removed with its parts in the background, and a temporary file on a local disk when the system call that is under way has returned. A program that is about to end waits for that here, with a limit of its own. While other saves begin an upload
 /// to S3 it waits for these requests, too.
 pub async fn cleaned_up() {

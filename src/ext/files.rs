@@ -2,12 +2,17 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::SnapshotReader;
-use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
+use crate::{
+    Body, Error, ErrorKind, ObjectMeta, Result,
+    cleanup::{Job, Waiter, check},
+    threads,
+};
 
 /// The file at `path` as a body.
 pub(super) async fn open(path: PathBuf) -> Result<Body> {
@@ -28,7 +33,8 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
 /// for an open file, such as `/dev/stdout`: the state comes behind what is there.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<ObjectMeta> {
     let meta = reader.meta().clone();
-    match FileTarget::new(path).await?.0 {
+    let FileTarget { target, waiter: _waiter } = FileTarget::new(path).await?;
+    match target {
         Target::Device(file) => drop(reader.copy_to(file).await?),
         Target::File { path, permissions, temporary } => {
             let (temporary, _) = reader.copy_to(temporary).await?;
@@ -40,7 +46,11 @@ pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Objec
 
 /// Where to write. The command line writes the states of sessions and archives to one, too.
 #[derive(Debug)]
-pub struct FileTarget(Target);
+pub struct FileTarget {
+    target: Target,
+    /// Behind the target: what is left of that then is on a thread.
+    waiter: Waiter,
+}
 
 #[derive(Debug)]
 enum Target {
@@ -52,8 +62,25 @@ enum Target {
         /// Those of the file that is replaced.
         permissions: Option<Permissions>,
         /// What takes the name.
-        temporary: tempfile::NamedTempFile,
+        temporary: Temporary,
     },
+}
+
+/// A temporary file. It goes away with this, and then the job does.
+#[derive(Debug)]
+struct Temporary {
+    file: tempfile::NamedTempFile,
+    job: Arc<Job>,
+}
+
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl FileTarget {
@@ -62,11 +89,13 @@ impl FileTarget {
     /// # Errors
     /// `InvalidInput` for a folder, and as the operating system refuses.
     pub async fn new(path: PathBuf) -> Result<Self> {
-        threads::run(move || {
+        let waiter = Waiter::new(true);
+        let job = waiter.job();
+        let target = threads::run(move || {
             let failed = |error| failed("written", &path, error);
             let path = match lead(&path) {
                 Lead::File(path) => path,
-                Lead::Open(path) => return Ok(FileTarget(Target::Device(once_more(&path).map_err(failed)?))),
+                Lead::Open(path) => return Ok(Target::Device(once_more(&path).map_err(failed)?)),
             };
             let old = match fs::metadata(&path) {
                 Ok(old) if old.is_dir() => {
@@ -75,7 +104,7 @@ impl FileTarget {
                 }
                 Ok(old) if !old.is_file() => {
                     let device = File::options().write(true).open(&path).map_err(failed)?;
-                    return Ok(FileTarget(Target::Device(device)));
+                    return Ok(Target::Device(device));
                 }
                 Ok(old) => Some(old.permissions()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -84,11 +113,15 @@ impl FileTarget {
             let mut builder = tempfile::Builder::new();
             builder.prefix(".persist-").suffix(".tmp");
             #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-            let temporary = builder.tempfile_in(folder(&path)).map_err(failed)?;
-            Ok(FileTarget(Target::File { path, permissions: old, temporary }))
-        })
-        .await
+            {
+                // Who may not read the old file may not read the new one while it is written.
+                let mode = if old.is_some() { 0o600 } else { 0o666 };
+                builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+            }
+            let file = builder.tempfile_in(folder(&path)).map_err(failed)?;
+            Ok(Target::File { path, permissions: old, temporary: Temporary { file, job } })
+        });
+        Ok(FileTarget { target: target.await?, waiter })
     }
 
     /// What to write to.
@@ -96,9 +129,9 @@ impl FileTarget {
     /// # Errors
     /// As the operating system refuses.
     pub fn open(&self) -> io::Result<File> {
-        match &self.0 {
+        match &self.target {
             Target::Device(file) => file.try_clone(),
-            Target::File { temporary, .. } => temporary.as_file().try_clone(),
+            Target::File { temporary, .. } => temporary.file.as_file().try_clone(),
         }
     }
 
@@ -107,7 +140,8 @@ impl FileTarget {
     /// # Errors
     /// As the operating system refuses.
     pub async fn finish(self) -> Result<()> {
-        match self.0 {
+        let FileTarget { target, waiter: _waiter } = self;
+        match target {
             Target::Device(_) => Ok(()),
             Target::File { path, permissions, temporary } => {
                 threads::run(move || finish(temporary, &path, permissions)).await
@@ -162,13 +196,15 @@ fn once_more(path: &Path) -> io::Result<File> {
     File::options().write(true).append(file).open(path)
 }
 
-fn finish(temporary: tempfile::NamedTempFile, path: &Path, permissions: Option<Permissions>) -> Result<()> {
+fn finish(temporary: Temporary, path: &Path, permissions: Option<Permissions>) -> Result<()> {
     let failed = |error| failed("written", path, error);
     if let Some(permissions) = permissions {
-        temporary.as_file().set_permissions(permissions).map_err(failed)?;
+        temporary.file.as_file().set_permissions(permissions).map_err(failed)?;
     }
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(path).map_err(|error| failed(error.error))?;
+    temporary.file.as_file().sync_all().map_err(failed)?;
+    // Who stopped it is told that nothing has changed.
+    check(&temporary.job.given_up)?;
+    temporary.file.persist(path).map_err(|error| failed(error.error))?;
     // The new name itself must survive a crash. Not every file system lets a directory be opened for that.
     if let Ok(folder) = File::open(folder(path)) {
         let _ = folder.sync_all();
@@ -197,3 +233,7 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     };
     Error::new(kind, format!("the file {} cannot be {what}", path.display())).with_source(error)
 }
+
+#[cfg(all(test, unix))]
+#[path = "files_tests.rs"]
+mod tests;

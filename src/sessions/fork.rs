@@ -1,5 +1,7 @@
 //! Forks: a session that goes on from a commit of another one, without copying it.
 
+use bytes::Bytes;
+
 use super::{
     At, Session,
     clock::Moment,
@@ -110,11 +112,15 @@ impl Store {
     /// The same care as for a first commit, whose key the origin takes.
     async fn create_origin(&self, place: &Place, origin: &Origin, looked: Moment) -> Result<()> {
         let key = place.commit(1)?;
-        let created = self.create(&key, origin.encode().into(), "application/octet-stream").await;
-        let version = match created {
+        let bytes = Bytes::from(origin.encode());
+        let options = PutOptions::new().create().content_type("application/octet-stream");
+        let version = match self.put(&key, bytes.clone(), options.clone()).await {
             Ok(meta) => meta.version,
             Err(error) => match self.slot(place, 1, Part::End).await {
-                Ok((Slot::Origin(found), meta)) if found.id == origin.id => meta.version,
+                Ok((Slot::Origin(found), meta)) if found.id == origin.id => self
+                    .put_again(error, &key, bytes, options)
+                    .await?
+                    .map_or(meta.version, |made| made.version),
                 Ok(_) => return Err(self.taken(place, "fork").await.with_source(error)),
                 Err(_) => return Err(error),
             },

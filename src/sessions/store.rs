@@ -187,12 +187,35 @@ impl Store {
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
-    pub(super) async fn create(&self, key: &Key, bytes: Bytes, media: &str) -> Result<ObjectMeta> {
-        self.put(key, bytes, PutOptions::new().create().content_type(media)).await
-    }
-
     pub(super) async fn put(&self, key: &Key, bytes: Bytes, options: PutOptions) -> Result<ObjectMeta> {
         self.adapter.put(key, Body::from(bytes), options).await
+    }
+
+    /// Makes sure of an own object that was found behind the error of its put. That it can be read does not make it durable: on a local disk the last
+    /// sync may have failed, or not even have begun. So it is put once more, and what is told to be there may be relied on. What that put made, where the
+    /// object had gone in between.
+    ///
+    /// # Errors
+    /// `error`, which leaves open what is there.
+    pub(super) async fn put_again(
+        &self,
+        error: Error,
+        key: &Key,
+        bytes: Bytes,
+        options: PutOptions,
+    ) -> Result<Option<ObjectMeta>> {
+        let is_there = |error: &Error| matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict);
+        if is_there(&error) {
+            return Ok(None);
+        }
+        match self.put(key, bytes, options).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(again) if is_there(&again) => Ok(None),
+            Err(again) => {
+                tracing::debug!(error = %again, "what was found is not known to stay");
+                Err(error)
+            }
+        }
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {

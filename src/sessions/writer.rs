@@ -259,7 +259,8 @@ impl Writer {
         let media =
             if object.starts_with(&[31, 139]) { "application/gzip" } else { "application/octet-stream" };
         let key = place.commit(seq)?;
-        let error = match store.create(&key, object, media).await {
+        let options = PutOptions::new().create().content_type(media);
+        let error = match store.put(&key, object.clone(), options.clone()).await {
             Ok(ObjectMeta { version, .. }) => return Ok(Outcome::Mine(version)),
             Err(error) => error,
         };
@@ -305,6 +306,13 @@ impl Writer {
         // Processes that were cloned with their memory may draw the same id.
         let content = |of: &Manifest| (of.digest, of.parent, of.epoch);
         let another = found == own.id && content(&manifest) != content(own);
+        // If this fails, the id stays known, and the next save finds the commit again.
+        if self.pending.has(found)
+            && !another
+            && let Some(made) = store.put_again(error, &key, object, options).await?
+        {
+            return Ok(Outcome::Mine(made.version));
+        }
         if found == own.id && !another {
             return Ok(Outcome::Mine(meta.version));
         }

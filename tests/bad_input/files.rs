@@ -167,7 +167,11 @@ fn texts_that_yaml_reads_as_something_else() {
 #[test]
 fn settings_in_code() {
     let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().join("store");
+    let store = folder.path().join("folder/store");
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    std::fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink("not there", &link).unwrap();
     let local = || StorageConfig::local(&store);
     let config = |what: &str| match what {
         "prefix" => local().with_prefix("a/../b"),
@@ -175,10 +179,13 @@ fn settings_in_code() {
         "bucket for local" => local().with_bucket("b"),
         "not written" => local().with_backend(StorageBackend::Azure),
         "empty path" => StorageConfig::local(""),
+        "a file" => StorageConfig::local(&file),
+        "a link to nothing" => StorageConfig::local(&link),
+        "below a link to nothing" => StorageConfig::local(link.join("a/b/")),
         _ => unreachable!(),
     };
     compare(
-        5,
+        8,
         &[
             (
                 "prefix",
@@ -200,8 +207,20 @@ fn settings_in_code() {
                 "empty path",
                 "invalid_config: the path of the storage is empty; name a directory, such as `./snapshots`",
             ),
+            (
+                "a file",
+                "invalid_config: FOLDER/file is no directory; name one, or a path where one can be made",
+            ),
+            (
+                "a link to nothing",
+                "invalid_config: FOLDER/link is a link to what is not there; mount that or make it, or name another directory",
+            ),
+            (
+                "below a link to nothing",
+                "invalid_config: FOLDER/link is a link to what is not there; mount that or make it, or name another directory",
+            ),
         ],
-        |what| refused(Ok(config(what))),
+        |what| refused(Ok(config(what))).replace(&folder.path().display().to_string(), "FOLDER"),
     );
-    assert!(is_empty(folder.path()));
+    assert!(is_empty(&folder.path().join("folder")));
 }

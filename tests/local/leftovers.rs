@@ -174,6 +174,38 @@ async fn failed_saves_leave_no_folders() {
     put_all(&store).await;
 }
 
+/// To free a large file takes a while, for which nothing else on the runtime's thread may have to wait.
+#[test]
+fn what_a_dropped_save_has_written_is_removed_on_a_thread_that_may_block() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (_directory, store) = store();
+        let chunks = futures_util::stream::iter([Ok(vec![1; 2 << 20].into())]);
+        let endless = futures_util::StreamExt::chain(chunks, futures_util::stream::pending());
+        let (name, body) = (key("a/state"), Body::from_stream(endless));
+        let mut put = store.put(&name, body, PutOptions::new());
+        let written = || {
+            let entry = fs::read_dir(store.root().join("a")).ok()?.next()?;
+            entry.unwrap().metadata().ok().map(|meta| meta.len())
+        };
+        while written() != Some(2 << 20) {
+            assert!(futures_util::FutureExt::now_or_never(&mut put).is_none());
+            tokio::task::yield_now().await;
+        }
+        // The answer of that step.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert!(futures_util::FutureExt::now_or_never(&mut put).is_none());
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        drop(tokio::task::spawn_blocking(move || held.recv().is_ok()));
+        drop(put);
+        assert_eq!(written(), Some(2 << 20));
+        drop(go_on);
+        tokio::time::timeout(Duration::from_secs(30), persist::cleaned_up()).await.unwrap();
+        assert_eq!(folders(store.root()), 0);
+    });
+}
+
 /// What waits for a lock is over when nobody waits for it any more: it holds one of few threads, and a save its temporary file.
 #[test]
 fn what_is_given_up_does_not_wait_for_a_lock() {

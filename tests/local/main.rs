@@ -257,6 +257,28 @@ async fn roots_that_cannot_be_are_refused() {
     }
 }
 
+/// The usual reason: what it leads to is not mounted yet, or any more.
+#[tokio::test]
+async fn a_root_that_is_a_link_to_nothing_is_told_as_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let (link, volume) = (directory.path().join("link"), directory.path().join("volume"));
+    std::os::unix::fs::symlink(&volume, &link).unwrap();
+    for path in [link.clone(), link.join(""), link.join("below")] {
+        let error = LocalAdapter::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{path:?}: {error}");
+        assert!(error.to_string().contains("is a link to what is not there"), "{path:?}: {error}");
+    }
+    fs::create_dir(&volume).unwrap();
+    let store = LocalAdapter::open(&link).unwrap();
+    put(&store, "a", "state").await.unwrap();
+    fs::rename(&volume, directory.path().join("gone")).unwrap();
+    let error = put(&store, "a", "new").await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::InvalidConfig, Some("put")), "{error}");
+    fs::rename(directory.path().join("gone"), &volume).unwrap();
+    put(&store, "a", "new").await.unwrap();
+    assert_eq!(store.load("a").await.unwrap(), "new");
+}
+
 /// Whoever looks at a storage that is not there leaves no trace; the first save makes it.
 #[tokio::test]
 async fn reading_makes_nothing() {

@@ -225,3 +225,23 @@ async fn a_check_of_a_fork_tells_what_its_source_lacks() {
     bench.set("source", 5, lost).await;
     assert!(fork.verify().await.unwrap().is_good());
 }
+
+/// On a local disk it can be read before it is durable, and the sync may have failed.
+#[tokio::test]
+async fn an_origin_that_is_found_behind_an_error_is_put_once_more() {
+    let bench = Bench::new(11);
+    bench.saved("main", 2).await;
+    let (fault, sessions) = bench.faulty();
+    let flaky = sessions.session("a", "main").unwrap();
+    for (name, fails) in [("one", false), ("two", true)] {
+        fault.reset_calls();
+        fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Io));
+        if fails {
+            fault.inject(Operation::Put, Injection::Before(ErrorKind::Timeout));
+        }
+        let forked = flaky.fork(name, 2).await;
+        assert_eq!(forked.err().map(|error| error.kind()), fails.then_some(ErrorKind::Io));
+        assert_eq!(fault.calls(Operation::Put), 3);
+        assert_eq!(flaky.fork(name, 2).await.unwrap().save("on").await.unwrap().seq, 3);
+    }
+}

@@ -303,3 +303,30 @@ async fn two_imports_of_one_pruned_archive_both_succeed() {
         assert_eq!(seqs(&bench.session("copy")).await, [5, 2]);
     }
 }
+
+/// On a local disk it can be read before it is durable, and the sync may have failed.
+#[tokio::test]
+async fn what_an_import_finds_behind_an_error_is_put_once_more() {
+    let archive = exported(&whole(&Bench::new(20), "s", 3).await).await;
+    let bench = Bench::new(21);
+    let (fault, sessions) = bench.faulty();
+    sessions.session("a", "copy").unwrap().import(&mut &archive[..]).await.unwrap();
+    let puts = fault.calls(Operation::Put);
+    assert_eq!(puts, 5, "two numbers and three commits");
+    for put in 0..puts {
+        for fails in [false, true] {
+            let bench = Bench::new(22);
+            let (fault, sessions) = bench.faulty();
+            let copy = sessions.session("a", "copy").unwrap();
+            fault.inject_later(Operation::Put, put, Injection::After(ErrorKind::Io));
+            if fails {
+                fault.inject(Operation::Put, Injection::Before(ErrorKind::Timeout));
+            }
+            let imported = copy.import(&mut &archive[..]).await;
+            assert_eq!(imported.err().map(|error| error.kind()), fails.then_some(ErrorKind::Io), "{put}");
+            assert_eq!(fault.calls(Operation::Put), if fails { put + 2 } else { puts + 1 });
+            copy.import(&mut &archive[..]).await.unwrap();
+            assert_eq!(seqs(&bench.session("copy")).await, [3, 2, 1]);
+        }
+    }
+}

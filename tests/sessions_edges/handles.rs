@@ -444,3 +444,41 @@ async fn what_goes_on_behind_damage_is_not_older_than_what_lies_before_it() {
         assert_eq!(next.show(At::Id(ids[seq - 1])).await.unwrap().seq, seq as u64);
     }
 }
+
+/// On a local disk it can be read before it is durable, and the sync may have failed.
+#[tokio::test]
+async fn a_commit_that_is_found_behind_an_error_is_put_once_more() {
+    let bench = Bench::new(16);
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    fault.reset_calls();
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Io));
+    assert_eq!(session.save("two").await.unwrap().seq, 2);
+    assert_eq!(fault.calls(Operation::Put), 2);
+    for next in ["three", "four"] {
+        // Neither the save that made it nor one that finds it.
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Io));
+        for _ in 0..3 {
+            fault.inject(Operation::Put, Injection::Before(ErrorKind::Io));
+        }
+        for _ in 0..2 {
+            let error = session.save("three").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        }
+        assert_eq!(session.save(next).await.unwrap().seq, if next == "three" { 3 } else { 5 });
+    }
+    assert_eq!(seqs(&session).await, [5, 4, 3, 2, 1]);
+    assert_eq!(session.load(4).await.unwrap().state, "three");
+    // It goes in between.
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Io));
+    let go_on = Arc::new(Notify::new());
+    fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
+    let mut save = Box::pin(session.save("six"));
+    assert!((&mut save).now_or_never().is_none());
+    bench.lose("s", 6).await;
+    go_on.notify_one();
+    assert_eq!(save.await.unwrap().seq, 6);
+    assert_eq!(session.save("seven").await.unwrap().seq, 7);
+    assert_eq!(bench.session("s").load(6).await.unwrap().state, "six");
+}

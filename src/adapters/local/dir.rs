@@ -212,10 +212,28 @@ impl Root {
     }
 }
 
+/// Fails where there can be no root at `path`.
+pub(super) fn check_root(path: &Path) -> Result<()> {
+    // A slash at the end would follow a link.
+    let path = path.components().as_path();
+    let Some(there) = path.ancestors().find(|above| above.symlink_metadata().is_ok()) else { return Ok(()) };
+    let why = match there.metadata() {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "no directory; name one, or a path where one can be made",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "a link to what is not there; mount that or make it, or name another directory"
+        }
+        // What uses it says why.
+        Err(_) => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::InvalidConfig, format!("{} is {why}", there.display())))
+}
+
 /// Makes the root with all above it, for its user alone, one after the other. Each name is durable before anything is made below it, whoever made it: so only
 /// the root's own may still have to be.
 fn create_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
+    check_root(path)?;
     let failed = |error| io_error(&format!("making {}", path.display()), error);
     let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
     for next in missing.into_iter().rev() {
@@ -237,9 +255,9 @@ fn sync_above(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn sync(directory: &File) -> io::Result<()> {
+pub(super) fn sync(directory: &File) -> io::Result<()> {
     #[cfg(test)]
-    tests::note(directory);
+    tests::note(directory)?;
     directory.sync_all()
 }
 
@@ -303,4 +321,4 @@ pub(super) fn entries(at: &File) -> Result<impl Iterator<Item = Result<(String, 
 
 #[cfg(test)]
 #[path = "dir_tests.rs"]
-mod tests;
+pub(super) mod tests;

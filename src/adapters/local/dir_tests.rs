@@ -1,24 +1,31 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::*;
 
 thread_local! {
     static SYNCED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    static FAILS: Cell<Option<Errno>> = const { Cell::new(None) };
 }
 
-/// A directory is about to be synced.
-pub(super) fn note(directory: &File) {
+/// A directory is about to be synced. Fails where the test on this thread wants that.
+pub(super) fn note(directory: &File) -> io::Result<()> {
     SYNCED.with_borrow_mut(|synced| synced.push(directory.metadata().unwrap().ino()));
+    FAILS.take().map_or(Ok(()), |errno| Err(errno.into()))
+}
+
+/// The next sync of a directory on this thread fails.
+pub(in super::super) fn fail_next() {
+    FAILS.set(Some(Errno::IO));
 }
 
 /// The directories that were synced meanwhile, by their inodes.
-fn synced(work: impl FnOnce()) -> Vec<u64> {
+pub(in super::super) fn synced(work: impl FnOnce()) -> Vec<u64> {
     SYNCED.take();
     work();
     SYNCED.take()
 }
 
-fn inode(path: &Path) -> u64 {
+pub(in super::super) fn inode(path: &Path) -> u64 {
     path.metadata().unwrap().ino()
 }
 

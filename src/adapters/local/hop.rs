@@ -1,11 +1,13 @@
 //! Work on threads that may block, and how it learns that nobody waits for it any more.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::AtomicBool;
 
-use crate::{Error, ErrorKind, Key, Result, cleanup::Counted};
+use tokio::runtime::Handle;
+
+use crate::{
+    Error, ErrorKind, Key, Result,
+    cleanup::{Counted, Waiter},
+};
 
 /// Runs `work` on a thread that may block, and says in its errors where they come from. The flag is set when the caller is dropped.
 pub(super) async fn hop<T: Send + 'static>(
@@ -13,8 +15,8 @@ pub(super) async fn hop<T: Send + 'static>(
     key: Option<&Key>,
     work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let waiter = Waiter { job: Arc::default(), writes: matches!(operation, "put" | "delete") };
-    let job = waiter.job.clone();
+    let waiter = Waiter::new(matches!(operation, "put" | "delete"));
+    let job = waiter.job();
     // What is in a result that nobody takes goes away before the job does: a temporary file.
     let started = tokio::task::spawn_blocking(move || (work(&job.given_up), job));
     let result = match started.await {
@@ -34,33 +36,17 @@ pub(super) fn label(error: Error, operation: &'static str, key: Option<&Key>) ->
     }
 }
 
-/// Fails if the flag is set.
-pub(super) fn check(given_up: &AtomicBool) -> Result<()> {
-    match given_up.load(Ordering::Acquire) {
-        true => Err(Error::new(ErrorKind::Internal, "the operation was given up")),
-        false => Ok(()),
-    }
-}
+/// What one hop leaves to the next. Where nobody goes on with it, it goes away on a thread that may block: to free a large file takes a while.
+pub(super) struct Between<T: Send + 'static>(pub(super) Option<T>);
 
-/// Work as it knows itself and as who waits for it does. It is over when both have let go of it.
-#[derive(Default)]
-struct Job {
-    given_up: AtomicBool,
-    counted: OnceLock<Counted>,
-}
-
-/// Who waits for it.
-struct Waiter {
-    job: Arc<Job>,
-    /// Behind a read there is nothing to undo.
-    writes: bool,
-}
-
-impl Drop for Waiter {
+impl<T: Send> Drop for Between<T> {
     fn drop(&mut self) {
-        self.job.given_up.store(true, Ordering::Release);
-        if self.writes && Arc::strong_count(&self.job) > 1 {
-            self.job.counted.get_or_init(Counted::new);
+        // Where there is no runtime, nothing waits for this thread.
+        if let Some(left) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let left = (left, Counted::new());
+            drop(runtime.spawn_blocking(move || drop(left)));
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{dir::Root, fail::io_error, hop::check};
-use crate::{Error, ErrorKind, Result};
+use super::{dir::Root, fail::io_error};
+use crate::{Error, ErrorKind, Result, cleanup::check};
 
 /// The shortest and the longest sleep between two attempts.
 const SLEEP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(5));

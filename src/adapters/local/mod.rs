@@ -44,7 +44,7 @@ use futures_util::stream::BoxStream;
 pub(crate) use self::name::{folder_of, is_plain};
 use self::{
     dir::Root,
-    hop::{hop, label},
+    hop::{Between, hop, label},
     name::Place,
     write::Staged,
 };
@@ -84,7 +84,7 @@ impl LocalAdapter {
     /// This blocks for some system calls.
     ///
     /// # Errors
-    /// `InvalidConfig` for an empty path and for one that is no directory; `Io` with what to do.
+    /// `InvalidConfig` for an empty path, for one that is no directory and for a link to what is not there; `Io` with what to do.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(root, crate::RetryConfig::default().deadline)
     }
@@ -112,13 +112,7 @@ impl LocalAdapter {
             let message = "the path of the storage is empty; name a directory, such as `./snapshots`";
             return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
         }
-        if let Some(there) = path.ancestors().find(|above| above.exists())
-            && !there.is_dir()
-        {
-            let message =
-                format!("{} is no directory; name one, or a path where one can be made", there.display());
-            return Err(about(Error::new(ErrorKind::InvalidConfig, message)));
-        }
+        dir::check_root(&path).map_err(about)?;
         // An absolute path, so that a change of the working directory does not lead elsewhere.
         let path =
             std::path::absolute(&path).map_err(|error| about(fail::io_error("opening the root", error)))?;
@@ -163,10 +157,22 @@ impl SnapshotAdapter for LocalAdapter {
             return Err(refused(Error::new(ErrorKind::Unsupported, message)));
         }
         let place = Arc::new(Place::of(key));
-        let mut staged = None;
+        let mut between = Between(None);
         loop {
             let mut batch = Vec::new();
-            let end = fill(&mut body, &mut batch).await?;
+            let filled = fill(&mut body, &mut batch).await;
+            let staged: Option<Staged> = between.0.take();
+            let end = match filled {
+                Ok(end) => end,
+                Err(error) => {
+                    // What the body comes from may hold a thread that this waits for.
+                    drop(body);
+                    if staged.is_some() {
+                        let _ = hop("put", Some(key), move |_| Ok(drop(staged))).await;
+                    }
+                    return Err(error);
+                }
+            };
             let (root, name, place) = (self.root.clone(), key.clone(), place.clone());
             let stage = move || -> Result<_> {
                 let mut file = match staged {
@@ -183,7 +189,7 @@ impl SnapshotAdapter for LocalAdapter {
                 };
                 return hop("put", Some(key), commit).await;
             }
-            staged = Some(hop("put", Some(key), move |_| Ok(stage()?.0)).await?);
+            between.0 = Some(hop("put", Some(key), move |_| Ok(stage()?.0)).await?);
         }
     }
 

@@ -13,16 +13,15 @@ use rustix::{
 };
 
 use super::{
-    dir::{Root, Step, kind, stat},
+    dir::{Root, Step, kind, stat, sync},
     fail::{foreign, io_error},
     hollow,
-    hop::check,
     name::{Place, RESERVED},
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, set_later, set_time},
     sweep,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result};
+use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, cleanup::check};
 
 /// How often an operation starts anew because others removed its directory at the same moment.
 const PATIENCE: usize = 100;
@@ -104,9 +103,15 @@ impl Staged {
         let stamp = set_time(&self.file, asked).map_err(|error| io_error("writing", error))?;
         let sidecar = Sidecar::of(&self.place.file, stamp, options, &self.magic);
         let mut version = Pending { stamp, sidecar, exact: stamp.mtime == asked };
-        self.publish(&mut version, &options.mode, given_up)?;
+        if let Err(refused) = self.publish(&mut version, &options.mode, given_up) {
+            // What was faster may be the caller's own attempt, whose last sync failed or is still under way. To be told of it makes it durable.
+            if matches!(refused.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
+                sync(&self.directory).map_err(|error| unsynced("another writer was faster", error))?;
+            }
+            return Err(refused);
+        }
         self.committed = true;
-        self.directory.sync_all().map_err(|error| unsynced("stored", error))?;
+        sync(&self.directory).map_err(|error| unsynced("the snapshot was stored", error))?;
         if self.new_here {
             sweep::directory(&self.root, &self.directory, &mut sweep::budget());
         }
@@ -228,7 +233,7 @@ fn taken() -> Error {
 /// The error of the last step, whatever its reason: every other kind says that nothing was changed.
 fn unsynced(done: &str, error: std::io::Error) -> Error {
     let message = format!(
-        "the snapshot was {done}, but the directory could not be synced, so that a power cut may undo it; look for the cause and do it again"
+        "{done}, but the directory could not be synced, so that a power cut may undo it; look for the cause and do it again"
     );
     Error::new(ErrorKind::Io, message).with_source(error)
 }
@@ -295,27 +300,36 @@ fn remove(root: &Root, place: &Place, options: &DeleteOptions, given_up: &Atomic
     let Some(directory) = root.find(place.names())? else { return Ok(true) };
     {
         let _lock = root.lock(&directory, place.names(), given_up)?;
-        let Some(found) = stat(&directory, &place.file)? else { return Ok(true) };
-        match kind(&found) {
-            FileType::RegularFile => {}
-            FileType::Directory => return Ok(false),
-            _ => return Err(foreign(&format!("{:?}", place.file))),
+        // Who gave it up may have saved since.
+        check(given_up)?;
+        match stat(&directory, &place.file)? {
+            // Removed already, perhaps by an attempt of the caller whose sync failed.
+            None => {}
+            Some(found) => match kind(&found) {
+                FileType::RegularFile => unlink(root, &directory, place, Stamp::from(&found), options)?,
+                FileType::Directory => return Ok(false),
+                _ => return Err(foreign(&format!("{:?}", place.file))),
+            },
         }
-        let stamp = Stamp::from(&found);
-        if options.if_version.as_ref().is_some_and(|expected| *expected != stamp.version()) {
-            return Err(Error::new(ErrorKind::Conflict, "another writer replaced the snapshot"));
-        }
-        match rustix::fs::unlinkat(&directory, place.file.as_str(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => {
-                let path = root.below(place.names()).join(&place.file);
-                return Err(io_error(&format!("removing {}", path.display()), error));
-            }
-        }
-        Sidecar::remove(&directory, &place.file, stamp.mtime);
     }
-    directory.sync_all().map_err(|error| unsynced("removed", error))?;
+    sync(&directory).map_err(|error| unsynced("the snapshot was removed", error))?;
     Ok(true)
+}
+
+/// Takes the name of this version away, under the lock.
+fn unlink(root: &Root, directory: &File, place: &Place, stamp: Stamp, options: &DeleteOptions) -> Result<()> {
+    if options.if_version.as_ref().is_some_and(|expected| *expected != stamp.version()) {
+        return Err(Error::new(ErrorKind::Conflict, "another writer replaced the snapshot"));
+    }
+    match rustix::fs::unlinkat(directory, place.file.as_str(), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => {
+            let path = root.below(place.names()).join(&place.file);
+            return Err(io_error(&format!("removing {}", path.display()), error));
+        }
+    }
+    Sidecar::remove(directory, &place.file, stamp.mtime);
+    Ok(())
 }
 
 #[cfg(test)]

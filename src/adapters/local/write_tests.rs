@@ -1,6 +1,12 @@
 use std::{cell::Cell, path::Path, sync::atomic::AtomicBool, time::Duration};
 
-use super::{super::stamp::tests::coarse, *};
+use super::{
+    super::{
+        dir::tests::{fail_next, inode, synced},
+        stamp::tests::coarse,
+    },
+    *,
+};
 use crate::Version;
 
 thread_local! {
@@ -105,8 +111,54 @@ fn a_renaming_that_happened_is_none_that_failed() {
 #[test]
 fn what_fails_behind_the_renaming_is_io() {
     for errno in [Errno::ROFS, Errno::ACCESS, Errno::OPNOTSUPP, Errno::BADF, Errno::NOLCK, Errno::IO] {
-        let error = unsynced("stored", errno.into());
+        let error = unsynced("the snapshot was stored", errno.into());
         assert_eq!(error.kind(), ErrorKind::Io, "{errno}");
         assert!(error.to_string().starts_with("the snapshot was stored, but"), "{error}");
     }
+}
+
+/// It may be an attempt of the caller whose last sync failed, or is still under way: who is told of it relies on it.
+#[test]
+fn what_a_save_or_removal_finds_done_is_made_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let (key, below) = (Key::new("state").unwrap(), Key::new("none/state").unwrap());
+    let remove =
+        |key: &Key| delete(&store.0, &Place::of(key), &DeleteOptions::new(), &AtomicBool::new(false));
+    let first = store.put("first", PutOptions::new()).unwrap().version;
+    fail_next();
+    let error = store.put("second", PutOptions::new().replace(first.clone())).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Io && error.to_string().contains("a power cut may undo it"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"second");
+    let again = PutOptions::new().replace(first);
+    for (options, kind) in
+        [(again, ErrorKind::Conflict), (PutOptions::new().create(), ErrorKind::AlreadyExists)]
+    {
+        let put = || store.put("second", options.clone()).unwrap_err().kind();
+        assert_eq!(synced(|| assert_eq!(put(), kind)), [inode(folder.path())], "{kind:?}");
+        fail_next();
+        assert_eq!(put(), ErrorKind::Io, "{kind:?}");
+    }
+    fail_next();
+    assert_eq!(remove(&key).unwrap_err().kind(), ErrorKind::Io);
+    assert!(!folder.path().join("state").exists());
+    fail_next();
+    assert_eq!(remove(&key).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(synced(|| remove(&key).unwrap()), [inode(folder.path())]);
+    // No directory, nothing to sync.
+    assert!(synced(|| remove(&below).unwrap()).is_empty());
+}
+
+/// It may be carried out late: by then others have saved.
+#[test]
+fn a_removal_that_was_given_up_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, key) = (Store::new(folder.path()), Key::new("state").unwrap());
+    store.put("state", PutOptions::new()).unwrap();
+    let given_up = AtomicBool::new(true);
+    delete(&store.0, &Place::of(&key), &DeleteOptions::new(), &given_up).unwrap_err();
+    assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"state");
 }

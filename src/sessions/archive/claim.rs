@@ -11,7 +11,7 @@ use super::{
     tar,
 };
 use crate::{
-    Error, ErrorKind, Result, Version,
+    Error, ErrorKind, PutOptions, Result, Version,
     sessions::{
         CommitId,
         line::LineRecord,
@@ -137,11 +137,17 @@ impl Import<'_> {
     async fn keep(&mut self, seq: u64, keeper: &Origin) -> Result<Option<Version>> {
         let (store, key) = (self.session.store(), self.session.place().commit(seq)?);
         let bytes = Bytes::from(keeper.encode());
-        let (version, created) = match store.create(&key, bytes.clone(), MEDIA).await {
+        let options = PutOptions::new().create().content_type(MEDIA);
+        let (version, created) = match store.put(&key, bytes.clone(), options.clone()).await {
             Ok(meta) => (meta.version.clone(), Some(meta.version)),
             Err(error) => match store.read(&key).await {
                 // Of this import, or of another one of the same archive.
-                Ok((there, meta)) if there == bytes => (meta.version, None),
+                Ok((there, meta)) if there == bytes => {
+                    match store.put_again(error, &key, bytes, options).await? {
+                        Some(made) => (made.version.clone(), Some(made.version)),
+                        None => (meta.version, None),
+                    }
+                }
                 Ok(_) => return Err(self.taken().await.with_source(error)),
                 Err(_) => return Err(error),
             },

@@ -209,7 +209,7 @@ impl Import<'_> {
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
         let (store, place) = (self.session.store(), self.session.place());
         let mut may_be_pruned = true;
-        let put = match self.kept.remove(&seq) {
+        let options = match self.kept.remove(&seq) {
             Some(keeper) => {
                 if self.is_complete() {
                     self.put_line().await?;
@@ -218,14 +218,14 @@ impl Import<'_> {
                     }
                     may_be_pruned = false;
                 }
-                let options = PutOptions::new().replace(keeper).content_type(MEDIA);
-                store.put(key, bytes.clone(), options).await
+                PutOptions::new().replace(keeper)
             }
-            None => store.create(key, bytes.clone(), MEDIA).await,
+            None => PutOptions::new().create(),
         };
-        if let Err(error) = put {
+        let options = options.content_type(MEDIA);
+        if let Err(error) = store.put(key, bytes.clone(), options.clone()).await {
             match store.read(key).await {
-                Ok((there, _)) if there == bytes => {}
+                Ok((there, _)) if there == bytes => drop(store.put_again(error, key, bytes, options).await?),
                 // Nobody else has the number: what failed says why.
                 Ok((there, _)) if self.keeper.as_ref().is_some_and(|keeper| there == keeper.encode()) => {
                     return Err(match error.kind() {
