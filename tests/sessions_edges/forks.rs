@@ -234,7 +234,10 @@ async fn a_fork_that_may_be_there_keeps_its_reference() {
     let (fault, sessions) = bench.faulty();
     let flaky = sessions.session("a", "main").unwrap();
     let (gets, lists) = {
-        flaky.fork("other", 2).await.unwrap();
+        let bench = Bench::new(12);
+        bench.saved("main", 2).await;
+        let (fault, sessions) = bench.faulty();
+        sessions.session("a", "main").unwrap().fork("fork", 2).await.unwrap();
         (fault.calls(Operation::Get), fault.calls(Operation::List))
     };
     fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::AlreadyExists));
