@@ -96,7 +96,7 @@ pub struct ObjectMeta {
     pub size: u64,
     /// The version of this content.
     pub version: Version,
-    /// When this version was written, by the backend's clock.
+    /// When this version was written and became visible, by the backend's clock.
     pub modified: SystemTime,
     /// The media type given at `put`.
     pub content_type: Option<String>,

@@ -7,8 +7,6 @@ use super::{
     head::Head,
     load::Latest,
     manifest::Manifest,
-    names::Place,
-    restore,
     store::Part,
     writer::{Payload, Writer, conflict, forked, head_of, unexpected},
 };
@@ -143,7 +141,9 @@ impl Session {
         }
         let looked = Moment::now(&*store.clock);
         let upto = self.kept_newest().await?;
-        self.go_behind_loss(writer, upto, looked).await?;
+        if let Some(head) = self.behind_loss(head, upto, looked).await? {
+            writer.adopt(head);
+        }
         writer.unsure = false;
         Ok(())
     }
@@ -167,22 +167,22 @@ impl Session {
         }
     }
 
-    /// Where the newest commit is the head and an object of a newer one was lost, the next commit follows that number. In front of it, it would
-    /// be on no line: the numbers there are given up, or are those of other commits.
-    async fn go_behind_loss(&self, writer: &mut Writer, upto: u64, looked: Moment) -> Result<()> {
+    /// The head that the next commit follows where `head` is the newest commit and an object of a newer one was lost: that number. In front of it, the
+    /// next one would be on no line: the numbers there are given up, or are those of other commits.
+    async fn behind_loss(&self, head: &Head, upto: u64, looked: Moment) -> Result<Option<Head>> {
         let (store, place) = (self.store(), self.place());
-        let Some(head) = writer.head.as_ref().filter(|head| head.seq < upto) else { return Ok(()) };
+        if head.seq >= upto {
+            return Ok(None);
+        }
         // Again, because `line` tells of what was there when it was read. Under the first number an import's origin may be left.
         if store.newest(place).await?.is_some_and(|row| row.seq >= upto || row.seq > head.seq.max(1)) {
-            return Ok(());
+            return Ok(None);
         }
         tracing::warn!(session = place.logged(), commit = upto, "the newest commit is missing");
         let not_before = head.id.or(head.not_before);
         // Who expects what a load shows has no other number to name.
         let left = Some(head.shown());
-        let head = Head { left, ..Head::behind_damage(upto, head.epoch, not_before, looked) };
-        writer.adopt(head);
-        Ok(())
+        Ok(Some(Head { left, ..Head::behind_damage(upto, head.epoch, not_before, looked) }))
     }
 
     /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
@@ -203,38 +203,26 @@ impl Session {
         let looked = Moment::now(&*self.store().clock);
         let (latest, upto) = tokio::join!(self.latest(enough), self.kept_newest());
         let (latest, upto) = (latest?, upto?);
-        let seen = match latest {
+        let (head, seen) = match latest {
             Some(Latest::Whole { restored, place, origin }) => {
-                Some(self.adopt(writer, looked, restored, &place, origin))
+                let base = match origin {
+                    true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
+                    false => restored.base.clone(),
+                };
+                let head = head_of(&restored.manifest, Some(looked), Some(base));
+                (head, Some(self.shown(restored, &place, Vec::new())))
             }
             // Of a removed session: what comes next begins anew, behind the marker.
-            Some(Latest::Manifest(manifest)) => {
-                writer.adopt(head_of(&manifest, Some(looked), None));
-                None
-            }
-            None => {
-                writer.adopt(Head::none(looked));
-                None
-            }
+            Some(Latest::Manifest(manifest)) => (head_of(&manifest, Some(looked), None), None),
+            None => (Head::none(looked), None),
         };
-        self.go_behind_loss(writer, upto, looked).await?;
+        // Before the writer has any of it: where this fails, the next save asks again, and a rival's commit stays in the way.
+        let behind = self.behind_loss(&head, upto, looked).await?;
+        writer.adopt(head);
+        if let Some(behind) = behind {
+            writer.adopt(behind);
+        }
         Ok(seen)
-    }
-
-    fn adopt(
-        &self,
-        writer: &mut Writer,
-        looked: Moment,
-        restored: restore::Restored,
-        place: &Place,
-        origin: bool,
-    ) -> Restored {
-        let base = match origin {
-            true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
-            false => restored.base.clone(),
-        };
-        writer.adopt(head_of(&restored.manifest, Some(looked), Some(base)));
-        self.shown(restored, place, Vec::new())
     }
 
     /// After damage: the next commit follows the newest number, as a keyframe and without a parent.

@@ -122,6 +122,16 @@ impl Store {
                     .await?
                     .map_or(meta.version, |made| made.version),
                 Ok(_) => return Err(self.taken(place, "fork").await.with_source(error)),
+                // It may be this one, from an attempt whose answer was lost: then it needs its reference.
+                Err(unread)
+                    if error.kind() == ErrorKind::AlreadyExists && unread.kind() != ErrorKind::NotFound =>
+                {
+                    let message = format!(
+                        "the session {place} is there, but whose it is could not be read; fork again"
+                    );
+                    let error = Error::new(unread.kind(), message).with_retryable(unread.retryable());
+                    return Err(error.with_operation("fork").with_source(unread));
+                }
                 Err(_) => return Err(error),
             },
         };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{
-    CommitOptions, Pruned, Retention, Session,
+    Commit, CommitOptions, Pruned, Retention, Session,
     at::no_commit,
     clock::Moment,
     head::Head,
@@ -55,6 +55,39 @@ impl Session {
             }
         }
         let mut writer = self.writer().await;
+        let (mut last, ended) = self.behind_newest(&mut writer).await?;
+        if !ended {
+            let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
+            let put = self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await;
+            if let Err(error) = put {
+                // It may be that of an earlier call, whose answer was lost.
+                let is_marker = |rival: &Commit| rival.size == 0 && rival.metadata.contains_key(REMOVED);
+                if !last.rival.as_ref().is_some_and(is_marker) {
+                    return Err(error);
+                }
+                let (again, ended) = self.behind_newest(&mut writer).await?;
+                if !ended {
+                    return Err(error);
+                }
+                last = again;
+            }
+        }
+        let mut marker = 0;
+        if let Some(head) = &mut last.head {
+            // What comes behind is not made of it.
+            head.base = None;
+            marker = head.seq;
+        }
+        *writer = last;
+        self.rebased();
+        let tags = store.objects(place.prefix("t/")).await?;
+        all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
+        Ok(marker)
+    }
+
+    /// A writer that goes on from the newest commit, and whether the session ends with that.
+    async fn behind_newest(&self, writer: &mut Writer) -> Result<(Writer, bool)> {
+        let (store, place) = (self.store(), self.place());
         let looked = Moment::now(&*store.clock);
         let (head, ended) = match self.latest(|_| true).await {
             Ok(None) => return Err(no_commit(place)),
@@ -74,28 +107,20 @@ impl Session {
         writer.taken_over();
         // As the writer that it was: one of an earlier epoch may not, and is not let in again by it.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
+        let same = writer.head.as_ref().is_some_and(|before| before.is_same(&head));
         last.adopt(head);
         last.unsure = true;
+        if same {
+            // Saves of this handle that may still arrive are no rivals. No delta goes on from them: the marker has no state.
+            last.pending = writer.pending.clone();
+            last.pending.drop_states();
+        }
         last.is_let_in()?;
         let newest = last.head.as_ref().map(|head| head.seq);
         self.make_sure(&mut last).await?;
         // A newer commit was lost: the end is behind that.
         let ended = ended && newest == last.head.as_ref().map(|head| head.seq);
-        if !ended {
-            let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
-            self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await?;
-        }
-        let mut marker = 0;
-        if let Some(head) = &mut last.head {
-            // What comes behind is not made of it.
-            head.base = None;
-            marker = head.seq;
-        }
-        *writer = last;
-        self.rebased();
-        let tags = store.objects(place.prefix("t/")).await?;
-        all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
-        Ok(marker)
+        Ok((last, ended))
     }
 }
 

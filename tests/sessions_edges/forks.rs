@@ -245,3 +245,30 @@ async fn an_origin_that_is_found_behind_an_error_is_put_once_more() {
         assert_eq!(flaky.fork(name, 2).await.unwrap().save("on").await.unwrap().seq, 3);
     }
 }
+
+/// An adapter that is told of its own attempt as of a rival's, and then nothing more is heard.
+#[tokio::test]
+async fn a_fork_that_may_be_there_keeps_its_reference() {
+    let bench = Bench::new(12);
+    let (main, states) = bench.saved("main", 2).await;
+    let (fault, sessions) = bench.faulty();
+    let flaky = sessions.session("a", "main").unwrap();
+    let (gets, lists) = {
+        let bench = Bench::new(12);
+        bench.saved("main", 2).await;
+        let (fault, sessions) = bench.faulty();
+        sessions.session("a", "main").unwrap().fork("fork", 2).await.unwrap();
+        (fault.calls(Operation::Get), fault.calls(Operation::List))
+    };
+    fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::AlreadyExists));
+    fault.inject_later(Operation::Get, gets, Injection::Before(ErrorKind::Timeout));
+    fault.inject_later(Operation::List, lists, Injection::Before(ErrorKind::Timeout));
+    let error = flaky.fork("fork", 2).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.retryable(), "{error}");
+    fault.heal();
+    bench.hours(30);
+    main.save(noise(1, 900)).await.unwrap();
+    bench.hours(30);
+    main.prune(Retention::new().last(1)).await.unwrap();
+    assert!(bench.session("fork").load(At::Latest).await.unwrap().state == states[1]);
+}

@@ -324,3 +324,59 @@ async fn what_is_left_is_not_the_newest_once_the_lost_one_is_back() {
     assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 7);
     assert_eq!(session.save("on top").await.unwrap().seq, 8);
 }
+
+/// A look that breaks off behind the newest commit's state has seen nothing: what follows does not go on in front of the loss.
+#[tokio::test]
+async fn a_look_that_fails_half_way_is_none() {
+    for way in 0..8 {
+        let (keep, left) = keeps()[usize::from(way % 2 == 1) * 2];
+        let (bench, _) = lost(keep).await;
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        let held = way >= 4;
+        // The first finds the newest commit.
+        let injection =
+            if held { Injection::Hold(Default::default()) } else { Injection::Before(ErrorKind::Timeout) };
+        fault.inject_later(Operation::List, 1, injection);
+        let first = async || match way % 4 {
+            0 | 1 => session.save("lost").await.map(drop),
+            2 => session.rebase().await.map(drop),
+            _ => session.take_over().await.map(drop),
+        };
+        match held {
+            true => assert!(first().now_or_never().is_none(), "{way}"),
+            false => assert_eq!(first().await.unwrap_err().kind(), ErrorKind::Timeout, "{way}"),
+        }
+        for seq in [8, 9] {
+            assert_eq!(session.save("state").await.unwrap().seq, seq, "{way}");
+        }
+        assert_eq!(log(&bench).await.0, [&[9, 8][..], left].concat());
+    }
+}
+
+/// One that lost to a rival has to be rebased to the end.
+#[tokio::test]
+async fn a_rebase_that_fails_half_way_lets_no_stale_writer_in() {
+    let (bench, newest) = lost(Retention::new().last(4)).await;
+    let (fault, sessions) = bench.faulty();
+    let stale = sessions.session("a", "s").unwrap();
+    stale.load(6).await.unwrap();
+    bench.set("s", 7, newest).await;
+    assert_eq!(stale.save("stale").await.unwrap_err().kind(), ErrorKind::Conflict);
+    bench.lose("s", 7).await;
+    for held in [false, true] {
+        match held {
+            true => {
+                fault.inject_later(Operation::List, 1, Injection::Hold(Default::default()));
+                assert!(stale.rebase().now_or_never().is_none());
+            }
+            false => {
+                fault.inject_later(Operation::List, 1, Injection::Before(ErrorKind::Timeout));
+                assert_eq!(stale.rebase().await.unwrap_err().kind(), ErrorKind::Timeout);
+            }
+        }
+        assert_eq!(stale.save("stale").await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+    stale.rebase().await.unwrap();
+    assert_eq!(stale.save("on top").await.unwrap().seq, 8);
+}

@@ -1,7 +1,14 @@
 //! Removed sessions.
 
-use futures_util::TryStreamExt;
-use persist::{ErrorKind, sessions::*};
+use std::sync::Arc;
+
+use futures_util::{FutureExt, TryStreamExt};
+use persist::{
+    ErrorKind,
+    layers::{Injection, Operation},
+    sessions::*,
+};
+use tokio::sync::Notify;
 
 use super::{Bench, commit_key, sessions_support::growing};
 
@@ -227,5 +234,73 @@ async fn a_removed_fork_shows_nothing_of_its_source() {
         assert_eq!(source.fork("fork", 3).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
         bench.hours(5);
         source.remove().await.unwrap();
+    }
+}
+
+/// The answer was lost, and the marker came behind the next call's look.
+#[tokio::test]
+async fn a_removal_is_no_rival_of_itself() {
+    for anew in [false, true] {
+        let bench = Bench::new(10);
+        bench.saved("s", 5).await.0.tag("t", 5).await.unwrap();
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+        // What finds the newest reads one object, and what is sure of it the line.
+        fault.inject_later(Operation::Get, 2, Injection::Before(ErrorKind::Timeout));
+        assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::Timeout);
+        let marker = bench.lose("s", 6).await;
+        let go_on = Arc::new(Notify::new());
+        fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
+        let mut remove = Box::pin(session.remove());
+        assert!((&mut remove).now_or_never().is_none());
+        bench.set("s", 6, marker).await;
+        if anew {
+            // Not what the removal has seen.
+            bench.session("s").save("anew").await.unwrap();
+        }
+        go_on.notify_one();
+        let removed = remove.await;
+        match anew {
+            true => assert_eq!(removed.unwrap_err().kind(), ErrorKind::Conflict),
+            false => drop(removed.unwrap()),
+        }
+        assert_eq!(bench.keys("/t/").await.len(), usize::from(anew));
+        assert_eq!(seqs(&bench.session("s")).await, if anew { &[7][..] } else { &[] });
+    }
+}
+
+/// A save that comes late behind the removal of its own handle, or before it.
+#[tokio::test]
+async fn a_removal_does_not_forget_its_handles_own_saves() {
+    for ended in [false, true] {
+        let bench = Bench::new(11);
+        bench.saved("s", 5).await;
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.session("a", "s").unwrap();
+        if ended {
+            session.remove().await.unwrap();
+        }
+        session.rebase().await.unwrap();
+        let seq = if ended { 7 } else { 6 };
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+        fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+        assert_eq!(session.save("late").await.unwrap_err().kind(), ErrorKind::Timeout);
+        let late = bench.lose("s", seq).await;
+        if ended {
+            session.remove().await.unwrap();
+            bench.set("s", seq, late).await;
+        } else {
+            let go_on = Arc::new(Notify::new());
+            fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
+            let mut remove = Box::pin(session.remove());
+            assert!((&mut remove).now_or_never().is_none());
+            bench.set("s", seq, late).await;
+            go_on.notify_one();
+            remove.await.unwrap();
+            assert!(seqs(&bench.session("s")).await.is_empty());
+        }
+        assert_eq!(session.save("next").await.unwrap().seq, 8);
+        assert_eq!(seqs(&bench.session("s")).await, if ended { &[8, 7][..] } else { &[8] });
     }
 }

@@ -84,10 +84,18 @@ fn is_rounded(time: i64) -> bool {
     beyond.min(1_000_000_000 - beyond) < 1 << 22 || time % ROUNDED == 0
 }
 
-/// Now, in nanoseconds since 1970, and later than any time it gave before.
+/// Now, in nanoseconds since 1970.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
+    #[cfg(test)]
+    let now = now + tests::ahead();
+    now
+}
+
+/// The same, and later than any time it gave before.
 pub(super) fn next_time() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
+    let now = now();
     let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(behind(last, now)));
     behind(last.unwrap_or_default(), now)
 }

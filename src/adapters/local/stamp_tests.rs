@@ -4,6 +4,17 @@ use super::*;
 
 thread_local! {
     static GRANULE: Cell<i64> = const { Cell::new(1) };
+    static AHEAD: Cell<i64> = const { Cell::new(0) };
+}
+
+/// How far the clock of this thread is ahead.
+pub(super) fn ahead() -> i64 {
+    AHEAD.get()
+}
+
+/// So much time passes on this thread, in nanoseconds.
+pub(in super::super) fn pass(time: i64) {
+    AHEAD.set(AHEAD.get() + time);
 }
 
 /// What of a time a file system keeps that is as coarse as the test on this thread wants it.

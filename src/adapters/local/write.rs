@@ -18,13 +18,18 @@ use super::{
     hollow,
     name::{Place, RESERVED},
     sidecar::{self, Beside, Sidecar},
-    stamp::{Stamp, next_time, set_later, set_time},
+    stamp::{Stamp, next_time, now, set_later, set_time},
     sweep,
 };
 use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, cleanup::check};
 
 /// How often an operation starts anew because others removed its directory at the same moment.
 const PATIENCE: usize = 100;
+/// How long before it is visible a version may have got its time, in nanoseconds. Far more than a save takes, and far less than half of the shortest
+/// fence window of sessions, whose prunes rely on it.
+const LATE: i64 = 5_000_000_000;
+/// How often a version gets a new time.
+const TIMES: usize = 4;
 
 /// An object under way: a temporary file, which goes away with this value unless it was committed, and so do directories that were made for it.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) struct Staged {
 
 /// What the temporary file is about to be.
 struct Pending {
+    /// The clock's time when it got its own.
+    asked: i64,
     stamp: Stamp,
     sidecar: Option<Sidecar>,
     /// The file system keeps times to the nanosecond, so that no other version has this one.
@@ -102,7 +109,7 @@ impl Staged {
         let asked = next_time();
         let stamp = set_time(&self.file, asked).map_err(|error| io_error("writing", error))?;
         let sidecar = Sidecar::of(&self.place.file, stamp, options, &self.magic);
-        let mut version = Pending { stamp, sidecar, exact: stamp.mtime == asked };
+        let mut version = Pending { asked, stamp, sidecar, exact: stamp.mtime == asked };
         if let Err(refused) = self.publish(&mut version, &options.mode, given_up) {
             // What was faster may be the caller's own attempt, whose last sync failed or is still under way. To be told of it makes it durable.
             if matches!(refused.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
@@ -124,6 +131,8 @@ impl Staged {
     /// Makes the file and its sidecar durable, side by side: a journal commits what is asked for at once in one go. Their names are made durable
     /// with the directory, after the renaming; the fsync of a new file comes before that, and journals keep the order.
     fn sync(&self, sidecar: Option<&Sidecar>) -> Result<Option<Beside<'_>>> {
+        #[cfg(test)]
+        tests::file_synced();
         let failed = |error| io_error("writing", error);
         let Some(sidecar) = sidecar else {
             self.file.sync_all().map_err(failed)?;
@@ -164,7 +173,7 @@ impl Staged {
             _ => {}
         }
         check(given_up)?;
-        let late = if version.exact { None } else { self.set_apart(version, current)? };
+        let beside = self.settle(version, current, early, given_up)?;
         let renamed = match mode {
             // Programs that know nothing of the lock do not lose their file either.
             PutMode::Create => rename_to_free(&self.directory, &self.name, file),
@@ -181,7 +190,7 @@ impl Staged {
             Err(Errno::EXIST) => return Err(taken()),
             Err(error) => return Err(io_error("renaming", error)),
         }
-        [early, late].into_iter().flatten().for_each(Beside::keep);
+        beside.into_iter().for_each(Beside::keep);
         if let Some(old) = current.filter(|old| old.mtime != version.stamp.mtime) {
             Sidecar::remove(&self.directory, file, old.mtime);
         }
@@ -193,8 +202,46 @@ impl Staged {
         matches!(stat(&self.directory, file), Ok(Some(found)) if Stamp::from(&found) == stamp)
     }
 
-    /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a later one than the current. Under the lock.
-    fn set_apart(&self, version: &mut Pending, current: Option<Stamp>) -> Result<Option<Beside<'_>>> {
+    /// The last steps before the rename, under the lock. No listing looks meanwhile, so what is visible now is as new as its time says, also where this
+    /// process waited for the lock or was stopped: what is older than a fence window has been visible for that long.
+    fn settle<'a>(
+        &'a self,
+        version: &mut Pending,
+        current: Option<Stamp>,
+        early: Option<Beside<'a>>,
+        given_up: &AtomicBool,
+    ) -> Result<Option<Beside<'a>>> {
+        let (mut beside, mut settled) = (early, version.exact);
+        for _ in 0..TIMES {
+            let late = now() - version.asked > LATE;
+            if settled && !late {
+                return Ok(beside);
+            }
+            check(given_up)?;
+            if late {
+                version.asked = next_time();
+                version.stamp =
+                    set_time(&self.file, version.asked).map_err(|error| io_error("writing", error))?;
+                version.exact = version.stamp.mtime == version.asked;
+            }
+            if !version.exact {
+                self.set_apart(version, current)?;
+            }
+            if let Some(sidecar) = &mut version.sidecar {
+                sidecar.mtime = version.stamp.mtime;
+            }
+            // Before the next one is written: the two may have one name.
+            drop(beside.take());
+            beside = self.sync(version.sidecar.as_ref())?;
+            settled = true;
+        }
+        let message =
+            "the disk takes too long to make a file durable, so that its time is none of now; try again";
+        Err(Error::new(ErrorKind::Timeout, message).with_retryable(true))
+    }
+
+    /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a later one than the current.
+    fn set_apart(&self, version: &mut Pending, current: Option<Stamp>) -> Result<()> {
         if let Some(current) = current.filter(|current| current.mtime >= version.stamp.mtime) {
             let later = set_later(&self.file, current.mtime).map_err(|error| io_error("writing", error))?;
             version.stamp = later.ok_or_else(|| {
@@ -202,10 +249,7 @@ impl Staged {
                 Error::new(ErrorKind::Io, message)
             })?;
         }
-        if let Some(sidecar) = &mut version.sidecar {
-            sidecar.mtime = version.stamp.mtime;
-        }
-        self.sync(version.sidecar.as_ref())
+        Ok(())
     }
 }
 

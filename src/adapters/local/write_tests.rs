@@ -1,9 +1,14 @@
-use std::{cell::Cell, path::Path, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+    sync::atomic::AtomicBool,
+    time::Duration,
+};
 
 use super::{
     super::{
         dir::tests::{fail_next, inode, synced},
-        stamp::tests::coarse,
+        stamp::tests::{coarse, pass},
     },
     *,
 };
@@ -11,6 +16,14 @@ use crate::Version;
 
 thread_local! {
     static ANSWER: Cell<Option<Errno>> = const { Cell::new(None) };
+    static SYNCS: Cell<usize> = const { Cell::new(0) };
+    static TAKES: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A file is synced, which takes as long as the test on this thread wants it.
+pub(super) fn file_synced() {
+    SYNCS.set(SYNCS.get() + 1);
+    pass(TAKES.with_borrow_mut(Vec::pop).unwrap_or(0));
 }
 
 /// What a renaming is said to have come to, in place of its result, where the test on this thread wants that.
@@ -161,4 +174,66 @@ fn a_removal_that_was_given_up_removes_nothing() {
     let given_up = AtomicBool::new(true);
     delete(&store.0, &Place::of(&key), &DeleteOptions::new(), &given_up).unwrap_err();
     assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"state");
+}
+
+/// What prunes of sessions rely on: a process that was stopped, or waited for a lock, makes no version that is old from the start.
+#[test]
+fn a_version_is_as_new_as_it_is_visible() {
+    const MINUTE: i64 = 60_000_000_000;
+    let ages = |modified: std::time::SystemTime| {
+        let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
+        assert!(
+            (-3_000_000_000..=LATE + 1_000_000_000).contains(&(now() - modified)),
+            "{} ns",
+            now() - modified
+        );
+    };
+    // How many syncs there are where times are kept exactly, and where they are not.
+    let cases: [(&[i64], [usize; 2]); 4] = [
+        (&[], [1, 2]),
+        (&[LATE / 2], [1, 2]),
+        (&[MINUTE], [2, 2]),
+        // From the back: also the sync of the new time takes long.
+        (&[0, 2 * MINUTE, MINUTE], [3, 3]),
+    ];
+    for (granule, which) in [(1, 0), (1_000_000_000, 1)] {
+        coarse(granule);
+        for (takes, syncs) in cases {
+            for plain in [true, false] {
+                let folder = tempfile::tempdir().unwrap();
+                let store = Store::new(folder.path());
+                let options = || match plain {
+                    true => PutOptions::new(),
+                    false => PutOptions::new().metadata("a", "1"),
+                };
+                let mut last = None;
+                for round in 0..3 {
+                    let options = match &last {
+                        None => options().create(),
+                        Some(_) if round == 1 => options(),
+                        Some(last) => options().replace(Version::clone(last)),
+                    };
+                    TAKES.set(takes.to_vec());
+                    SYNCS.set(0);
+                    let meta = store.put("state", options).unwrap();
+                    assert_eq!(SYNCS.get(), syncs[which], "{takes:?} {granule}");
+                    ages(meta.modified);
+                    assert_eq!(store.head(), meta);
+                    assert_eq!(meta.metadata.len(), usize::from(!plain));
+                    let files = std::fs::read_dir(folder.path()).unwrap().count();
+                    assert_eq!(files, if plain { 1 } else { 2 });
+                    assert_ne!(last.replace(meta.version.clone()), Some(meta.version));
+                }
+            }
+        }
+    }
+    // A disk that never gets it done in time.
+    coarse(1);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    TAKES.set(vec![MINUTE; 10]);
+    let error = store.put("state", PutOptions::new().metadata("a", "1")).unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.retryable(), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    TAKES.take();
 }
