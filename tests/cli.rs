@@ -11,6 +11,8 @@ mod harness;
 mod memory;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
+#[path = "cli/nothing.rs"]
+mod nothing;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/pages.rs"]
