@@ -28,6 +28,8 @@ mod settings;
 #[cfg(unix)]
 #[path = "cli/stopped.rs"]
 mod stopped;
+#[path = "cli/verify_all.rs"]
+mod verify_all;
 #[cfg(unix)]
 #[path = "cli/written.rs"]
 mod written;

@@ -133,6 +133,11 @@ impl Storage {
         Ok(Place::of(&self.describe(text)?.0, "")?)
     }
 
+    /// Where the storage is that [`open`](Self::open) opens.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Ok(Place::of(&self.sources()?.resolve()?, "")?)
+    }
+
     /// Where the names that start with `text`, or with the path of a URL, are.
     pub(crate) async fn locate_prefix(&self, text: String) -> Result<(Arc<dyn SnapshotAdapter>, String)> {
         match split_prefix(&text)? {
@@ -224,12 +229,7 @@ fn path(text: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// Whether an object is a session's: only with the others it means something.
-pub(crate) fn is_of_session(key: &Key) -> bool {
-    session_of(key).is_some()
-}
-
-/// The ids of a session of this storage, as segments.
+/// The ids of a session of this storage, as segments. What has not quite the name of one of its objects belongs to it, too.
 fn session_of(key: &Key) -> Option<[&str; 2]> {
     let mut segments = key.segments();
     (segments.next() == Some("sessions")).then_some(())?;
