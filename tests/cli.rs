@@ -25,6 +25,8 @@ mod session;
 mod session_damage;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/settings_wrong.rs"]
+mod settings_wrong;
 #[cfg(unix)]
 #[path = "cli/stopped.rs"]
 mod stopped;

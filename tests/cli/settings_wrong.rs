@@ -1,0 +1,124 @@
+//! Settings that cannot be used: what is said of them, and what not.
+
+use super::harness::{Home, Run};
+
+/// A pipeline has the key as a text, and the variable wants the name of its file.
+#[test]
+fn a_key_in_place_of_its_file_is_shown_nowhere() {
+    const SECRET: &str = "HUNTER2";
+    let home = Home::new();
+    let short = r#"{"type":"service_account","private_key":"-----BEGIN PRIVATE KEY-----\nHUNTER2"}"#;
+    let long = short.replace(',', ",\n  ");
+    let pem = "-----BEGIN PRIVATE KEY-----\nHUNTER2\n";
+    let one_line = "-----BEGIN PRIVATE KEY----- HUNTER2";
+    let folder = home.path("states").display().to_string();
+    for key in [short, &format!("\n {long}"), pem, one_line, "HUNTER2\nHUNTER2"] {
+        let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let toml =
+            format!("[storage]\nstorage_url = \"gs://bucket\"\n[storage.gcs]\ncredentials_path = {key:?}\n");
+        home.write("key.toml", toml);
+        let plain = format!("gs://bucket?credentials_path={key}");
+        let encoded = format!("gs://bucket?credentials_path={encoded}");
+        let gcs = ("PERSIST_STORAGE_URL", "gs://bucket");
+        let local = ("PERSIST_STORAGE_URL", folder.as_str());
+        let shared = ("GOOGLE_APPLICATION_CREDENTIALS", key);
+        let doors: &[(&[(&str, &str)], &[&str], i32)] = &[
+            (&[gcs, shared], &[], 8),
+            (&[gcs, ("PERSIST_GCS_CREDENTIALS_PATH", key)], &[], 8),
+            (&[local, ("PERSIST_GCS_CREDENTIALS_PATH", key)], &[], 8),
+            (&[("PERSIST_STORAGE_URL", &plain)], &[], 8),
+            (&[("PERSIST_STORAGE_URL", &encoded)], &[], 8),
+            (&[], &["--storage", &plain], 8),
+            (&[], &["--storage", &encoded], 8),
+            (&[], &["--config", "key.toml"], 8),
+            (&[], &[&format!("--config={key}")], 8),
+            (&[("PERSIST_CONFIG", key)], &[], 8),
+            (&[("PERSIST_LOCAL_PATH", key)], &[], 8),
+            (&[("PERSIST_STORAGE_URL", key)], &[], 8),
+            (&[], &[&format!("--storage={key}")], 8),
+            (&[("STORAGE_BASE_PATH", key)], &[], 8),
+            // Of no use to another backend, and nobody is in its way.
+            (&[local, shared], &[], 0),
+        ];
+        for (variables, options, code) in doors {
+            let commands =
+                [&["env", "--json"][..], &["stat", "x"], &["env"], &["stat", "x", "--json"], &["doctor"]];
+            // The rest say the same in their own ways.
+            let commands = if key == short { &commands[..] } else { &commands[..2] };
+            for command in commands {
+                let mut process = home.command(&[*command, *options].concat());
+                let run: Run = process.envs(variables.iter().copied()).output().unwrap().into();
+                let right = if *code == 0 && command[0] == "stat" { 3 } else { *code };
+                let said = String::from_utf8(run.out).unwrap() + &run.err;
+                assert_eq!(run.code, right, "{variables:?} {options:?} {command:?}: {said}");
+                assert!(!said.contains(SECRET), "{variables:?} {options:?} {command:?}: {said}");
+            }
+        }
+        for variable in ["GOOGLE_APPLICATION_CREDENTIALS", "PERSIST_GCS_CREDENTIALS_PATH"] {
+            let mut process = home.command(&["stat", "x"]);
+            let run: Run = process.envs([gcs, (variable, key)]).output().unwrap().into();
+            let message = format!(
+                "persist: variable {variable} (\"{{…}}\"): it looks like the content of a credentials file, not like a path; put that into PERSIST_GCS_CREDENTIALS_JSON"
+            );
+            assert!(run.err.starts_with(&message), "{}", run.err);
+        }
+    }
+}
+
+#[cfg(unix)]
+mod pipes {
+    use std::{fs, process::Stdio, time::Duration};
+
+    use super::*;
+
+    /// What was read once is gone, also where something in it is wrong.
+    #[test]
+    fn env_reads_a_wrong_configuration_from_a_pipe_once() {
+        let home = Home::new();
+        let fifo = home.path("fifo").display().to_string();
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for (line, message, value) in [
+            ("max_bytes = \"12 foo\"", "key max_bytes of ", Some("team")),
+            ("bukcet = \"b\"", "there is no key `bukcet`", None),
+        ] {
+            let file = format!("[storage]\nnamespace = \"team\"\n{line}\n");
+            let run = |name: &str| -> Run {
+                let mut command = home.command(&["env", "--json", "--config", name]);
+                command.write_stdin(file.as_str()).timeout(Duration::from_secs(60)).output().unwrap().into()
+            };
+            let (path, text) = (fifo.clone(), file.clone());
+            let writer = std::thread::spawn(move || fs::write(path, text).unwrap());
+            let named = run(&fifo);
+            writer.join().unwrap();
+            for run in [named, run("/dev/stdin")] {
+                assert!(run.code == 8 && run.err.contains(message), "{}: {}", run.code, run.err);
+                let rows = run.rows();
+                let namespace = rows.iter().find(|row| row["setting"] == "namespace").unwrap();
+                assert_eq!(namespace["value"].as_str(), value);
+            }
+        }
+    }
+
+    /// `/dev/states` would be gone with the next start of the machine.
+    #[test]
+    fn a_pipe_has_no_folder_for_relative_paths() {
+        let home = Home::new();
+        for line in ["local_path = \"states\"", "storage_url = \"states\""] {
+            let file = home.write("persist.toml", format!("[storage]\n{line}\n"));
+            let opened = || Stdio::from(fs::File::open(&file).unwrap());
+            let mut cat =
+                std::process::Command::new("cat").stdin(opened()).stdout(Stdio::piped()).spawn().unwrap();
+            for input in [Stdio::from(cat.stdout.take().unwrap()), opened()] {
+                let mut process = home.process();
+                let run = process.args(["ls", "--config", "/dev/stdin"]).stdin(input).output().unwrap();
+                let run = Run::from(run);
+                let message = "of /dev/stdin (\"states\"): a pipe has no folder in which it could begin; write the whole path\n";
+                assert!(run.code == 8 && run.err.ends_with(message), "{}: {}", run.code, run.err);
+            }
+            cat.wait().unwrap();
+            let named = home.run(&["env", "--json", "--config", file.to_str().unwrap()]);
+            let states = fs::canonicalize(home.path("")).unwrap().join("states");
+            assert!(named.rows()[0]["storage"].as_str().unwrap().ends_with(states.to_str().unwrap()));
+        }
+    }
+}
