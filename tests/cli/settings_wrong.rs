@@ -1,5 +1,7 @@
 //! Settings that cannot be used: what is said of them, and what not.
 
+use persist::config::SETTINGS;
+
 use super::harness::{Home, Run};
 
 /// A pipeline has the key as a text, and the variable wants the name of its file.
@@ -63,6 +65,71 @@ fn a_key_in_place_of_its_file_is_shown_nowhere() {
             assert!(run.err.starts_with(&message), "{}", run.err);
         }
     }
+}
+
+/// What an adapter refuses without a request is wrong already.
+#[test]
+fn env_finds_wrong_what_the_adapter_would() {
+    let home = Home::new();
+    let key = ("PERSIST_S3_ACCESS_KEY_ID", "a");
+    let secret = ("PERSIST_S3_SECRET_ACCESS_KEY", "HUNTER2");
+    let rows: &[(&str, &[(&str, &str)], &str)] = &[
+        ("s3://bucket", &[key], "access_key_id and secret_access_key go together"),
+        ("s3://bucket", &[("PERSIST_S3_SESSION_TOKEN", "HUNTER2")], "session_token needs access_key_id"),
+        (
+            "s3://bucket",
+            &[("PERSIST_S3_ANONYMOUS", "true"), key, secret],
+            "anonymous contradicts explicit keys",
+        ),
+        ("s3://bucket", &[("PERSIST_S3_BUCKET_KEY", "true")], "bucket_key needs encryption aws:kms"),
+        (
+            "s3://bucket",
+            &[("PERSIST_S3_KMS_KEY", "k"), ("PERSIST_S3_ENCRYPTION", "AES256")],
+            "kms_key contradicts encryption AES256",
+        ),
+        ("s3://bucket", &[("PERSIST_S3_ENDPOINT_URL", "http://127.0.0.1:1/?x")], "endpoint_url: leave out"),
+        ("s3://bucket--x-s3", &[], "is a directory bucket"),
+        ("gs://b", &[], "a name has 3 to 222"),
+        ("gs://bucket", &[("PERSIST_GCS_ENCRYPTION_KEY", "abc")], "32 bytes"),
+        ("gs://bucket", &[("PERSIST_GCS_KMS_KEY", "abc")], "projects/"),
+        ("gs://bucket", &[("PERSIST_GCS_STORAGE_CLASS", "bogus")], "storage class \"bogus\""),
+        (
+            "gs://bucket",
+            &[("PERSIST_GCS_CREDENTIALS_PATH", "/nope")],
+            "the credentials file /nope cannot be read",
+        ),
+        ("gs://bucket", &[("PERSIST_GCS_CREDENTIALS_JSON", "{}")], "the credentials in the configuration"),
+        (
+            "gs://bucket",
+            &[("PERSIST_GCS_CREDENTIALS_JSON", "{}"), ("PERSIST_GCS_ANONYMOUS", "true")],
+            "credentials are given twice",
+        ),
+    ];
+    for (url, variables, message) in rows {
+        let built = if url.starts_with("s3") { cfg!(feature = "s3") } else { cfg!(feature = "gcs") };
+        let env = |options: &[&str]| -> Run {
+            let mut command = home.command(&[&["env", "--storage", url], options].concat());
+            command.envs(variables.iter().copied()).output().unwrap().into()
+        };
+        let run = env(&[]);
+        assert_eq!(run.code == 8, built, "{url} {variables:?}: {}", run.err);
+        if built {
+            let out = String::from_utf8(run.out).unwrap();
+            assert!(out.starts_with("storage: none: ") && out.contains(message), "{out}");
+            assert!(run.err.contains(message) && !(out + &run.err).contains("HUNTER2"), "{}", run.err);
+            let rows = env(&["--json"]).rows();
+            assert_eq!((rows.len(), &rows[0]["storage"]), (SETTINGS.len() + 1, &serde_json::Value::Null));
+        }
+    }
+    let right = |url: &str, variables: &[(&str, &str)]| {
+        let mut command = home.command(&["env", "--storage", url]);
+        Run::from(command.envs(variables.iter().copied()).output().unwrap()).text()
+    };
+    assert!(right("s3://bucket", &[key, secret]).starts_with("storage: s3://bucket\n"));
+    assert!(right("gs://bucket", &[("PERSIST_GCS_ANONYMOUS", "true")]).starts_with("storage: gs://bucket\n"));
+    // Nothing but variables and files is asked: no server.
+    let url = "s3://bucket?endpoint_url=http://127.0.0.1:1";
+    assert!(right(url, &[key, secret]).starts_with("storage: s3://bucket\n"));
 }
 
 #[cfg(unix)]
