@@ -4,6 +4,9 @@ use persist::config::SETTINGS;
 
 use super::harness::{Home, Run};
 
+/// Variables and their values.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 /// A pipeline has the key as a text, and the variable wants the name of its file.
 #[test]
 fn a_key_in_place_of_its_file_is_shown_nowhere() {
@@ -24,7 +27,7 @@ fn a_key_in_place_of_its_file_is_shown_nowhere() {
         let gcs = ("PERSIST_STORAGE_URL", "gs://bucket");
         let local = ("PERSIST_STORAGE_URL", folder.as_str());
         let shared = ("GOOGLE_APPLICATION_CREDENTIALS", key);
-        let doors: &[(&[(&str, &str)], &[&str], i32)] = &[
+        let doors: &[(Pairs, &[&str], i32)] = &[
             (&[gcs, shared], &[], 8),
             (&[gcs, ("PERSIST_GCS_CREDENTIALS_PATH", key)], &[], 8),
             (&[local, ("PERSIST_GCS_CREDENTIALS_PATH", key)], &[], 8),
@@ -73,7 +76,7 @@ fn env_finds_wrong_what_the_adapter_would() {
     let home = Home::new();
     let key = ("PERSIST_S3_ACCESS_KEY_ID", "a");
     let secret = ("PERSIST_S3_SECRET_ACCESS_KEY", "HUNTER2");
-    let rows: &[(&str, &[(&str, &str)], &str)] = &[
+    let rows: &[(&str, Pairs, &str)] = &[
         ("s3://bucket", &[key], "access_key_id and secret_access_key go together"),
         ("s3://bucket", &[("PERSIST_S3_SESSION_TOKEN", "HUNTER2")], "session_token needs access_key_id"),
         (
@@ -105,8 +108,9 @@ fn env_finds_wrong_what_the_adapter_would() {
             "credentials are given twice",
         ),
     ];
+    let features = [("s3", cfg!(feature = "s3")), ("gs", cfg!(feature = "gcs"))];
     for (url, variables, message) in rows {
-        let built = if url.starts_with("s3") { cfg!(feature = "s3") } else { cfg!(feature = "gcs") };
+        let built = features.iter().any(|(scheme, built)| *built && url.starts_with(scheme));
         let env = |options: &[&str]| -> Run {
             let mut command = home.command(&[&["env", "--storage", url], options].concat());
             command.envs(variables.iter().copied()).output().unwrap().into()
