@@ -11,6 +11,8 @@ mod harness;
 mod memory;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
+#[path = "cli/nothing.rs"]
+mod nothing;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/pages.rs"]
@@ -23,9 +25,13 @@ mod session;
 mod session_damage;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/settings_wrong.rs"]
+mod settings_wrong;
 #[cfg(unix)]
 #[path = "cli/stopped.rs"]
 mod stopped;
+#[path = "cli/verify_all.rs"]
+mod verify_all;
 #[cfg(unix)]
 #[path = "cli/written.rs"]
 mod written;

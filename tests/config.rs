@@ -374,8 +374,8 @@ async fn a_fence_window_is_the_same_in_every_form() {
 async fn a_storage_is_not_opened_on_the_callers_thread() {
     let folder = tempfile::tempdir().unwrap();
     let config = StorageConfig::local(folder.path());
-    let mut open = Box::pin(config.open());
-    let at_once = futures_util::FutureExt::now_or_never(&mut open);
-    assert!(at_once.is_none(), "it was opened before anything else could run");
-    open.await.unwrap();
+    // Once, another thread may be as fast as that.
+    let at_once = || futures_util::FutureExt::now_or_never(config.open()).is_some();
+    assert!((0..20).any(|_| !at_once()), "it was opened before anything else could run");
+    config.open().await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{SETTINGS, Setting, bad, suggest, url};
+use super::{SETTINGS, Setting, bad, suggest, url, values};
 use crate::{Error, Result};
 
 /// Larger than any configuration; what is larger is another file.
@@ -16,23 +16,33 @@ type Settings = Vec<(&'static Setting, String)>;
 /// The end of a sentence. It never repeats a value: that may be a secret.
 type Parsed<T> = std::result::Result<T, String>;
 
-/// The settings in a file.
-pub(super) fn read(path: &Path) -> Result<Settings> {
-    let shown = url::without_secrets(&path.display().to_string());
+/// The settings in a file, and the folder in which its relative paths begin. A pipe has none, and nobody means that of `/dev/stdin`.
+pub(super) fn read(path: &Path) -> Result<(Settings, Option<&Path>)> {
+    let name = path.display().to_string();
+    if values::is_content(&name) {
+        return Err(bad(
+            "the configuration file: it is named by what looks like the content of a file; name the file itself, and put credentials into PERSIST_GCS_CREDENTIALS_JSON",
+        ));
+    }
+    let shown = url::without_secrets(&name);
     let unreadable = |error: std::io::Error| {
         bad(format!("the configuration file {shown} cannot be read: {error}")).with_source(error)
     };
     let mut text = String::new();
     let file = File::open(path).map_err(unreadable)?;
+    let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
+    let of_system = path.starts_with("/dev") || path.starts_with("/proc");
+    let folder = (is_file && !of_system).then(|| path.parent().unwrap_or(Path::new("")));
     file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     let wrong = |reason: String| -> Error { bad(format!("{shown}: {reason}")) };
     if text.len() as u64 > MOST_BYTES {
         return Err(wrong("it has more than 1 MiB; is it the configuration?".into()));
     }
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("yaml" | "yml") => yaml(&text).map_err(wrong),
-        _ => toml(&text).map_err(wrong),
-    }
+    let settings = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yaml" | "yml") => yaml(&text),
+        _ => toml(&text),
+    };
+    Ok((settings.map_err(wrong)?, folder))
 }
 
 /// How many settings this TOML has; for fuzzing.

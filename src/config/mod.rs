@@ -36,6 +36,8 @@ pub use effective::Effective;
 pub use services::{GcsConfig, S3Config};
 pub use sources::Sources;
 pub use table::{SETTINGS, Setting};
+#[cfg(feature = "gcs")]
+pub(crate) use values::{CONTENT, is_content};
 
 // For the command line and the fuzz targets.
 #[doc(hidden)]

@@ -48,6 +48,42 @@ impl StorageConfig {
     /// `InvalidConfig` that names the setting, `Unsupported` for a backend that this build does not have, and what the
     /// backend fails with.
     pub async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
+        self.check_values()?;
+        let below = self.below()?;
+        // Boxed: the futures of cloud clients nest so deep that a caller's compiler would give up on them.
+        let mut adapter = self.adapter().boxed().await?;
+        if let Some(prefix) = below {
+            adapter = Arc::new(layers::Namespace::new(adapter, prefix)?);
+        }
+        adapter = self.with_defaults(adapter)?;
+        if let Some(timeout) = self.idle_timeout {
+            adapter = Arc::new(layers::Timeout::new(adapter, timeout));
+        }
+        Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
+    }
+
+    /// What [`open`](Self::open) finds wrong before it makes a request, for `persist env`; whether this build has the backend is not asked.
+    ///
+    /// # Errors
+    /// As `open`.
+    #[doc(hidden)]
+    pub async fn check(&self) -> Result<()> {
+        self.check_values()?;
+        self.below()?;
+        #[cfg(feature = "s3")]
+        if self.backend == StorageBackend::S3 {
+            crate::adapters::s3::check(self.bucket()?, &self.s3)?;
+        }
+        #[cfg(feature = "gcs")]
+        if self.backend == StorageBackend::Gcs {
+            // It makes no request.
+            self.adapter().boxed().await?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong whichever backend it is.
+    fn check_values(&self) -> Result<()> {
         if let Some(Codec::Zstd { .. }) = self.codec
             && !cfg!(feature = "zstd")
         {
@@ -76,17 +112,7 @@ impl StorageConfig {
                 "bucket {bucket:?} is named, but the backend is {name}; set it to s3 or gcs"
             )));
         }
-        let below = self.below()?;
-        // Boxed: the futures of cloud clients nest so deep that a caller's compiler would give up on them.
-        let mut adapter = self.adapter().boxed().await?;
-        if let Some(prefix) = below {
-            adapter = Arc::new(layers::Namespace::new(adapter, prefix)?);
-        }
-        adapter = self.with_defaults(adapter)?;
-        if let Some(timeout) = self.idle_timeout {
-            adapter = Arc::new(layers::Timeout::new(adapter, timeout));
-        }
-        Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
+        Ok(())
     }
 
     /// What callers need not say, because it is configured.

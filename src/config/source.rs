@@ -48,16 +48,16 @@ impl Source {
     /// Makes relative paths begin in `folder`, not wherever a process happens to run.
     ///
     /// # Errors
-    /// `InvalidConfig` for a relative path where the folder is not UTF-8.
-    pub(super) fn start_paths_at(&mut self, folder: &Path) -> Result<()> {
+    /// `InvalidConfig` for a relative path where there is no folder, or it is not UTF-8.
+    pub(super) fn start_paths_at(&mut self, folder: Option<&Path>) -> Result<()> {
         // What is no path would look like one behind the folder.
         let relative = |value: &&mut Value| {
             value.setting.is_path() && Path::new(&value.text).is_relative() && value.fits()
         };
         for value in self.values.iter_mut().filter(relative) {
-            let folder = folder.to_str().ok_or_else(|| {
-                bad(format!("{}: the file's folder is not UTF-8; write the whole path", value.shown()))
-            })?;
+            let wrong = |why| bad(format!("{}: {why}; write the whole path", value.shown()));
+            let folder = folder.ok_or_else(|| wrong("a pipe has no folder in which it could begin"))?;
+            let folder = folder.to_str().ok_or_else(|| wrong("the file's folder is not UTF-8"))?;
             value.text = Path::new(folder).join(&value.text).to_string_lossy().into_owned();
         }
         Ok(())
@@ -113,6 +113,7 @@ impl Value {
     pub(super) fn shown_text(&self) -> String {
         match self.text.rsplit_once('@') {
             _ if self.setting.secret => "(set, hidden)".into(),
+            _ if self.setting.is_path() && values::is_content(&self.text) => "{…}".into(),
             // However badly the address is written, what may be a password stays out.
             Some((_, host)) if self.setting.name.ends_with("endpoint_url") => {
                 let scheme =

@@ -102,10 +102,11 @@ impl Sources {
     /// `InvalidConfig` for a file that cannot be read or parsed, and for unknown keys, with the nearest right name.
     pub fn file(mut self, path: &Path) -> Result<Self> {
         let mut source = Source::default();
-        for (setting, text) in file::read(path)?.into_iter().filter(|(_, text)| !text.is_empty()) {
+        let (settings, folder) = file::read(path)?;
+        for (setting, text) in settings.into_iter().filter(|(_, text)| !text.is_empty()) {
             source.add(setting, &text, format!("key {} of {}", setting.name, path.display()))?;
         }
-        source.start_paths_at(path.parent().unwrap_or(Path::new("")))?;
+        source.start_paths_at(folder)?;
         self.sources.push(source);
         Ok(self)
     }

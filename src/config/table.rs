@@ -85,7 +85,7 @@ impl Setting {
 
     /// Whether it is a path of this machine.
     pub(super) fn is_path(&self) -> bool {
-        matches!(self.name, "local_path" | "gcs.credentials_path")
+        matches!(self.name, "config" | "local_path" | "gcs.credentials_path")
     }
 
     /// Whether any text is a value. Numbers and flags must not be: `012` and `no` mean one thing to a parser of files, and another to whoever has a namespace

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use super::folders;
-use super::{SETTINGS, Setting, StorageBackend, open::planned, suggest};
+use super::{SETTINGS, Setting, StorageBackend, open::planned, suggest, values};
 use crate::{Error, ErrorKind, Key, Result};
 
 /// The schemes, and the group of settings whose parameters they take.
@@ -115,6 +115,9 @@ fn is_bucket(name: &str) -> bool {
 
 /// What a URL or a path says, as values of settings. The error is the end of a sentence and repeats no password.
 pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
+    if text.trim_start().starts_with('{') {
+        return Err(values::CONTENT.into());
+    }
     if text.chars().any(char::is_control) {
         return Err("it contains a control character, perhaps a line break".into());
     }
@@ -231,6 +234,12 @@ pub(super) fn escaped(path: &str) -> String {
 /// A value for messages and `persist env`. Where it has the form of a URL, even in a place where none belongs, users and passwords are left out,
 /// and of databases everything.
 pub(super) fn without_secrets(text: &str) -> String {
+    if has_key(text) {
+        return match text.split_once('?') {
+            Some((place, _)) if !has_key(place) => format!("{}?…", without_secrets(place)),
+            _ => "{…}".into(),
+        };
+    }
     let database = text.split_once(':').and_then(|(scheme, _)| known(scheme));
     if let Some((scheme, _)) = database.filter(|(_, backend)| !backend.is_written()) {
         return format!("{scheme}:…");
@@ -246,6 +255,13 @@ pub(super) fn without_secrets(text: &str) -> String {
         };
     }
     last_at(rest).map_or(text.into(), |at| format!("{scheme}://…{}", &rest[at..]))
+}
+
+/// Whether it is the content of a file with a key, or a URL with one as a parameter.
+fn has_key(text: &str) -> bool {
+    let decoded = Key::decode_segment(text);
+    let text = decoded.as_deref().unwrap_or(text);
+    values::is_key(text) || text.split('=').skip(1).any(values::is_key)
 }
 
 /// The last `@`, as it is or percent-encoded.

@@ -54,8 +54,24 @@ pub(super) fn text(value: &str) -> Result<String, String> {
     }
 }
 
+/// What is wrong with a path that is the key itself, as it comes about where a pipeline's secret is a text and no file. It does not repeat it.
+pub(crate) const CONTENT: &str = "it looks like the content of a credentials file, not like a path; put that into PERSIST_GCS_CREDENTIALS_JSON";
+
+/// Whether this is the content of a file with a key rather than its path.
+pub(crate) fn is_content(text: &str) -> bool {
+    is_key(text) || text.contains(['\n', '\r'])
+}
+
+/// The same of a text that is perhaps no path.
+pub(super) fn is_key(text: &str) -> bool {
+    text.trim_start().starts_with('{') || text.contains("PRIVATE KEY")
+}
+
 /// A path as it is: only a shell knows what `~` means.
 pub(super) fn path(value: &str) -> Result<PathBuf, String> {
+    if is_content(value) {
+        return Err(CONTENT.into());
+    }
     match line(value)? {
         path if path.starts_with(['~', '$']) => {
             Err("only a shell knows what `~` and `$` are; write the whole path".into())

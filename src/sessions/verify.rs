@@ -143,12 +143,20 @@ impl Session {
             Ok(((line, _), origin)) => {
                 found.garbage += rows.iter().filter(|row| !line.has(row.seq)).count() as u64;
                 let own = rows.iter().any(|row| row.seq > 1 && line.has(row.seq));
-                if let Some(Origin { target, .. }) = origin.filter(|origin| origin.target.seq > 0) {
+                if let Some(Origin { target, source, .. }) = origin.filter(|origin| origin.target.seq > 0) {
                     match store.find_seq(place, target.seq, Part::End).await {
                         Ok(_) => {}
                         // Nothing of the fork was made of it any more.
                         Err(error) if error.kind() == ErrorKind::NotFound && own => {}
                         Err(error) if found.names(error.key()) => {}
+                        // All of its commits may be, and then the session looks like a new one.
+                        Err(error) if error.kind() == ErrorKind::NotFound => {
+                            let message = format!(
+                                "commit {} of {source}, from which the session was forked, is missing; restore its object from a copy",
+                                target.seq
+                            );
+                            found.note(Some(target.seq), Error::new(ErrorKind::Corrupt, message))?;
+                        }
                         Err(error) => found.note(Some(target.seq), error)?,
                     }
                 }

@@ -53,7 +53,12 @@ impl Home {
     }
 
     pub(crate) fn process(&self) -> std::process::Command {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_persist"));
+        self.program(env!("CARGO_BIN_EXE_persist"))
+    }
+
+    /// Another program, in the same home.
+    pub(crate) fn program(&self, path: &str) -> std::process::Command {
+        let mut command = std::process::Command::new(path);
         command
             .env_clear()
             .env("HOME", self.0.path())

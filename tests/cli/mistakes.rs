@@ -14,41 +14,6 @@ fn told(home: &Home, runs: &[(&[&str], i32, &str)]) {
     }
 }
 
-/// A producer that died before its first byte has not said that the state is empty.
-#[test]
-fn a_pipe_that_gave_nothing_is_not_saved() {
-    let home = Home::new();
-    home.save("good", "state");
-    home.commits(1);
-    for arguments in [
-        &["save", "good"][..],
-        &["save", "good", "-"],
-        &["save", "new"],
-        &["session", "save", "a", "s"],
-        &["session", "save", "a", "s", "--value", "state=-"],
-    ] {
-        let run = home.pipe(arguments, "");
-        assert_eq!((run.code, run.out.len()), (2, 0), "{arguments:?}: {}", run.err);
-        let message = "standard input was empty, nothing is saved; --allow-empty if that is the state";
-        assert!(run.err.contains(message), "{arguments:?}: {}", run.err);
-    }
-    assert_eq!(home.run(&["load", "good"]).text(), "state");
-    assert_eq!(home.session(&["log", "a", "s"]).text().lines().count(), 1);
-    assert_eq!(home.run(&["load", "new"]).code, 3);
-    for arguments in [&["save", "good", "--allow-empty"][..], &["session", "save", "a", "s", "--allow-empty"]]
-    {
-        assert_eq!(home.pipe(arguments, "").text(), "");
-    }
-    assert!(home.run(&["load", "good"]).bytes().is_empty());
-    // A file says how long it is, named or redirected.
-    let file = home.write("empty", "");
-    home.run(&["save", "named", file.to_str().unwrap()]).text();
-    let redirected = fs::File::open(&file).unwrap();
-    let status = home.process().args(["save", "redirected"]).stdin(Stdio::from(redirected)).status();
-    assert!(status.unwrap().success());
-    assert!(home.run(&["load", "redirected"]).bytes().is_empty());
-}
-
 #[test]
 fn verify_all_tells_its_sum_and_does_not_call_nothing_well() {
     let home = Home::new();

@@ -218,6 +218,8 @@ fn wrong_usage_is_told_whole_in_json() {
     let run = Home::new().run(&["save", "--json"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("were not provided: <KEY>"), "{run:?}");
+    let error = Home::new().run(&["ls", "--limit", "abc", "--json"]).error();
+    assert_eq!(error["message"], "invalid value 'abc' for '--limit <N>': write a whole number");
 }
 
 #[test]

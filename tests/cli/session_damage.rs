@@ -153,6 +153,7 @@ fn a_commit_that_somebody_removed_is_missing_and_not_pruned() {
     home.commits(4);
     home.session(&["tag", "a", "s", "good", "--at", "2"]).text();
     home.session(&["fork", "a", "s", "t", "--at", "4"]).text();
+    home.session(&["tag", "a", "s", "newest", "--at", "4"]).text();
     fs::remove_file(home.object(2)).unwrap();
     let missing = "commit 2 is missing; restore its object from a copy";
     let verified = |lines: &[&str]| {

@@ -64,6 +64,7 @@ fn env_shows_values_and_where_they_come_from_but_no_secret() {
     let mut command = home.command(&["env", "--config", "named.toml"]);
     command
         .env("PERSIST_STORAGE_URL", "s3://bucket/p?region=eu-west-1")
+        .env("PERSIST_S3_ACCESS_KEY_ID", "hunter2")
         .env("PERSIST_S3_SECRET_ACCESS_KEY", "hunter2")
         .env("AWS_SECRET_ACCESS_KEY", "hunter2");
     let text = Run::from(command.output().unwrap()).text();

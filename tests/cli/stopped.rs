@@ -8,6 +8,8 @@ use std::{
 
 use super::harness::{Home, files, noise};
 
+const PERSIST: &str = env!("CARGO_BIN_EXE_persist");
+
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let home = Home::new();
@@ -32,9 +34,8 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 /// A save that waits for the rest of its input, with a part of it on the disk already.
-fn waiting_save(home: &Home) -> Child {
-    let mut child = home
-        .process()
+fn waiting_save(home: &Home, mut program: Command) -> Child {
+    let mut child = program
         .args(["save", "key"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -62,10 +63,34 @@ fn send(signal: &str, child: &Child) {
 fn a_signal_undoes_what_was_begun() {
     for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let home = Home::new();
-        let mut child = waiting_save(&home);
+        // These tests may run in the background themselves, where some signals are ignored.
+        let mut program = home.program("/usr/bin/env");
+        if cfg!(target_os = "linux") {
+            program.arg("--default-signal=HUP,INT,TERM");
+        }
+        program.arg(PERSIST);
+        let mut child = waiting_save(&home, program);
         send(signal, &child);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert_eq!(files(&home.store()), Vec::<std::path::PathBuf>::new(), "{signal}");
+    }
+}
+
+/// As `nohup` has it, and shells of what scripts run in the background.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stops_nothing() {
+    for signal in ["HUP", "INT", "TERM"] {
+        let home = Home::new();
+        let mut program = home.program("/bin/sh");
+        program.arg("-c").arg(format!("trap '' {signal}; exec \"$0\" \"$@\"")).arg(PERSIST);
+        let mut child = waiting_save(&home, program);
+        send(&format!("-{signal}"), &child);
+        // Time to end, for what would.
+        std::thread::sleep(Duration::from_millis(300));
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+        assert!(home.run(&["load", "key"]).bytes() == noise(6 << 20), "{signal}");
     }
 }
 
@@ -107,7 +132,7 @@ fn a_save_that_waits_for_a_lock_is_undone() {
 fn killed_by_force_the_old_state_stays() {
     let home = Home::new();
     home.save("key", "old");
-    let mut child = waiting_save(&home);
+    let mut child = waiting_save(&home, home.process());
     send("-KILL", &child);
     child.wait().unwrap();
     assert_eq!(home.keys(), ["key"]);
@@ -120,7 +145,7 @@ fn killed_by_force_the_old_state_stays() {
 #[test]
 fn an_input_that_ends_early_saves_what_it_gave() {
     let home = Home::new();
-    let mut child = waiting_save(&home);
+    let mut child = waiting_save(&home, home.process());
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
     assert!(home.run(&["load", "key"]).bytes() == noise(6 << 20));

@@ -57,7 +57,7 @@ proptest! {
     }
 
     #[test]
-    fn paths_are_taken_as_they_are(path in "(\\.{0,2}/)?[^\\p{C}\\p{Z}:~$\"']([^\\p{C}:~]{0,40}[^\\p{C}\\p{Z}:~\"'])?") {
+    fn paths_are_taken_as_they_are(path in "(\\.{0,2}/)?[^\\p{C}\\p{Z}{:~$\"']([^\\p{C}:~]{0,40}[^\\p{C}\\p{Z}:~\"'])?") {
         prop_assert_eq!(StorageConfig::from_url(&path).unwrap(), StorageConfig::local(&path));
     }
 

@@ -35,9 +35,10 @@ async fn waiting_save(bench: &Bench) -> Child {
     child
 }
 
+/// By the signal that nobody ignores: in the background of a script the others may be.
 async fn interrupt(child: &Child) {
     let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").arg("-INT").arg(id).status().await.unwrap().success());
+    assert!(Command::new("kill").arg("-TERM").arg(id).status().await.unwrap().success());
 }
 
 /// The removal of an upload takes longer than the moment that everything else gets.
@@ -48,7 +49,7 @@ async fn an_interrupted_save_removes_its_upload_before_it_ends() {
     let mut child = waiting_save(&bench).await;
     interrupt(&child).await;
     let status = child.wait().await.unwrap();
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(status.code(), Some(143));
     assert!(bench.is_clean(), "the process has not waited");
 }
 
@@ -61,6 +62,6 @@ async fn a_second_signal_ends_the_wait() {
     interrupt(&child).await;
     bench.until(|bench| bench.proxy.count("DELETE", "uploadId") >= 1).await;
     interrupt(&child).await;
-    assert_eq!(child.wait().await.unwrap().code(), Some(130));
+    assert_eq!(child.wait().await.unwrap().code(), Some(143));
     assert!(!bench.is_clean(), "it has waited for the removal");
 }

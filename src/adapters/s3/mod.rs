@@ -72,6 +72,34 @@ pub struct S3Adapter {
     bucket: Arc<Bucket>,
 }
 
+/// What is wrong with the bucket's name or the configuration, as far as that shows without a request.
+///
+/// # Errors
+/// As [`S3Adapter::open`].
+pub(crate) fn check(bucket: &str, config: &S3Config) -> Result<()> {
+    check_bucket(bucket)?;
+    settings::Settings::new(config).map(drop)
+}
+
+fn check_bucket(bucket: &str) -> Result<()> {
+    if bucket.is_empty() || bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '?') {
+        return Err(fail(
+            ErrorKind::InvalidConfig,
+            format!("no bucket can be named {bucket:?}; write s3://bucket"),
+        ));
+    }
+    if bucket.ends_with("--x-s3") || bucket.ends_with("--xa-s3") {
+        // They list in no order, keep no tags and have conditions of their own; what persist promises rests on these.
+        return Err(fail(
+            ErrorKind::Unsupported,
+            format!(
+                "{bucket:?} is a directory bucket (S3 Express One Zone), which lists in no order; use a general purpose bucket"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 impl S3Adapter {
     /// Opens a bucket.
     ///
@@ -95,21 +123,7 @@ impl S3Adapter {
         config: &S3Config,
         retry: &RetryConfig,
     ) -> Result<S3Adapter> {
-        if bucket.is_empty() || bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '?') {
-            return Err(fail(
-                ErrorKind::InvalidConfig,
-                format!("no bucket can be named {bucket:?}; write s3://bucket"),
-            ));
-        }
-        if bucket.ends_with("--x-s3") || bucket.ends_with("--xa-s3") {
-            // They list in no order, keep no tags and have conditions of their own; what persist promises rests on these.
-            return Err(fail(
-                ErrorKind::Unsupported,
-                format!(
-                    "{bucket:?} is a directory bucket (S3 Express One Zone), which lists in no order; use a general purpose bucket"
-                ),
-            ));
-        }
+        check_bucket(bucket)?;
         // Boxed: the SDK's futures are nested so deep that the compiler would give up on those who await this one.
         let shared = client::shared(config).boxed().await?;
         let mut bucket = Bucket {

@@ -48,8 +48,8 @@ pub(crate) enum Command {
     ///
     /// The snapshot appears whole or not at all. It is an ordinary .gz file, unless --codec says otherwise.
     ///
-    /// A pipe that gives nothing is refused without --allow-empty. A producer that fails later is seen by the shell alone: with
-    /// `set -o pipefail` the exit code tells.
+    /// What gives nothing and is no file, such as a pipe or /dev/null, is refused without --allow-empty. A producer that fails later
+    /// is seen by the shell alone: with `set -o pipefail` the exit code tells.
     ///
     /// Examples:
     ///   persist save agents/42/state.json.gz state.json
@@ -177,7 +177,7 @@ pub(crate) struct Save {
     /// Tag for the service's own rules; may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) tag: Vec<(String, String)>,
-    /// Save nothing, too, where a pipe gives nothing
+    /// Save an empty state, too, of what is no file, such as a pipe
     #[arg(long)]
     pub(crate) allow_empty: bool,
 }

@@ -82,8 +82,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && error.use_stderr() {
         let text = error.render().to_string();
-        // All before the usage, in one line.
-        let lines = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+        // All before the usage and the hint at the help, in one line.
+        let of_help = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
+        let lines = text.lines().take_while(|line| !of_help(line)).map(str::trim);
         let message = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         let message = message.trim_start_matches("error: ");
         complain(&json!({"error": {"kind": "usage", "message": message, "exit_code": 2}}).to_string());

@@ -60,14 +60,45 @@ impl Place {
         let bucket = if self.backend == StorageBackend::Local { 0 } else { 1 };
         let names: Vec<&str> =
             self.names.iter().skip(bucket).map(String::as_str).chain(key.segments()).collect();
-        (1..=3).find_map(|own| {
-            let (above, own) = names.split_at(names.len().checked_sub(own)?);
-            match above {
-                [.., "sessions", agent, session] if is_of_session(own) => Some([*agent, *session]),
-                _ => None,
-            }
-        })
+        let at = sessions_in(&names)?;
+        Some([names[at + 1], names[at + 2]])
     }
+
+    /// Which storage the session is of that `key`, an object of this, is a part of, where it is one.
+    pub(crate) fn storage_of(&self, key: &Key) -> Option<Of> {
+        let below: Vec<&str> = key.segments().collect();
+        if let Some(at) = sessions_in(&below) {
+            return Some(Of::Below(below[..at].join("/")));
+        }
+        let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below).collect();
+        let at = sessions_in(&all).filter(|_| self.session_of(key).is_some())?;
+        let slashes = match self.backend {
+            StorageBackend::Local => "/",
+            StorageBackend::Gcs => "gs://",
+            _ => "s3://",
+        };
+        Some(Of::Above(format!("{slashes}{}", all[..at].join("/"))))
+    }
+}
+
+/// Where the storage of a session is, seen from another one.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Of {
+    /// It is this, or a folder in it, as keys have it.
+    Below(String),
+    /// This is a folder in it.
+    Above(String),
+}
+
+/// Where the folder called `sessions` is among the names that lead to an object of one.
+fn sessions_in(names: &[&str]) -> Option<usize> {
+    (1..=3).find_map(|own| {
+        let (above, own) = names.split_at(names.len().checked_sub(own)?);
+        match above {
+            [root @ .., "sessions", _, _] if is_of_session(own) => Some(root.len()),
+            _ => None,
+        }
+    })
 }
 
 /// Whether names are those that sessions give to an object: a folder called `sessions` may be a user's own.
@@ -171,6 +202,15 @@ mod tests {
             (&disk("sessions/a/s/c/999999999"), "998-1"),
         ] {
             assert_eq!(of(url, key), session, "{url} {key}");
+        }
+        for (url, key, storage) in [
+            ("s3://sessions", "sessions/a/s/line", Of::Below("".into())),
+            ("s3://b/sessions", "p/q/sessions/a/s/line", Of::Below("p/q".into())),
+            ("s3://b/sessions", "a/s/line", Of::Above("s3://b".into())),
+            ("gs://b/prod/sessions/a", "s/b/1-01ARZ3NDEKTSV4RRFFQ69G5FAV", Of::Above("gs://b/prod".into())),
+        ] {
+            let place = Place::of(&StorageConfig::from_url(url).unwrap(), "").unwrap();
+            assert_eq!(place.storage_of(&Key::new(key).unwrap()), Some(storage), "{url} {key}");
         }
         for (url, key) in [
             ("s3://sessions", "a/s/line"),

@@ -1,6 +1,6 @@
 //! How a command that writes is interrupted: what it had begun is undone before the process ends. So is what it gave up by itself.
 //!
-//! Commands that only read are ended by the signal itself, also while they wait for a reader of their output.
+//! Commands that only read are ended by the signal itself, also while they wait for a reader of their output. A signal that was ignored before ends none.
 
 use std::{
     future::Future,
@@ -113,27 +113,44 @@ fn listen() -> watch::Receiver<u8> {
 }
 
 #[cfg(unix)]
-struct Signals([(tokio::signal::unix::Signal, u8); 3]);
+struct Signals(Vec<(tokio::signal::unix::Signal, u8)>);
 
 #[cfg(unix)]
 impl Signals {
     /// Must be called on a runtime.
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        let ignored = ignored();
+        let mut signals = Vec::new();
         // 128 and the signal's number, as shells have it.
-        let one = |kind, code| io::Result::Ok((signal(kind)?, code));
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Signals([one(interrupt, 130)?, one(terminate, 143)?, one(SignalKind::hangup(), 129)?]))
+        for (kind, code) in
+            [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143), (SignalKind::hangup(), 129)]
+        {
+            // Whoever started this has said that it goes on: `nohup`, and shells of what runs in the background.
+            if ignored & (1 << (code - 129)) == 0 {
+                signals.push((signal(kind)?, code));
+            }
+        }
+        Ok(Signals(signals))
     }
 
     async fn next(&mut self) -> u8 {
-        let [(interrupt, int), (terminate, term), (hangup, hup)] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => *int,
-            _ = terminate.recv() => *term,
-            _ = hangup.recv() => *hup,
-        }
+        use std::task::{Context, Poll};
+        let came = |cx: &mut Context<'_>| {
+            let came =
+                self.0.iter_mut().find_map(|(signal, code)| signal.poll_recv(cx).is_ready().then_some(*code));
+            came.map_or(Poll::Pending, Poll::Ready)
+        };
+        std::future::poll_fn(came).await
     }
+}
+
+/// The signals that this process ignores since its start, a bit each; none where the system does not tell.
+#[cfg(unix)]
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 #[cfg(not(unix))]

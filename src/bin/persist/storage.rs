@@ -30,6 +30,8 @@ pub(crate) struct Storage {
     config: Option<PathBuf>,
     /// Environment and file: a file that is a pipe can be read once.
     surroundings: OnceLock<Sources>,
+    /// Whether that was tried, and failed.
+    unusable_file: OnceLock<()>,
     opened: OnceCell<Arc<dyn SnapshotAdapter>>,
     backend: OnceLock<&'static str>,
 }
@@ -40,6 +42,7 @@ impl Storage {
             url,
             config,
             surroundings: OnceLock::new(),
+            unusable_file: OnceLock::new(),
             opened: OnceCell::new(),
             backend: OnceLock::new(),
         }
@@ -59,7 +62,10 @@ impl Storage {
         if let Some(read) = self.surroundings.get() {
             return Ok(read.clone());
         }
-        let read = Sources::new().environment(variables()?)?.configuration_file(self.config.as_deref())?;
+        let environment = Sources::new().environment(variables()?)?;
+        let read = environment.configuration_file(self.config.as_deref()).inspect_err(|_| {
+            self.unusable_file.get_or_init(|| ());
+        })?;
         Ok(self.surroundings.get_or_init(|| read).clone())
     }
 
@@ -73,6 +79,9 @@ impl Storage {
         let mut sources = Sources::new();
         if let Some(url) = &self.url {
             sources = lay(sources.clone(), sources.url(url, "--storage"));
+        }
+        if let Some(read) = self.surroundings.get() {
+            return sources.above(read.clone()).found();
         }
         let mut unusable = Vec::new();
         let mut usable = Vec::new();
@@ -88,7 +97,9 @@ impl Storage {
             }
         }
         sources = lay(sources.clone(), sources.environment(usable));
-        sources = lay(sources.clone(), sources.configuration_file(self.config.as_deref()));
+        if self.unusable_file.get().is_none() {
+            sources = lay(sources.clone(), sources.configuration_file(self.config.as_deref()));
+        }
         let mut rows = sources.found();
         for (name, problem) in unusable {
             let row = rows.iter_mut().find(|row| row.setting.variables.contains(&name.as_str()));
@@ -131,6 +142,11 @@ impl Storage {
     /// Where the storage is that [`locate`](Self::locate) opens.
     pub(crate) fn root(&self, text: &str) -> Result<Place> {
         Ok(Place::of(&self.describe(text)?.0, "")?)
+    }
+
+    /// Where the storage is that [`open`](Self::open) opens.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Ok(Place::of(&self.sources()?.resolve()?, "")?)
     }
 
     /// Where the names that start with `text`, or with the path of a URL, are.
@@ -224,12 +240,7 @@ fn path(text: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// Whether an object is a session's: only with the others it means something.
-pub(crate) fn is_of_session(key: &Key) -> bool {
-    session_of(key).is_some()
-}
-
-/// The ids of a session of this storage, as segments.
+/// The ids of a session of this storage, as segments. What has not quite the name of one of its objects belongs to it, too.
 fn session_of(key: &Key) -> Option<[&str; 2]> {
     let mut segments = key.segments();
     (segments.next() == Some("sessions")).then_some(())?;

@@ -9,7 +9,10 @@ use super::{
     fields::Fields, impersonated::Impersonated, metadata, metadata::MetadataServer,
     service_account::ServiceAccount,
 };
-use crate::{GcsConfig, Result, Secret};
+use crate::{
+    GcsConfig, Result, Secret,
+    config::{CONTENT, is_content},
+};
 
 /// Looks up a variable of the environment.
 pub(in super::super) type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
@@ -60,6 +63,10 @@ pub(in super::super) async fn discover(config: &GcsConfig, emulator: bool, env: 
 }
 
 async fn read(path: &Path, what: &str) -> Result<Found> {
+    // The variable is read here as well, by those who configure nothing.
+    if path.to_str().is_some_and(is_content) {
+        return Err(bad_credentials(format!("{what}: {CONTENT}")));
+    }
     let name = format!("{what} {}", path.display());
     match tokio::fs::read_to_string(path).await {
         Ok(text) => Ok(Found::File(text.into(), name)),

@@ -1,6 +1,7 @@
 //! `persist env`
 
 use anyhow::Result;
+use persist::config::Effective;
 use serde_json::json;
 
 use crate::{
@@ -8,12 +9,8 @@ use crate::{
     storage::Storage,
 };
 
-pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
-    let effective = storage.sources().and_then(|sources| {
-        let place = sources.resolve()?.location();
-        Ok((sources.effective()?, place))
-    });
-    let (mut rows, place) = match effective {
+pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
+    let (mut rows, place) = match effective(storage).await {
         Ok(effective) => effective,
         // Whoever looks for the mistake wants to see what is set, all the more.
         Err(error) => (storage.found(), Err(error)),
@@ -49,4 +46,15 @@ pub(crate) fn run(storage: &Storage, output: &Output) -> Result<()> {
     }
     place?;
     Ok(())
+}
+
+/// Every setting, and where states go.
+async fn effective(storage: &Storage) -> persist::Result<(Vec<Effective>, persist::Result<String>)> {
+    let sources = storage.sources()?;
+    let config = sources.resolve()?;
+    let place = match config.check().await {
+        Ok(()) => config.location(),
+        Err(error) => Err(error),
+    };
+    Ok((sources.effective()?, place))
 }

@@ -28,6 +28,6 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Verify(args) => verify::run(args, storage, output).await,
         Command::Session(command) => session::run(command, storage, output).await,
         Command::Doctor(args) => doctor::run(args, storage, output).await,
-        Command::Env => env::run(storage, output),
+        Command::Env => env::run(storage, output).await,
     }
 }

@@ -87,8 +87,9 @@ pub(super) fn source(
 ) -> persist::Result<(Body, Option<u64>)> {
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
         announce(output);
-        let may_be_empty = allow_empty || !is_pipe();
-        return Ok((Body::from_blocking(Input { may_be_empty }), None));
+        let may_be_empty = allow_empty || is_file();
+        let input = Input { from: stdin(), name: "standard input".into(), may_be_empty };
+        return Ok((Body::from_blocking(input), None));
     };
     let unreadable = |error: io::Error| {
         let message = format!("the file {} cannot be read", path.display());
@@ -100,7 +101,11 @@ pub(super) fn source(
         let message = format!("{} is a folder; name a file, or pipe an archive of it", path.display());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    Ok((Body::from_blocking(file), meta.is_file().then_some(meta.len())))
+    if meta.is_file() {
+        return Ok((Body::from_blocking(file), Some(meta.len())));
+    }
+    let input = Input { from: file, name: path.display().to_string(), may_be_empty: allow_empty };
+    Ok((Body::from_blocking(input), None))
 }
 
 /// Somebody who has forgotten the file would wait for ever.
@@ -110,16 +115,19 @@ pub(super) fn announce(output: &Output) {
     }
 }
 
-/// Standard input. A pipe that gives nothing is one whose producer has failed, far more often than an empty state.
-struct Input {
+/// What is no file. Where it gives nothing, its producer has failed or was forgotten, far more often than that the state is empty.
+struct Input<R> {
+    from: R,
+    name: String,
     may_be_empty: bool,
 }
 
-impl Read for Input {
+impl<R: Read> Read for Input<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = stdin().read(buffer)?;
+        let read = self.from.read(buffer)?;
         if read == 0 && !self.may_be_empty && !buffer.is_empty() {
-            let message = "standard input was empty, nothing is saved; --allow-empty if that is the state";
+            let name = &self.name;
+            let message = format!("{name} was empty, nothing is saved; --allow-empty if that is the state");
             return Err(Error::new(ErrorKind::InvalidInput, message).into());
         }
         self.may_be_empty = true;
@@ -127,16 +135,15 @@ impl Read for Input {
     }
 }
 
-/// Whether standard input is what a producer writes into, and no file or device, which is as long as it is.
+/// Whether standard input is a file, which is as long as it is. Where there is no terminal and no pipe, it is most often `/dev/null`.
 #[cfg(unix)]
-fn is_pipe() -> bool {
-    use std::os::{fd::AsFd, unix::fs::FileTypeExt};
+fn is_file() -> bool {
+    use std::os::fd::AsFd;
     let Ok(input) = stdin().as_fd().try_clone_to_owned() else { return false };
-    let kind = File::from(input).metadata().map(|meta| meta.file_type());
-    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
+    File::from(input).metadata().is_ok_and(|meta| meta.is_file())
 }
 
 #[cfg(not(unix))]
-fn is_pipe() -> bool {
-    false
+fn is_file() -> bool {
+    true
 }

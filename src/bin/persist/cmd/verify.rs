@@ -1,9 +1,12 @@
 //! `persist verify`
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use anyhow::Result;
 use futures_util::TryStreamExt;
 use persist::{
     Error, ErrorKind, Key, ListOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt,
+    layers::Namespace,
     sessions::{SessionName, Sessions},
 };
 use serde_json::json;
@@ -12,8 +15,9 @@ use crate::{
     args::Verify,
     cmd::session::history::{damage, verified_row},
     output::{Output, cell, count, human},
+    place::Of,
     progress::Progress,
-    storage::{Storage, is_of_session},
+    storage::Storage,
 };
 
 pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Result<()> {
@@ -32,82 +36,139 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         };
     }
     let store = progress.over(storage.open().await?);
-    let sessions = Sessions::new(store.clone())?;
+    let place = storage.place()?;
     let mut rows = store.list(ListOptions::new());
-    let (mut sound, mut failed, mut worst) = (0_u64, 0_u64, None);
+    let (mut snapshots, mut sessions) = (Sum::default(), Sum::default());
+    // The folders that sessions lie in: of this storage, and of those that are a folder of it.
+    let mut roots = BTreeSet::from([String::new()]);
+    let (mut parts, mut whole) = (0, BTreeSet::new());
     while let Some(entry) = rows.try_next().await? {
         let Some(meta) = entry.into_object() else { continue };
-        if is_of_session(&meta.key) {
-            continue;
+        match place.storage_of(&meta.key) {
+            Some(Of::Below(root)) => {
+                roots.insert(root);
+                continue;
+            }
+            Some(Of::Above(root)) => {
+                parts += 1;
+                whole.insert(root);
+                continue;
+            }
+            None => {}
         }
         match read_all(store.as_ref(), &meta.key).await {
             Ok(size) => {
                 good(&meta.key, size, output)?;
-                sound += 1;
+                snapshots.whole += 1;
             }
             // Removed since it was listed: nothing to verify.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 bad(&meta.key, &error, output)?;
-                failed += 1;
-                worst = worse(worst, error.kind());
+                snapshots.add(error.kind());
             }
         }
     }
-    let found = all_sessions(&sessions, output).await?;
+    for root in roots {
+        all_sessions(&store, &root, &mut sessions, output).await?;
+    }
     drop(progress);
-    let (snapshots, all) = (sound + failed, found.whole + found.damaged + found.unknown);
-    if snapshots + all == 0 {
+    if snapshots.all() + sessions.all() + parts == 0 {
         let message = format!("there is nothing to verify in {store}; is it the right storage?");
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
-    if output.json {
-        let ok = failed == 0 && found.whole == all;
-        output.row(|| json!({"ok": ok, "snapshots": snapshots, "sessions": all}), String::new)?;
-    }
-    let mut bad = Vec::new();
-    if failed > 0 {
-        bad.push(format!(
-            "{failed} of {snapshots} snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again"
+    let (some, all) = (count(snapshots.all(), "snapshot"), count(sessions.all(), "session"));
+    let mut told = Vec::new();
+    let restore =
+        "cannot be loaded; restore those objects from a copy or an older version, or save them again";
+    told.extend(snapshots.damage(&some, restore));
+    told.extend(snapshots.doubt(&some, "read"));
+    let are = if sessions.damaged == 1 { "is" } else { "are" };
+    told.extend(sessions.damage(&all, &format!("{are} damaged; see `persist session verify`")));
+    told.extend(sessions.doubt(&all, "verified"));
+    let mut worst = worse(snapshots.worst(), sessions.worst());
+    if parts > 0 {
+        let whole: Vec<String> = whole.into_iter().collect();
+        told.push(format!(
+            "{} here {} of sessions, which can be verified only from the folder that `sessions` is in: persist verify --all --storage {}",
+            count(parts, "object"),
+            if parts == 1 { "is a part" } else { "are parts" },
+            whole.join(", and ")
         ));
-    }
-    if found.damaged > 0 {
-        let (damaged, are) = (found.damaged, if found.damaged == 1 { "is" } else { "are" });
-        let all = count(all, "session");
-        bad.push(format!("{damaged} of {all} {are} damaged; see `persist session verify`"));
-        worst = Some(ErrorKind::Corrupt);
-    }
-    if let Some(kind) = found.why {
-        bad.push(format!("{} of {all} sessions cannot be verified; their rows say why", found.unknown));
-        worst = worse(worst, kind);
-    }
-    if let Some(kind) = worst {
-        return Err(Error::new(kind, bad.join("; ")).into());
+        worst = worse(worst, Some(ErrorKind::InvalidInput));
     }
     if output.json {
-        return Ok(());
+        let row = json!({"ok": worst.is_none(), "snapshots": snapshots.all(), "sessions": sessions.all()});
+        output.row(|| row, String::new)?;
     }
-    let sum = || format!("all well: {}, {}", count(sound, "snapshot"), count(all, "session"));
-    output.row(|| json!({}), sum)
+    match worst {
+        Some(kind) => Err(Error::new(kind, told.join("; ")).into()),
+        None if output.json => Ok(()),
+        None => output.row(|| json!({}), || format!("all well: {some}, {all}")),
+    }
 }
 
 /// Damage is the worst that can be said; else the first failure tells what is wrong.
-fn worse(worst: Option<ErrorKind>, kind: ErrorKind) -> Option<ErrorKind> {
-    if kind == ErrorKind::Corrupt { Some(kind) } else { worst.or(Some(kind)) }
+fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
+    if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
-/// How many sessions are what.
+/// How many of them are what.
 #[derive(Default)]
-struct Found {
+struct Sum {
     whole: u64,
     damaged: u64,
-    /// Nobody can say, and why of the first.
+    /// Nobody can say: it was a limit, a permission, or the service.
     unknown: u64,
+    /// Why, of the first of these.
     why: Option<ErrorKind>,
 }
 
-async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<Found> {
-    let mut all = Found::default();
+impl Sum {
+    fn all(&self) -> u64 {
+        self.whole + self.damaged + self.unknown
+    }
+
+    fn add(&mut self, failure: ErrorKind) {
+        if failure == ErrorKind::Corrupt {
+            self.damaged += 1;
+        } else {
+            self.unknown += 1;
+            self.why.get_or_insert(failure);
+        }
+    }
+
+    fn worst(&self) -> Option<ErrorKind> {
+        if self.damaged > 0 { Some(ErrorKind::Corrupt) } else { self.why }
+    }
+
+    fn damage(&self, all: &str, what: &str) -> Option<String> {
+        (self.damaged > 0).then(|| format!("{} of {all} {what}", self.damaged))
+    }
+
+    fn doubt(&self, all: &str, done: &str) -> Option<String> {
+        (self.unknown > 0).then(|| format!("{} of {all} cannot be {done}; their rows say why", self.unknown))
+    }
+}
+
+/// The sessions of the storage that is the folder `root` of this one, or this itself.
+async fn all_sessions(
+    store: &Arc<dyn SnapshotAdapter>,
+    root: &str,
+    all: &mut Sum,
+    output: &Output,
+) -> Result<()> {
+    let (store, within): (Arc<dyn SnapshotAdapter>, _) = match root {
+        "" => (store.clone(), String::new()),
+        _ => (Arc::new(Namespace::new(store.clone(), root)?), format!(" in {root}")),
+    };
+    let named = |mut row: serde_json::Value| {
+        if !root.is_empty() {
+            row["root"] = json!(root);
+        }
+        row
+    };
+    let sessions = Sessions::new(store)?;
     let mut names = sessions.list(None);
     while let Some(SessionName { agent, session, .. }) = names.try_next().await? {
         let found = match sessions.session(&agent, &session)?.verify().await {
@@ -115,12 +176,14 @@ async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<Found> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             // Half an import, or a limit: that one alone.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::InvalidInput) => {
-                all.unknown += 1;
-                all.why = worse(all.why, error.kind());
+                all.add(error.kind());
                 let (kind, message) = (error.kind().as_str(), error.message());
                 output.row(
-                    || json!({"agent": agent, "session": session, "ok": false, "kind": kind, "message": error.to_string()}),
-                    || cell(&format!("{kind:<8} session {agent}/{session}: {message}")),
+                    || {
+                        let message = error.to_string();
+                        named(json!({"agent": agent, "session": session, "ok": false, "kind": kind, "message": message}))
+                    },
+                    || cell(&format!("{kind:<8} session {agent}/{session}{within}: {message}")),
                 )?;
                 continue;
             }
@@ -128,20 +191,21 @@ async fn all_sessions(sessions: &Sessions, output: &Output) -> Result<Found> {
         };
         if found.is_good() {
             all.whole += 1;
-            output.note(|| format!("ok       session {agent}/{session} ({})", count(found.good, "commit")));
+            let good = count(found.good, "commit");
+            output.note(|| format!("ok       session {agent}/{session}{within} ({good})"));
         } else {
             all.damaged += 1;
         }
         if output.json {
-            output.row(|| verified_row(&agent, &session, &found), String::new)?;
+            output.row(|| named(verified_row(&agent, &session, &found)), String::new)?;
         } else {
             for fault in damage(&found) {
-                let line = || cell(&format!("corrupt  session {agent}/{session}: {fault}"));
+                let line = || cell(&format!("corrupt  session {agent}/{session}{within}: {fault}"));
                 output.row(|| json!({}), line)?;
             }
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// Reads a snapshot to its verified end; its size.

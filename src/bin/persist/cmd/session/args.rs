@@ -14,7 +14,7 @@ pub(crate) enum Command {
     /// Fails with exit code 4 if another writer was faster, and says who. Without --expect the commit follows whatever is newest:
     /// who loads, changes and saves gives the number that `load -o FILE --json` has told.
     /// With --value, several files become one commit: they are there together or not at all.
-    /// A pipe that gives nothing is refused without --allow-empty; with `set -o pipefail` the exit code tells of a producer that fails later.
+    /// What gives nothing and is no file is refused without --allow-empty; with `set -o pipefail` the exit code tells of a producer that fails later.
     ///
     /// Examples:
     ///   persist session save support-bot user@example.com state.json --label "after tool call"
@@ -135,7 +135,7 @@ pub(crate) struct Save {
     /// Where the newest commit is damaged, go on behind it
     #[arg(long)]
     pub(crate) fallback: bool,
-    /// Save nothing, too, where a pipe gives nothing
+    /// Save an empty state, too, of what is no file, such as a pipe
     #[arg(long)]
     pub(crate) allow_empty: bool,
 }

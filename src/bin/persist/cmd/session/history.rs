@@ -198,6 +198,8 @@ pub(crate) fn damage(verified: &Verified) -> Vec<String> {
     }
     let line = |(damaged, mut seqs): (&Damaged, Vec<u64>)| {
         seqs.sort_unstable();
+        // A tag and a fork may name one lost commit.
+        seqs.dedup();
         let shown: Vec<String> = seqs.iter().take(10).map(u64::to_string).collect();
         let more = if seqs.len() > 10 { format!(" and {} more", seqs.len() - 10) } else { String::new() };
         let lost = match shown.is_empty() {

@@ -1,0 +1,103 @@
+//! `persist verify --all`: what it looks at, and what it advises.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::harness::{Home, Run, noise};
+
+/// In one of the namespaces of the storage.
+fn within(home: &Home, namespace: &str, arguments: &[&str]) -> Run {
+    let mut command = home.command(arguments);
+    command.env("PERSIST_NAMESPACE", namespace).write_stdin(noise(100)).output().unwrap().into()
+}
+
+/// A nightly check of a whole bucket is meant to find what is lost in one of its namespaces.
+#[test]
+fn sessions_are_found_below_and_above() {
+    let home = Home::new();
+    for namespace in ["prod", "prod", "prod", "x/y"] {
+        within(&home, namespace, &["session", "save", "bot", "s"]).text();
+    }
+    home.save("k", "state");
+    assert_eq!(home.run(&["verify", "--all"]).text(), "all well: 1 snapshot, 2 sessions\n");
+    fs::remove_file(home.store().join("prod/sessions/bot/s/c/999999999/997-2")).unwrap();
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 5 && run.err.contains("1 of 2 sessions is damaged"), "{}: {}", run.code, run.err);
+    assert!(
+        out.starts_with("corrupt  session bot/s in prod: ") && out.contains("commit 2 is missing"),
+        "{out}"
+    );
+    let rows = home.run(&["verify", "--all", "--json"]).rows();
+    let told = |row: usize| json!([rows[row]["root"], rows[row]["session"], rows[row]["ok"]]);
+    assert_eq!((told(1), told(2)), (json!(["prod", "s", false]), json!(["x/y", "s", true])), "{rows:?}");
+    assert_eq!(rows[3], json!({"ok": false, "snapshots": 1, "sessions": 2}));
+    // Its own session has no folder to name.
+    let own = within(&home, "prod", &["verify", "--all", "--json"]).rows();
+    assert_eq!((&own[0]["session"], &own[0].get("root")), (&json!("s"), &None));
+    // Of a part nobody can say whether the whole is well.
+    let root = fs::canonicalize(home.store().join("prod")).unwrap().display().to_string();
+    for (namespace, parts) in
+        [("prod/sessions", "2 objects here are parts"), ("prod/sessions/bot/s/c/999999999", "2 objects")]
+    {
+        let run = within(&home, namespace, &["verify", "--all"]);
+        assert_eq!((run.code, run.out.len()), (2, 0), "{namespace}: {}", run.err);
+        let advice = format!("persist verify --all --storage {root}\n");
+        assert!(run.err.contains(parts) && run.err.ends_with(&advice), "{namespace}: {}", run.err);
+        let rows = within(&home, namespace, &["verify", "--all", "--json"]).rows();
+        assert_eq!(rows, [json!({"ok": false, "snapshots": 0, "sessions": 0})]);
+    }
+    assert_eq!(home.run(&["verify", "--all", "--storage", &root]).code, 5);
+}
+
+/// A user's own folder may be called `sessions`.
+#[test]
+fn what_is_no_sessions_by_its_name_is_a_snapshot() {
+    let home = Home::new();
+    let key = "sessions/alice/chat/b/state.json.gz";
+    home.save("k.gz", noise(3000));
+    home.run(&["cp", "k.gz", key]).text();
+    assert_eq!(home.run(&["verify", "--all"]).text(), "all well: 2 snapshots, 0 sessions\n");
+    fs::write(home.store().join(key), b"\x1f\x8b damaged").unwrap();
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 5 && out.starts_with(&format!("corrupt  {key}: ")), "{}: {out}", run.code);
+    assert!(run.err.contains("1 of 2 snapshots cannot be loaded; restore"), "{}", run.err);
+}
+
+/// Who restores an older version of a sound snapshot loses the newer one.
+#[test]
+fn only_damage_is_to_be_restored() {
+    let home = Home::new();
+    home.save("large", noise(3000));
+    let limited = || -> Run {
+        home.command(&["verify", "--all"]).env("PERSIST_MAX_BYTES", "2KiB").output().unwrap().into()
+    };
+    let run = limited();
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (2, "persist: 1 of 1 snapshot cannot be read; their rows say why\n")
+    );
+    home.save("damaged", "state");
+    fs::write(home.store().join("damaged"), b"\x1f\x8b damaged").unwrap();
+    let run = limited();
+    let both = "1 of 2 snapshots cannot be loaded; restore those objects from a copy or an older version, or save them again; 1 of 2 snapshots cannot be read";
+    assert!(run.code == 5 && run.err.contains(both), "{}: {}", run.code, run.err);
+}
+
+/// A new commit in its place would not bring back what a fork is made of.
+#[test]
+fn a_fork_of_a_lost_session_is_not_told_to_save() {
+    let home = Home::new();
+    home.commits(2);
+    home.session(&["fork", "a", "s", "t"]).text();
+    fs::remove_dir_all(home.store().join("sessions/a/s")).unwrap();
+    for arguments in [&["verify", "--all"][..], &["session", "verify", "a", "t"]] {
+        let run = home.run(arguments);
+        let out = String::from_utf8(run.out).unwrap();
+        assert_eq!(run.code, 5, "{out}");
+        assert!(out.contains("commit 2 of a/s, from which the session was forked, is missing"), "{out}");
+        assert!(!(out + &run.err).contains("save one"));
+    }
+}
