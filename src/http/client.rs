@@ -23,6 +23,8 @@ pub(crate) fn client(connect_timeout: Duration, proxy: bool) -> Result<reqwest::
         .tls_backend_preconfigured(config)
         .http1_only()
         .redirect(Policy::none())
+        // It would repeat what HTTP/2 refuses, and copies every request for that.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
         .referer(false)
         .no_gzip()
         .no_brotli()

@@ -1,16 +1,21 @@
 //! A request body that can be sent again without copying.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 
-/// Up to this size a body is sent in one piece.
-const SMALL: u64 = 64 * 1024;
-/// Pieces of larger ones: each that the connection takes counts as progress.
+/// Up to this size what is in one part goes as it is.
+const SMALL: usize = 64 * 1024;
+/// The most that is handed to the connection at once otherwise: each piece that it takes counts as progress.
 const PIECE: usize = 128 * 1024;
 
 /// Bytes in memory, in some parts. A clone shares them.
@@ -44,22 +49,49 @@ impl Payload {
 
     /// As a request body; `moved` counts the bytes that the connection has taken.
     pub(super) fn into_body(self, moved: Arc<AtomicU64>) -> reqwest::Body {
-        if self.len() <= SMALL {
-            let mut whole = BytesMut::with_capacity(self.len() as usize);
-            self.0.iter().for_each(|part| whole.extend_from_slice(part));
-            return whole.freeze().into();
-        }
-        let parts = self.0.into_iter();
-        let pieces = stream::unfold((parts, Bytes::new()), move |(mut parts, mut rest)| {
-            if rest.is_empty() {
-                rest = parts.next().unwrap_or_default();
+        match &self.0[..] {
+            [whole] if whole.len() <= SMALL => whole.clone().into(),
+            _ => {
+                let left = self.len();
+                reqwest::Body::wrap(Sending { parts: self.0.into_iter(), part: Bytes::new(), left, moved })
             }
-            let piece = rest.split_to(rest.len().min(PIECE));
-            moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            let next = (!piece.is_empty()).then_some((Ok::<_, std::io::Error>(piece), (parts, rest)));
-            async move { next }
-        });
-        reqwest::Body::wrap_stream(pieces)
+        }
+    }
+}
+
+/// Parts on their way, without a copy and of a known length.
+struct Sending {
+    parts: std::vec::IntoIter<Bytes>,
+    /// What is left of the one that was begun.
+    part: Bytes,
+    left: u64,
+    moved: Arc<AtomicU64>,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.part.is_empty() {
+            self.part = self.parts.next().unwrap_or_default();
+        }
+        let len = self.part.len().min(PIECE);
+        let piece = self.part.split_to(len);
+        self.left -= len as u64;
+        self.moved.fetch_add(len as u64, Ordering::Relaxed);
+        Poll::Ready((len > 0).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

@@ -37,8 +37,9 @@ pub(crate) async fn send(
 ) -> Result<Response, Lost> {
     let moved = Arc::new(AtomicU64::new(0));
     let request = match payload {
-        // The length is given by hand: a streamed body would go out in chunked encoding, which upload protocols refuse.
-        Some(payload) => request.header(CONTENT_LENGTH, payload.len()).body(payload.into_body(moved.clone())),
+        // By hand: an upload without a byte says so.
+        Some(payload) if payload.len() == 0 => request.header(CONTENT_LENGTH, 0),
+        Some(payload) => request.body(payload.into_body(moved.clone())),
         None => request,
     };
     let sending = request.send();
@@ -68,8 +69,12 @@ pub(crate) fn body(response: Response, quiet: Duration) -> Body {
 
 /// An answer's body as bytes, at most `most` of them; the rest is left.
 pub(crate) async fn text(mut response: Response, most: usize, quiet: Duration) -> Result<Bytes> {
+    let whole = response.content_length();
     let mut all = BytesMut::new();
     while let Some(chunk) = chunk(&mut response, quiet).await? {
+        if all.is_empty() && whole == Some(chunk.len() as u64) && chunk.len() <= most {
+            return Ok(chunk);
+        }
         all.extend_from_slice(&chunk);
         if all.len() >= most {
             all.truncate(most);

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use reqwest::{
-    Method, Response, StatusCode,
+    Method, Request, RequestBuilder, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::de::DeserializeOwned;
@@ -195,30 +195,49 @@ impl Client {
         };
         let mut answer = self.attempt(&call, token.as_ref().map(Token::header)).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            let new = match &token {
-                Some(refused) => self.auth.replace(refused).await.map(Some),
-                None if trusted => self.auth.token().await,
-                None => Ok(None),
-            };
-            match new {
-                Ok(None) => {}
-                Ok(Some(new)) => answer = self.attempt(&call, Some(new.header())).await?,
-                Err(error) => {
-                    // Rather without any than with the one that was refused.
-                    if call.session.is_some() && token.is_some() {
-                        answer = self.attempt(&call, None).await?;
-                    }
-                    if answer.status() == StatusCode::UNAUTHORIZED {
-                        return Err(Failure::unsent(error));
-                    }
-                }
-            }
+            // What is rare is boxed: its future would be part of every request's, which is allocated and moved as a whole.
+            answer = Box::pin(self.attempt_anew(&call, token, trusted, answer)).await?;
         }
         let status = answer.status();
         if status.is_success() || (call.progress && status == StatusCode::PERMANENT_REDIRECT) {
             return Ok(answer);
         }
-        let headers = answer.headers().clone();
+        Err(Box::pin(self.failure(&call, answer)).await)
+    }
+
+    /// Another attempt with a new token, after the answer 401.
+    async fn attempt_anew(
+        &self,
+        call: &Call,
+        token: Option<Token>,
+        trusted: bool,
+        answer: Response,
+    ) -> Result<Response, Failure> {
+        let new = match &token {
+            Some(refused) => self.auth.replace(refused).await.map(Some),
+            None if trusted => self.auth.token().await,
+            None => Ok(None),
+        };
+        match new {
+            Ok(None) => Ok(answer),
+            Ok(Some(new)) => self.attempt(call, Some(new.header())).await,
+            Err(error) => {
+                // Rather without any than with the one that was refused.
+                let answer = match call.session.is_some() && token.is_some() {
+                    true => self.attempt(call, None).await?,
+                    false => answer,
+                };
+                match answer.status() {
+                    StatusCode::UNAUTHORIZED => Err(Failure::unsent(error)),
+                    _ => Ok(answer),
+                }
+            }
+        }
+    }
+
+    /// What an answer says that is no success.
+    async fn failure(&self, call: &Call, answer: Response) -> Failure {
+        let (status, headers) = (answer.status(), answer.headers().clone());
         // The status says enough where the message is lost.
         let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.unwrap_or_default();
         let mut failure = errors::failure(status, &headers, &body, call.conditional);
@@ -228,7 +247,7 @@ impl Client {
                 failure.error = failure.error.with_request_id(id.chars().take(100).collect::<String>());
             }
         }
-        Err(failure)
+        failure
     }
 
     /// One attempt whose answer is JSON. An answer that breaks off is doubtful like a lost one.
@@ -252,11 +271,13 @@ impl Client {
                 Failure::unsent(Error::new(ErrorKind::Internal, message).with_source(error))
             })?,
         };
-        let mut request = self.http.request(call.method.clone(), url).headers(call.headers.clone());
+        let mut request = Request::new(call.method.clone(), url);
+        *request.headers_mut() = call.headers.clone();
         if let Some(token) = token {
-            request = request.header(AUTHORIZATION, token);
+            request.headers_mut().insert(AUTHORIZATION, token);
         }
-        let started = tokio::time::Instant::now();
+        let request = RequestBuilder::from_parts(self.http.clone(), request);
+        let started = tracing::enabled!(tracing::Level::DEBUG).then(tokio::time::Instant::now);
         let quiet = self.settings.timeout.saturating_mul(call.patience);
         let outcome = http::send(request, call.payload.clone(), quiet).await;
         tracing::debug!(
@@ -264,7 +285,7 @@ impl Client {
             path = call.kind(),
             status = outcome.as_ref().ok().map(|answer| answer.status().as_u16()),
             sent_bytes = call.payload.as_ref().map_or(0, Payload::len),
-            elapsed_ms = started.elapsed().as_millis() as u64,
+            elapsed_ms = started.map(|started| started.elapsed().as_millis() as u64),
             "request"
         );
         Ok(outcome?)

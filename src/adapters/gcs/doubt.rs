@@ -89,7 +89,7 @@ impl Doubt {
         let (Some(since), Condition::Always) = (self.since(), self.wanted) else {
             return Ok(Next::Go(self.wanted));
         };
-        let seen = store.look(key).await?;
+        let seen = Box::pin(store.look(key)).await?;
         match seen.resource {
             None => Ok(Next::Go(Condition::Generation(0))),
             Some(resource) if resource.put_id() == Some(&self.id) => Ok(Next::Done(Box::new(resource))),

@@ -33,8 +33,10 @@ impl Store {
         let opened = retry(&self.retry, &self.client.budget, |_| async {
             self.open(key, &options).await.map_err(|error| self.named("get", key, error))
         });
-        let Opened { resource, range, answer } = opened.await?;
-        self.known.saw(key, &resource);
+        let Opened { resource, range, answer, news } = opened.await?;
+        if news {
+            self.known.saw(key, &resource);
+        }
         let body = match answer {
             Some(answer) => self.body(key, &resource, range.clone(), answer),
             None => Body::empty(),

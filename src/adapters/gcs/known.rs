@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
 };
 
 use super::model::Resource;
@@ -21,7 +21,8 @@ pub(super) struct Known(Mutex<HashMap<Key, Last>>);
 #[derive(Debug)]
 struct Last {
     generation: u64,
-    resource: Option<Arc<Resource>>,
+    /// As JSON: one allocation in place of a dozen, since far more are kept than are ever asked for.
+    resource: Option<Box<[u8]>>,
 }
 
 impl Known {
@@ -30,23 +31,16 @@ impl Known {
         let metadata: usize = resource.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
         // Without a checksum, which not every answer shows, a load could not be verified.
         let whole = metadata <= METADATA && resource.crc32c.is_some();
+        let json = whole.then(|| serde_json::to_vec(resource).ok()).flatten().map(Vec::into_boxed_slice);
+        let seen = Last { generation: resource.generation, resource: json };
         let mut known = self.lock();
         match known.get_mut(key) {
-            Some(last) if last.resource.as_deref().is_some_and(|seen| seen.same_as(resource)) => {}
-            last => {
-                let seen = Last {
-                    generation: resource.generation,
-                    resource: whole.then(|| Arc::new(resource.clone())),
-                };
-                match last {
-                    Some(last) => *last = seen,
-                    None => {
-                        if known.len() >= MOST {
-                            known.clear();
-                        }
-                        known.insert(key.clone(), seen);
-                    }
+            Some(last) => *last = seen,
+            None => {
+                if known.len() >= MOST {
+                    known.clear();
                 }
+                known.insert(key.clone(), seen);
             }
         }
     }
@@ -57,12 +51,33 @@ impl Known {
     }
 
     /// All that was seen last.
-    pub(super) fn resource(&self, key: &Key) -> Option<Arc<Resource>> {
-        self.lock().get(key)?.resource.clone()
+    pub(super) fn resource(&self, key: &Key) -> Option<Resource> {
+        let json = self.lock().get(key)?.resource.clone()?;
+        serde_json::from_slice(&json).ok()
     }
 
     // A panic while the lock is held cannot leave an entry half-written.
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_comes_back_whole() {
+        let json = r#"{"name":"k","size":"9007199254740993","generation":"1700000000000001","metageneration":"3","crc32c":"AAAAAA==",
+            "contentType":"text/plain","storageClass":"NEARLINE","timeCreated":"2026-01-01T00:00:00.123Z","metadata":{"a":"\u00e9\n","persist-put-id":"x"},
+            "kmsKeyName":"projects/p","customerEncryption":{"keySha256":"y"}}"#;
+        let bare = r#"{"name":"k","size":0,"generation":1,"crc32c":"AAAAAA=="}"#;
+        let (known, key) = (Known::default(), Key::new("k").unwrap());
+        for json in [json, bare] {
+            let resource: Resource = serde_json::from_str(json).unwrap();
+            known.saw(&key, &resource);
+            assert_eq!(format!("{:?}", known.resource(&key).unwrap()), format!("{resource:?}"));
+            assert_eq!(known.generation(&key), Some(resource.generation));
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(super) const FIELDS: &str = "name,size,generation,metageneration,crc32c,cont
                                  kmsKeyName,customerEncryption";
 
 /// <https://cloud.google.com/storage/docs/json_api/v1/objects#resource>
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Resource {
     pub(super) name: String,
@@ -32,7 +32,7 @@ pub(super) struct Resource {
     #[serde(deserialize_with = "int64")]
     pub(super) generation: u64,
     /// The version of what is said of the content, which can change without it.
-    #[serde(default, deserialize_with = "some_int64")]
+    #[serde(default, deserialize_with = "some_int64", skip_serializing_if = "Option::is_none")]
     pub(super) metageneration: Option<u64>,
     pub(super) crc32c: Option<String>,
     pub(super) content_type: Option<String>,
@@ -45,7 +45,7 @@ pub(super) struct Resource {
 }
 
 /// Which key the customer supplied.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CustomerEncryption {
     pub(super) key_sha256: String,
@@ -98,13 +98,6 @@ fn some_int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
 }
 
 impl Resource {
-    /// Whether both are the same version of the same object.
-    pub(super) fn same_as(&self, other: &Resource) -> bool {
-        self.metageneration.is_some()
-            && (self.generation, self.metageneration) == (other.generation, other.metageneration)
-            && self.storage_class == other.storage_class
-    }
-
     /// The id of the `put` that wrote it.
     pub(super) fn put_id(&self) -> Option<&str> {
         self.metadata.get(PUT_ID).map(String::as_str)

@@ -23,6 +23,8 @@ pub(super) struct Opened {
     pub(super) range: Range<u64>,
     /// An answer with all bytes of the range; `None` for an empty one.
     pub(super) answer: Option<Response>,
+    /// Whether it was not known before.
+    pub(super) news: bool,
 }
 
 impl Store {
@@ -34,19 +36,24 @@ impl Store {
     /// request follows a write, so this uses up no attempts: it ends as soon as no writer comes within one request.
     pub(super) async fn open(self: &Arc<Self>, key: &Key, options: &GetOptions) -> Result<Opened> {
         let needs_size = needs_size(options.range)?;
+        let mut news = true;
         let (resource, mut media) = match options.if_not_version.is_none() && !needs_size {
             true => {
-                let media = self.client.send(conditional(self.media(key, options.range), options)?);
+                let call = conditional(self.media(key, options.range), options)?;
                 let (resource, media) = match self.known.resource(key) {
-                    Some(known) => match media.await {
-                        Ok(answer) if describes(&answer, &known) => (Ok(Resource::clone(&known)), Ok(answer)),
-                        other => (self.describe(key, options).await, other),
+                    Some(known) => match self.client.send(call).await {
+                        Ok(answer) if describes(&answer, &known) => {
+                            news = false;
+                            (Ok(known), Ok(answer))
+                        }
+                        // Boxed, as all that takes a second request: its future would be part of every load's.
+                        other => (Box::pin(self.describe(key, options)).await, other),
                     },
-                    None => join(self.describe(key, options), media).await,
+                    None => Box::pin(join(self.describe(key, options), self.client.send(call))).await,
                 };
                 (resource, Some(media))
             }
-            false => (self.describe(key, options).await, None),
+            false => (Box::pin(self.describe(key, options)).await, None),
         };
         let mut resource = resource?;
         let started = Instant::now();
@@ -59,7 +66,7 @@ impl Store {
                 Some(range) => range.resolve(resource.size)?,
             };
             if range.is_empty() {
-                return Ok(Opened { resource, range, answer: None });
+                return Ok(Opened { resource, range, answer: None, news });
             }
             let generation = resource.generation;
             let answer = match media.take() {
@@ -68,7 +75,7 @@ impl Store {
                     let part = if needs_size { Some(bounded(&range)) } else { options.range };
                     let call = self.media(key, part).query("generation", generation.to_string());
                     certain = true;
-                    self.client.send(conditional(call, options)?).await
+                    Box::pin(self.client.send(conditional(call, options)?)).await
                 }
             };
             match answer {
@@ -77,11 +84,11 @@ impl Store {
                 Ok(answer) => match seen(&answer).unwrap_or(generation).cmp(&generation) {
                     Ordering::Equal => {
                         check_media(&answer, &range, resource.size)?;
-                        return Ok(Opened { resource, range, answer: Some(answer) });
+                        return Ok(Opened { resource, range, answer: Some(answer), news });
                     }
                     Ordering::Less => {}
                     Ordering::Greater => {
-                        resource = self.describe(key, options).await?;
+                        (resource, news) = (Box::pin(self.describe(key, options)).await?, true);
                         if resource.generation == generation {
                             return Err(unsteady("contradicts itself on the snapshot's generation"));
                         }
@@ -91,7 +98,7 @@ impl Store {
                 },
                 // Gone, or too short for the range: the metadata must show another generation, or nothing.
                 Err(failure) if failure.is(404) || failure.is(412) || failure.is(416) => {
-                    resource = self.describe(key, options).await?;
+                    (resource, news) = (Box::pin(self.describe(key, options)).await?, true);
                     if resource.generation == generation {
                         return Err(failure.error);
                     }

@@ -45,7 +45,8 @@ impl Store {
         let data = Payload::new(rest.take(most).await?);
         let stored = match rest.at_end().await? {
             true if most == chunk => self.put_at_once(key, data, &options, &doubt).await.map_err(named)?,
-            last => self.put_in_chunks(key, data, last, rest, &options, &doubt).await?,
+            // Boxed, as all that is rare: its future would be part of every put's, which is allocated and moved as a whole.
+            last => Box::pin(self.put_in_chunks(key, data, last, rest, &options, &doubt)).await?,
         };
         self.known.saw(key, &stored);
         Ok(stored.meta(key.clone()))
@@ -90,8 +91,7 @@ impl Store {
             let began = Began::now();
             match self.client.json::<Resource>(call.payload(payload.clone())).await {
                 Ok((stored, _)) => Ok(Box::new(stored)),
-                Err(failure) if failure.refused => doubt
-                    .refused(self, key, &failure)
+                Err(failure) if failure.refused => Box::pin(doubt.refused(self, key, &failure))
                     .await?
                     .ok_or_else(|| self.named("put", key, failure.error)),
                 Err(failure) => {
@@ -102,7 +102,7 @@ impl Store {
         });
         let stored = match attempts.await {
             Ok(stored) => stored,
-            Err(error) => doubt.give_up(self, key, error).await?,
+            Err(error) => Box::pin(doubt.give_up(self, key, error)).await?,
         };
         self.verified(*stored, expected).await
     }
@@ -141,11 +141,11 @@ impl Store {
                 expected.size,
                 checksum_text(expected.crc32c)
             );
-            return Err(self.discard(&stored, Error::new(ErrorKind::Corrupt, message)).await);
+            return Err(Box::pin(self.discard(&stored, Error::new(ErrorKind::Corrupt, message))).await);
         }
         match self.client.settings.encryption.verify(&stored) {
             Ok(()) => Ok(stored),
-            Err(error) => Err(self.discard(&stored, error).await),
+            Err(error) => Err(Box::pin(self.discard(&stored, error)).await),
         }
     }
 
@@ -196,3 +196,7 @@ pub(super) struct Seen {
     /// `None` where the answer does not tell: no clock of ours will do.
     pub(super) now: Option<std::time::SystemTime>,
 }
+
+#[cfg(test)]
+#[path = "put_tests.rs"]
+mod tests;

@@ -78,7 +78,7 @@ impl Auth {
             return Ok(Some(token));
         }
         let good = |token: &Token| Instant::now() < token.end;
-        self.fetched(good).await.map(Some)
+        Box::pin(self.fetched(good)).await.map(Some)
     }
 
     /// The token to use now, if there is one without waiting for it.
