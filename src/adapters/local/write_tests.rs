@@ -227,8 +227,12 @@ fn a_version_is_as_new_as_it_is_visible() {
             }
         }
     }
-    // A disk that never gets it done in time.
+    // A disk that is slow each time, and one that never gets it done in time.
     coarse(1);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    TAKES.set(vec![MINUTE / 4; 10]);
+    store.put("state", PutOptions::new().metadata("a", "1")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     TAKES.set(vec![MINUTE; 10]);
