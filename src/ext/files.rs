@@ -234,6 +234,7 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(kind, format!("the file {} cannot be {what}", path.display())).with_source(error)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 #[path = "files_tests.rs"]
 mod tests;
