@@ -35,7 +35,7 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// # Behavior
     /// - All or nothing: readers see what was there before or all of the new object, never a part. After `Timeout`, `Unavailable`, `Io`, or a drop
     ///   of the future, either may be there; after any other error, what was there before.
-    /// - † Durable: after `Ok` the object survives a crash of the process and of the machine.
+    /// - † Durable: after `Ok` the object survives a crash of the process and of the machine; after `AlreadyExists` or `Conflict`, what is there does.
     /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of racers exactly one wins.
     /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is gone; of any number of
     ///   racers with one version exactly one wins.
