@@ -122,11 +122,16 @@ impl Retries<'_> {
         since.ago() < self.config.deadline
     }
 
-    /// Counts attempts and time anew, to find out whether the last attempt has brought something. What was spent is not forgotten.
+    /// Waits to find out whether the last attempt has brought something, which began then and ended with `error`. Attempts and time count
+    /// anew for that, and what was spent is not forgotten. False where the machine slept meanwhile, and where [`pause`](Self::pause) says so.
     #[cfg(feature = "gcs")]
-    pub(crate) fn ask(&mut self) {
+    pub(crate) async fn ask(&mut self, began: Began, error: &Error, budget: &RetryBudget) -> bool {
+        if began.slept() >= self.config.deadline {
+            return false;
+        }
         let earlier = self.earlier + self.attempts;
         *self = Retries { earlier, ..self.config.start() };
+        self.pause(error, budget).await
     }
 
     /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is no storm, and so a long

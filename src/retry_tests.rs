@@ -136,16 +136,18 @@ async fn what_was_spent_before_asking_is_given_back_as_well() {
         for attempt in 1..=4 {
             assert_eq!(retries.pause(&failing(ErrorKind::Unavailable), &budget).await, attempt < 4);
         }
-        retries.ask();
-        assert!(retries.pause(&failing(ErrorKind::Unavailable), &budget).await);
+        assert!(retries.ask(Began::now(), &failing(ErrorKind::Unavailable), &budget).await);
         retries.progress(&budget);
     }
-    // One attempt is one attempt.
+    // One attempt is one attempt, what stays stays, and what the machine slept through is over.
     let once = RetryConfig::none();
-    let mut retries = once.start();
-    for _ in 0..2 {
-        assert!(!retries.pause(&failing(ErrorKind::Unavailable), &budget).await);
-        retries.ask();
+    for (config, kind, began, asks) in [
+        (&once, ErrorKind::Unavailable, Began::now(), false),
+        (&config, ErrorKind::AccessDenied, Began::now(), false),
+        (&config, ErrorKind::Unavailable, slept_for(config.deadline), false),
+        (&config, ErrorKind::Unavailable, slept_for(config.deadline / 2), true),
+    ] {
+        assert_eq!(config.start().ask(began, &failing(kind), &budget).await, asks, "{kind} {began:?}");
     }
 }
 

@@ -105,3 +105,33 @@ async fn what_ends_a_load_names_the_key() {
         assert!(text.starts_with("gcs: get \"k\": "), "{fault:?}: {text}");
     }
 }
+
+#[tokio::test]
+async fn a_load_has_as_many_bytes_as_the_object_or_fails() {
+    let (server, store) = setup().await;
+    let generation = server.state().plant("k", "x".repeat(SIZE)).to_string();
+    let answer = |status, from: usize, len| {
+        let range = (status == 206).then(|| ("content-range", format!("bytes {from}-{}/{SIZE}", SIZE - 1)));
+        let headers = [("x-goog-generation", generation.clone())].into_iter().chain(range);
+        Fault::Answer(status, headers.collect(), "x".repeat(len))
+    };
+    // Too many, at first and where it goes on: the first bytes are right, and so is their checksum.
+    for more in [1, 64 * 1024, SIZE] {
+        for faults in
+            [vec![answer(200, 0, SIZE + more)], vec![Fault::Cut(1000), answer(206, 1000, SIZE - 1000 + more)]]
+        {
+            server.forget_log();
+            let requests = faults.len();
+            server.script(Kind::Media, faults);
+            let error = read(&store, "k").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert_eq!(server.count(Kind::Media), requests);
+        }
+    }
+    // None, in spite of what it says: the attempts end.
+    server.forget_log();
+    server.script(Kind::Media, [answer(200, 0, 0)].into_iter().chain((0..9).map(|_| answer(206, 0, 0))));
+    let error = read(&store, "k").await.unwrap_err();
+    assert_eq!((error.kind(), server.count(Kind::Media)), (ErrorKind::Unavailable, 6), "{error}");
+    server.clean();
+}

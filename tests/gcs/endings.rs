@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use persist::{
-    Body, DeleteOptions, ErrorKind, GcsConfig, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
+    Body, DeleteOptions, Error, ErrorKind, GcsConfig, PutMode, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, Version, adapters::gcs::GcsAdapter,
 };
 
@@ -270,4 +270,27 @@ async fn successes_have_several_statuses() {
     store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
     let statuses: Vec<_> = server.logged(Kind::Delete).iter().map(|request| request.status).collect();
     assert_eq!(statuses, [200, 204]);
+}
+
+#[tokio::test]
+async fn a_save_that_fails_does_not_wait_long_for_the_end_of_its_session() {
+    let server = Server::start().await;
+    let patient = GcsConfig { timeout: Some(Duration::from_secs(3600)), ..config(&server) };
+    let store = open_with(patient).await;
+    server.script(Kind::Cancel, [Fault::Hang]);
+    let broken = stream::iter([Ok(data(2 * CHUNK, 10)), Err(Error::new(ErrorKind::Io, "the disk is gone"))]);
+    let name = key("k");
+    let put = store.put(&name, Body::from_stream(broken), PutOptions::new());
+    let silence = async {
+        while server.count(Kind::Cancel) < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        tokio::time::resume();
+    };
+    let both = futures_util::future::join(put, silence);
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(40), both).await.expect("it waits");
+    assert_eq!(outcome.unwrap_err().to_string(), "the disk is gone");
+    assert_eq!((server.count(Kind::Cancel), server.bytes("k")), (1, None));
 }

@@ -36,7 +36,7 @@ impl GcsAdapter {
     ///
     /// # Errors
     /// `Unsupported` where `to` has other settings than this adapter: then load and save. `NotFound` without a source; `Conflict` if it
-    /// is replaced meanwhile, or as `mode` says.
+    /// is replaced meanwhile, or as `mode` says; `Unavailable` if it is replaced behind a lost answer, which may still take effect.
     pub async fn copy(
         &self,
         source: &Key,

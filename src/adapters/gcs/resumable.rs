@@ -344,16 +344,12 @@ impl Store {
                 }
             };
             let error = error.with_backend("gcs").with_operation("put");
-            let failed = Began::now();
-            if retries.pause(&error, &self.client.budget).await {
+            let budget = &self.client.budget;
+            if retries.pause(&error, budget).await {
                 continue;
             }
-            // The first failure may be long ago, and most of a large body have arrived since. Only what the machine slept through is over.
-            let unknown = data && ask && failed.ago() < self.retry.deadline;
-            if unknown {
-                retries.ask();
-            }
-            if !unknown || !retries.pause(&error, &self.client.budget).await {
+            // The first failure may be long ago, and most of a large body have arrived since.
+            if !(data && ask && retries.ask(began, &error, budget).await) {
                 return Err(Ended::Failed(error));
             }
             last = Some(error);
