@@ -168,7 +168,11 @@ impl SnapshotAdapter for LocalAdapter {
                     // What the body comes from may hold a thread that this waits for.
                     drop(body);
                     if staged.is_some() {
-                        let _ = hop("put", Some(key), move |_| Ok(drop(staged))).await;
+                        let remove = hop("put", Some(key), move |_| {
+                            drop(staged);
+                            Ok(())
+                        });
+                        let _ = remove.await;
                     }
                     return Err(error);
                 }
