@@ -82,6 +82,9 @@ impl Sessions {
 
     /// New bytes of a save beyond `inline` become an object of their own in front of the commit (default: 8 MiB); a stream beyond `buffered` is
     /// not held in memory and not compared with the commit before (default: 64 MiB).
+    ///
+    /// More than the default for `inline` is not for S3: Amazon dates what goes up in parts by its beginning, and the
+    /// [fence window](Sessions::fence_window) needs to know when a commit appeared.
     pub fn sizes(self, inline: usize, buffered: usize) -> Self {
         self.with(|store| (store.inline, store.buffered) = (inline, buffered))
     }

@@ -241,8 +241,7 @@ impl Staged {
         if now() - version.asked <= SLOW {
             return Ok(beside);
         }
-        let message =
-            "the disk takes too long to make a file durable, so that its time is none of now; try again";
+        let message = "each sync of the file takes longer than 20 seconds, so that its time would not be that of its appearance; try again";
         Err(Error::new(ErrorKind::Timeout, message).with_retryable(true))
     }
 
