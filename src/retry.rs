@@ -28,8 +28,8 @@ pub struct RetryConfig {
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
     /// After this long, counted from the first failure since the last progress, no further attempt is started. The time that
-    /// the machine slept counts, in the first attempt too. An upload session of Cloud Storage is asked for its progress all the same, and
-    /// goes on if there is some.
+    /// the machine slept counts, for saves and removals in the first attempt too. An upload session of Cloud Storage is asked for its progress
+    /// before it ends, unless the machine slept or `max_attempts` is 1, and goes on if there is some.
     pub deadline: Duration,
 }
 
@@ -191,8 +191,8 @@ where
     retry_since(Some(Began::now()), config, budget, attempt).await
 }
 
-/// As [`retry`], for what shows to nobody by itself: it is repeated also where the machine slept in its first attempt.
-#[cfg(feature = "s3")]
+/// As [`retry`], for reads and for what shows to nobody by itself: repeated also where the machine slept in the first attempt.
+#[cfg(any(feature = "gcs", feature = "s3"))]
 pub(crate) async fn retry_unseen<T, F>(
     config: &RetryConfig,
     budget: &RetryBudget,

@@ -1,7 +1,7 @@
 //! Servers that do less than Amazon's, or something else: what they cannot do is found out, and nothing wrong comes of it.
 
 use persist::{
-    DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, S3Config, SnapshotAdapter, Tier,
+    DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, S3Config, SnapshotAdapter, Tier, Version,
     adapters::s3::S3Adapter,
 };
 
@@ -208,6 +208,13 @@ async fn a_load_of_a_version_is_of_that_version_or_none() {
                 (&new, &b"new state"[..])
             );
         }
+    }
+    // Without an ETag, what is there may be as new as not; plain web servers give no id of the request either.
+    for header in [("x-amz-request-id", "R"), ("last-modified", "Wed, 21 Oct 2026 07:28:00 GMT")] {
+        bench.proxy.fail(1, "GET", "state", Fault::answer_with(200, &[header], "new state"));
+        let object =
+            bench.adapter.get(&state, GetOptions::new().if_not_version(Version::new(""))).await.unwrap();
+        assert_eq!(object.body.collect(100).await.unwrap(), "new state");
     }
 }
 

@@ -13,14 +13,14 @@ use super::{
 };
 use crate::{
     Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result,
-    retry::retry,
+    retry::retry_unseen,
     transfer::{resuming, widening},
 };
 
 impl Store {
     pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let call = self.metadata(key).headers(self.client.settings.encryption.headers());
-        let resource = retry(&self.retry, &self.client.budget, |_| async {
+        let resource = retry_unseen(&self.retry, &self.client.budget, |_| async {
             let answer = self.client.json::<Resource>(call.clone()).await;
             answer.map(|(resource, _)| resource).map_err(|failure| self.named("head", key, failure.error))
         });
@@ -30,7 +30,7 @@ impl Store {
     }
 
     pub(super) async fn get(self: &Arc<Self>, key: &Key, options: GetOptions) -> Result<Object> {
-        let opened = retry(&self.retry, &self.client.budget, |_| async {
+        let opened = retry_unseen(&self.retry, &self.client.budget, |_| async {
             self.open(key, &options).await.map_err(|error| self.named("get", key, error))
         });
         let Opened { resource, range, answer, news } = opened.await?;

@@ -13,7 +13,7 @@ use super::{
     model::{self, Page},
     names,
 };
-use crate::{Key, ListEntry, ListOptions, Result, retry::retry};
+use crate::{Key, ListEntry, ListOptions, Result, retry::retry_unseen};
 
 /// The service's limit for a page.
 const PAGE: usize = 1000;
@@ -92,7 +92,7 @@ impl Listing<'_> {
             .maybe("delimiter", options.delimiter.then_some("/"))
             .maybe("startOffset", options.start_after.as_deref())
             .maybe("pageToken", token);
-        let page = retry(&store.retry, &store.client.budget, |_| async {
+        let page = retry_unseen(&store.retry, &store.client.budget, |_| async {
             let answer = store.client.json::<Page>(call.clone()).await;
             answer
                 .map(|(page, _)| page)

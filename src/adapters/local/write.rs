@@ -28,8 +28,8 @@ const PATIENCE: usize = 100;
 /// How long before it is visible a version may have got its time, in nanoseconds. Far more than a save takes, and far less than half of the shortest
 /// fence window of sessions, whose prunes rely on it.
 const LATE: i64 = 5_000_000_000;
-/// How often a version gets a new time.
-const TIMES: usize = 4;
+/// How often a version gets a new time before the lock is held, and under it.
+const TIMES: usize = 2;
 /// The same for a disk on which each of these times took longer than that. Still less than half of that window.
 const SLOW: i64 = 20_000_000_000;
 
@@ -56,6 +56,28 @@ struct Pending {
     sidecar: Option<Sidecar>,
     /// The file system keeps times to the nanosecond, so that no other version has this one.
     exact: bool,
+}
+
+impl Pending {
+    /// Whether its time is of long ago.
+    fn late(&self) -> bool {
+        now() - self.asked > LATE
+    }
+}
+
+/// Whether the mode lets a new version take the place of the current one.
+fn allowed(mode: &PutMode, current: Option<Stamp>) -> Result<()> {
+    match (mode, current) {
+        (PutMode::Create, Some(_)) => Err(taken()),
+        (PutMode::Replace(_), None) => {
+            Err(Error::new(ErrorKind::Conflict, "the snapshot was removed; create it instead"))
+        }
+        (PutMode::Replace(expected), Some(stamp)) if *expected != stamp.version() => {
+            let message = "another writer replaced the snapshot; load it and try again";
+            Err(Error::new(ErrorKind::Conflict, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Staged {
@@ -160,22 +182,25 @@ impl Staged {
         let file = self.place.file.as_str();
         check(given_up)?;
         // A sidecar whose name may be that of the current version's has to wait.
-        let early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
-        let _lock = self.root.lock(&self.directory, self.place.names(), given_up)?;
-        let current = current(&self.root, &self.directory, file)?;
-        match (mode, current) {
-            (PutMode::Create, Some(_)) => return Err(taken()),
-            (PutMode::Replace(_), None) => {
-                return Err(Error::new(ErrorKind::Conflict, "the snapshot was removed; create it instead"));
+        let mut early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
+        let mut times = 0;
+        let (_lock, current) = loop {
+            // Without the lock: on a busy disk, those who wait for it would be late in their turn.
+            if version.late() && times < TIMES {
+                self.date(version)?;
+                drop(early.take());
+                early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
             }
-            (PutMode::Replace(expected), Some(stamp)) if *expected != stamp.version() => {
-                let message = "another writer replaced the snapshot; load it and try again";
-                return Err(Error::new(ErrorKind::Conflict, message));
+            let lock = self.root.lock(&self.directory, self.place.names(), given_up)?;
+            let current = current(&self.root, &self.directory, file)?;
+            allowed(mode, current)?;
+            times += 1;
+            if !version.late() || times >= TIMES {
+                break (lock, current);
             }
-            _ => {}
-        }
-        check(given_up)?;
+        };
         let beside = self.settle(version, current, early, given_up)?;
+        check(given_up)?;
         let renamed = match mode {
             // Programs that know nothing of the lock do not lose their file either.
             PutMode::Create => rename_to_free(&self.directory, &self.name, file),
@@ -215,16 +240,12 @@ impl Staged {
     ) -> Result<Option<Beside<'a>>> {
         let (mut beside, mut settled) = (early, version.exact);
         for _ in 0..TIMES {
-            let late = now() - version.asked > LATE;
-            if settled && !late {
+            if settled && !version.late() {
                 return Ok(beside);
             }
             check(given_up)?;
-            if late {
-                version.asked = next_time();
-                version.stamp =
-                    set_time(&self.file, version.asked).map_err(|error| io_error("writing", error))?;
-                version.exact = version.stamp.mtime == version.asked;
+            if version.late() {
+                self.date(version)?;
             }
             if !version.exact {
                 self.set_apart(version, current)?;
@@ -243,6 +264,17 @@ impl Staged {
         }
         let message = "each sync of the file takes longer than 20 seconds, so that its time would not be that of its appearance; try again";
         Err(Error::new(ErrorKind::Timeout, message).with_retryable(true))
+    }
+
+    /// Gives it the time of now.
+    fn date(&self, version: &mut Pending) -> Result<()> {
+        version.asked = next_time();
+        version.stamp = set_time(&self.file, version.asked).map_err(|error| io_error("writing", error))?;
+        version.exact = version.stamp.mtime == version.asked;
+        if let Some(sidecar) = &mut version.sidecar {
+            sidecar.mtime = version.stamp.mtime;
+        }
+        Ok(())
     }
 
     /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a later one than the current.

@@ -16,7 +16,7 @@ use super::{
     names,
     progress::Progress,
 };
-use crate::{ErrorKind, Key, Result, RetryConfig, Version, retry};
+use crate::{ErrorKind, Key, Result, RetryConfig, Version, retry, retry::retry_unseen};
 
 /// What every operation works on.
 #[derive(Debug, Clone)]
@@ -75,6 +75,14 @@ impl Bucket {
         F: Future<Output = Result<T>>,
     {
         retry(&self.retry, &self.shared.budget, attempt).await
+    }
+
+    /// The same for what only reads: repeated also where the machine slept meanwhile.
+    pub(super) async fn reading<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry_unseen(&self.retry, &self.shared.budget, attempt).await
     }
 
     /// Refuses a name that may be that of another object.

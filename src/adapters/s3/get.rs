@@ -24,7 +24,7 @@ impl Bucket {
         if let Some(empty @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) = options.range {
             empty.resolve(u64::MAX).map_err(|error| error.with_backend("s3"))?;
         }
-        let output = self.retrying(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
+        let output = self.reading(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
         expected(&options, &version(output.e_tag()))?;
         let (range, size) = extent(&output, options.range)?;
         let meta = self.meta_of_get(key, size, &output).await?;
@@ -55,8 +55,9 @@ impl Bucket {
                 }
                 failure
             })?;
-        // Some gateways in front of files of other programs know no ETag for them; a login page has no id of the request either.
-        if output.request_id().is_none() {
+        // Some gateways in front of files of other programs know no ETag for them, and mirrors may give none; a login page has no id of the
+        // request and no date either.
+        if output.request_id().is_none() && output.last_modified().is_none() {
             has_etag("get", output.e_tag(), &self.shared)?;
         }
         Ok(output)
@@ -146,7 +147,8 @@ fn expected(options: &GetOptions, got: &Version) -> Result<()> {
     if options.if_version.as_ref().is_some_and(|asked| !is(asked)) {
         return Err(fail(ErrorKind::Conflict, "the snapshot was replaced"));
     }
-    if options.if_not_version.as_ref().is_some_and(is) {
+    // Of an object without an ETag, any version is as good as the other.
+    if !got.as_str().is_empty() && options.if_not_version.as_ref().is_some_and(is) {
         return Err(fail(ErrorKind::NotModified, "the snapshot is unchanged"));
     }
     Ok(())
