@@ -115,7 +115,7 @@ fn is_bucket(name: &str) -> bool {
 
 /// What a URL or a path says, as values of settings. The error is the end of a sentence and repeats no password.
 pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
-    if text.trim_start().starts_with('{') {
+    if values::is_json(text) {
         return Err(values::CONTENT.into());
     }
     if text.chars().any(char::is_control) {

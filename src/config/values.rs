@@ -64,7 +64,13 @@ pub(crate) fn is_content(text: &str) -> bool {
 
 /// The same of a text that is perhaps no path.
 pub(super) fn is_key(text: &str) -> bool {
-    text.trim_start().starts_with('{') || text.contains("PRIVATE KEY")
+    is_json(text) || text.contains("PRIVATE KEY")
+}
+
+/// Whether it begins as JSON. Files of variables and editors leave quotation marks, blanks and a byte order mark before it.
+pub(super) fn is_json(text: &str) -> bool {
+    let before = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}');
+    text.trim_start_matches(before).starts_with('{')
 }
 
 /// A path as it is: only a shell knows what `~` means.

@@ -17,7 +17,10 @@ fn a_key_in_place_of_its_file_is_shown_nowhere() {
     let pem = "-----BEGIN PRIVATE KEY-----\nHUNTER2\n";
     let one_line = "-----BEGIN PRIVATE KEY----- HUNTER2";
     let folder = home.path("states").display().to_string();
-    for key in [short, &format!("\n {long}"), pem, one_line, "HUNTER2\nHUNTER2"] {
+    // As `docker --env-file` gives it, and without what else tells a key.
+    let quoted = r#"'{"private_key_id":"HUNTER2"}'"#;
+    let marked = "\u{feff} \"{HUNTER2}\"";
+    for key in [short, &format!("\n {long}"), pem, one_line, "HUNTER2\nHUNTER2", quoted, marked] {
         let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let toml =
             format!("[storage]\nstorage_url = \"gs://bucket\"\n[storage.gcs]\ncredentials_path = {key:?}\n");
