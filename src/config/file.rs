@@ -31,8 +31,7 @@ pub(super) fn read(path: &Path) -> Result<(Settings, Option<&Path>)> {
     let mut text = String::new();
     let file = File::open(path).map_err(unreadable)?;
     let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
-    let of_system = path.starts_with("/dev") || path.starts_with("/proc");
-    let folder = (is_file && !of_system).then(|| path.parent().unwrap_or(Path::new("")));
+    let folder = (is_file && !is_descriptor(path)).then(|| path.parent().unwrap_or(Path::new("")));
     file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     let wrong = |reason: String| -> Error { bad(format!("{shown}: {reason}")) };
     if text.len() as u64 > MOST_BYTES {
@@ -43,6 +42,15 @@ pub(super) fn read(path: &Path) -> Result<(Settings, Option<&Path>)> {
         _ => toml(&text),
     };
     Ok((settings.map_err(wrong)?, folder))
+}
+
+/// Whether this names what is open already: it may be a file, but its folder is elsewhere.
+fn is_descriptor(path: &Path) -> bool {
+    let is_number =
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    let of_process =
+        || path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd"));
+    path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || (is_number && of_process())
 }
 
 /// How many settings this TOML has; for fuzzing.

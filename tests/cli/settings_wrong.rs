@@ -190,6 +190,15 @@ mod pipes {
                 assert!(run.code == 8 && run.err.ends_with(message), "{}: {}", run.code, run.err);
             }
             cat.wait().unwrap();
+            #[cfg(target_os = "linux")]
+            {
+                // A file that the system's own folders lead to.
+                let run = home.run(&["env", "--json", "--config", "/proc/self/cwd/persist.toml"]);
+                assert_eq!(run.rows()[0]["storage"], "file:///proc/self/cwd/states", "{}", run.err);
+                let mut process = home.process();
+                process.args(["ls", "--config", "/proc/self/fd/0"]).stdin(opened());
+                assert_eq!(Run::from(process.output().unwrap()).code, 8);
+            }
             let named = home.run(&["env", "--json", "--config", file.to_str().unwrap()]);
             let states = fs::canonicalize(home.path("")).unwrap().join("states");
             assert!(named.rows()[0]["storage"].as_str().unwrap().ends_with(states.to_str().unwrap()));
