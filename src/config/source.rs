@@ -16,6 +16,8 @@ pub(super) struct Value {
     pub(super) shared: bool,
     /// Out of a URL.
     pub(super) of_url: bool,
+    /// A relative path for which there is no folder: nobody can use it, and it need not count.
+    astray: bool,
 }
 
 /// What one place says.
@@ -38,26 +40,33 @@ impl Source {
                     Some(parameter) => format!("parameter {parameter} of {from}"),
                     None => from.clone(),
                 };
-                self.values.push(Value { setting: inner, text, from, shared: self.shared, of_url: true });
+                self.push(inner, text, from, true);
             }
         }
-        self.values.push(Value { setting, text: text.into(), from, shared: self.shared, of_url: false });
+        self.push(setting, text.into(), from, false);
         Ok(())
+    }
+
+    fn push(&mut self, setting: &'static Setting, text: String, from: String, of_url: bool) {
+        self.values.push(Value { setting, text, from, shared: self.shared, of_url, astray: false });
     }
 
     /// Makes relative paths begin in `folder`, not wherever a process happens to run.
     ///
     /// # Errors
-    /// `InvalidConfig` for a relative path where there is no folder, or it is not UTF-8.
+    /// `InvalidConfig` for a relative path where the folder is not UTF-8. One where there is no folder is refused where it is used.
     pub(super) fn start_paths_at(&mut self, folder: Option<&Path>) -> Result<()> {
         // What is no path would look like one behind the folder.
         let relative = |value: &&mut Value| {
             value.setting.is_path() && Path::new(&value.text).is_relative() && value.fits()
         };
         for value in self.values.iter_mut().filter(relative) {
-            let wrong = |why| bad(format!("{}: {why}; write the whole path", value.shown()));
-            let folder = folder.ok_or_else(|| wrong("a pipe has no folder in which it could begin"))?;
-            let folder = folder.to_str().ok_or_else(|| wrong("the file's folder is not UTF-8"))?;
+            let Some(folder) = folder else {
+                value.astray = true;
+                continue;
+            };
+            let wrong = "the file's folder is not UTF-8; write the whole path";
+            let folder = folder.to_str().ok_or_else(|| bad(format!("{}: {wrong}", value.shown())))?;
             value.text = Path::new(folder).join(&value.text).to_string_lossy().into_owned();
         }
         Ok(())
@@ -133,6 +142,10 @@ impl Value {
     }
 
     pub(super) fn apply(&self, config: &mut StorageConfig) -> Result<()> {
+        if self.astray {
+            let wrong = "a pipe has no folder in which it could begin; write the whole path";
+            return Err(bad(format!("{}: {wrong}", self.shown())));
+        }
         (self.setting.apply)(config, &self.text).map_err(|reason| {
             let own = self.setting.variables.first().filter(|_| self.shared);
             let way_out =

@@ -190,6 +190,11 @@ mod pipes {
                 assert!(run.code == 8 && run.err.ends_with(message), "{}: {}", run.code, run.err);
             }
             cat.wait().unwrap();
+            // Another place is stronger.
+            let mut process = home.process();
+            let process = process.args(["ls", "--config", "/dev/stdin"]).stdin(opened());
+            let elsewhere = Run::from(process.args(["--storage", "memory://"]).output().unwrap());
+            assert_eq!((elsewhere.code, elsewhere.out.len()), (0, 0), "{}", elsewhere.err);
             #[cfg(target_os = "linux")]
             {
                 // A file that the system's own folders lead to.
