@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         all_sessions(&store, &root, &mut sessions, output).await?;
     }
     drop(progress);
-    if snapshots.all() + sessions.all() + parts == 0 {
+    if snapshots.all() + sessions.all() + sessions.unlisted + parts == 0 {
         let message = format!("there is nothing to verify in {store}; is it the right storage?");
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
@@ -86,6 +86,9 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     let are = if sessions.damaged == 1 { "is" } else { "are" };
     told.extend(sessions.damage(&all, &format!("{are} damaged; see `persist session verify`")));
     told.extend(sessions.doubt(&all, "verified"));
+    if sessions.unlisted > 0 {
+        told.push(format!("the sessions of {} cannot be listed", count(sessions.unlisted, "folder")));
+    }
     let mut worst = worse(snapshots.worst(), sessions.worst());
     if parts > 0 {
         let whole: Vec<String> = whole.into_iter().collect();
@@ -120,6 +123,8 @@ struct Sum {
     damaged: u64,
     /// Nobody can say: it was a limit, a permission, or the service.
     unknown: u64,
+    /// Folders of which nobody can say what is in them.
+    unlisted: u64,
     /// Why, of the first of these.
     why: Option<ErrorKind>,
 }
@@ -170,12 +175,25 @@ async fn all_sessions(
     };
     let sessions = Sessions::new(store)?;
     let mut names = sessions.list(None);
-    while let Some(SessionName { agent, session, .. }) = names.try_next().await? {
+    loop {
+        let SessionName { agent, session, .. } = match names.try_next().await {
+            Ok(Some(name)) => name,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                all.unlisted += 1;
+                all.why.get_or_insert(error.kind());
+                let kind = error.kind().as_str();
+                return output.row(
+                    || named(json!({"ok": false, "kind": kind, "message": error.to_string()})),
+                    || cell(&format!("{kind:<8} sessions{within}: {}", error.message())),
+                );
+            }
+        };
         let found = match sessions.session(&agent, &session)?.verify().await {
             // Of a removed one, or one that is only begun, there is nothing to verify.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            // Half an import, or a limit: that one alone.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::InvalidInput) => {
+            // Half an import, a limit, a permission or the service: that one alone.
+            Err(error) => {
                 all.add(error.kind());
                 let (kind, message) = (error.kind().as_str(), error.message());
                 output.row(
@@ -187,7 +205,7 @@ async fn all_sessions(
                 )?;
                 continue;
             }
-            found => found?,
+            Ok(found) => found,
         };
         if found.is_good() {
             all.whole += 1;
@@ -205,7 +223,6 @@ async fn all_sessions(
             }
         }
     }
-    Ok(())
 }
 
 /// Reads a snapshot to its verified end; its size.
@@ -233,3 +250,7 @@ fn bad(key: &Key, error: &Error, output: &Output) -> Result<()> {
         || cell(&format!("{kind:<8} {key}: {}", error.message())),
     )
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
