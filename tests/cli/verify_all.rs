@@ -43,12 +43,32 @@ fn sessions_are_found_below_and_above() {
     {
         let run = within(&home, namespace, &["verify", "--all"]);
         assert_eq!((run.code, run.out.len()), (2, 0), "{namespace}: {}", run.err);
-        let advice = format!("persist verify --all --storage {root}\n");
+        let advice = format!(", and without a namespace: persist verify --all --storage file://{root}\n");
         assert!(run.err.contains(parts) && run.err.ends_with(&advice), "{namespace}: {}", run.err);
         let rows = within(&home, namespace, &["verify", "--all", "--json"]).rows();
         assert_eq!(rows, [json!({"ok": false, "snapshots": 0, "sessions": 0})]);
     }
-    assert_eq!(home.run(&["verify", "--all", "--storage", &root]).code, 5);
+    assert_eq!(home.run(&["verify", "--all", "--storage", &format!("file://{root}")]).code, 5);
+}
+
+/// The command that an error names is copied into a shell.
+#[cfg(unix)]
+#[test]
+fn what_verify_advises_works_in_a_shell() {
+    let home = Home::new();
+    within(&home, "u:1/it's %41", &["session", "save", "bot", "s"]).text();
+    let store = home.store().display().to_string();
+    let parts = within(&home, "u:1/it's %41/sessions", &["verify", "--all"]);
+    let options = format!("file://{store}?max_ratio=9&namespace=u:1/it's %2541/sessions&max_bytes=2KiB");
+    let url = home.run(&["verify", "--all", "--storage", &options]);
+    assert!(url.err.ends_with("?max_ratio=9&max_bytes=2KiB'\n"), "{}", url.err);
+    for run in [parts, url] {
+        assert_eq!(run.code, 2, "{}", run.err);
+        let (_, advice) = run.err.split_once("without a namespace: persist ").unwrap();
+        let command = format!("{} {advice}", env!("CARGO_BIN_EXE_persist"));
+        let well = Run::from(home.program("/bin/sh").args(["-c", &command]).output().unwrap());
+        assert_eq!(well.text(), "all well: 0 snapshots, 1 session\n", "{advice}");
+    }
 }
 
 /// A user's own folder may be called `sessions`.

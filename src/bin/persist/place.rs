@@ -72,22 +72,38 @@ impl Place {
         }
         let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below).collect();
         let at = sessions_in(&all).filter(|_| self.session_of(key).is_some())?;
-        let slashes = match self.backend {
-            StorageBackend::Local => "/",
-            StorageBackend::Gcs => "gs://",
-            _ => "s3://",
-        };
-        Some(Of::Above(format!("{slashes}{}", all[..at].join("/"))))
+        Some(Of::Above(self.names.len().saturating_sub(at)))
     }
 }
 
 /// Where the storage of a session is, seen from another one.
-#[derive(Debug, PartialEq)]
 pub(crate) enum Of {
     /// It is this, or a folder in it, as keys have it.
     Below(String),
-    /// This is a folder in it.
-    Above(String),
+    /// This is a folder in it, so many folders down.
+    Above(usize),
+}
+
+/// The URL of what is so many folders above a storage, without parameters.
+///
+/// # Errors
+/// `InvalidConfig` where it is not configured where the storage is.
+pub(crate) fn above(config: &StorageConfig, folders: usize) -> Result<String> {
+    let mut there = StorageConfig { prefix: None, namespace: None, ..config.clone() };
+    if config.backend == StorageBackend::Local {
+        // As they are on disk, where names are encoded and links are followed.
+        let url = config.location()?;
+        let folder = PathBuf::from(decoded(url.strip_prefix("file://").unwrap_or(&url)));
+        let folder = fs::canonicalize(&folder).unwrap_or(folder);
+        there.local_base_path = Some(folder.ancestors().nth(folders).unwrap_or(&folder).to_owned());
+    } else {
+        let below = [config.prefix.as_deref(), config.namespace.as_deref()];
+        let below = below.iter().flatten().flat_map(|path| path.split('/'));
+        let mut below: Vec<&str> = below.filter(|name| !name.is_empty()).collect();
+        below.truncate(below.len().saturating_sub(folders));
+        there.prefix = (!below.is_empty()).then(|| below.join("/"));
+    }
+    there.location()
 }
 
 /// Where the folder called `sessions` is among the names that lead to an object of one.
@@ -204,13 +220,22 @@ mod tests {
             assert_eq!(of(url, key), session, "{url} {key}");
         }
         for (url, key, storage) in [
-            ("s3://sessions", "sessions/a/s/line", Of::Below("".into())),
-            ("s3://b/sessions", "p/q/sessions/a/s/line", Of::Below("p/q".into())),
-            ("s3://b/sessions", "a/s/line", Of::Above("s3://b".into())),
-            ("gs://b/prod/sessions/a", "s/b/1-01ARZ3NDEKTSV4RRFFQ69G5FAV", Of::Above("gs://b/prod".into())),
+            ("s3://sessions", "sessions/a/s/line", ""),
+            ("s3://b/sessions", "p/q/sessions/a/s/line", "p/q"),
+            ("s3://b/sessions", "a/s/line", "s3://b"),
+            ("s3://b/p%3F?namespace=n:1/sessions", "a/s/line", "s3://b/p%3F/n:1"),
+            ("s3://b/p/sessions?namespace=a/s", "line", "s3://b/p"),
+            ("gs://b/prod/sessions/a", "s/b/1-01ARZ3NDEKTSV4RRFFQ69G5FAV", "gs://b/prod"),
+            (&disk("p?namespace=sessions/a:b"), "s/line", &disk("p")),
+            (&disk("p?namespace=u:1/sessions"), "a/s/line", &disk("p/u%253A1")),
         ] {
-            let place = Place::of(&StorageConfig::from_url(url).unwrap(), "").unwrap();
-            assert_eq!(place.storage_of(&Key::new(key).unwrap()), Some(storage), "{url} {key}");
+            let config = StorageConfig::from_url(url).unwrap();
+            let found = match Place::of(&config, "").unwrap().storage_of(&Key::new(key).unwrap()) {
+                Some(Of::Above(folders)) => above(&config, folders).unwrap(),
+                Some(Of::Below(root)) => root,
+                None => panic!("{url} {key}"),
+            };
+            assert_eq!(found, storage, "{url} {key}");
         }
         for (url, key) in [
             ("s3://sessions", "a/s/line"),

@@ -12,7 +12,7 @@ use persist::{
 };
 use tokio::sync::OnceCell;
 
-use crate::place::Place;
+use crate::place::{self, Place};
 
 /// A folder of a storage: all snapshots in it are meant.
 pub(crate) struct Folder {
@@ -147,6 +147,18 @@ impl Storage {
     /// Where the storage is that [`open`](Self::open) opens.
     pub(crate) fn place(&self) -> Result<Place> {
         Ok(Place::of(&self.sources()?.resolve()?, "")?)
+    }
+
+    /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is set.
+    pub(crate) fn above(&self, folders: usize) -> Result<String> {
+        let url = place::above(&self.sources()?.resolve()?, folders)?;
+        // What `--storage` says besides, a server for example, another `--storage` must say again.
+        let said = self.url.as_deref().filter(|url| is_url(url)).and_then(|url| url.split_once('?'));
+        let parameters = said.map_or("", |(_, parameters)| parameters).split('&');
+        let parameters: Vec<&str> =
+            parameters.filter(|one| !one.is_empty() && !one.starts_with("namespace=")).collect();
+        let mark = if parameters.is_empty() { "" } else { "?" };
+        Ok(format!("{url}{mark}{}", parameters.join("&")))
     }
 
     /// Where the names that start with `text`, or with the path of a URL, are.

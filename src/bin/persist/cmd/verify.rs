@@ -49,9 +49,9 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
                 roots.insert(root);
                 continue;
             }
-            Some(Of::Above(root)) => {
+            Some(Of::Above(folders)) => {
                 parts += 1;
-                whole.insert(root);
+                whole.insert(folders);
                 continue;
             }
             None => {}
@@ -91,12 +91,15 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     }
     let mut worst = worse(snapshots.worst(), sessions.worst());
     if parts > 0 {
-        let whole: Vec<String> = whole.into_iter().collect();
+        let whole: Result<Vec<String>> =
+            whole.into_iter().map(|folders| Ok(quoted(storage.above(folders)?))).collect();
+        let has_namespace = storage.sources()?.resolve()?.namespace.is_some();
         told.push(format!(
-            "{} here {} of sessions, which can be verified only from the folder that `sessions` is in: persist verify --all --storage {}",
+            "{} here {} of sessions, which can be verified only from the folder that `sessions` is in{}: persist verify --all --storage {}",
             count(parts, "object"),
             if parts == 1 { "is a part" } else { "are parts" },
-            whole.join(", and ")
+            if has_namespace { ", and without a namespace" } else { "" },
+            whole?.join(", and ")
         ));
         worst = worse(worst, Some(ErrorKind::InvalidInput));
     }
@@ -109,6 +112,12 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
         None if output.json => Ok(()),
         None => output.row(|| json!({}), || format!("all well: {some}, {all}")),
     }
+}
+
+/// A word as shells take it.
+fn quoted(word: String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:.,_-+@%".contains(c);
+    if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// Damage is the worst that can be said; else the first failure tells what is wrong.
