@@ -218,6 +218,29 @@ async fn a_load_of_a_version_is_of_that_version_or_none() {
     }
 }
 
+/// The rest might be of another version.
+#[tokio::test]
+async fn a_load_of_what_has_no_etag_does_not_go_on() {
+    let strict = StrictServer::start().await;
+    let server = Proxy::start(&strict.server.endpoint).await;
+    let line = Proxy::start(&server.url()).await;
+    let adapter = strict.server.behind(line.url()).open().await;
+    let date = ("last-modified", "Wed, 21 Oct 2026 07:28:00 GMT");
+    let whole = "a".repeat(100);
+    server.fail(1, "GET", "state", Fault::answer_with(200, &[date], &whole));
+    let rest = [date, ("content-range", "bytes 10-99/100")];
+    server.fail(2, "GET", "state", Fault::answer_with(206, &rest, &"b".repeat(90)));
+    line.fail(1, "GET", "state", Fault::CutResponse(10));
+    let object = adapter.get(&key("state"), GetOptions::new()).await.unwrap();
+    assert_eq!(kind(object.body.collect(200).await), ErrorKind::Unsupported);
+    let page = [date, ("content-type", "text/html; charset=utf-8")];
+    server.clear();
+    for n in 1..9 {
+        server.fail(n, "GET", "state", Fault::answer_with(200, &page, "<html>log in"));
+    }
+    assert_eq!(kind(adapter.get(&key("state"), GetOptions::new()).await), ErrorKind::Unavailable);
+}
+
 /// A move names what it overwrites where conditions of saves are honoured, and only there.
 #[tokio::test]
 async fn a_move_is_bound_to_the_version_at_both_ends() {

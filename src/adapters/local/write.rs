@@ -187,6 +187,7 @@ impl Staged {
         let (_lock, current) = loop {
             // Without the lock: on a busy disk, those who wait for it would be late in their turn.
             if version.late() && times < TIMES {
+                check(given_up)?;
                 self.date(version)?;
                 drop(early.take());
                 early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;

@@ -55,9 +55,9 @@ impl Bucket {
                 }
                 failure
             })?;
-        // Some gateways in front of files of other programs know no ETag for them, and mirrors may give none; a login page has no id of the
-        // request and no date either.
-        if output.request_id().is_none() && output.last_modified().is_none() {
+        // Some gateways in front of files of other programs know no ETag for them, and mirrors may give none. A login page is a page.
+        let dated = output.last_modified().is_some() && !output.content_type().is_some_and(is_page);
+        if output.request_id().is_none() && !dated {
             has_etag("get", output.e_tag(), &self.shared)?;
         }
         Ok(output)
@@ -67,6 +67,9 @@ impl Bucket {
     fn body(self: &Arc<Self>, key: &Key, version: &Version, range: Range<u64>, first: ByteStream) -> Body {
         let (piece, parallel) = (self.shared.settings.part_size, self.shared.settings.parallel);
         let open = self.resumed(key, version, range.clone(), Some(self.stream(first)));
+        if version.as_str().is_empty() {
+            return open;
+        }
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
         let pace = if self.found.amazon { Pace::CLOUD } else { Pace::SERVER };
         widening(range, piece, parallel, pace, open, move |part| bucket.resumed(&key, &version, part, None))
@@ -89,6 +92,10 @@ impl Bucket {
 
     /// One request for a part of a version.
     async fn rest(&self, key: &Key, expected: &Version, range: Range<u64>) -> Result<Body> {
+        if expected.as_str().is_empty() {
+            let message = "the connection broke, and the server gives no ETag by which a load could go on in the same version; load again";
+            return Err(fail(ErrorKind::Unsupported, message));
+        }
         let part = ByteRange::Bounded { start: range.start, length: range.end - range.start };
         let options = GetOptions::new().range(part).if_version(expected.clone());
         let output = self.get_output(key, &options).await.map_err(|failure| {
@@ -152,6 +159,11 @@ fn expected(options: &GetOptions, got: &Version) -> Result<()> {
         return Err(fail(ErrorKind::NotModified, "the snapshot is unchanged"));
     }
     Ok(())
+}
+
+/// Whether it is for people to see.
+fn is_page(media: &str) -> bool {
+    media.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
 /// Which bytes an answer holds, and how many the whole object has.
