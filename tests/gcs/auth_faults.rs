@@ -10,7 +10,7 @@ use crate::{
     support::{config, guarded, retry},
 };
 
-/// Credentials of every kind that asks somebody, and how many requests a token takes.
+/// Credentials of every kind that asks somebody.
 struct All {
     server: Server,
     _folder: tempfile::TempDir,
@@ -22,6 +22,20 @@ struct All {
     url: Value,
     over_user: Value,
     over_file: Value,
+}
+
+impl All {
+    /// Each, and how many requests a token takes.
+    fn kinds(&self) -> [(&Value, usize); 6] {
+        [
+            (&self.service, 1),
+            (&self.user, 1),
+            (&self.file, 1),
+            (&self.url, 3),
+            (&self.over_user, 2),
+            (&self.over_file, 2),
+        ]
+    }
 }
 
 async fn all() -> All {
@@ -68,14 +82,7 @@ async fn what_passes_is_tried_again_whatever_the_kind() {
         Fault::Reset,
         Fault::Cut(3),
     ];
-    for (credentials, steps) in [
-        (&all.service, 1),
-        (&all.user, 1),
-        (&all.file, 1),
-        (&all.url, 3),
-        (&all.over_user, 2),
-        (&all.over_file, 2),
-    ] {
+    for (credentials, steps) in all.kinds() {
         for step in 0..steps {
             for fault in &passing {
                 let before = (0..step).map(|_| Fault::Pass);
@@ -94,14 +101,7 @@ async fn what_passes_is_tried_again_whatever_the_kind() {
 #[tokio::test]
 async fn a_silent_endpoint_is_given_up_whatever_the_kind() {
     let all = all().await;
-    for (credentials, steps) in [
-        (&all.service, 1),
-        (&all.user, 1),
-        (&all.file, 1),
-        (&all.url, 3),
-        (&all.over_user, 2),
-        (&all.over_file, 2),
-    ] {
+    for (credentials, steps) in all.kinds() {
         for step in 0..steps {
             let faults = (0..step).map(|_| Fault::Pass).chain([Fault::Hang]).collect();
             let silence = async {
