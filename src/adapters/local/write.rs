@@ -30,7 +30,7 @@ const PATIENCE: usize = 100;
 const LATE: i64 = 5_000_000_000;
 /// How often a version gets a new time before the lock is held, and under it.
 const TIMES: usize = 2;
-/// The same for a disk on which each of these times took longer than that. Still less than half of that window.
+/// As [`LATE`], for a disk on which all of these times came too late. Still less than half of that window.
 const SLOW: i64 = 20_000_000_000;
 
 /// An object under way: a temporary file, which goes away with this value unless it was committed, and so do directories that were made for it.
