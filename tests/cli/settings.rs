@@ -135,7 +135,7 @@ fn env_shows_what_is_set_also_where_something_is_wrong() {
     assert_eq!((run.code, run.err.starts_with("persist: there is no variable PERSIST_BUKCET")), (8, true));
 }
 
-/// In whichever variable: `tests/config.rs` has more forms of it.
+/// In whichever variable: `tests/config` has more forms of it.
 #[test]
 fn no_command_shows_a_password_of_a_url_in_a_wrong_variable() {
     let home = Home::new();

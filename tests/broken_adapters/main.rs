@@ -3,7 +3,6 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
-#[path = "broken_adapters/broken.rs"]
 mod broken;
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};

@@ -2,42 +2,28 @@
 #![cfg(all(feature = "s3", feature = "testing"))]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 #[cfg(feature = "cli")]
-#[path = "s3/amazon.rs"]
 mod amazon;
-#[path = "s3/begun.rs"]
 mod begun;
-#[path = "s3/bench.rs"]
 mod bench;
 #[cfg(feature = "cli")]
-#[path = "s3/credentials.rs"]
 mod credentials;
 #[cfg(feature = "cli")]
-#[path = "s3/doctor.rs"]
 mod doctor;
-#[path = "s3/doubt.rs"]
 mod doubt;
-#[path = "s3/errors.rs"]
 mod errors;
-#[path = "s3/faults.rs"]
 mod faults;
-#[path = "s3/limits.rs"]
 mod limits;
-#[path = "s3/options.rs"]
 mod options;
 #[cfg(feature = "cli")]
-#[path = "s3/policy.rs"]
 mod policy;
-#[path = "s3/probe.rs"]
 mod probe;
-#[path = "s3/requests.rs"]
 mod requests;
-#[path = "s3/servers.rs"]
 mod servers;
 #[cfg(all(feature = "cli", unix))]
-#[path = "s3/stopped.rs"]
 mod stopped;
 
 use persist::testing::{Suite, conformance};

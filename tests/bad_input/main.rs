@@ -3,13 +3,9 @@
 //! Each test holds a table of inputs and answers. An answer that changes is a change of the interface: look at it as a user would.
 #![allow(clippy::unwrap_used)]
 
-#[path = "bad_input/archives.rs"]
 mod archives;
-#[path = "bad_input/configuration.rs"]
 mod configuration;
-#[path = "bad_input/files.rs"]
 mod files;
-#[path = "bad_input/names.rs"]
 mod names;
 
 use std::{fs, path::Path};

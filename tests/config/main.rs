@@ -1,13 +1,9 @@
 //! Configuration: every form that users write, every door to every setting, and who wins.
 #![allow(clippy::unwrap_used)]
 
-#[path = "config/doors.rs"]
 mod doors;
-#[path = "config/page.rs"]
 mod page;
-#[path = "config/places.rs"]
 mod places;
-#[path = "config/random.rs"]
 mod random;
 
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Sessions in memory: what is saved comes back, rivals conflict, history and small states cost what they should.
 #![allow(clippy::unwrap_used)]
 
-#[path = "sessions/bytes.rs"]
 mod bytes;
+#[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 
 use std::{io::Read, sync::Arc};

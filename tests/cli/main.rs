@@ -1,0 +1,22 @@
+//! The command line, end to end on local disk: what it prints, where, and with which exit code.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod harness;
+#[cfg(target_os = "linux")]
+mod memory;
+mod mistakes;
+mod nothing;
+mod output;
+mod pages;
+mod recursive;
+mod session;
+mod session_damage;
+mod settings;
+mod settings_wrong;
+#[cfg(unix)]
+mod stopped;
+mod verify_all;
+#[cfg(unix)]
+mod written;
