@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crate::{Error, ErrorKind, Result, Tier, Version};
+use crate::{Error, ErrorKind, ObjectMeta, Result, Tier, Version};
 
-/// When a `put` may take effect. An adapter answers a mode that it does not know with `Unsupported`.
+/// When a `put` may take effect. An adapter that cannot ask [`check`](Self::check), because the service
+/// decides, answers a mode that it does not know with `Unsupported`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PutMode {
@@ -15,6 +16,28 @@ pub enum PutMode {
     Create,
     /// Only if this is still the key's version; else `Conflict`, also when the key is gone.
     Replace(Version),
+}
+
+impl PutMode {
+    /// Whether a put may take the place of `current`, the version that the key has now. The check and the
+    /// write must be one step for all writers.
+    ///
+    /// # Errors
+    /// `AlreadyExists` and `Conflict`, as the modes say.
+    pub fn check(&self, current: Option<&Version>) -> Result<()> {
+        let (kind, message) = match (self, current) {
+            (PutMode::Overwrite, _) | (PutMode::Create, None) => return Ok(()),
+            (PutMode::Replace(expected), Some(version)) if expected == version => return Ok(()),
+            (PutMode::Create, Some(_)) => (ErrorKind::AlreadyExists, "a snapshot is already there"),
+            (PutMode::Replace(_), Some(_)) => {
+                (ErrorKind::Conflict, "another writer replaced the snapshot; load it and try again")
+            }
+            (PutMode::Replace(_), None) => {
+                (ErrorKind::Conflict, "the snapshot was removed; create it instead")
+            }
+        };
+        Err(Error::new(kind, message))
+    }
 }
 
 /// Options of [`put`](crate::SnapshotAdapter::put).
@@ -222,6 +245,21 @@ impl GetOptions {
         self.if_not_version = Some(version);
         self
     }
+
+    /// Which bytes of the current object are asked for.
+    ///
+    /// # Errors
+    /// `Conflict` and `NotModified` if its version is not one that is asked for, `InvalidInput` for a range
+    /// that is not in it.
+    pub fn resolve(&self, current: &ObjectMeta) -> Result<Range<u64>> {
+        if self.if_version.as_ref().is_some_and(|expected| *expected != current.version) {
+            return Err(Error::new(ErrorKind::Conflict, "the snapshot was replaced"));
+        }
+        if self.if_not_version.as_ref() == Some(&current.version) {
+            return Err(Error::new(ErrorKind::NotModified, "the snapshot is unchanged"));
+        }
+        self.range.map_or(Ok(0..current.size), |range| range.resolve(current.size))
+    }
 }
 
 /// Options of [`delete`](crate::SnapshotAdapter::delete).
@@ -243,6 +281,20 @@ impl DeleteOptions {
     pub fn if_version(mut self, version: Version) -> Self {
         self.if_version = Some(version);
         self
+    }
+
+    /// Whether `current`, the version that the key has now, may be removed. The check and the removal must be
+    /// one step for all writers.
+    ///
+    /// # Errors
+    /// `Conflict` if it is another version than the one that is asked for.
+    pub fn check(&self, current: &Version) -> Result<()> {
+        match &self.if_version {
+            Some(expected) if expected != current => {
+                Err(Error::new(ErrorKind::Conflict, "another writer replaced the snapshot"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
