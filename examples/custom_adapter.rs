@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use persist::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version, check_metadata,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
     testing::{Suite, run_all},
 };
 
@@ -38,7 +38,7 @@ impl SnapshotAdapter for Shelf {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        check_metadata(&options).map_err(|error| about(error, "put", key))?;
+        options.check().map_err(|error| about(error, "put", key))?;
         if !options.tags.is_empty() || options.tier.is_some() {
             return fail(ErrorKind::Unsupported, "put", key, "a shelf has no tags and tiers; leave them out");
         }

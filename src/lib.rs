@@ -84,6 +84,6 @@ pub use ext::FileTarget;
 pub use ext::{IntoKey, LoadOptions, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};
 pub use key::Key;
 pub use meta::{ListEntry, Object, ObjectMeta, Tier, Version};
-pub use options::{ByteRange, DeleteOptions, GetOptions, ListOptions, PutMode, PutOptions, check_metadata};
+pub use options::{ByteRange, DeleteOptions, GetOptions, ListOptions, PutMode, PutOptions};
 pub use retry::{RetryBudget, RetryConfig, retry};
 pub use secret::Secret;

@@ -49,7 +49,7 @@ pub struct PutOptions {
     /// The media type; `application/octet-stream` where a service wants one and none is given.
     pub content_type: Option<String>,
     /// Key-value pairs to keep with the object. Names: 1 to 64 of `a-z`, `0-9` and `-`; values: printable ASCII;
-    /// 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check_metadata`].
+    /// 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check`](Self::check).
     pub metadata: BTreeMap<String, String>,
     /// Tags for the service's own rules, at most 10; `Unsupported` on backends without
     /// [`Capabilities::tags`](crate::Capabilities::tags).
@@ -103,57 +103,58 @@ impl PutOptions {
         self.tier = Some(tier);
         self
     }
-}
 
-/// Checks metadata and tags against the limits that hold on every backend. Adapters call it first thing in `put`.
-///
-/// # Errors
-/// `InvalidInput` that names the pair and the limit.
-pub fn check_metadata(options: &PutOptions) -> Result<()> {
-    let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
-    let mut total = 0;
-    for (name, value) in &options.metadata {
-        if name.is_empty()
-            || name.len() > 64
-            || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        {
-            return bad(format!("metadata name {name:?}: use 1 to 64 characters of a-z, 0-9 and `-`"));
+    /// Checks metadata, tags and the content type against the limits that hold on every backend. Adapters
+    /// call it first thing in `put`.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the pair and the limit.
+    pub fn check(&self) -> Result<()> {
+        let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
+        let mut total = 0;
+        for (name, value) in &self.metadata {
+            if name.is_empty()
+                || name.len() > 64
+                || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            {
+                return bad(format!("metadata name {name:?}: use 1 to 64 characters of a-z, 0-9 and `-`"));
+            }
+            if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
+                return bad(format!(
+                    "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
+                ));
+            }
+            total += name.len() + value.len();
         }
-        if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
+        if total > 2008 {
             return bad(format!(
-                "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
+                "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
             ));
         }
-        total += name.len() + value.len();
-    }
-    if total > 2008 {
-        return bad(format!(
-            "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
-        ));
-    }
-    if options.tags.len() > 10 {
-        return bad(format!("tags: {} of them, the limit is 10", options.tags.len()));
-    }
-    for (name, value) in &options.tags {
-        let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
-        if name.is_empty()
-            || name.chars().count() > 128
-            || value.chars().count() > 256
-            || odd(name)
-            || odd(value)
-        {
-            return bad(format!(
-                "tag {name:?}: names have 1 to 128 and values up to 256 letters, digits, spaces and `+-=._:/@`"
-            ));
+        if self.tags.len() > 10 {
+            return bad(format!("tags: {} of them, the limit is 10", self.tags.len()));
         }
-    }
-    match &options.content_type {
-        Some(text)
-            if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
-        {
-            bad(format!("content type {text:?}: use a media type such as application/json"))
+        for (name, value) in &self.tags {
+            let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
+            if name.is_empty()
+                || name.chars().count() > 128
+                || value.chars().count() > 256
+                || odd(name)
+                || odd(value)
+            {
+                return bad(format!(
+                    "tag {name:?}: names have 1 to 128 and values up to 256 letters, digits, spaces and `+-=._:/@`"
+                ));
+            }
         }
-        _ => Ok(()),
+        match &self.content_type {
+            Some(text)
+                if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
+            {
+                bad(format!("content type {text:?}: use a media type such as application/json"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

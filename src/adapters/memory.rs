@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version, options::check_metadata,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version,
 };
 
 /// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them along.
@@ -72,7 +72,7 @@ impl SnapshotAdapter for MemoryAdapter {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        check_metadata(&options).map_err(|error| error.with_operation("put").with_key(key))?;
+        options.check().map_err(|error| error.with_operation("put").with_key(key))?;
         let bytes = body.collect(u64::MAX).await?;
         let mut store = self.write();
         let current = store.objects.get(key).map(|(meta, _)| &meta.version);

@@ -50,7 +50,7 @@ use self::{
 };
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, options::check_metadata,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
 /// How much of a stream is taken before it is written: a hop to a blocking thread costs some ten microseconds.
@@ -151,7 +151,7 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn put(&self, key: &Key, mut body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let refused = |error| label(error, "put", Some(key));
-        check_metadata(&options).map_err(refused)?;
+        options.check().map_err(refused)?;
         if options.tier.is_some() {
             let message = "a local disk has no storage tiers; leave the tier out";
             return Err(refused(Error::new(ErrorKind::Unsupported, message)));
