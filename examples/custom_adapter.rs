@@ -101,7 +101,7 @@ impl SnapshotAdapter for Shelf {
     }
 
     async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
-        fail(ErrorKind::Unsupported, "set tier", key, "a shelf has no tiers")
+        fail(ErrorKind::Unsupported, "set_tier", key, "a shelf has no tiers")
     }
 }
 

@@ -131,7 +131,7 @@ impl SnapshotAdapter for MemoryAdapter {
                 meta.tier = Some(tier);
                 Ok(())
             }
-            None => Err(missing("set tier", key)),
+            None => Err(missing("set_tier", key)),
         }
     }
 }

@@ -155,7 +155,7 @@ impl SnapshotAdapter for Timeout {
 
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         let work = self.inner.set_tier(key, tier);
-        in_time(self.limit, "set tier", work).await.map_err(|error| error.with_key(key))
+        in_time(self.limit, "set_tier", work).await.map_err(|error| error.with_key(key))
     }
 }
 

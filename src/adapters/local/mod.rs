@@ -222,7 +222,7 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
         let message = "a local disk has no storage tiers";
-        Err(label(Error::new(ErrorKind::Unsupported, message), "set tier", Some(key)))
+        Err(label(Error::new(ErrorKind::Unsupported, message), "set_tier", Some(key)))
     }
 }
 

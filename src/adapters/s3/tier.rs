@@ -135,8 +135,8 @@ impl Bucket {
         let request = request.customize().interceptor(answered.clone()).send();
         tokio::select! {
             biased;
-            outcome = self.send("set tier", attempt * 5 + work, request) => outcome,
-            () = answered.none_for(silence) => Err(Failure::timeout("set tier", silence, &self.shared)),
+            outcome = self.send("set_tier", attempt * 5 + work, request) => outcome,
+            () = answered.none_for(silence) => Err(Failure::timeout("set_tier", silence, &self.shared)),
         }
     }
 }
