@@ -43,6 +43,7 @@ impl PutMode {
 /// Options of [`put`](crate::SnapshotAdapter::put).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct PutOptions {
     /// When it may take effect.
     pub mode: PutMode,
@@ -214,6 +215,7 @@ impl ByteRange {
 /// Options of [`get`](crate::SnapshotAdapter::get).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct GetOptions {
     /// Only these bytes.
     pub range: Option<ByteRange>,
@@ -266,6 +268,7 @@ impl GetOptions {
 /// Options of [`delete`](crate::SnapshotAdapter::delete).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct DeleteOptions {
     /// Only this version; else `Conflict`. `Unsupported` on backends without
     /// [`Capabilities::conditional_delete`](crate::Capabilities::conditional_delete).
@@ -302,6 +305,7 @@ impl DeleteOptions {
 /// Options of [`list`](crate::SnapshotAdapter::list).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct ListOptions {
     /// Only keys that start with this text, which need not end at a `/`. Empty: all.
     pub prefix: String,

@@ -20,6 +20,7 @@ use crate::{Error, Result, began::Began};
 /// let config = StorageConfig::s3_with_bucket("states".into()).with_retry(retry);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct RetryConfig {
     /// Attempts in all, the first one included. 1 turns retries off.
     pub max_attempts: u32,

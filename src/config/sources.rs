@@ -23,6 +23,7 @@ use crate::Result;
 /// # Ok::<(), persist::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Sources {
     sources: Vec<Source>,
     /// Lowest of all.
