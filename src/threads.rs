@@ -48,7 +48,6 @@ pub(crate) fn apart<T: Send + 'static>(
     });
     async move {
         started?;
-        let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
         receive.await.map_err(ended)?
     }
 }
@@ -76,10 +75,7 @@ impl<T: Send + 'static> Line<T> {
         turn.queue().push_back((Box::new(work), send));
         // Not to be aborted with the future: it may be the turn of another piece.
         drop(tokio::task::spawn_blocking(move || turn.take()));
-        async move {
-            let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
-            receive.await.map_err(ended)?
-        }
+        async move { receive.await.map_err(ended)? }
     }
 }
 
@@ -115,6 +111,10 @@ impl<T> Drop for Turn<T> {
     }
 }
 
+fn ended(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Internal, "a thread ended early").with_source(error)
+}
+
 /// Work that [`run`] started.
 #[derive(Debug)]
 pub(crate) struct Running<T>(JoinHandle<Result<T>>);
@@ -125,7 +125,7 @@ impl<T> Future for Running<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         Poll::Ready(match ready!(Pin::new(&mut self.0).poll(cx)) {
             Ok(result) => result,
-            Err(error) => Err(Error::new(ErrorKind::Internal, "a thread ended early").with_source(error)),
+            Err(error) => Err(ended(error)),
         })
     }
 }

@@ -179,7 +179,7 @@ impl Sources {
             }
             None => StorageBackend::default(),
         };
-        let mut winners: BTreeMap<&'static str, (usize, &Value)> = BTreeMap::new();
+        let mut winners = Winners::new();
         let mut located = false;
         for (rank, source) in all().enumerate() {
             // Decided by the sources above, before this one has a say.

@@ -103,7 +103,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let mut put = options.put;
         put.content_type.get_or_insert_with(|| codec.content_type().into());
         // A copied object's metadata may speak of another encoding.
-        codec::NAMES.iter().for_each(|name| drop(put.metadata.remove(*name)));
+        for name in codec::NAMES {
+            put.metadata.remove(name);
+        }
         let encoded =
             codec::encode(body, codec).await.map_err(|e| e.with_operation("save").with_key(&key))?;
         put.metadata.extend(encoded.metadata.iter().map(|(name, value)| (name.to_string(), value.clone())));

@@ -13,7 +13,7 @@ use futures_util::{
 };
 use tokio::time::Instant;
 
-use super::in_parallel;
+use super::ranges::in_parallel;
 use crate::{Body, Result};
 
 /// When one connection is too slow.
