@@ -90,7 +90,7 @@ async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
         return threads::run(move || {
             let mut hasher = Sha256::new();
             hash(&mut hasher, &state);
-            let digest = Digest::from(<[u8; 32]>::from(hasher.finalize()));
+            let digest = Digest::finish(hasher);
             Ok((frame::encode_hashed(&state, level, &[], digest)?, Summary { raw_size, digest }))
         })
         .await;
@@ -135,7 +135,8 @@ struct Done {
     end: Option<Chain>,
 }
 
-fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
+/// Feeds the hasher. How many bytes these are.
+pub(super) fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
     pieces.iter().for_each(|piece| hasher.update(piece));
     pieces.iter().map(|piece| piece.len() as u64).sum()
 }
@@ -233,7 +234,7 @@ impl Writer {
 
     /// What comes behind the last segment.
     fn close(&mut self, chain: Chain) -> Result<Vec<Bytes>> {
-        let digest = Digest::from(<[u8; 32]>::from(chain.hasher.finalize()));
+        let digest = Digest::finish(chain.hasher);
         let summary = Summary { raw_size: chain.raw_size, digest };
         // Set once: there is one last segment.
         let _ = self.summary.set(summary);

@@ -111,7 +111,7 @@ impl Load {
         if promised.raw_size != self.raw {
             return Err(corrupt("it is not as long as its footer says"));
         }
-        match self.hasher.map(|hasher| Digest::from(<[u8; 32]>::from(hasher.finalize()))) {
+        match self.hasher.map(Digest::finish) {
             Some(digest) if digest != promised.digest => {
                 Err(corrupt("its SHA-256 is not that of the saved state"))
             }

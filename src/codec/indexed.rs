@@ -191,7 +191,7 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
                     if !part.last {
                         // Nobody listens when the load was dropped.
                         let _ = next.send(hasher);
-                    } else if Digest::from(<[u8; 32]>::from(hasher.finalize())) != expected {
+                    } else if Digest::finish(hasher) != expected {
                         return Err(corrupt("its SHA-256 is not that of the saved state"));
                     }
                 }
