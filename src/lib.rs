@@ -31,7 +31,7 @@
 //! |---|---|
 //! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
-//! | `threads`, `buffers` | blocking work and its memory |
+//! | `lock`, `threads`, `buffers` | locks, blocking work and its memory |
 //! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
 //! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
@@ -62,6 +62,7 @@ mod ext;
 mod http;
 mod key;
 pub mod layers;
+mod lock;
 mod meta;
 mod options;
 mod retry;

@@ -4,13 +4,13 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll, ready},
 };
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, lock::lock};
 
 /// How many pieces of work of one stream run side by side: the cores that this process may use, at most 8, because each piece holds
 /// a few MiB.
@@ -72,7 +72,7 @@ impl<T: Send + 'static> Line<T> {
     {
         let (send, receive) = oneshot::channel();
         let turn = Turn { queue: self.0.clone(), taken: false };
-        turn.queue().push_back((Box::new(work), send));
+        lock(&turn.queue).push_back((Box::new(work), send));
         // Not to be aborted with the future: it may be the turn of another piece.
         drop(tokio::task::spawn_blocking(move || turn.take()));
         async move { receive.await.map_err(ended)? }
@@ -86,13 +86,9 @@ struct Turn<T> {
 }
 
 impl<T> Turn<T> {
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Piece<T>>> {
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     fn take(mut self) {
         self.taken = true;
-        let piece = self.queue().pop_front();
+        let piece = lock(&self.queue).pop_front();
         if let Some((work, send)) = piece
             && !send.is_closed()
         {
@@ -105,7 +101,7 @@ impl<T> Turn<T> {
 impl<T> Drop for Turn<T> {
     fn drop(&mut self) {
         if !self.taken {
-            let piece = self.queue().pop_front();
+            let piece = lock(&self.queue).pop_front();
             drop(piece);
         }
     }
