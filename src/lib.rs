@@ -45,8 +45,8 @@
 //! | `testing` | the conformance suite, for any adapter (feature `testing`) |
 //!
 //! # Features
-//! Local disk (Unix) and memory are always there. `cli` (default: the command line), `s3`, `s3-sso` (profiles of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`,
-//! `full`.
+//! Local disk (Unix) and memory are always there. `cli` (default: the command line), `s3`, `s3-sso` (profiles
+//! of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`, `full`.
 
 mod adapter;
 pub mod adapters;

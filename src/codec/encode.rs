@@ -83,7 +83,8 @@ pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
     Ok(Encoded { body: Body::from_stream(body), metadata, summary })
 }
 
-/// A state of at most one segment as a whole file. Where it is long enough to be waited for, it is cut into shorter segments, so that several cores work on it.
+/// A state of at most one segment as a whole file. Where it is long enough to be waited for, it is cut into
+/// shorter segments, so that several cores work on it.
 async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
     let raw_size = state.iter().map(|piece| piece.len() as u64).sum();
     if raw_size <= frame::SHORT as u64 {

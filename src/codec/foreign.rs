@@ -26,7 +26,8 @@ pub(super) enum Format {
     Zstd,
 }
 
-/// The state in the file of `first` and `body`, which has `size` bytes: all its members or frames. With `verify`, also the digest of a zstd file that has one is compared.
+/// The state in the file of `first` and `body`, which has `size` bytes: all its members or frames. With
+/// `verify`, also the digest of a zstd file that has one is compared.
 pub(super) fn decode(
     format: Format,
     size: u64,

@@ -165,8 +165,9 @@ impl Sources {
     /// For each setting the value that counts.
     pub(super) fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
         let all = || self.all();
-        // Once persist's own settings say where snapshots are, a generic name that means nothing to persist is meant for somebody else. Until then it may be a slip, and
-        // snapshots must not go elsewhere than they were meant to.
+        // Once persist's own settings say where snapshots are, a generic name that means nothing to persist
+        // is meant for somebody else. Until then it may be a slip, and snapshots must not go elsewhere than
+        // they were meant to.
         let placed = self.sources.iter().any(Source::names_a_place);
         let strays =
             |source: &Source, value: &Value| placed && std::ptr::eq(source, &self.generic) && !value.fits();

@@ -22,8 +22,9 @@ use crate::{
 
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
 ///
-/// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`. Text will do
-/// wherever a key is wanted, so mind the order where the state is text as well: the compiler takes both. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
+/// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`.
+/// Text will do wherever a key is wanted, so mind the order where the state is text as well: the compiler
+/// takes both. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
 ///
 /// ```
 /// use persist::{ErrorKind, SaveOptions, SnapshotAdapterExt, adapters::memory::MemoryAdapter};

@@ -1,4 +1,5 @@
-//! What adapters for large objects share: replayable parts on the way in, one resumed stream on the way out, which widens into several ranges where it is slow.
+//! What adapters for large objects share: replayable parts on the way in, one resumed stream on the way out,
+//! which widens into several ranges where it is slow.
 
 #[cfg(any(feature = "s3", feature = "gcs"))]
 mod content_range;

@@ -1,5 +1,7 @@
-//! Metadata of files whose times lost their ends on the way here: `tar` and `zip` keep whole seconds or every other one, and so do some file systems; others keep
-//! ten milliseconds or a hundred nanoseconds, and Python rounds them. A sidecar is then no longer found under its name, and without it a state could be read in another form than it was saved in.
+//! Metadata of files whose times lost their ends on the way here: `tar` and `zip` keep whole seconds or every
+//! other one, and so do some file systems; others keep ten milliseconds or a hundred nanoseconds, and Python
+//! rounds them. A sidecar is then no longer found under its name, and without it a state could be read in
+//! another form than it was saved in.
 //!
 //! Only times that no adapter gives are looked into, and they need a look at all names of the directory.
 

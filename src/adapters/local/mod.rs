@@ -1,8 +1,9 @@
 //! Snapshots on a local disk: one ordinary file each.
 //!
-//! A save writes a temporary file beside its target, syncs it, renames it and syncs the directory: readers see the old or the new
-//! state and never a torn one, whenever the process or the machine stops. Writers of all processes agree by a lock on the directory that is held for "look and rename"
-//! only. `docs/backends.md` says what to expect of network file systems, and `docs/adr/0004-local-layout.md` why it is as it is.
+//! A save writes a temporary file beside its target, syncs it, renames it and syncs the directory: readers
+//! see the old or the new state and never a torn one, whenever the process or the machine stops. Writers of
+//! all processes agree by a lock on the directory that is held for "look and rename" only. `docs/backends.md`
+//! says what to expect of network file systems, and `docs/adr/0004-local-layout.md` why it is as it is.
 //!
 //! # Layout
 //! - `name`: keys as paths
