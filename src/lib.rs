@@ -45,8 +45,19 @@
 //! | `testing` | the conformance suite, for any adapter (feature `testing`) |
 //!
 //! # Features
-//! Local disk (Unix) and memory are always there. `cli` (default: the command line), `s3`, `s3-sso` (profiles
-//! of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`, `full`.
+//! Local disk (Unix) and memory are always there.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` (default) | the command line `persist` |
+//! | `s3` | Amazon S3 and servers with its API |
+//! | `s3-sso` | profiles of `aws sso login`; not part of `full` |
+//! | `gcs` | Google Cloud Storage |
+//! | `zstd` | the codec `zstd`, and loads of zstd files that other tools wrote |
+//! | `yaml` | `persist.yaml` beside `persist.toml` |
+//! | `metrics` | counters and histograms through the facade `metrics` |
+//! | `testing` | the conformance suite |
+//! | `full` | all of these but `s3-sso` |
 
 mod adapter;
 pub mod adapters;
