@@ -11,8 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use persist::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutMode, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
-    check_metadata,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
     testing::{Suite, run_all},
 };
 
@@ -21,9 +20,14 @@ pub(crate) struct Shelf(Mutex<(u64, Objects)>);
 
 type Objects = BTreeMap<Key, (ObjectMeta, Bytes)>;
 
-/// Where it failed and with which key; the message names the fix.
+/// Where it failed and with which key.
+fn about(error: Error, operation: &'static str, key: &Key) -> Error {
+    error.with_backend("shelf").with_operation(operation).with_key(key)
+}
+
+/// The message names what was wrong and the fix.
 fn fail<T>(kind: ErrorKind, operation: &'static str, key: &Key, message: &str) -> Result<T> {
-    Err(Error::new(kind, message).with_backend("shelf").with_operation(operation).with_key(key))
+    Err(about(Error::new(kind, message), operation, key))
 }
 
 #[async_trait]
@@ -34,7 +38,7 @@ impl SnapshotAdapter for Shelf {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        check_metadata(&options).map_err(|error| error.with_operation("put").with_key(key))?;
+        options.check().map_err(|error| about(error, "put", key))?;
         if !options.tags.is_empty() || options.tier.is_some() {
             return fail(ErrorKind::Unsupported, "put", key, "a shelf has no tags and tiers; leave them out");
         }
@@ -42,19 +46,9 @@ impl SnapshotAdapter for Shelf {
         let bytes = body.collect(u64::MAX).await?;
         let (writes, objects) = &mut *self.0.lock().expect("no writer panics");
         // The condition and the write are one step, because the lock is held.
-        match (&options.mode, objects.get(key)) {
-            (PutMode::Create, Some(_)) => return fail(ErrorKind::AlreadyExists, "put", key, "taken"),
-            (PutMode::Replace(version), found) if found.map(|(meta, _)| &meta.version) != Some(version) => {
-                return fail(
-                    ErrorKind::Conflict,
-                    "put",
-                    key,
-                    "another writer was faster; load it and try again",
-                );
-            }
-            (PutMode::Overwrite | PutMode::Create | PutMode::Replace(_), _) => *writes += 1,
-            _ => return fail(ErrorKind::Unsupported, "put", key, "a shelf does not know this mode"),
-        }
+        let current = objects.get(key).map(|(meta, _)| &meta.version);
+        options.mode.check(current).map_err(|error| about(error, "put", key))?;
+        *writes += 1;
         let version = Version::new(writes.to_string());
         let mut meta = ObjectMeta::new(key.clone(), bytes.len() as u64, version, SystemTime::now());
         (meta.content_type, meta.metadata) = (options.content_type, options.metadata);
@@ -67,13 +61,7 @@ impl SnapshotAdapter for Shelf {
         let Some((meta, bytes)) = found else {
             return fail(ErrorKind::NotFound, "get", key, "nothing there");
         };
-        if options.if_version.is_some_and(|version| version != meta.version) {
-            return fail(ErrorKind::Conflict, "get", key, "replaced meanwhile");
-        }
-        if options.if_not_version.is_some_and(|version| version == meta.version) {
-            return fail(ErrorKind::NotModified, "get", key, "unchanged");
-        }
-        let range = options.range.map_or(Ok(0..meta.size), |range| range.resolve(meta.size))?;
+        let range = options.resolve(&meta).map_err(|error| about(error, "get", key))?;
         let body = Body::from(bytes.slice(range.start as usize..range.end as usize));
         Ok(Object::new(meta, range, body))
     }
@@ -87,16 +75,12 @@ impl SnapshotAdapter for Shelf {
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let objects = &mut self.0.lock().expect("no writer panics").1;
-        match (options.if_version, objects.get(key)) {
-            (Some(expected), Some((meta, _))) if expected != meta.version => {
-                fail(ErrorKind::Conflict, "delete", key, "another writer replaced it")
-            }
-            // A missing key is Ok.
-            _ => {
-                objects.remove(key);
-                Ok(())
-            }
+        if let Some((meta, _)) = objects.get(key) {
+            options.check(&meta.version).map_err(|error| about(error, "delete", key))?;
         }
+        // A missing key is Ok.
+        objects.remove(key);
+        Ok(())
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
@@ -117,7 +101,7 @@ impl SnapshotAdapter for Shelf {
     }
 
     async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
-        fail(ErrorKind::Unsupported, "set tier", key, "a shelf has no tiers")
+        fail(ErrorKind::Unsupported, "set_tier", key, "a shelf has no tiers")
     }
 }
 

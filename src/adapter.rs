@@ -96,6 +96,7 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
 /// What an adapter can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Capabilities {
     /// `PutMode::Create` is atomic.
     pub create: bool,

@@ -24,6 +24,7 @@ const MAX_RESERVED: u64 = 64 << 20;
 ///
 /// A body made from `Bytes` stays in memory as it is ([`Body::in_memory`]), which lets an adapter send it again
 /// without copying.
+#[must_use]
 pub struct Body {
     inner: Inner,
     len: Option<u64>,

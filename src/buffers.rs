@@ -2,10 +2,12 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
+
+use crate::lock::lock;
 
 /// Buffers of one size, as many as are in use at once.
 #[derive(Debug)]
@@ -22,13 +24,8 @@ impl Pool {
 
     /// A buffer with any content.
     pub(crate) fn take(self: &Arc<Self>) -> Buffer {
-        let idle = self.lock().pop();
+        let idle = lock(&self.idle).pop();
         Buffer { bytes: idle.unwrap_or_else(|| vec![0; self.size]), pool: self.clone() }
-    }
-
-    // A panic while the lock is held cannot leave the list half-changed: each change is a single push or pop.
-    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -65,7 +62,7 @@ impl DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.pool.lock().push(bytes);
+        lock(&self.pool.idle).push(bytes);
     }
 }
 

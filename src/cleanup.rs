@@ -85,9 +85,11 @@ pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 's
     })
 }
 
-/// Resolves when nothing is left to do behind saves and downloads that failed or were dropped: an upload to S3 that they had begun, for example, is
-/// removed with its parts in the background, and a temporary file on a local disk when the system call that is under way has returned. A program that is about to end waits for that here, with a limit of its own. While other saves begin an upload
-/// to S3 it waits for these requests, too.
+/// Resolves when nothing is left to do behind saves and downloads that failed or were dropped: an upload to
+/// S3 that they had begun, for example, is removed with its parts in the background, and a temporary file on
+/// a local disk when the system call that is under way has returned. A program that is about to end waits for
+/// that here, with a limit of its own. While other saves begin an upload to S3 it waits for these requests,
+/// too.
 pub async fn cleaned_up() {
     // The sender is never dropped.
     let _ = UNDER_WAY.subscribe().wait_for(|count| *count == 0).await;

@@ -154,42 +154,49 @@ impl Error {
     }
 
     /// The cause, which `Display` leaves out.
+    #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
     /// The operation that failed; the innermost one that was named stays.
+    #[must_use]
     pub fn with_operation(mut self, operation: &'static str) -> Self {
         self.repr.operation.get_or_insert(operation);
         self
     }
 
     /// The backend that failed; the innermost one that was named stays.
+    #[must_use]
     pub fn with_backend(mut self, backend: &'static str) -> Self {
         self.repr.backend.get_or_insert(backend);
         self
     }
 
     /// The key, as the caller named it: an outer layer's name for it replaces an inner one.
+    #[must_use]
     pub fn with_key(mut self, key: &Key) -> Self {
         self.repr.key = Some(key.clone());
         self
     }
 
     /// The service's name for the request, for its support.
+    #[must_use]
     pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
         self.repr.request_id = Some(id.into());
         self
     }
 
     /// How long the service asked to wait (HTTP `Retry-After`, RFC 9110 section 10.2.3).
+    #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
         self.repr.retry_after = Some(delay);
         self
     }
 
     /// Overrides whether a later attempt may succeed.
+    #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.repr.retryable = retryable;
         self
@@ -217,7 +224,10 @@ impl Error {
         self.repr.retryable
     }
 
-    /// The operation that failed.
+    /// The operation that failed, by the names that logs and metrics have for it. Of adapters: `open`, `put`,
+    /// `get`, `head`, `delete`, `list`, `set_tier`, `copy`, `tags`, `token`, `list_uploads`, `list_parts`,
+    /// `abort_upload`. Of what stands on them: `save`, `load`, `describe`, `fork`, `tag`, `prune`, `remove`,
+    /// `diff`, `verify`, `export`, `import`. More may follow.
     pub fn operation(&self) -> Option<&'static str> {
         self.repr.operation
     }

@@ -42,11 +42,16 @@ impl Key {
     /// `InvalidInput` that names the rule which the name breaks.
     pub fn new(name: impl AsRef<str>) -> Result<Self> {
         let name = name.as_ref();
+        let failed = |rule| Error::new(ErrorKind::InvalidInput, format!("key {}: {rule}", shown(name)));
+        Key::parse(name).map_err(failed)
+    }
+
+    /// As [`new`](Self::new). The error is the broken rule alone, for messages that name the text in their
+    /// own way.
+    pub(crate) fn parse(name: &str) -> std::result::Result<Self, String> {
         match broken_rule(name) {
             None => Ok(Key(name.into())),
-            Some(reason) => {
-                Err(Error::new(ErrorKind::InvalidInput, format!("key {}: {reason}", shown(name))))
-            }
+            Some(rule) => Err(rule),
         }
     }
 

@@ -31,7 +31,7 @@
 //! |---|---|
 //! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
-//! | `threads`, `buffers` | blocking work and its memory |
+//! | `lock`, `threads`, `buffers` | locks, blocking work and its memory |
 //! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
 //! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
@@ -45,8 +45,19 @@
 //! | `testing` | the conformance suite, for any adapter (feature `testing`) |
 //!
 //! # Features
-//! Local disk (Unix) and memory are always there. `cli` (default: the command line), `s3`, `s3-sso` (profiles of `aws sso login`; not part of `full`), `gcs`, `zstd`, `yaml`, `metrics`, `testing`,
-//! `full`.
+//! Local disk (Unix) and memory are always there.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` (default) | the command line `persist` |
+//! | `s3` | Amazon S3 and servers with its API |
+//! | `s3-sso` | profiles of `aws sso login`; not part of `full` |
+//! | `gcs` | Google Cloud Storage |
+//! | `zstd` | the codec `zstd`, and loads of zstd files that other tools wrote |
+//! | `yaml` | `persist.yaml` beside `persist.toml` |
+//! | `metrics` | counters and histograms through the facade `metrics` |
+//! | `testing` | the conformance suite |
+//! | `full` | all of these but `s3-sso` |
 
 mod adapter;
 pub mod adapters;
@@ -62,6 +73,7 @@ mod ext;
 mod http;
 mod key;
 pub mod layers;
+mod lock;
 mod meta;
 mod options;
 mod retry;
@@ -84,6 +96,6 @@ pub use ext::FileTarget;
 pub use ext::{IntoKey, LoadOptions, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};
 pub use key::Key;
 pub use meta::{ListEntry, Object, ObjectMeta, Tier, Version};
-pub use options::{ByteRange, DeleteOptions, GetOptions, ListOptions, PutMode, PutOptions, check_metadata};
+pub use options::{ByteRange, DeleteOptions, GetOptions, ListOptions, PutMode, PutOptions};
 pub use retry::{RetryBudget, RetryConfig, retry};
 pub use secret::Secret;

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crate::{Error, ErrorKind, Result, Tier, Version};
+use crate::{Error, ErrorKind, ObjectMeta, Result, Tier, Version};
 
-/// When a `put` may take effect. An adapter answers a mode that it does not know with `Unsupported`.
+/// When a `put` may take effect. An adapter that cannot ask [`check`](Self::check), because the service
+/// decides, answers a mode that it does not know with `Unsupported`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PutMode {
@@ -17,16 +18,39 @@ pub enum PutMode {
     Replace(Version),
 }
 
+impl PutMode {
+    /// Whether a put may take the place of `current`, the version that the key has now. The check and the
+    /// write must be one step for all writers.
+    ///
+    /// # Errors
+    /// `AlreadyExists` and `Conflict`, as the modes say.
+    pub fn check(&self, current: Option<&Version>) -> Result<()> {
+        let (kind, message) = match (self, current) {
+            (PutMode::Overwrite, _) | (PutMode::Create, None) => return Ok(()),
+            (PutMode::Replace(expected), Some(version)) if expected == version => return Ok(()),
+            (PutMode::Create, Some(_)) => (ErrorKind::AlreadyExists, "a snapshot is already there"),
+            (PutMode::Replace(_), Some(_)) => {
+                (ErrorKind::Conflict, "another writer replaced the snapshot; load it and try again")
+            }
+            (PutMode::Replace(_), None) => {
+                (ErrorKind::Conflict, "the snapshot was removed; create it instead")
+            }
+        };
+        Err(Error::new(kind, message))
+    }
+}
+
 /// Options of [`put`](crate::SnapshotAdapter::put).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct PutOptions {
     /// When it may take effect.
     pub mode: PutMode,
     /// The media type; `application/octet-stream` where a service wants one and none is given.
     pub content_type: Option<String>,
     /// Key-value pairs to keep with the object. Names: 1 to 64 of `a-z`, `0-9` and `-`; values: printable ASCII;
-    /// 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check_metadata`].
+    /// 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check`](Self::check).
     pub metadata: BTreeMap<String, String>,
     /// Tags for the service's own rules, at most 10; `Unsupported` on backends without
     /// [`Capabilities::tags`](crate::Capabilities::tags).
@@ -80,57 +104,58 @@ impl PutOptions {
         self.tier = Some(tier);
         self
     }
-}
 
-/// Checks metadata and tags against the limits that hold on every backend. Adapters call it first thing in `put`.
-///
-/// # Errors
-/// `InvalidInput` that names the pair and the limit.
-pub fn check_metadata(options: &PutOptions) -> Result<()> {
-    let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
-    let mut total = 0;
-    for (name, value) in &options.metadata {
-        if name.is_empty()
-            || name.len() > 64
-            || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        {
-            return bad(format!("metadata name {name:?}: use 1 to 64 characters of a-z, 0-9 and `-`"));
+    /// Checks metadata, tags and the content type against the limits that hold on every backend. Adapters
+    /// call it first thing in `put`.
+    ///
+    /// # Errors
+    /// `InvalidInput` that names the pair and the limit.
+    pub fn check(&self) -> Result<()> {
+        let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
+        let mut total = 0;
+        for (name, value) in &self.metadata {
+            if name.is_empty()
+                || name.len() > 64
+                || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            {
+                return bad(format!("metadata name {name:?}: use 1 to 64 characters of a-z, 0-9 and `-`"));
+            }
+            if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
+                return bad(format!(
+                    "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
+                ));
+            }
+            total += name.len() + value.len();
         }
-        if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
+        if total > 2008 {
             return bad(format!(
-                "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
+                "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
             ));
         }
-        total += name.len() + value.len();
-    }
-    if total > 2008 {
-        return bad(format!(
-            "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
-        ));
-    }
-    if options.tags.len() > 10 {
-        return bad(format!("tags: {} of them, the limit is 10", options.tags.len()));
-    }
-    for (name, value) in &options.tags {
-        let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
-        if name.is_empty()
-            || name.chars().count() > 128
-            || value.chars().count() > 256
-            || odd(name)
-            || odd(value)
-        {
-            return bad(format!(
-                "tag {name:?}: names have 1 to 128 and values up to 256 letters, digits, spaces and `+-=._:/@`"
-            ));
+        if self.tags.len() > 10 {
+            return bad(format!("tags: {} of them, the limit is 10", self.tags.len()));
         }
-    }
-    match &options.content_type {
-        Some(text)
-            if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
-        {
-            bad(format!("content type {text:?}: use a media type such as application/json"))
+        for (name, value) in &self.tags {
+            let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
+            if name.is_empty()
+                || name.chars().count() > 128
+                || value.chars().count() > 256
+                || odd(name)
+                || odd(value)
+            {
+                return bad(format!(
+                    "tag {name:?}: names have 1 to 128 and values up to 256 letters, digits, spaces and `+-=._:/@`"
+                ));
+            }
         }
-        _ => Ok(()),
+        match &self.content_type {
+            Some(text)
+                if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
+            {
+                bad(format!("content type {text:?}: use a media type such as application/json"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -190,6 +215,7 @@ impl ByteRange {
 /// Options of [`get`](crate::SnapshotAdapter::get).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct GetOptions {
     /// Only these bytes.
     pub range: Option<ByteRange>,
@@ -222,11 +248,27 @@ impl GetOptions {
         self.if_not_version = Some(version);
         self
     }
+
+    /// Which bytes of the current object are asked for.
+    ///
+    /// # Errors
+    /// `Conflict` and `NotModified` if its version is not one that is asked for, `InvalidInput` for a range
+    /// that is not in it.
+    pub fn resolve(&self, current: &ObjectMeta) -> Result<Range<u64>> {
+        if self.if_version.as_ref().is_some_and(|expected| *expected != current.version) {
+            return Err(Error::new(ErrorKind::Conflict, "the snapshot was replaced"));
+        }
+        if self.if_not_version.as_ref() == Some(&current.version) {
+            return Err(Error::new(ErrorKind::NotModified, "the snapshot is unchanged"));
+        }
+        self.range.map_or(Ok(0..current.size), |range| range.resolve(current.size))
+    }
 }
 
 /// Options of [`delete`](crate::SnapshotAdapter::delete).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct DeleteOptions {
     /// Only this version; else `Conflict`. `Unsupported` on backends without
     /// [`Capabilities::conditional_delete`](crate::Capabilities::conditional_delete).
@@ -244,11 +286,26 @@ impl DeleteOptions {
         self.if_version = Some(version);
         self
     }
+
+    /// Whether `current`, the version that the key has now, may be removed. The check and the removal must be
+    /// one step for all writers.
+    ///
+    /// # Errors
+    /// `Conflict` if it is another version than the one that is asked for.
+    pub fn check(&self, current: &Version) -> Result<()> {
+        match &self.if_version {
+            Some(expected) if expected != current => {
+                Err(Error::new(ErrorKind::Conflict, "another writer replaced the snapshot"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Options of [`list`](crate::SnapshotAdapter::list).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[must_use]
 pub struct ListOptions {
     /// Only keys that start with this text, which need not end at a `/`. Empty: all.
     pub prefix: String,

@@ -20,6 +20,7 @@ use crate::{Error, Result, began::Began};
 /// let config = StorageConfig::s3_with_bucket("states".into()).with_retry(retry);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct RetryConfig {
     /// Attempts in all, the first one included. 1 turns retries off.
     pub max_attempts: u32,
@@ -27,9 +28,9 @@ pub struct RetryConfig {
     pub initial_delay: Duration,
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
-    /// After this long, counted from the first failure since the last progress, no further attempt is started. The time that
-    /// the machine slept counts, for saves and removals in the first attempt too. An upload session of Cloud Storage is asked for its progress
-    /// before it ends, unless the machine slept or `max_attempts` is 1, and goes on if there is some.
+    /// After this long, counted from the first failure since the last progress, no further attempt is started.
+    /// It does not bound a first attempt that makes progress. The time that the machine slept counts, for saves
+    /// and removals in the first attempt too.
     pub deadline: Duration,
 }
 

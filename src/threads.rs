@@ -4,13 +4,13 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll, ready},
 };
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, lock::lock};
 
 /// How many pieces of work of one stream run side by side: the cores that this process may use, at most 8, because each piece holds
 /// a few MiB.
@@ -48,7 +48,6 @@ pub(crate) fn apart<T: Send + 'static>(
     });
     async move {
         started?;
-        let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
         receive.await.map_err(ended)?
     }
 }
@@ -73,13 +72,10 @@ impl<T: Send + 'static> Line<T> {
     {
         let (send, receive) = oneshot::channel();
         let turn = Turn { queue: self.0.clone(), taken: false };
-        turn.queue().push_back((Box::new(work), send));
+        lock(&turn.queue).push_back((Box::new(work), send));
         // Not to be aborted with the future: it may be the turn of another piece.
         drop(tokio::task::spawn_blocking(move || turn.take()));
-        async move {
-            let ended = |error| Error::new(ErrorKind::Internal, "a thread ended early").with_source(error);
-            receive.await.map_err(ended)?
-        }
+        async move { receive.await.map_err(ended)? }
     }
 }
 
@@ -90,13 +86,9 @@ struct Turn<T> {
 }
 
 impl<T> Turn<T> {
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Piece<T>>> {
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     fn take(mut self) {
         self.taken = true;
-        let piece = self.queue().pop_front();
+        let piece = lock(&self.queue).pop_front();
         if let Some((work, send)) = piece
             && !send.is_closed()
         {
@@ -109,10 +101,14 @@ impl<T> Turn<T> {
 impl<T> Drop for Turn<T> {
     fn drop(&mut self) {
         if !self.taken {
-            let piece = self.queue().pop_front();
+            let piece = lock(&self.queue).pop_front();
             drop(piece);
         }
     }
+}
+
+fn ended(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Internal, "a thread ended early").with_source(error)
 }
 
 /// Work that [`run`] started.
@@ -125,7 +121,7 @@ impl<T> Future for Running<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         Poll::Ready(match ready!(Pin::new(&mut self.0).poll(cx)) {
             Ok(result) => result,
-            Err(error) => Err(Error::new(ErrorKind::Internal, "a thread ended early").with_source(error)),
+            Err(error) => Err(ended(error)),
         })
     }
 }

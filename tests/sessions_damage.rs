@@ -134,7 +134,7 @@ fn golden(name: &str) -> PathBuf {
 #[tokio::test]
 async fn the_bytes_are_those_of_the_golden_files() {
     let adapter = Counting::memory();
-    everything(&adapter).await;
+    let _ = everything(&adapter).await;
     let keys = adapter.keys().await;
     let index = keys.iter().map(|key| format!("{key}\n")).collect::<String>();
     if std::env::var("PERSIST_TEST_WRITE_GOLDEN").is_ok() {

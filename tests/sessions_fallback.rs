@@ -248,7 +248,7 @@ async fn a_diff_is_no_load_and_a_stream_is_found_once() {
     assert!(long.keyframe);
     for (at, list, get) in [(At::Latest, 1, 1), (At::Seq(5), 0, 2)] {
         let before = adapter.counts();
-        open().load_stream(at).await.unwrap();
+        let _ = open().load_stream(at).await.unwrap();
         let cost = adapter.counts() - before;
         assert_eq!((cost.list, cost.get), (list, get));
     }

@@ -385,7 +385,7 @@ async fn everything_can_be_spawned() {
         session.tags().await.unwrap();
         session.untag("t").await.unwrap();
         session.load_good(At::Latest).await.unwrap();
-        session.load_stream(1).await.unwrap();
+        let _ = session.load_stream(1).await.unwrap();
         session.diff(1, 2).await.unwrap();
         session.verify().await.unwrap();
         session.prune(Retention::new().last(1)).await.unwrap();

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutMode, PutOptions, Result, SnapshotAdapter, Tier, Version, options::check_metadata,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version,
 };
 
 /// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them along.
@@ -57,8 +57,12 @@ impl MemoryAdapter {
     }
 }
 
-fn fail(kind: ErrorKind, operation: &'static str, key: &Key, message: &str) -> Error {
-    Error::new(kind, message).with_backend("memory").with_operation(operation).with_key(key)
+fn about(error: Error, operation: &'static str, key: &Key) -> Error {
+    error.with_backend("memory").with_operation(operation).with_key(key)
+}
+
+fn missing(operation: &'static str, key: &Key) -> Error {
+    about(Error::new(ErrorKind::NotFound, "there is no snapshot"), operation, key)
 }
 
 #[async_trait]
@@ -68,33 +72,11 @@ impl SnapshotAdapter for MemoryAdapter {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        check_metadata(&options).map_err(|error| error.with_operation("put").with_key(key))?;
+        options.check().map_err(|error| error.with_operation("put").with_key(key))?;
         let bytes = body.collect(u64::MAX).await?;
         let mut store = self.write();
         let current = store.objects.get(key).map(|(meta, _)| &meta.version);
-        match (&options.mode, current) {
-            (PutMode::Overwrite, _) | (PutMode::Create, None) => {}
-            (PutMode::Create, Some(_)) => {
-                return Err(fail(ErrorKind::AlreadyExists, "put", key, "a snapshot is already there"));
-            }
-            (PutMode::Replace(expected), Some(version)) if expected == version => {}
-            (PutMode::Replace(_), Some(_)) => {
-                return Err(fail(
-                    ErrorKind::Conflict,
-                    "put",
-                    key,
-                    "another writer replaced the snapshot; load it and try again",
-                ));
-            }
-            (PutMode::Replace(_), None) => {
-                return Err(fail(
-                    ErrorKind::Conflict,
-                    "put",
-                    key,
-                    "the snapshot was removed; create it instead",
-                ));
-            }
-        }
+        options.mode.check(current).map_err(|error| about(error, "put", key))?;
         store.writes += 1;
         let version = Version::new(store.writes.to_string());
         let meta = ObjectMeta {
@@ -111,35 +93,22 @@ impl SnapshotAdapter for MemoryAdapter {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
         let (meta, bytes) = match self.read().objects.get(key) {
             Some(found) => found.clone(),
-            None => return Err(fail(ErrorKind::NotFound, "get", key, "there is no snapshot")),
+            None => return Err(missing("get", key)),
         };
-        if options.if_version.as_ref().is_some_and(|expected| *expected != meta.version) {
-            return Err(fail(ErrorKind::Conflict, "get", key, "the snapshot was replaced"));
-        }
-        if options.if_not_version.as_ref() == Some(&meta.version) {
-            return Err(fail(ErrorKind::NotModified, "get", key, "the snapshot is unchanged"));
-        }
-        let range = match options.range {
-            None => 0..meta.size,
-            Some(range) => range
-                .resolve(meta.size)
-                .map_err(|e| e.with_backend("memory").with_operation("get").with_key(key))?,
-        };
+        let range = options.resolve(&meta).map_err(|error| about(error, "get", key))?;
         let body = Body::from(bytes.slice(range.start as usize..range.end as usize));
         Ok(Object { meta, range, body })
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let found = self.read().objects.get(key).map(|(meta, _)| meta.clone());
-        found.ok_or_else(|| fail(ErrorKind::NotFound, "head", key, "there is no snapshot"))
+        found.ok_or_else(|| missing("head", key))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let mut store = self.write();
-        if let (Some(expected), Some((meta, _))) = (&options.if_version, store.objects.get(key))
-            && *expected != meta.version
-        {
-            return Err(fail(ErrorKind::Conflict, "delete", key, "another writer replaced the snapshot"));
+        if let Some((meta, _)) = store.objects.get(key) {
+            options.check(&meta.version).map_err(|error| about(error, "delete", key))?;
         }
         store.objects.remove(key);
         Ok(())
@@ -162,7 +131,7 @@ impl SnapshotAdapter for MemoryAdapter {
                 meta.tier = Some(tier);
                 Ok(())
             }
-            None => Err(fail(ErrorKind::NotFound, "set tier", key, "there is no snapshot")),
+            None => Err(missing("set_tier", key)),
         }
     }
 }

@@ -49,8 +49,8 @@ fn claimed(meta: &ObjectMeta) -> Option<&'static str> {
 /// The state in `object`, which is the whole object that `adapter` has under `key`. With `verify`, the SHA-256 that the file carries is compared too.
 ///
 /// # Errors
-/// `Corrupt`, `InvalidInput` where `limits` are hit, `Unsupported`; here or at the end of the body. `Conflict` where the object was replaced before its index was
-/// read.
+/// `Corrupt`, `InvalidInput` where `limits` are hit, `Unsupported`; here or at the end of the body.
+/// `Conflict` where the object was replaced before its index was read.
 pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     adapter: &A,
     key: &Key,

@@ -23,6 +23,11 @@ impl Digest {
         Digest(sha2::Sha256::digest(bytes).into())
     }
 
+    /// The digest of what `hasher` was fed with.
+    pub(crate) fn finish(hasher: sha2::Sha256) -> Self {
+        Digest(hasher.finalize().into())
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -83,14 +83,15 @@ pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
     Ok(Encoded { body: Body::from_stream(body), metadata, summary })
 }
 
-/// A state of at most one segment as a whole file. Where it is long enough to be waited for, it is cut into shorter segments, so that several cores work on it.
+/// A state of at most one segment as a whole file. Where it is long enough to be waited for, it is cut into
+/// shorter segments, so that several cores work on it.
 async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
     let raw_size = state.iter().map(|piece| piece.len() as u64).sum();
     if raw_size <= frame::SHORT as u64 {
         return threads::run(move || {
             let mut hasher = Sha256::new();
             hash(&mut hasher, &state);
-            let digest = Digest::from(<[u8; 32]>::from(hasher.finalize()));
+            let digest = Digest::finish(hasher);
             Ok((frame::encode_hashed(&state, level, &[], digest)?, Summary { raw_size, digest }))
         })
         .await;
@@ -135,7 +136,8 @@ struct Done {
     end: Option<Chain>,
 }
 
-fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
+/// Feeds the hasher. How many bytes these are.
+pub(super) fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
     pieces.iter().for_each(|piece| hasher.update(piece));
     pieces.iter().map(|piece| piece.len() as u64).sum()
 }
@@ -233,7 +235,7 @@ impl Writer {
 
     /// What comes behind the last segment.
     fn close(&mut self, chain: Chain) -> Result<Vec<Bytes>> {
-        let digest = Digest::from(<[u8; 32]>::from(chain.hasher.finalize()));
+        let digest = Digest::finish(chain.hasher);
         let summary = Summary { raw_size: chain.raw_size, digest };
         // Set once: there is one last segment.
         let _ = self.summary.set(summary);

@@ -26,7 +26,8 @@ pub(super) enum Format {
     Zstd,
 }
 
-/// The state in the file of `first` and `body`, which has `size` bytes: all its members or frames. With `verify`, also the digest of a zstd file that has one is compared.
+/// The state in the file of `first` and `body`, which has `size` bytes: all its members or frames. With
+/// `verify`, also the digest of a zstd file that has one is compared.
 pub(super) fn decode(
     format: Format,
     size: u64,
@@ -111,7 +112,7 @@ impl Load {
         if promised.raw_size != self.raw {
             return Err(corrupt("it is not as long as its footer says"));
         }
-        match self.hasher.map(|hasher| Digest::from(<[u8; 32]>::from(hasher.finalize()))) {
+        match self.hasher.map(Digest::finish) {
             Some(digest) if digest != promised.digest => {
                 Err(corrupt("its SHA-256 is not that of the saved state"))
             }

@@ -104,8 +104,9 @@ pub(super) fn cut(stream: impl Stream<Item = Result<Bytes>> + Send + 'static, ra
     }))
 }
 
-/// How much is read of the end of a file: 12 bytes for each segment of 1 MiB that compressed 8 to 1 or worse. What is read is held for as long as the load takes, so that behind 8 GiB
-/// a second request is made where this does not do.
+/// How much is read of the end of a file: 12 bytes for each segment of 1 MiB that compressed 8 to 1 or worse.
+/// What is read is held for as long as the load takes, so that behind 8 GiB a second request is made where
+/// this does not do.
 fn guess(size: u64) -> u64 {
     (16 * 1024 + size / 8192).min(1 << 20).min(size).max(1)
 }
@@ -191,7 +192,7 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
                     if !part.last {
                         // Nobody listens when the load was dropped.
                         let _ = next.send(hasher);
-                    } else if Digest::from(<[u8; 32]>::from(hasher.finalize())) != expected {
+                    } else if Digest::finish(hasher) != expected {
                         return Err(corrupt("its SHA-256 is not that of the saved state"));
                     }
                 }

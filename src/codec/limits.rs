@@ -5,6 +5,7 @@ use crate::{Error, ErrorKind, Result};
 /// How much a load may give. A snapshot that goes over it is refused while it is read, before memory is spent on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Limits {
     /// The most bytes after decompression. Default: no limit.
     pub max_bytes: u64,

@@ -5,8 +5,6 @@ mod describe;
 mod digest;
 mod encode;
 mod foreign;
-// Sessions keep their commits in frames; the streaming codec shares its parts.
-#[allow(dead_code)]
 pub(crate) mod frame;
 mod indexed;
 mod limits;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, Limits, Summary, corrupt, frame, watch::Watch, zstd};
+use super::{Digest, Limits, Summary, corrupt, encode::hash, frame, watch::Watch, zstd};
 use crate::{Body, ObjectMeta, Result, threads, transfer::Pieces};
 
 const CODEC: &str = "persist-codec";
@@ -118,13 +118,12 @@ fn checked(first: Bytes, body: Body, expected: Summary) -> Body {
         let job = line.run(move || {
             let broken = |_| corrupt("the piece before this one could not be read");
             let (mut hasher, mut size) = link.recv().map_err(broken)?;
-            piece.iter().for_each(|bytes| hasher.update(bytes));
-            size += piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+            size += hash(&mut hasher, &piece);
             if !last {
                 // Nobody listens when the load was dropped.
                 let _ = next.send((hasher, size));
             } else {
-                expected.check(size, || Digest::from(<[u8; 32]>::from(hasher.finalize())))?;
+                expected.check(size, || Digest::finish(hasher))?;
             }
             Ok(piece)
         });

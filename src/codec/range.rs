@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use futures_util::{StreamExt, stream};
+
 use super::{
     Limits,
     decode::{Kind, decode, head},
@@ -36,8 +38,7 @@ pub(crate) async fn decode_range<A: SnapshotAdapter + ?Sized>(
         Limits { max_bytes: u64::MAX, ..limits }.check(meta.size, index.raw_size)?;
         return indexed::decode_range(adapter, key, &meta, &index, first, raw).await;
     }
-    let body =
-        Body::from_stream(futures_util::StreamExt::chain(futures_util::stream::iter([Ok(first)]), body));
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(body));
     let state = decode(adapter, key, Object { meta, body, range: stored }, limits, false).await?;
     Ok(indexed::cut(state, range))
 }

@@ -1,11 +1,11 @@
 //! One segment: raw bytes to independent deflate data and back. Synchronous; the callers bring the threads.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::corrupt;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, lock::lock};
 
 /// What the index says about a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +26,6 @@ pub(super) const SLACK: usize = 512;
 const IDLE: usize = 16;
 static COMPRESSORS: Mutex<Vec<(u8, Compress)>> = Mutex::new(Vec::new());
 static DECOMPRESSORS: Mutex<Vec<Decompress>> = Mutex::new(Vec::new());
-
-// A panic while the lock is held cannot leave the list half-changed: each change is a single push or remove.
-fn lock<T>(pool: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
-    pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 fn give_back<T>(pool: &Mutex<Vec<T>>, idle: T) {
     let mut pool = lock(pool);

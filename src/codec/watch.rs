@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::{Body, Result};
+use crate::{Body, Result, lock::lock};
 
 /// As many as tell an index or a footer.
 const LAST: usize = 64;
@@ -45,6 +45,6 @@ impl Watch {
 
     /// The last bytes that have passed, at most 64.
     pub(super) fn last(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.1.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0.1)
     }
 }

@@ -30,7 +30,7 @@ impl Sources {
     /// # Errors
     /// As for [`resolve`](Sources::resolve).
     pub fn effective(&self) -> Result<Vec<Effective>> {
-        self.resolve()?;
+        let _ = self.resolve()?;
         let winners = self.winners()?;
         Ok(SETTINGS
             .iter()

@@ -140,6 +140,7 @@ impl FromStr for StorageBackend {
 /// let on_s3 = StorageConfig::s3_with_bucket("states".into()).with_namespace("team-a");
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
 pub struct StorageConfig {
     /// The kind of storage; local by default.
     pub backend: StorageBackend,

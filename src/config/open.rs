@@ -237,12 +237,12 @@ impl StorageConfig {
                 continue;
             }
             let joined = match &below {
-                Some(prefix) => prefix.join(path),
-                None => Key::new(path),
+                Some(prefix) => Key::parse(&format!("{prefix}/{path}")),
+                None => Key::parse(path),
             };
-            below = Some(joined.map_err(|error| {
+            below = Some(joined.map_err(|rule| {
                 let path = url::without_secrets(path);
-                bad(format!("{setting} {path:?}: {}", url::broken_rule(&error)))
+                bad(format!("{setting} {path:?}: {rule}"))
             })?);
         }
         Ok(below)

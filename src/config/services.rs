@@ -6,6 +6,7 @@ use crate::Secret;
 
 /// Settings of S3 and of servers that speak its API. All unset: what the AWS SDK finds in its environment and files.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
 pub struct S3Config {
     /// Region to sign for; default `us-east-1`.
     pub region: Option<String>,
@@ -55,6 +56,7 @@ pub struct S3Config {
 
 /// Settings of Google Cloud Storage. All unset: Application Default Credentials.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
 pub struct GcsConfig {
     /// Credentials file; default: `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's file, the metadata server.
     pub credentials_path: Option<PathBuf>,

@@ -23,6 +23,7 @@ use crate::Result;
 /// # Ok::<(), persist::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Sources {
     sources: Vec<Source>,
     /// Lowest of all.
@@ -164,8 +165,9 @@ impl Sources {
     /// For each setting the value that counts.
     pub(super) fn winners(&self) -> Result<BTreeMap<&'static str, &Value>> {
         let all = || self.all();
-        // Once persist's own settings say where snapshots are, a generic name that means nothing to persist is meant for somebody else. Until then it may be a slip, and
-        // snapshots must not go elsewhere than they were meant to.
+        // Once persist's own settings say where snapshots are, a generic name that means nothing to persist
+        // is meant for somebody else. Until then it may be a slip, and snapshots must not go elsewhere than
+        // they were meant to.
         let placed = self.sources.iter().any(Source::names_a_place);
         let strays =
             |source: &Source, value: &Value| placed && std::ptr::eq(source, &self.generic) && !value.fits();
@@ -178,7 +180,7 @@ impl Sources {
             }
             None => StorageBackend::default(),
         };
-        let mut winners: BTreeMap<&'static str, (usize, &Value)> = BTreeMap::new();
+        let mut winners = Winners::new();
         let mut located = false;
         for (rank, source) in all().enumerate() {
             // Decided by the sources above, before this one has a say.

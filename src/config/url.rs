@@ -10,7 +10,7 @@ use super::folders;
 use super::{SETTINGS, Setting, StorageBackend, open::planned, suggest, values};
 use crate::{Error, ErrorKind, Key, Result};
 
-/// The schemes, and the group of settings whose parameters they take.
+/// The schemes and their backends.
 const SCHEMES: &[(&str, StorageBackend)] = &[
     ("file", StorageBackend::Local),
     ("memory", StorageBackend::Memory),
@@ -140,8 +140,8 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
             let prefix = decoded(url.path.strip_prefix('/').unwrap_or(url.path))?;
             let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
             if !prefix.is_empty() {
-                let key = Key::new(prefix)
-                    .map_err(|error| format!("its path cannot be a prefix: {}", broken_rule(&error)))?;
+                let key =
+                    Key::parse(prefix).map_err(|rule| format!("its path cannot be a prefix: {rule}"))?;
                 set("prefix", key.as_str().into());
             }
         }
@@ -161,13 +161,6 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
     }
     parameters(&url, &mut values)?;
     Ok(values)
-}
-
-/// `key "a/../b": the segment …` as the end of a sentence about the setting that has it.
-pub(super) fn broken_rule(error: &Error) -> &str {
-    let message = error.message();
-    let behind_name = message.rsplit_once("\": ").or_else(|| message.rsplit_once("…: "));
-    behind_name.map_or(message, |(_, rule)| rule)
 }
 
 /// Adds what stands behind the `?`. A parameter without a value is one that is not set.

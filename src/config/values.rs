@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
-use super::{StorageConfig, parse_duration, url};
+use super::{StorageConfig, parse_duration};
 use crate::{Error, Key, Secret, sessions::WINDOWS};
 
 /// What an error says, as the end of a sentence.
@@ -96,7 +96,7 @@ pub(super) fn path(value: &str) -> Result<PathBuf, String> {
 /// A prefix, by the rules of keys.
 pub(super) fn below(value: &str) -> Result<String, String> {
     let path = value.strip_suffix('/').unwrap_or(value);
-    Key::new(path).map(String::from).map_err(|error| url::broken_rule(&error).into())
+    Key::parse(path).map(String::from)
 }
 
 /// The rule of [`text`] without its value in the message; line breaks are allowed, since JSON has them.

@@ -29,8 +29,9 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
     .await
 }
 
-/// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no regular file is written as it is, and so is what stands
-/// for an open file, such as `/dev/stdout`: the state comes behind what is there.
+/// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no
+/// regular file is written as it is, and so is what stands for an open file, such as `/dev/stdout`: the state
+/// comes behind what is there.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<ObjectMeta> {
     let meta = reader.meta().clone();
     let FileTarget { target, waiter: _waiter } = FileTarget::new(path).await?;
@@ -175,7 +176,8 @@ fn lead(path: &Path) -> Lead {
     Lead::File(path)
 }
 
-/// What is open already, to be written from where it is; a file that only another process has open, or that is neither standard output nor error, from its end.
+/// What is open already, to be written from where it is; a file that only another process has open, or that
+/// is neither standard output nor error, from its end.
 fn once_more(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {

@@ -22,8 +22,9 @@ use crate::{
 
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
 ///
-/// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`. Text will do
-/// wherever a key is wanted, so mind the order where the state is text as well: the compiler takes both. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
+/// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`.
+/// Text will do wherever a key is wanted, so mind the order where the state is text as well: the compiler
+/// takes both. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
 ///
 /// ```
 /// use persist::{ErrorKind, SaveOptions, SnapshotAdapterExt, adapters::memory::MemoryAdapter};
@@ -103,7 +104,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let mut put = options.put;
         put.content_type.get_or_insert_with(|| codec.content_type().into());
         // A copied object's metadata may speak of another encoding.
-        codec::NAMES.iter().for_each(|name| drop(put.metadata.remove(*name)));
+        for name in codec::NAMES {
+            put.metadata.remove(name);
+        }
         let encoded =
             codec::encode(body, codec).await.map_err(|e| e.with_operation("save").with_key(&key))?;
         put.metadata.extend(encoded.metadata.iter().map(|(name, value)| (name.to_string(), value.clone())));

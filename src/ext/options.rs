@@ -5,6 +5,7 @@ use crate::{Codec, Digest, Limits, ObjectMeta, PutMode, PutOptions, Version};
 /// Options of the `save` family.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
+#[must_use]
 pub struct SaveOptions {
     /// The form to write; by default what the deployment configured ([`Settings::codec`](crate::Settings::codec)).
     pub codec: Option<Codec>,
@@ -56,6 +57,7 @@ impl SaveOptions {
 /// Options of the `load` family.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
+#[must_use]
 pub struct LoadOptions {
     /// The guard against decompression bombs; by default what the deployment configured ([`Settings::limits`](crate::Settings::limits)).
     pub limits: Option<Limits>,

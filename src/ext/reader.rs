@@ -20,6 +20,7 @@ use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
 /// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows at the end comes
 /// as an error in place of the end, and a reader that failed once fails from then on.
 #[derive(Debug)]
+#[must_use = "only a clean end says that the state is good"]
 pub struct SnapshotReader {
     pub(super) meta: ObjectMeta,
     pub(super) body: Body,

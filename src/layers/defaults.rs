@@ -12,6 +12,7 @@ use crate::{
 
 /// Sets [`Capabilities::settings`]: the form that `save` writes, the guard of loads, and the window of sessions.
 #[derive(Debug)]
+#[must_use]
 pub struct Defaults {
     inner: Arc<dyn SnapshotAdapter>,
     codec: Option<Codec>,

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, lock::lock,
 };
 
 /// An operation of the contract.
@@ -140,7 +140,7 @@ impl Fault {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 
     /// Counts a call and says what happens to it.

@@ -56,7 +56,7 @@ impl SnapshotAdapter for ReadOnly {
     }
 
     async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
-        Err(refuse("set tier", key))
+        Err(refuse("set_tier", key))
     }
 }
 

@@ -119,11 +119,12 @@ async fn read_only_reads_and_changes_nothing() {
     let store = ReadOnly::new(inner);
     assert_eq!(store.load("state").await.unwrap(), "state");
     let errors = [
-        store.save("new", "state").await.unwrap_err(),
-        store.delete(&key("state"), DeleteOptions::new()).await.unwrap_err(),
-        store.set_tier(&key("state"), Tier::Cold).await.unwrap_err(),
+        ("put", store.save("new", "state").await.unwrap_err()),
+        ("delete", store.delete(&key("state"), DeleteOptions::new()).await.unwrap_err()),
+        ("set_tier", store.set_tier(&key("state"), Tier::Cold).await.unwrap_err()),
     ];
-    for error in errors {
+    for (operation, error) in errors {
+        assert_eq!(error.operation(), Some(operation), "{error}");
         assert_eq!((error.kind(), error.key()), (ErrorKind::AccessDenied, Some(&key("state"))), "{error}");
     }
     let meta = store.head(&key("state")).await.unwrap();

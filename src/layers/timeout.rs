@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, lock::lock,
 };
 
 /// Fails with `Timeout` where nothing happens for too long.
@@ -84,12 +84,12 @@ impl Default for Progress {
 impl Progress {
     /// The body was polled; `waiting` if it had nothing.
     fn note(&self, waiting: bool) {
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = (Instant::now(), waiting);
+        *lock(&self.0) = (Instant::now(), waiting);
     }
 
     /// When the adapter last had something to do. While it waits for the caller's body that is now: the silence is the caller's.
     fn last(&self) -> Instant {
-        match *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        match *lock(&self.0) {
             (_, true) => Instant::now(),
             (at, false) => at,
         }
@@ -155,7 +155,7 @@ impl SnapshotAdapter for Timeout {
 
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         let work = self.inner.set_tier(key, tier);
-        in_time(self.limit, "set tier", work).await.map_err(|error| error.with_key(key))
+        in_time(self.limit, "set_tier", work).await.map_err(|error| error.with_key(key))
     }
 }
 

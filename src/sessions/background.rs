@@ -18,6 +18,7 @@ use crate::{Error, ErrorKind, Result};
 /// After a failure, what was queued behind it is not saved either, until a call has told of the failure: a runtime that hears of a `Conflict` and
 /// [rebases](Session::rebase) does not find older states on top of what it then makes.
 #[derive(Debug)]
+#[must_use = "what waits is lost unless it is flushed"]
 pub struct Background {
     queue: mpsc::Sender<Job>,
     session: Session,

@@ -30,6 +30,7 @@ use crate::Result;
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
 /// ```
 #[derive(Debug)]
+#[must_use]
 pub struct Checkpoints {
     session: Session,
     steps: Option<u64>,

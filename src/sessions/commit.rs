@@ -117,6 +117,7 @@ impl Commit {
 
 /// What to note with a commit, and on what condition to make it.
 #[derive(Debug, Clone, Default)]
+#[must_use]
 pub struct CommitOptions {
     pub(super) notes: Notes,
     pub(super) expect: Option<u64>,

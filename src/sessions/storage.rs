@@ -11,6 +11,7 @@ pub(crate) const WINDOWS: RangeInclusive<Duration> =
 
 /// All sessions in a storage.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Sessions {
     store: Arc<Store>,
 }

@@ -212,7 +212,7 @@ fn checked(body: Body, manifest: &Manifest, key: Key) -> Body {
                 Ok(Some((chunk, check)))
             }
             None => {
-                let digest = Digest::from(<[u8; 32]>::from(check.hasher.finalize()));
+                let digest = Digest::finish(check.hasher);
                 if (digest, check.size) == check.wanted {
                     return Ok(None);
                 }

@@ -13,6 +13,7 @@ use crate::{
 
 /// An adapter to be tested, and how hard.
 #[derive(Clone)]
+#[must_use]
 pub struct Suite {
     pub(super) adapter: Arc<dyn SnapshotAdapter>,
     pub(super) prefix: String,

@@ -1,5 +1,7 @@
-//! What adapters for large objects share: replayable parts on the way in, one resumed stream on the way out, which widens into several ranges where it is slow.
+//! What adapters for large objects share: replayable parts on the way in, one resumed stream on the way out,
+//! which widens into several ranges where it is slow.
 
+#[cfg(any(feature = "s3", feature = "gcs"))]
 mod content_range;
 mod parts;
 mod pieces;
@@ -7,10 +9,10 @@ mod ranges;
 mod resume;
 mod widen;
 
-pub use content_range::content_range;
+#[cfg(any(feature = "s3", feature = "gcs"))]
+pub(crate) use content_range::content_range;
 pub use parts::Parts;
 pub(crate) use pieces::Pieces;
-pub use ranges::in_parallel;
 pub use resume::resuming;
 pub use widen::{Pace, widening};
 

@@ -12,7 +12,7 @@ use crate::{Body, Error, ErrorKind, Result};
 /// way or waiting to be read, the one that is being read among them: memory is bounded by `piece * parallel`.
 ///
 /// `fetch` gives a piece's body; it retries and resumes by itself (see [`resuming`](super::resuming)).
-pub fn in_parallel<F, Fut>(range: Range<u64>, piece: u64, parallel: usize, fetch: F) -> Body
+pub(super) fn in_parallel<F, Fut>(range: Range<u64>, piece: u64, parallel: usize, fetch: F) -> Body
 where
     F: Fn(Range<u64>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Body>> + Send + 'static,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 
-use super::{Pace, Parts, in_parallel, resuming, widening};
+use super::{Pace, Parts, ranges::in_parallel, resuming, widening};
 use crate::{Body, Error, ErrorKind, RetryBudget, RetryConfig};
 
 fn data(len: usize) -> Bytes {

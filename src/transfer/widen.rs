@@ -1,10 +1,6 @@
 //! A large download over one connection, and over several where one is too slow.
 
-use std::{
-    ops::Range,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{ops::Range, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -13,8 +9,8 @@ use futures_util::{
 };
 use tokio::time::Instant;
 
-use super::in_parallel;
-use crate::{Body, Result};
+use super::ranges::in_parallel;
+use crate::{Body, Result, lock::lock};
 
 /// When one connection is too slow.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +127,7 @@ where
         let open = Body::from_stream(stream::iter([Ok(over)]).chain(open));
         let (start, open) = (self.range.start, Mutex::new(Some(first_bytes(open, self.piece))));
         self.body = in_parallel(self.range.clone(), self.piece, self.parallel, move |part| {
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = lock(&open);
             let body = open.take_if(|_| part.start == start).unwrap_or_else(|| fetch(part));
             std::future::ready(Ok(body))
         });

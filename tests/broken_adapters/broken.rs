@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream
 use persist::{
     Body, ByteRange, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions,
     Object, ObjectMeta, PutMode, PutOptions, Result, SnapshotAdapter, Tier, Version,
-    adapters::memory::MemoryAdapter, check_metadata,
+    adapters::memory::MemoryAdapter,
 };
 
 /// In which way it is broken.
@@ -185,7 +185,7 @@ impl Broken {
             How::PutForgetsMetadata => options.metadata.clear(),
             How::ConditionsForgetMetadata if create || replace => options.metadata.clear(),
             How::ConditionsForgetTags if create || replace => options.tags.clear(),
-            How::PutDropsBadMetadata if check_metadata(&options).is_err() => {
+            How::PutDropsBadMetadata if options.check().is_err() => {
                 options.metadata.clear();
                 options.content_type = None;
             }

@@ -351,7 +351,7 @@ async fn a_fence_window_is_the_same_in_every_form() {
         assert_eq!(url, StorageConfig::memory().with_fence_window(window));
         let store = url.open().await.unwrap();
         assert_eq!(store.capabilities().settings.fence_window, window);
-        persist::sessions::Sessions::new(store).unwrap().fence_window(window).unwrap();
+        let _ = persist::sessions::Sessions::new(store).unwrap().fence_window(window).unwrap();
     }
     for (text, window) in [("59s", day / 1464), ("721h", day * 31), ("31d", day * 31)] {
         let error = from_vars(&[("PERSIST_FENCE_WINDOW", text)]).unwrap_err();

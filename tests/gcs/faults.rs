@@ -119,7 +119,7 @@ const CASES: [Case; 18] = [
         }
         .boxed()
     }),
-    ("set tier", "POST", "rewriteTo", 0, |line| {
+    ("set_tier", "POST", "rewriteTo", 0, |line| {
         async move {
             line.store.set_tier(&key("old"), Tier::Cold).await.unwrap();
             assert_eq!(line.store.head(&key("old")).await.unwrap().tier, Some(Tier::Cold));

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Body, Error, ErrorKind, Result, RetryBudget,
     http::{self, Payload},
+    lock::lock,
 };
 
 /// The longest error message that is read, and the longest page of JSON.
@@ -133,13 +134,11 @@ impl Client {
     pub(super) async fn shared(settings: Settings) -> Result<Arc<Self>> {
         static CLIENTS: Mutex<Vec<Weak<Client>>> = Mutex::new(Vec::new());
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        // A panic while the lock is held cannot leave the list half-changed.
-        let lock = || CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let find = |clients: &mut Vec<Weak<Client>>| {
             clients.retain(|client| client.strong_count() > 0);
             clients.iter().filter_map(Weak::upgrade).find(|c| c.settings == settings && c.runtime == runtime)
         };
-        if let Some(client) = find(&mut lock()) {
+        if let Some(client) = find(&mut lock(&CLIENTS)) {
             return Ok(client);
         }
         let http = http::client(settings.connect_timeout, true)?;
@@ -152,7 +151,7 @@ impl Client {
             direct,
         );
         let credentials = credentials.await?;
-        let mut clients = lock();
+        let mut clients = lock(&CLIENTS);
         // Somebody else may have made it meanwhile.
         if let Some(client) = find(&mut clients) {
             return Ok(client);

@@ -10,7 +10,7 @@ use super::{
     errors::no_bucket,
     model::Resource,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, Result, retry::retry};
+use crate::{DeleteOptions, Error, ErrorKind, Key, Result, lock::lock, retry::retry};
 
 impl Store {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
@@ -20,7 +20,7 @@ impl Store {
         let known = self.known.generation(key);
         // Since when an attempt may have removed the object without a word.
         let since = Mutex::new(None::<Began>);
-        let doubtful = || *since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let doubtful = || *lock(&since);
         retry(&self.retry, &self.client.budget, |_| async {
             if never {
                 return self.delete_of_another(key, self.look(key).await?.resource);
@@ -52,7 +52,7 @@ impl Store {
                 },
                 Err(failure) => {
                     if failure.doubtful {
-                        since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(began);
+                        lock(&since).get_or_insert(began);
                     }
                     Err(self.named("delete", key, failure.error))
                 }

@@ -179,7 +179,7 @@ pub(super) fn new_resource(
 }
 
 /// Refuses metadata names that are ours, and more than the service has room for.
-pub(super) fn check_metadata(options: &PutOptions) -> Result<()> {
+pub(super) fn fits(options: &PutOptions) -> Result<()> {
     let bad = |message| Err(Error::new(ErrorKind::InvalidInput, message));
     if let Some(name) = options.metadata.keys().find(|name| *name == PUT_ID || name.starts_with(TAG)) {
         return bad(format!("metadata name {name:?} is reserved on Cloud Storage; use another one"));

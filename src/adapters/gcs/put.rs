@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version, http::Payload,
-    options::check_metadata, retry::retry, transfer::Pieces,
+    retry::retry, transfer::Pieces,
 };
 
 /// What an upload must look like when it is stored.
@@ -28,8 +28,9 @@ pub(super) struct Expected {
 impl Store {
     pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let named = |error| self.named("put", key, error);
-        check_metadata(&options)
-            .and_then(|()| model::check_metadata(&options))
+        options
+            .check()
+            .and_then(|()| model::fits(&options))
             .and_then(|()| names::check_key(key))
             .map_err(named)?;
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));

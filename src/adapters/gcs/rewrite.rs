@@ -32,9 +32,9 @@ const OTHER_KEY: &str = "the tier was set, but the service did not encrypt the s
 
 impl Store {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        let named = |error| self.named("set tier", key, error);
+        let named = |error| self.named("set_tier", key, error);
         let wanted = model::class(tier);
-        let (old, mut body) = self.kept("set tier", key).await?;
+        let (old, mut body) = self.kept("set_tier", key).await?;
         if old.storage_class.as_deref() == Some(wanted) {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use rustix::{
 use super::{
     dir::Root,
     name::Place,
-    read::{missing, wanted},
+    read::missing,
     sidecar::{self, Sidecar},
     stamp::{Stamp, step},
 };
@@ -86,7 +86,7 @@ fn look(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> rustix::
         return Ok(None);
     }
     let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());
-    let Ok(range) = wanted(&meta, options) else { return Ok(None) };
+    let Ok(range) = options.resolve(&meta) else { return Ok(None) };
     if range.end - range.start > MOST {
         return Ok(None);
     }

@@ -1,5 +1,7 @@
-//! Metadata of files whose times lost their ends on the way here: `tar` and `zip` keep whole seconds or every other one, and so do some file systems; others keep
-//! ten milliseconds or a hundred nanoseconds, and Python rounds them. A sidecar is then no longer found under its name, and without it a state could be read in another form than it was saved in.
+//! Metadata of files whose times lost their ends on the way here: `tar` and `zip` keep whole seconds or every
+//! other one, and so do some file systems; others keep ten milliseconds or a hundred nanoseconds, and Python
+//! rounds them. A sidecar is then no longer found under its name, and without it a state could be read in
+//! another form than it was saved in.
 //!
 //! Only times that no adapter gives are looked into, and they need a look at all names of the directory.
 
@@ -16,7 +18,7 @@ use super::{
     sidecar::{Sidecar, damaged, is_sidecar, names_of, time_of},
     stamp::{ROUNDED, Stamp, step},
 };
-use crate::Result;
+use crate::{Result, lock::lock};
 
 /// Steps up to this one are those of clocks, and longer ones those of file systems and archives that keep times coarsely.
 const FINE: i64 = 1_000;
@@ -52,7 +54,7 @@ impl Seen {
             inode: found.ino(),
             changed: (found.ctime(), found.ctime_nsec()),
         };
-        if let Some((seen, names)) = &*self.lock()
+        if let Some((seen, names)) = &*lock(&self.0)
             && *seen == now
         {
             return Ok(names.clone());
@@ -68,13 +70,9 @@ impl Seen {
         let names = Arc::new(names);
         let age = SystemTime::now().duration_since(super::stamp::changed(&found));
         if age.is_ok_and(|age| age > CALM) {
-            *self.lock() = Some((now, names.clone()));
+            *lock(&self.0) = Some((now, names.clone()));
         }
         Ok(names)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Directory, Arc<Vec<String>>)>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

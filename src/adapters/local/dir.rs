@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::fail::{foreign, io_error};
-use crate::{Error, ErrorKind, Key, Result};
+use crate::{Error, ErrorKind, Key, Result, lock::lock};
 
 /// How many directories are remembered.
 const REMEMBERED: usize = 4096;
@@ -180,12 +180,12 @@ impl Root {
     }
 
     fn remembers(&self, path: &Path, found: Identity) -> bool {
-        self.durable().get(path) == Some(&found)
+        lock(&self.durable).get(path) == Some(&found)
     }
 
     /// True if it is new.
     fn remember(&self, path: &Path, found: Identity) -> bool {
-        let mut durable = self.durable();
+        let mut durable = lock(&self.durable);
         if durable.len() >= REMEMBERED {
             durable.clear();
         }
@@ -203,12 +203,8 @@ impl Root {
                 // Not empty: then nor is what is above.
                 Some(Err(_)) => return,
             }
-            self.durable().remove(&names[..=depth].iter().collect::<PathBuf>());
+            lock(&self.durable).remove(&names[..=depth].iter().collect::<PathBuf>());
         }
-    }
-
-    fn durable(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Identity>> {
-        self.durable.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Snapshots on a local disk: one ordinary file each.
 //!
-//! A save writes a temporary file beside its target, syncs it, renames it and syncs the directory: readers see the old or the new
-//! state and never a torn one, whenever the process or the machine stops. Writers of all processes agree by a lock on the directory that is held for "look and rename"
-//! only. `docs/backends.md` says what to expect of network file systems, and `docs/adr/0004-local-layout.md` why it is as it is.
+//! A save writes a temporary file beside its target, syncs it, renames it and syncs the directory: readers
+//! see the old or the new state and never a torn one, whenever the process or the machine stops. Writers of
+//! all processes agree by a lock on the directory that is held for "look and rename" only. `docs/backends.md`
+//! says what to expect of network file systems, and `docs/adr/0004-local-layout.md` why it is as it is.
 //!
 //! # Layout
 //! - `name`: keys as paths
@@ -50,7 +51,7 @@ use self::{
 };
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, options::check_metadata,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
 /// How much of a stream is taken before it is written: a hop to a blocking thread costs some ten microseconds.
@@ -151,7 +152,7 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn put(&self, key: &Key, mut body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let refused = |error| label(error, "put", Some(key));
-        check_metadata(&options).map_err(refused)?;
+        options.check().map_err(refused)?;
         if options.tier.is_some() {
             let message = "a local disk has no storage tiers; leave the tier out";
             return Err(refused(Error::new(ErrorKind::Unsupported, message)));
@@ -222,7 +223,7 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn set_tier(&self, key: &Key, _: Tier) -> Result<()> {
         let message = "a local disk has no storage tiers";
-        Err(label(Error::new(ErrorKind::Unsupported, message), "set tier", Some(key)))
+        Err(label(Error::new(ErrorKind::Unsupported, message), "set_tier", Some(key)))
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn head(root: &Root, key: &Key, place: &Place) -> Result<ObjectMeta> 
 
 pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> Result<Object> {
     let Opened { file, stamp, meta } = open(root, key, place)?;
-    let range = wanted(&meta, options)?;
+    let range = options.resolve(&meta)?;
     let len = range.end - range.start;
     let source = Arc::new(Source { file, stamp });
     let body = match len <= CHUNK {
@@ -90,20 +90,6 @@ pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -
         false => source.body(key.clone(), range.clone()).with_len(len),
     };
     Ok(Object { meta, range, body })
-}
-
-/// Which bytes of the object are asked for, if it is the version that is asked for.
-pub(super) fn wanted(meta: &ObjectMeta, options: &GetOptions) -> Result<Range<u64>> {
-    if options.if_version.as_ref().is_some_and(|expected| *expected != meta.version) {
-        return Err(Error::new(ErrorKind::Conflict, "the snapshot was replaced"));
-    }
-    if options.if_not_version.as_ref() == Some(&meta.version) {
-        return Err(Error::new(ErrorKind::NotModified, "the snapshot is unchanged"));
-    }
-    match options.range {
-        Some(range) => range.resolve(meta.size),
-        None => Ok(0..meta.size),
-    }
 }
 
 /// An open file to be read in pieces.

@@ -74,8 +74,8 @@ pub(super) fn step(time: i64) -> i64 {
     })
 }
 
-/// The most by which programs move a time that hold it as a floating-point number (`f64`): Python's of seconds are 238 ns apart from 2004 to 2038, and those of
-/// nanoseconds 256.
+/// The most by which programs move a time that hold it as a floating-point number (`f64`): Python's of
+/// seconds are 238 ns apart from 2004 to 2038, and those of nanoseconds 256.
 pub(super) const ROUNDED: i64 = 256;
 
 /// Whether such a program gives `time`: at one of the 2^22 parts of a second, cut or rounded to the nanosecond, or a multiple of 256 ns.

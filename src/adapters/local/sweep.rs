@@ -1,7 +1,9 @@
 //! Removes what killed processes left behind: temporary files, and sidecars of versions that are gone.
 //!
-//! Sweeping is bounded, happens on the side, and takes nothing that is somebody else's or that a living process may still need: only names just as the adapter gives them, files that are an hour old (metadata: a day), and
-//! only if nobody holds their lock: a writer that slept for long, or whose disk is that slow, has a temporary file and a sidecar that are not in use yet.
+//! Sweeping is bounded, happens on the side, and takes nothing that is somebody else's or that a living
+//! process may still need: only names just as the adapter gives them, files that are an hour old (metadata: a
+//! day), and only if nobody holds their lock: a writer that slept for long, or whose disk is that slow, has a
+//! temporary file and a sidecar that are not in use yet.
 
 use std::{
     collections::BTreeSet,

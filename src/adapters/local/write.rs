@@ -65,21 +65,6 @@ impl Pending {
     }
 }
 
-/// Whether the mode lets a new version take the place of the current one.
-fn allowed(mode: &PutMode, current: Option<Stamp>) -> Result<()> {
-    match (mode, current) {
-        (PutMode::Create, Some(_)) => Err(taken()),
-        (PutMode::Replace(_), None) => {
-            Err(Error::new(ErrorKind::Conflict, "the snapshot was removed; create it instead"))
-        }
-        (PutMode::Replace(expected), Some(stamp)) if *expected != stamp.version() => {
-            let message = "another writer replaced the snapshot; load it and try again";
-            Err(Error::new(ErrorKind::Conflict, message))
-        }
-        _ => Ok(()),
-    }
-}
-
 impl Staged {
     /// An empty temporary file in the directory where the object will lie.
     pub(super) fn new(root: Arc<Root>, key: &Key, place: Arc<Place>) -> Result<Self> {
@@ -194,7 +179,7 @@ impl Staged {
             }
             let lock = self.root.lock(&self.directory, self.place.names(), given_up)?;
             let current = current(&self.root, &self.directory, file)?;
-            allowed(mode, current)?;
+            mode.check(current.map(Stamp::version).as_ref())?;
             times += 1;
             if !version.late() || times >= TIMES {
                 break (lock, current);
@@ -400,9 +385,7 @@ fn remove(root: &Root, place: &Place, options: &DeleteOptions, given_up: &Atomic
 
 /// Takes the name of this version away, under the lock.
 fn unlink(root: &Root, directory: &File, place: &Place, stamp: Stamp, options: &DeleteOptions) -> Result<()> {
-    if options.if_version.as_ref().is_some_and(|expected| *expected != stamp.version()) {
-        return Err(Error::new(ErrorKind::Conflict, "another writer replaced the snapshot"));
-    }
+    options.check(&stamp.version())?;
     match rustix::fs::unlinkat(directory, place.file.as_str(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => {

@@ -1,7 +1,7 @@
 //! Whether an answer has begun, and when.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -12,6 +12,8 @@ use aws_sdk_s3::{
     error::BoxError,
 };
 use aws_smithy_types::{DateTime, date_time::Format};
+
+use crate::lock::lock;
 
 /// The server's clock at its answer: neither PutObject nor CompleteMultipartUpload tells when the object was written.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +33,7 @@ impl Answered {
     }
 
     fn seen(&self) -> Option<SystemTime> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 }
 
@@ -49,7 +51,7 @@ impl Intercept for Answered {
         let date = context.response().headers().get("date");
         let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let time = time.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or_else(SystemTime::now);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+        *lock(&self.0) = Some(time);
         Ok(())
     }
 }

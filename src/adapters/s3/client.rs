@@ -27,7 +27,7 @@ use super::{
     keys::{Checked, UNFIT, fits},
     settings::{Checksums, Settings, check_endpoint},
 };
-use crate::{ErrorKind, Result, RetryBudget, S3Config};
+use crate::{ErrorKind, Result, RetryBudget, S3Config, lock::lock};
 
 /// A client and what belongs to it.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(super) struct Shared {
 impl Shared {
     /// What was found in this bucket.
     pub(super) fn known(&self, bucket: &str) -> Arc<tokio::sync::Mutex<Known>> {
-        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = lock(&self.known);
         known.entry(bucket.into()).or_default().clone()
     }
 }
@@ -90,17 +90,16 @@ pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
         files: shared_files(&environment),
         environment,
     };
-    let lock = || CLIENTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let find = |clients: &[(Identity, Arc<Shared>)]| {
         clients.iter().find(|(i, _)| *i == identity).map(|(_, shared)| shared.clone())
     };
-    let known = find(&lock());
+    let known = find(&lock(&CLIENTS));
     if let Some(shared) = known {
         return Ok(shared);
     }
     // Boxed: the SDK's futures nest so deep that a caller's compiler would give up on them.
     let built = Arc::new(build(config, settings).boxed().await?);
-    let mut clients = lock();
+    let mut clients = lock(&CLIENTS);
     if let Some(shared) = find(&clients) {
         return Ok(shared); // another task was faster
     }

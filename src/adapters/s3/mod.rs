@@ -204,10 +204,10 @@ impl SnapshotAdapter for S3Adapter {
     }
 
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        self.known(key, "set tier")?;
+        self.known(key, "set_tier")?;
         within(self.bucket.total(), self.bucket.set_tier(key, tier))
             .await
-            .map_err(|error| about(error, "set tier", key))
+            .map_err(|error| about(error, "set_tier", key))
     }
 }
 

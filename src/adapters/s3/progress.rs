@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,6 +16,8 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
+
+use crate::lock::lock;
 
 /// What the connection is given at once. It asks for more when it has sent most of what it has.
 const PIECE: usize = 128 << 10;
@@ -35,7 +37,7 @@ impl Progress {
     /// Resolves when nothing has moved for `limit`.
     pub(super) async fn silent_for(&self, limit: Duration) {
         loop {
-            let until = *self.last.lock().unwrap_or_else(PoisonError::into_inner) + limit;
+            let until = *lock(&self.last) + limit;
             if until <= Instant::now() {
                 return;
             }
@@ -78,7 +80,7 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.last) = Instant::now();
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, Version,
-    options::check_metadata, transfer::Parts,
+    transfer::Parts,
 };
 
 impl Bucket {
@@ -80,7 +80,7 @@ impl Bucket {
 
     /// Refuses what this server cannot do.
     fn check(&self, options: &PutOptions) -> Result<()> {
-        check_metadata(options).map_err(|error| error.with_backend("s3"))?;
+        options.check().map_err(|error| error.with_backend("s3"))?;
         if options.metadata.contains_key(PUT_ID) {
             return Err(fail(
                 ErrorKind::InvalidInput,

@@ -1,9 +1,6 @@
 //! Storage classes, and how to move an object to another one.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use aws_sdk_s3::{
     operation::{
@@ -22,7 +19,7 @@ use super::{
     fail::fail,
     settings::Encryption,
 };
-use crate::{ErrorKind, Key, Result, Tier};
+use crate::{ErrorKind, Key, Result, Tier, lock::lock};
 
 /// The storage class of a tier.
 pub(super) fn class(tier: Tier) -> StorageClass {
@@ -59,7 +56,7 @@ impl Bucket {
         let name = self.key(key);
         // What the copy was to have whose answer was lost.
         let asked = Mutex::new(None::<Encryption>);
-        let asked = || asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = || lock(&asked);
         self.retrying(|_| async {
             let head = self.head_once(key).await?;
             if of(head.storage_class()) == tier {
@@ -135,8 +132,8 @@ impl Bucket {
         let request = request.customize().interceptor(answered.clone()).send();
         tokio::select! {
             biased;
-            outcome = self.send("set tier", attempt * 5 + work, request) => outcome,
-            () = answered.none_for(silence) => Err(Failure::timeout("set tier", silence, &self.shared)),
+            outcome = self.send("set_tier", attempt * 5 + work, request) => outcome,
+            () = answered.none_for(silence) => Err(Failure::timeout("set_tier", silence, &self.shared)),
         }
     }
 }

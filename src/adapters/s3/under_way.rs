@@ -1,6 +1,8 @@
 //! The uploads that this process is at: the clean-up of one save must not take another's for what a lost answer left.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use crate::lock::lock;
 
 /// Of all adapters: several may write to one bucket.
 static ALL: Mutex<Vec<Arc<Place>>> = Mutex::new(Vec::new());
@@ -41,7 +43,7 @@ impl Drop for UnderWay {
 }
 
 fn all() -> MutexGuard<'static, Vec<Arc<Place>>> {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ALL)
 }
 
 /// The ids of all uploads of this object that are under way. None where one has no id yet: it may be any that the service shows.

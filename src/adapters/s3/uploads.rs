@@ -50,7 +50,7 @@ impl Bucket {
                         .set_encoding_type(self.found.amazon.then_some(EncodingType::Url))
                         .set_request_payer(self.shared.settings.payer.clone());
                     let request = request.customize().interceptor(answered.clone()).send();
-                    Ok(self.send("list uploads", self.shared.silence_limit(), request).await?)
+                    Ok(self.send("list_uploads", self.shared.silence_limit(), request).await?)
                 })
                 .await?;
             let now = answered.time();
@@ -108,7 +108,7 @@ impl Bucket {
                     .upload_id(id)
                     .max_parts(1)
                     .set_request_payer(self.shared.settings.payer.clone());
-                Ok(self.send("list parts", self.shared.silence_limit(), request.send()).await?)
+                Ok(self.send("list_parts", self.shared.silence_limit(), request.send()).await?)
             })
             .await?;
         Ok(!output.parts().is_empty())
@@ -129,7 +129,7 @@ impl Bucket {
                 .key(&name)
                 .upload_id(id)
                 .set_request_payer(self.shared.settings.payer.clone());
-            match self.send("abort upload", self.shared.silence_limit(), request.send()).await {
+            match self.send("abort_upload", self.shared.silence_limit(), request.send()).await {
                 Ok(_) => Ok(()),
                 Err(failure) if failure.not_found() => Ok(()),
                 Err(failure) => Err(failure.into()),

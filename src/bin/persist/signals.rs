@@ -85,8 +85,9 @@ async fn next(signals: &mut watch::Receiver<u8>) -> u8 {
     }
 }
 
-/// Listens on a thread of its own, because the runtime's may stand still: in a write to a pipe that nobody reads. Then there is nothing to undo, and the process
-/// ends a moment after the first signal, or with the second.
+/// Listens on a thread of its own, because the runtime's may stand still: in a write to a pipe that nobody
+/// reads. Then there is nothing to undo, and the process ends a moment after the first signal, or with the
+/// second.
 fn listen() -> watch::Receiver<u8> {
     let (send, signals) = watch::channel(0);
     let (ready, listening) = mpsc::channel();

@@ -2,8 +2,6 @@
 
 mod index;
 
-use sha2::{Digest as _, Sha256};
-
 pub(super) use index::Segment;
 pub(crate) use index::{Extra, HEAD, Index, MARK, closing_len, parse};
 
@@ -40,7 +38,7 @@ impl Frame {
 /// # Errors
 /// `InvalidInput` for an id that is reserved (`PS`, a second byte of 0) or given twice.
 pub(crate) fn encode(raw: &[u8], level: u8, extras: &[([u8; 2], &[u8])]) -> Result<Vec<u8>> {
-    let digest = Digest::from(<[u8; 32]>::from(Sha256::digest(raw)));
+    let digest = Digest::of(raw);
     encode_hashed(&[raw], level, extras, digest)
 }
 

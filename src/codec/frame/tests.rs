@@ -56,7 +56,7 @@ fn the_bytes_are_those_of_the_specification() {
     expected.extend([0; 8]);
     expected.extend([31, 139, 8, 4, 0, 0, 0, 0, 0, 255, 72, 0]);
     expected.extend(b"ab\x03\0xyzPS\x3d\0");
-    expected.extend(Sha256::digest(b""));
+    expected.extend(Digest::of(b"").as_bytes());
     expected.extend([0; 8]);
     expected.push(20);
     expected.extend([2, 0, 0, 0, 0, 0, 0, 0]);

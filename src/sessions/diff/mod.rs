@@ -12,6 +12,7 @@ use crate::{Digest, Error, ErrorKind, Result};
 /// One difference. Paths are JSON pointers (RFC 6901) into the newer state, for what was removed into the older one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Change {
     /// Only the newer state has it.
     Add {

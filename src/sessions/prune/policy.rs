@@ -20,6 +20,7 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Retention {
     /// The newest commits, so many.
     pub last: u64,

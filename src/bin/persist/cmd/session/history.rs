@@ -102,6 +102,7 @@ pub(super) async fn diff(session: Session, args: Diff, output: &Output) -> Resul
             Change::Add { path, value } => format!("+ {path}\t{value}"),
             Change::Remove { path, old } => format!("- {path}\t{old}"),
             Change::Replace { path, old, value } => format!("~ {path}\t{old} -> {value}"),
+            other => json!(other).to_string(),
         };
         output.row(|| json!(change), || text().replace('\n', "\\n"))?;
     }
