@@ -65,10 +65,11 @@ impl Store {
         let named = |error: Error| to.named("copy", target, error);
         names::check_key(target).map_err(named)?;
         let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
+        let began = Began::now();
         let (old, kept) = self.kept("copy", source).await?;
         let body = Bytes::from(self.new_copy(kept, doubt.id()).to_string());
         let call = self.copy_call(source, &old, to, target).payload(body);
-        let stored = match self.copy_steps(call, &doubt, to, target).await {
+        let stored = match self.copy_steps(call, began, &doubt, to, target).await {
             Ok(stored) => stored,
             Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,
         };
@@ -80,7 +81,16 @@ impl Store {
 
     /// All steps. What fails is repeated where it was, with the same token, and attempts count from the last step that was done. A token
     /// is good for the condition that it began with: an unconditional copy that gets one, after a lost answer, begins anew.
-    async fn copy_steps(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Box<Resource>> {
+    ///
+    /// Where the machine slept since the copy `began`, others may have saved: what has no condition goes no further then.
+    async fn copy_steps(
+        &self,
+        call: Call,
+        began: Began,
+        doubt: &Doubt,
+        to: &Store,
+        target: &Key,
+    ) -> Result<Box<Resource>> {
         let budget = &self.client.budget;
         let mut retries = self.retry.start();
         let (mut condition, mut token) = (Condition::Always, None);
@@ -94,12 +104,21 @@ impl Store {
                 let call = condition.apply(call.clone()).maybe("rewriteToken", token.as_deref());
                 self.copy_step(call, doubt, to, target).await
             };
-            match step.await {
+            let outcome = step.await;
+            let late = condition == Condition::Always && began.slept() >= self.retry.deadline;
+            match outcome {
                 Ok(Step::Done(stored)) => return Ok(stored),
+                Ok(Step::More(_)) if late => {
+                    let message =
+                        "the machine slept while the snapshot was copied; see what is there, and copy it again";
+                    let error = Error::new(ErrorKind::Timeout, message).with_retryable(false);
+                    return Err(to.named("copy", target, error));
+                }
                 Ok(Step::More(next)) => {
                     token = Some(next);
                     retries.progress(budget);
                 }
+                Err(error) if late => return Err(error),
                 Err(error) => retries.wait(error, budget).await?,
             }
         }
