@@ -74,7 +74,7 @@ impl Store {
             Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,
         };
         let crc32c = old.checksum().or(stored.checksum()).unwrap_or_default();
-        let stored = to.verified(*stored, Expected { size: old.size, crc32c }).await.map_err(named)?;
+        let stored = to.verified(*stored, Expected { size: old.size, crc32c }, &doubt).await.map_err(named)?;
         to.known.saw(target, &stored);
         Ok(stored.meta(target.clone()))
     }

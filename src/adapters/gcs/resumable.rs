@@ -16,7 +16,9 @@ use super::{
     settings::QUANTUM,
     sum,
 };
-use crate::{Error, ErrorKind, Key, PutMode, PutOptions, Result, http::Payload, retry::retry, transfer::Pieces};
+use crate::{
+    Error, ErrorKind, Key, PutMode, PutOptions, Result, http::Payload, retry::retry, transfer::Pieces,
+};
 
 /// So many times an upload whose session was lost begins anew, where it can.
 const RESTARTS: u32 = 3;
@@ -85,7 +87,7 @@ impl Store {
             Err(error) => doubt.give_up(self, key, error).await.map_err(named)?,
         };
         let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
-        self.verified(*stored, expected).await.map_err(named)
+        self.verified(*stored, expected, doubt).await.map_err(named)
     }
 
     /// As many sessions as it takes.
@@ -215,7 +217,7 @@ impl Store {
                 Ok(Ok(made)) => upload.chunk = made,
                 Ok(Err(stored)) => {
                     session.ended();
-                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk)).await));
+                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk), doubt).await));
                 }
                 Err(Ended::Lost(error)) => {
                     session.ended();
