@@ -67,9 +67,27 @@ pub(super) struct Page {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Rewrite {
     pub(super) done: bool,
-    pub(super) rewrite_token: Option<String>,
+    /// What there is to go on from, when it is not.
+    #[serde(flatten)]
+    pub(super) reached: Option<Reached>,
     /// The new object, when it is done.
     pub(super) resource: Option<Resource>,
+}
+
+/// How far a rewrite is.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reached {
+    #[serde(rename = "rewriteToken")]
+    pub(super) token: String,
+    total_bytes_rewritten: Option<serde_json::Value>,
+}
+
+impl Reached {
+    /// The error where a step has brought neither another token nor more bytes: such steps would follow for ever.
+    pub(super) fn no_further() -> Error {
+        Error::new(ErrorKind::Unavailable, "the service goes no further with the rewrite")
+    }
 }
 
 /// The API writes 64-bit integers as strings, since JavaScript has none; some servers write numbers.
