@@ -135,7 +135,8 @@ impl Resource {
 
     /// As the contract has it, without what is only ours.
     pub(super) fn meta(self, key: Key) -> ObjectMeta {
-        let modified = self.created().unwrap_or(SystemTime::UNIX_EPOCH);
+        // Of what is old, sweeps and prunes may remove what nobody refers to.
+        let modified = self.created().unwrap_or_else(SystemTime::now);
         let version = Version::new(self.generation.to_string());
         let (mut metadata, mut tags) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in self.metadata {
