@@ -161,7 +161,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
         _ if foreign => {
             let (kind, fix) = advice(status);
             let message = format!(
-                "{message}; unless these words are its own, something between answers for it; else {fix}"
+                "{message}; if these words are not its own, something between answers for it; if they are, {fix}"
             );
             Error::new(kind, message)
         }
