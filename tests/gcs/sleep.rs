@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use persist::{
-    Body, ErrorKind, PutMode, PutOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter,
+    Body, DeleteOptions, ErrorKind, PutMode, PutOptions, RetryConfig, SnapshotAdapter,
+    adapters::gcs::GcsAdapter,
 };
 
 use crate::{
@@ -72,6 +73,26 @@ async fn an_upload_that_was_lost_while_the_machine_slept_is_not_begun_anew() {
             _ => ErrorKind::Unavailable,
         };
         assert_eq!((error.kind(), server.count(Kind::Start)), (kind, 1), "{error}");
+        assert_eq!(server.bytes("k").unwrap(), b"rival");
+        server.clean();
+    }
+}
+
+#[tokio::test]
+async fn a_save_or_a_removal_is_not_repeated_over_what_came_while_the_machine_slept() {
+    for removes in [false, true] {
+        let (server, store) = setup().await;
+        let kind = if removes { Kind::Delete } else { Kind::Multipart };
+        server.script(kind, [Fault::Status(429)]);
+        let name = key("k");
+        let work = async {
+            match removes {
+                true => store.delete(&name, DeleteOptions::new()).await,
+                false => store.put(&name, Body::from("state"), PutOptions::new()).await.map(drop),
+            }
+        };
+        let error = meanwhile(work, || server.connections() > 0, || sleep(&server, "k")).await.unwrap_err();
+        assert_eq!((error.kind(), server.count(kind)), (ErrorKind::RateLimited, 1), "{error}");
         assert_eq!(server.bytes("k").unwrap(), b"rival");
         server.clean();
     }
