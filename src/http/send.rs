@@ -15,9 +15,17 @@ use reqwest::{
     RequestBuilder, Response,
     header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER},
 };
+use tokio::time::Instant;
 
 use super::Payload;
 use crate::{Body, Error, ErrorKind, Result};
+
+/// Of a body that was handed over whole, at most so many bytes are still on their way: in buffers here, and in those of the operating system.
+const UNSEEN: u64 = 5 * 1024 * 1024;
+/// A line is allowed to be so slow, in bytes a second.
+const SLOW: u64 = 64 * 1024;
+/// An answer that is read whole may take so many times the longest silence.
+const LONG: u32 = 10;
 
 /// An attempt that brought no answer.
 #[derive(Debug)]
@@ -29,13 +37,15 @@ pub(crate) struct Lost {
 }
 
 /// Sends a request and waits for the head of the answer. The attempt ends with `Timeout` when neither a byte was taken nor
-/// an answer came for `quiet`: a large body on a slow line takes its time, a dead connection does not.
+/// an answer came for `quiet`: a large body on a slow line takes its time, a dead connection does not. Of the last bytes nothing is seen any more:
+/// they have the time that they take on a slow line.
 pub(crate) async fn send(
     request: RequestBuilder,
     payload: Option<Payload>,
     quiet: Duration,
 ) -> Result<Response, Lost> {
     let moved = Arc::new(AtomicU64::new(0));
+    let len = payload.as_ref().map_or(0, Payload::len);
     let request = match payload {
         // By hand: an upload without a byte says so.
         Some(payload) if payload.len() == 0 => request.header(CONTENT_LENGTH, 0),
@@ -44,17 +54,19 @@ pub(crate) async fn send(
     };
     let sending = request.send();
     tokio::pin!(sending);
-    let mut seen = 0;
+    let (mut seen, mut unseen) = (0, false);
     loop {
-        match tokio::time::timeout(quiet, &mut sending).await {
+        let wait = if unseen { Duration::from_millis(len.min(UNSEEN) * 1000 / SLOW) } else { quiet };
+        match tokio::time::timeout(wait, &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(error)) => {
                 let sent = !error.is_connect() && !error.is_builder();
                 return Err(Lost { error: describe(error), sent });
             }
             Err(_) => match moved.load(Ordering::Relaxed) {
-                now if now == seen => return Err(Lost { error: silent(quiet), sent: true }),
-                now => seen = now,
+                now if now != seen => seen = now,
+                now if now == len && len > 0 && !unseen => unseen = true,
+                _ => return Err(Lost { error: silent(quiet), sent: true }),
             },
         }
     }
@@ -67,13 +79,20 @@ pub(crate) fn body(response: Response, quiet: Duration) -> Body {
     }))
 }
 
-/// An answer's body as bytes, at most `most` of them; the rest is left.
+/// An answer's body as bytes, at most `most` of them; the rest is left. It ends with `Timeout` as [`body`], and after ten times `quiet` in all.
 pub(crate) async fn text(mut response: Response, most: usize, quiet: Duration) -> Result<Bytes> {
     let whole = response.content_length();
-    let mut all = BytesMut::new();
+    let (mut all, mut started) = (BytesMut::new(), None);
     while let Some(chunk) = chunk(&mut response, quiet).await? {
         if all.is_empty() && whole == Some(chunk.len() as u64) && chunk.len() <= most {
             return Ok(chunk);
+        }
+        if started.get_or_insert_with(Instant::now).elapsed() > quiet.saturating_mul(LONG) {
+            let message = format!(
+                "the answer was not whole after {} s; raise the timeout if the line is that slow",
+                quiet.saturating_mul(LONG).as_secs_f32()
+            );
+            return Err(Error::new(ErrorKind::Timeout, message));
         }
         all.extend_from_slice(&chunk);
         if all.len() >= most {

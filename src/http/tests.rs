@@ -1,8 +1,11 @@
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
+use bytes::Bytes;
+use futures_util::stream;
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 
-use super::{redact, retry_after};
+use super::{redact, retry_after, text};
+use crate::ErrorKind;
 
 #[test]
 fn messages_lose_queries_tokens_markup_and_length() {
@@ -40,4 +43,28 @@ fn retry_after_is_seconds_or_a_date() {
     assert_eq!(retry_after(&headers), Some(Duration::from_secs(30)));
     headers.insert(RETRY_AFTER, HeaderValue::from_static("soon"));
     assert_eq!(retry_after(&headers), None);
+}
+
+/// Otherwise a byte a minute would hold a request for ever.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_trickles_has_an_end() {
+    let quiet = Duration::from_secs(30);
+    let answer = |bytes: usize| {
+        let trickle = stream::unfold(bytes, |left| async move {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b"x")), left.checked_sub(1)?))
+        });
+        reqwest::Response::from(hyper::Response::new(reqwest::Body::wrap_stream(trickle)))
+    };
+    assert_eq!(text(answer(9), 1024, quiet).await.unwrap().len(), 9);
+    assert_eq!(text(answer(1024), 1024, quiet).await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+/// Another crate in a user's tree may turn reqwest's decompression on, and no test of ours has such a tree.
+#[test]
+fn decompression_is_refused_by_name() {
+    let client = include_str!("client.rs");
+    for coding in ["gzip", "brotli", "deflate", "zstd"] {
+        assert!(client.contains(&format!("\n        .no_{coding}()\n")), "{coding}");
+    }
 }

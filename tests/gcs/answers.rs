@@ -1,6 +1,9 @@
 //! Answers to loads that are of something else, or lack what would tell.
 
+use std::time::SystemTime;
+
 use persist::{ByteRange, ErrorKind, GetOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter};
+use serde_json::json;
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
@@ -134,4 +137,18 @@ async fn a_load_has_as_many_bytes_as_the_object_or_fails() {
     let error = read(&store, "k").await.unwrap_err();
     assert_eq!((error.kind(), server.count(Kind::Media)), (ErrorKind::Unavailable, 6), "{error}");
     server.clean();
+}
+
+/// What is of no known age must not be removed for it: sweeps and prunes spare what is young.
+#[tokio::test]
+async fn an_object_without_a_time_is_young() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let before = SystemTime::now();
+    for said in [json!({}), json!({ "timeCreated": "today" })] {
+        let mut item = json!({ "name": "k", "size": "1", "generation": "1" });
+        item.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        server.script(Kind::Metadata, [Fault::Answer(200, vec![], item.to_string())]);
+        assert!(store.head(&key("k")).await.unwrap().modified >= before);
+    }
 }

@@ -125,7 +125,7 @@ async fn a_silent_endpoint_is_given_up_whatever_the_kind() {
 
 #[tokio::test]
 async fn what_stays_is_not_tried_again_and_says_what_to_do() {
-    use ErrorKind::{AccessDenied, Unauthenticated};
+    use ErrorKind::{AccessDenied, InvalidConfig, Unauthenticated};
     let all = all().await;
     let grant = || answer(400, json!({ "error": "invalid_grant", "error_description": "no" }));
     let denied = || {
@@ -135,7 +135,16 @@ async fn what_stays_is_not_tried_again_and_says_what_to_do() {
     for (credentials, before, fault, kind, words) in [
         (&all.service, 0, grant(), Unauthenticated, "clock"),
         (&all.service, 0, denied(), Unauthenticated, "answered 403: denied"),
-        (&all.service, 0, page(), Unauthenticated, "answered 403"),
+        (
+            &all.service,
+            0,
+            page(),
+            Unauthenticated,
+            "answered 403: a proxy says no; if these words are not its own",
+        ),
+        (&all.over_user, 1, page(), AccessDenied, "if these words are not its own, something between"),
+        (&all.service, 0, answer(302, "<html>log in"), InvalidConfig, "sends requests elsewhere"),
+        (&all.over_user, 1, answer(307, ""), InvalidConfig, "sends requests elsewhere"),
         (&all.user, 0, grant(), Unauthenticated, "gcloud auth application-default login"),
         (&all.user, 0, denied(), Unauthenticated, "denied"),
         (&all.file, 0, grant(), Unauthenticated, "workload identity pool"),

@@ -231,6 +231,46 @@ async fn other_settings_are_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
+/// A server that says for ever that there is more to do, and nothing new of it.
+#[tokio::test]
+async fn a_rewrite_that_does_not_go_on_is_given_up() {
+    let (server, store) = setup().await;
+    let step = |token: &str, total: &str| {
+        let said = json!({ "done": false, "rewriteToken": token, "totalBytesRewritten": total });
+        Fault::Answer(200, vec![], said.to_string())
+    };
+    for tier in [false, true] {
+        server.forget_log();
+        // What has another token, or more bytes, goes on.
+        let first = [step("x", "1"), step("y", "1"), step("y", "2")];
+        server.script(Kind::Rewrite, first.into_iter().chain((0..9).map(|_| step("y", "2"))));
+        let outcome = async {
+            match tier {
+                true => store.set_tier(&key("dir/from"), Tier::Cold).await,
+                false => copy(&store, PutMode::Overwrite).await.map(drop),
+            }
+        };
+        let error =
+            tokio::time::timeout(Duration::from_secs(20), outcome).await.expect("for ever").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        // Six attempts at the one that does not.
+        assert_eq!(server.count(Kind::Rewrite), 3 + 6, "{error}");
+        server.script(Kind::Rewrite, [Fault::Pass, Fault::Pass]);
+        server.state().faults = Default::default();
+    }
+}
+
+/// All operations of a client share a budget of a hundred retries: what brought something gives back what it cost.
+#[tokio::test]
+async fn copies_that_needed_retries_do_not_use_up_those_of_others() {
+    let (server, store) = setup().await;
+    for _ in 0..30 {
+        server.script(Kind::Rewrite, [Fault::Pass].into_iter().chain((0..5).map(|_| Fault::Status(429))));
+        copy(&store, PutMode::Overwrite).await.unwrap();
+    }
+    server.clean();
+}
+
 #[tokio::test]
 async fn a_copy_that_is_there_is_a_success_whatever_becomes_of_its_source() {
     for mode in [PutMode::Create, PutMode::Overwrite] {
@@ -276,7 +316,10 @@ async fn a_copy_that_is_not_what_was_asked_for_is_removed() {
         server.script(Kind::Rewrite, [Fault::Pass, Fault::Answer(200, vec![], done)]);
         let error = copy(store, PutMode::Overwrite).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().ends_with("is removed again"), "{error}");
+        assert!(
+            error.to_string().contains("is removed again; a snapshot that it replaced is gone"),
+            "{error}"
+        );
         assert_eq!(server.bytes("dir/to"), None);
         let delete = server.logged(Kind::Delete).remove(0);
         assert_eq!(delete.query("ifGenerationMatch"), Some(generation.as_str()), "nobody else's may go");

@@ -342,3 +342,15 @@ async fn a_stalled_transfer_ends_and_goes_on() {
     let error = store.save("state", "s").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
 }
+
+/// A cache that goes by the path alone gives the same old bytes as often as it is asked.
+#[tokio::test]
+async fn older_bytes_than_were_asked_for_are_not_asked_for_for_ever() {
+    let (server, store, _) = setup(b"state").await;
+    let old = || Fault::Headers(vec![("x-goog-generation", "1".into())]);
+    server.script(Kind::Media, (0..50).map(|_| old()));
+    let error = read(&store, "k").await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, false), "{error}");
+    assert!(error.to_string().contains("caches"), "{error}");
+    assert_eq!(asked(&server).len(), 2);
+}

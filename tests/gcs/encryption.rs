@@ -1,13 +1,13 @@
 //! Keys of the deployment's own.
 
 use persist::{
-    DeleteOptions, ErrorKind, GcsConfig, PutOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
-    adapters::gcs::GcsAdapter,
+    Body, DeleteOptions, Error, ErrorKind, GcsConfig, PutMode, PutOptions, SnapshotAdapter,
+    SnapshotAdapterExt, Tier, Version, adapters::gcs::GcsAdapter,
 };
 use serde_json::json;
 
 use crate::{
-    strict::{BUCKET, Fault, Kind, Rules, Server},
+    strict::{BUCKET, Fault, Kind, Logged, Rules, Server},
     support::{config, data, key, open, open_with, read, retry, streamed},
 };
 
@@ -101,16 +101,47 @@ async fn a_server_that_drops_the_key_is_noticed_and_nothing_stays_unencrypted() 
         GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) },
     ] {
         let store = open_with(config.clone()).await;
-        for body in [persist::Body::from("state"), streamed(&data(600_000, 3))] {
+        for body in [Body::from("state"), streamed(&data(600_000, 3))] {
             if config.encryption_key.is_some() && body.len().is_none() {
                 continue; // the strict server wants no key on chunks of a session that has none
             }
-            let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
+            let error = store.put(&key("k"), body, PutOptions::new().create()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             assert!(error.to_string().ends_with("was stored is removed again"), "{error}");
             assert_eq!(server.bytes("k"), None);
         }
     }
+    // What it replaced is not back.
+    let store = open_with(GcsConfig { kms_key: Some(KMS.into()), ..config(&server) }).await;
+    for small in [true, false] {
+        for replace in [true, false] {
+            let old = Version::new(server.state().plant("k", "old").to_string());
+            let mode = if replace { PutMode::Replace(old) } else { PutMode::Overwrite };
+            let body = if small { Body::from("state") } else { streamed(&data(600_000, 3)) };
+            let error = store.put(&key("k"), body, PutOptions::new().mode(mode)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(
+                error.to_string().contains("is removed again; a snapshot that it replaced is gone"),
+                "{error}"
+            );
+            assert_eq!(server.bytes("k"), None);
+        }
+    }
+}
+
+/// Its URL is a credential of its own, and it has no use for a key.
+#[tokio::test]
+async fn the_end_of_an_upload_shows_no_key() {
+    let server = Server::start().await;
+    let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;
+    let broken = [Ok(data(600_000, 4)), Err(Error::new(ErrorKind::Io, "the disk is gone"))];
+    let body = Body::from_stream(futures_util::stream::iter(broken));
+    store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();
+    let keys =
+        |request: &Logged| request.headers.keys().filter(|name| name.as_str().contains("encryption")).count();
+    let of = |kind| server.logged(kind).iter().map(keys).collect::<Vec<_>>();
+    assert_eq!((of(Kind::Start), of(Kind::Cancel)), (vec![3], vec![0]));
+    server.clean();
 }
 
 #[tokio::test]
@@ -170,9 +201,9 @@ async fn what_needs_no_key_works_on_objects_under_another_key_or_none() {
         let old = open_with(GcsConfig { encryption_key: before, ..config(&server) }).await;
         let store = open_with(GcsConfig { encryption_key: Some(CSEK.into()), ..config(&server) }).await;
         let bytes = data(600_000, 4);
-        let put = async |body: persist::Body, options| store.put(&key("k"), body, options).await;
+        let put = async |body: Body, options| store.put(&key("k"), body, options).await;
         // What is there is replaced, in one request and in many.
-        for body in [persist::Body::from("new"), streamed(&bytes), bytes.clone().into()] {
+        for body in [Body::from("new"), streamed(&bytes), bytes.clone().into()] {
             let version = old.put(&key("k"), "old".into(), PutOptions::new()).await.unwrap().version;
             put(body, PutOptions::new().replace(version)).await.unwrap();
         }

@@ -294,3 +294,20 @@ async fn a_save_that_fails_does_not_wait_long_for_the_end_of_its_session() {
     assert_eq!(outcome.unwrap_err().to_string(), "the disk is gone");
     assert_eq!((server.count(Kind::Cancel), server.bytes("k")), (1, None));
 }
+
+/// Whoever removes a state must be able to rely on that.
+#[tokio::test]
+async fn a_page_is_no_deletion() {
+    let (server, store) = setup().await;
+    store.save("state", "k").await.unwrap();
+    let page = || Fault::Answer(200, vec![("content-type", "text/html".into())], "<html>log in".into());
+    server.script(Kind::Delete, (0..20).map(|_| page()));
+    let error = store.delete(&key("k"), DeleteOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("not the service's"), "{error}");
+    assert!(server.bytes("k").is_some());
+    // It may have been removed: what is gone then is a success.
+    let (server, store) = setup().await;
+    server.script(Kind::Delete, [page()]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+}

@@ -1,7 +1,10 @@
 //! Listings: pages on demand, in order, complete.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt};
 use persist::{ErrorKind, ListEntry, ListOptions, SnapshotAdapter};
+use serde_json::json;
 
 use crate::{
     strict::{Fault, Kind, Rules, Server},
@@ -106,4 +109,59 @@ async fn a_page_that_fails_is_asked_for_again_or_ends_the_listing_with_an_error(
     assert_eq!(rows.next().await.unwrap().unwrap_err().kind(), ErrorKind::AccessDenied);
     assert!(rows.next().await.is_none());
     server.clean();
+}
+
+/// A page as a server gives it that keeps to no rules, with these objects and prefixes.
+fn page(objects: &[&str], prefixes: &[&str], token: &str) -> Fault {
+    let item = |name: &&str| json!({ "name": name, "size": "1", "generation": "1" });
+    let items: Vec<_> = objects.iter().map(item).collect();
+    let page = json!({ "items": items, "prefixes": prefixes, "nextPageToken": token });
+    Fault::Answer(200, vec![], page.to_string())
+}
+
+/// What is left out or comes twice would be taken for removed, and what was not asked for could be removed: each is an error, and none a listing without end.
+#[tokio::test]
+async fn pages_that_do_not_go_on_end_the_listing_with_an_error() {
+    for (pages, given, requests, words) in [
+        // The same page again, with the same token, and with others.
+        (vec![page(&["p/a", "p/b"], &[], "x"), page(&["p/a", "p/b"], &[], "x")], 2, 2, "(pageToken)"),
+        (vec![page(&[], &[], "x"), page(&[], &[], "x")], 0, 2, "(pageToken)"),
+        (vec![page(&["p/a"], &[], "x"), page(&["p/a"], &[], "y")], 1, 2, "(pageToken)"),
+        (vec![page(&["p/a", "p/b"], &[], "x"), page(&["p/a", "p/b"], &[], "y")], 2, 2, "(pageToken)"),
+        // No order across pages.
+        (vec![page(&["p/b"], &[], "x"), page(&["p/a", "p/c"], &[], "")], 1, 2, "order"),
+        // What was not asked for.
+        (vec![page(&["other/a", "p/a"], &[], "")], 0, 1, "(prefix)"),
+        (vec![page(&["p/a"], &["other/"], "")], 0, 1, "(prefix)"),
+    ] {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        server.script(Kind::List, pages);
+        let rows = store.list(ListOptions::new().prefix("p/").delimiter()).collect::<Vec<_>>();
+        let mut rows =
+            tokio::time::timeout(Duration::from_secs(20), rows).await.expect("a listing without end");
+        let error = rows.pop().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unsupported, false), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!((rows.len(), server.count(Kind::List)), (given, requests), "{error}");
+    }
+}
+
+/// What is before the start is passed over, and a prefix that comes with each of its pages is given once.
+#[tokio::test]
+async fn pages_may_repeat_a_prefix_and_ignore_the_start() {
+    let server = Server::start().await;
+    server.script(
+        Kind::List,
+        [
+            page(&["p/a", "p/b"], &[], "1"),
+            page(&["p/c"], &[], "2"),
+            page(&[], &["p/d/"], "3"),
+            page(&[], &["p/d/"], "4"),
+            page(&["p/e"], &["p/d/"], ""),
+        ],
+    );
+    let options = ListOptions::new().prefix("p/").delimiter().start_after("p/bb");
+    assert_eq!(names(&server, options).await, ["p/c", "p/d/", "p/e"]);
+    assert_eq!(server.count(Kind::List), 5);
 }

@@ -22,6 +22,7 @@ mod names;
 mod payer;
 mod progress;
 mod refusals;
+mod sleep;
 mod strict;
 mod support;
 mod upload;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use persist::{Body, ErrorKind, PutOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter};
+use persist::{
+    Body, ErrorKind, GcsConfig, PutOptions, RetryConfig, SnapshotAdapter, adapters::gcs::GcsAdapter,
+};
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
@@ -222,4 +224,18 @@ async fn a_service_that_has_lost_what_it_acknowledged_says_so_until_the_attempts
     assert!(error.to_string().contains("http 503") && error.to_string().contains("offset"), "{error}");
     assert_eq!((server.count(Kind::Data), server.count(Kind::Cancel), server.bytes("k")), (7, 1, None));
     server.clean();
+}
+
+/// The last bytes of a request are with the operating system when nothing is seen to move any more: a slow line takes its time for them.
+#[tokio::test]
+async fn what_is_handed_over_may_still_be_on_its_way() {
+    let server = Server::start().await;
+    let quick = GcsConfig { timeout: Some(Duration::from_secs(1)), ..config(&server) };
+    let store = GcsAdapter::open(BUCKET, &quick, &RetryConfig::none()).await.unwrap();
+    let late = || Fault::After(2200, Box::new(Fault::Pass));
+    server.script(Kind::Multipart, [late(), late()]);
+    // At 64 KiB a second, 256 KiB take four seconds.
+    store.put(&key("k"), Body::from(data(CHUNK, 41)), PutOptions::new()).await.unwrap();
+    let error = store.put(&key("l"), Body::from("state"), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
 }

@@ -63,21 +63,28 @@ async fn the_resource_says_what_is_stored_and_never_an_encoding() {
         .metadata("run", "7")
         .tag("team/a b", "x=y")
         .tier(persist::Tier::Cool);
-    let put = store.put(&key("k"), Body::from("state"), options.clone()).await.unwrap();
-    assert_eq!(put.metadata, options.metadata, "the adapter's own entries are not the caller's");
-    assert_eq!((&put.tags, put.tier), (&options.tags, Some(persist::Tier::Cool)));
-    let request = server.logged(Kind::Multipart).remove(0);
-    let body = String::from_utf8(request.body.to_vec()).unwrap();
-    let resource: Value = serde_json::from_str(body.split("\r\n").nth(3).unwrap()).unwrap();
-    assert_eq!(resource["contentType"], "application/gzip");
-    assert_eq!(resource["storageClass"], "NEARLINE");
-    assert_eq!(resource["cacheControl"], "private, max-age=0");
-    assert_eq!(resource["crc32c"], crate::strict::checksum(b"state"));
-    assert_eq!(resource["metadata"]["run"], "7");
-    assert_eq!(resource["metadata"]["persist-tag-team%2Fa%20b"], "x=y");
-    assert!(resource["metadata"]["persist-put-id"].as_str().unwrap().len() >= 26);
-    assert!(resource.get("contentEncoding").is_none() && request.header("content-encoding").is_none());
-    assert!(request.header("accept-encoding").is_none(), "nothing may ask for compressed answers");
+    for (kind, body) in
+        [(Kind::Multipart, Body::from("state")), (Kind::Start, streamed(&data(CHUNK + 1, 13)))]
+    {
+        let put = store.put(&key("k"), body, options.clone()).await.unwrap();
+        assert_eq!(put.metadata, options.metadata, "the adapter's own entries are not the caller's");
+        assert_eq!((&put.tags, put.tier), (&options.tags, Some(persist::Tier::Cool)));
+        let request = server.logged(kind).remove(0);
+        let body = String::from_utf8(request.body.to_vec()).unwrap();
+        let json = if kind == Kind::Start { &body } else { body.split("\r\n").nth(3).unwrap() };
+        let resource: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(resource["contentType"], "application/gzip");
+        assert_eq!(resource["storageClass"], "NEARLINE");
+        assert_eq!(resource["cacheControl"], "private, max-age=0");
+        // That of a stream is known at its end.
+        let sum = (kind == Kind::Multipart).then(|| crate::strict::checksum(b"state"));
+        assert_eq!(resource.get("crc32c").map(|sum| sum.as_str().unwrap()), sum.as_deref());
+        assert_eq!(resource["metadata"]["run"], "7");
+        assert_eq!(resource["metadata"]["persist-tag-team%2Fa%20b"], "x=y");
+        assert!(resource["metadata"]["persist-put-id"].as_str().unwrap().len() >= 26);
+        assert!(resource.get("contentEncoding").is_none() && request.header("content-encoding").is_none());
+        assert!(request.header("accept-encoding").is_none(), "nothing may ask for compressed answers");
+    }
     server.clean();
 }
 

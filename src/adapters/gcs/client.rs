@@ -257,6 +257,22 @@ impl Client {
         Ok((parse(&body).map_err(Failure::unread)?, headers))
     }
 
+    /// One attempt at what has nothing to tell. Google says 204 then; others 200, with nothing or JSON. What a page says is not theirs.
+    pub(super) async fn done(&self, call: Call) -> Result<(), Failure> {
+        let answer = self.send(call).await?;
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.map_err(Failure::unread)?;
+        match body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
+            true => Ok(()),
+            false => {
+                let message = "the answer is not the service's; see what is between (a proxy, a login page)";
+                Err(Failure::unread(Error::new(ErrorKind::Unavailable, message)))
+            }
+        }
+    }
+
     /// The body of a download.
     pub(super) fn body(&self, answer: Response) -> Body {
         http::body(answer, self.settings.timeout)

@@ -14,7 +14,7 @@ use super::{
     client::Call,
     doubt::{Began, Condition, Doubt, Next},
     errors::{Failure, no_bucket},
-    model::{CACHE, PUT_ID, Resource, Rewrite},
+    model::{CACHE, PUT_ID, Reached, Resource, Rewrite},
     names,
     put::Expected,
 };
@@ -23,8 +23,8 @@ use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result};
 /// What a step of a copy came to.
 enum Step {
     Done(Box<Resource>),
-    /// There is more to do, under this token.
-    More(String),
+    /// There is more to do.
+    More(Reached),
 }
 
 impl GcsAdapter {
@@ -65,41 +65,69 @@ impl Store {
         let named = |error: Error| to.named("copy", target, error);
         names::check_key(target).map_err(named)?;
         let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
+        let began = Began::now();
         let (old, kept) = self.kept("copy", source).await?;
         let body = Bytes::from(self.new_copy(kept, doubt.id()).to_string());
         let call = self.copy_call(source, &old, to, target).payload(body);
-        let stored = match self.copy_steps(call, &doubt, to, target).await {
+        let stored = match self.copy_steps(call, began, &doubt, to, target).await {
             Ok(stored) => stored,
             Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,
         };
         let crc32c = old.checksum().or(stored.checksum()).unwrap_or_default();
-        let stored = to.verified(*stored, Expected { size: old.size, crc32c }).await.map_err(named)?;
+        let stored =
+            to.verified(*stored, Expected { size: old.size, crc32c }, &doubt).await.map_err(named)?;
         to.known.saw(target, &stored);
         Ok(stored.meta(target.clone()))
     }
 
     /// All steps. What fails is repeated where it was, with the same token, and attempts count from the last step that was done. A token
     /// is good for the condition that it began with: an unconditional copy that gets one, after a lost answer, begins anew.
-    async fn copy_steps(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Box<Resource>> {
+    ///
+    /// Where the machine slept since the copy `began`, others may have saved: what has no condition goes no further then.
+    async fn copy_steps(
+        &self,
+        call: Call,
+        began: Began,
+        doubt: &Doubt,
+        to: &Store,
+        target: &Key,
+    ) -> Result<Box<Resource>> {
         let budget = &self.client.budget;
         let mut retries = self.retry.start();
-        let (mut condition, mut token) = (Condition::Always, None);
+        let (mut condition, mut reached) = (Condition::Always, None::<Reached>);
         loop {
             let step = async {
                 match doubt.next(to, target).await? {
                     Next::Done(stored) => return Ok(Step::Done(stored)),
-                    Next::Go(now) if now != condition => (condition, token) = (now, None),
+                    Next::Go(now) if now != condition => (condition, reached) = (now, None),
                     Next::Go(_) => {}
                 }
-                let call = condition.apply(call.clone()).maybe("rewriteToken", token.as_deref());
-                self.copy_step(call, doubt, to, target).await
+                let token = reached.as_ref().map(|reached| &reached.token);
+                let call = condition.apply(call.clone()).maybe("rewriteToken", token);
+                match self.copy_step(call, doubt, to, target).await? {
+                    Step::More(next) if reached.as_ref() == Some(&next) => {
+                        Err(to.named("copy", target, Reached::no_further()))
+                    }
+                    step => Ok(step),
+                }
             };
-            match step.await {
-                Ok(Step::Done(stored)) => return Ok(stored),
+            let outcome = step.await;
+            let late = condition == Condition::Always && began.slept() >= self.retry.deadline;
+            match outcome {
+                Ok(Step::Done(stored)) => {
+                    retries.progress(budget);
+                    return Ok(stored);
+                }
+                Ok(Step::More(_)) if late => {
+                    let message = "the machine slept while the snapshot was copied; see what is there, and copy it again";
+                    let error = Error::new(ErrorKind::Timeout, message).with_retryable(false);
+                    return Err(to.named("copy", target, error));
+                }
                 Ok(Step::More(next)) => {
-                    token = Some(next);
+                    reached = Some(next);
                     retries.progress(budget);
                 }
+                Err(error) if late => return Err(error),
                 Err(error) => retries.wait(error, budget).await?,
             }
         }
@@ -111,7 +139,7 @@ impl Store {
         let began = Began::now();
         match self.client.json::<Rewrite>(call).await {
             Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => Ok(Step::Done(Box::new(stored))),
-            Ok((Rewrite { done: false, rewrite_token: Some(next), .. }, _)) => Ok(Step::More(next)),
+            Ok((Rewrite { done: false, reached: Some(reached), .. }, _)) => Ok(Step::More(reached)),
             Ok(_) => {
                 let message = "the service stopped in the middle of a copy";
                 let failure = Failure::unread(Error::new(ErrorKind::Unavailable, message));

@@ -39,8 +39,8 @@ impl Store {
             let condition = only.map_or(Condition::Always, Condition::Generation);
             let call = condition.apply(self.object(Method::DELETE, key));
             let began = Began::now();
-            match self.client.send(call).await {
-                Ok(_) => Ok(()),
+            match self.client.done(call).await {
+                Ok(()) => Ok(()),
                 Err(failure) if failure.is(404) && !no_bucket(&failure) => Ok(()),
                 Err(failure) if failure.is_clear() && wanted.is_none() => Ok(()),
                 Err(failure) if failure.refused && wanted.is_some() => match self.look(key).await?.resource {

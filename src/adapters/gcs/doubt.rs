@@ -72,6 +72,11 @@ impl Doubt {
         &self.id
     }
 
+    /// Whether it can replace nothing.
+    pub(super) fn creates(&self) -> bool {
+        self.wanted == Condition::Generation(0)
+    }
+
     fn since(&self) -> Option<Began> {
         *self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

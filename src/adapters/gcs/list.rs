@@ -13,7 +13,7 @@ use super::{
     model::{self, Page},
     names,
 };
-use crate::{Key, ListEntry, ListOptions, Result, retry::retry_unseen};
+use crate::{Error, ErrorKind, Key, ListEntry, ListOptions, Result, retry::retry_unseen};
 
 /// The service's limit for a page.
 const PAGE: usize = 1000;
@@ -59,7 +59,7 @@ impl Listing<'_> {
         }
         loop {
             while let Some(row) = self.rows.pop_front() {
-                // `startOffset` is inclusive, and a prefix comes again with every page that has something of it.
+                // A prefix comes again with every page that has something of it.
                 if self.last.as_deref().is_none_or(|last| row.name() > last) {
                     self.last = Some(row.name().to_owned());
                     self.left -= 1;
@@ -91,7 +91,7 @@ impl Listing<'_> {
             .maybe("prefix", Some(&options.prefix).filter(|prefix| !prefix.is_empty()))
             .maybe("delimiter", options.delimiter.then_some("/"))
             .maybe("startOffset", options.start_after.as_deref())
-            .maybe("pageToken", token);
+            .maybe("pageToken", token.as_deref());
         let page = retry_unseen(&store.retry, &store.client.budget, |_| async {
             let answer = store.client.json::<Page>(call.clone()).await;
             answer
@@ -100,12 +100,43 @@ impl Listing<'_> {
         });
         let page = page.await?;
         self.next = match page.next_page_token {
-            Some(token) if !token.is_empty() => Next::Page(token),
+            Some(next) if Some(&next) == token.as_ref() => return Err(no_further()),
+            Some(next) if !next.is_empty() => Next::Page(next),
             _ => Next::End,
         };
-        self.rows = rows(page.items, page.prefixes).into();
+        let mut rows = rows(page.items, page.prefixes);
+        if rows.iter().any(|row| !row.name().starts_with(&self.options.prefix)) {
+            return Err(unsupported("lists names that were not asked for (prefix)"));
+        }
+        // `startOffset` is inclusive, and some servers do not know it.
+        rows.retain(|row| self.options.start_after.as_deref().is_none_or(|after| row.name() > after));
+        if token.is_some() {
+            self.check_order(&rows)?;
+        }
+        self.rows = rows.into();
         Ok(())
     }
+
+    /// Whether a page goes on behind the one before. Only prefixes come again: with every page that has something of them.
+    fn check_order(&self, rows: &[ListEntry]) -> Result<()> {
+        let Some(last) = self.last.as_deref() else { return Ok(()) };
+        let mut objects = rows.iter().filter(|row| matches!(row, ListEntry::Object(_))).peekable();
+        match objects.peek() {
+            Some(_) if rows.iter().all(|row| row.name() <= last) => Err(no_further()),
+            Some(first) if first.name() < last => Err(unsupported("lists in no order")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn no_further() -> Error {
+    unsupported("cannot go on with a listing behind its first page (pageToken)")
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the server {what}"))
+        .with_backend("gcs")
+        .with_operation("list")
 }
 
 /// Objects and prefixes in one order. Objects of other tools whose names are no keys are not snapshots.

@@ -67,9 +67,27 @@ pub(super) struct Page {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Rewrite {
     pub(super) done: bool,
-    pub(super) rewrite_token: Option<String>,
+    /// What there is to go on from, when it is not.
+    #[serde(flatten)]
+    pub(super) reached: Option<Reached>,
     /// The new object, when it is done.
     pub(super) resource: Option<Resource>,
+}
+
+/// How far a rewrite is.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reached {
+    #[serde(rename = "rewriteToken")]
+    pub(super) token: String,
+    total_bytes_rewritten: Option<serde_json::Value>,
+}
+
+impl Reached {
+    /// The error where a step has brought neither another token nor more bytes: such steps would follow for ever.
+    pub(super) fn no_further() -> Error {
+        Error::new(ErrorKind::Unavailable, "the service goes no further with the rewrite")
+    }
 }
 
 /// The API writes 64-bit integers as strings, since JavaScript has none; some servers write numbers.
@@ -117,7 +135,8 @@ impl Resource {
 
     /// As the contract has it, without what is only ours.
     pub(super) fn meta(self, key: Key) -> ObjectMeta {
-        let modified = self.created().unwrap_or(SystemTime::UNIX_EPOCH);
+        // Of what is old, sweeps and prunes may remove what nobody refers to.
+        let modified = self.created().unwrap_or_else(SystemTime::now);
         let version = Version::new(self.generation.to_string());
         let (mut metadata, mut tags) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in self.metadata {

@@ -58,7 +58,7 @@ impl Store {
         let mut resource = resource?;
         let started = Instant::now();
         // Whether the bytes at hand were asked for by their generation.
-        let mut certain = options.if_version.is_some();
+        let (mut certain, mut asked) = (options.if_version.is_some(), false);
         loop {
             check_version(&resource, options)?;
             let range = match options.range {
@@ -74,7 +74,7 @@ impl Store {
                 None => {
                     let part = if needs_size { Some(bounded(&range)) } else { options.range };
                     let call = self.media(key, part).query("generation", generation.to_string());
-                    certain = true;
+                    (certain, asked) = (true, true);
                     Box::pin(self.client.send(conditional(call, options)?)).await
                 }
             };
@@ -85,6 +85,11 @@ impl Store {
                     Ordering::Equal => {
                         check_media(&answer, &range, resource.size)?;
                         return Ok(Opened { resource, range, answer: Some(answer), news });
+                    }
+                    // Asked again, it would give the same, as often as it is asked.
+                    Ordering::Less if asked => {
+                        let what = "gives older bytes than were asked for by their generation; something between caches them";
+                        return Err(unsteady(what).with_retryable(false));
                     }
                     Ordering::Less => {}
                     Ordering::Greater => {
@@ -106,7 +111,9 @@ impl Store {
                 Err(failure) => return Err(failure.error),
             }
             if started.elapsed() > self.retry.deadline {
-                return Err(unsteady("gets new versions of the snapshot faster than one can be opened"));
+                let what = "gets new versions of the snapshot faster than one can be opened";
+                // The time for attempts is used up.
+                return Err(unsteady(what).with_retryable(false));
             }
         }
     }

@@ -105,7 +105,7 @@ impl Store {
             Ok(stored) => stored,
             Err(error) => Box::pin(doubt.give_up(self, key, error)).await?,
         };
-        self.verified(*stored, expected).await
+        self.verified(*stored, expected, doubt).await
     }
 
     /// The start of an upload request, with the parameters that every kind of it takes.
@@ -131,7 +131,12 @@ impl Store {
     }
 
     /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is removed.
-    pub(super) async fn verified(&self, stored: Resource, expected: Expected) -> Result<Resource> {
+    pub(super) async fn verified(
+        &self,
+        stored: Resource,
+        expected: Expected,
+        doubt: &Doubt,
+    ) -> Result<Resource> {
         let intact =
             stored.size == expected.size && stored.checksum().is_none_or(|sum| sum == expected.crc32c);
         if !intact {
@@ -142,16 +147,17 @@ impl Store {
                 expected.size,
                 checksum_text(expected.crc32c)
             );
-            return Err(Box::pin(self.discard(&stored, Error::new(ErrorKind::Corrupt, message))).await);
+            let error = Error::new(ErrorKind::Corrupt, message);
+            return Err(Box::pin(self.discard(&stored, error, doubt)).await);
         }
         match self.client.settings.encryption.verify(&stored) {
             Ok(()) => Ok(stored),
-            Err(error) => Err(Box::pin(self.discard(&stored, error)).await),
+            Err(error) => Err(Box::pin(self.discard(&stored, error, doubt)).await),
         }
     }
 
     /// Removes a generation that must not stay, for the reason that `error` gives; the error then says what became of it.
-    pub(super) async fn discard(&self, stored: &Resource, error: Error) -> Error {
+    pub(super) async fn discard(&self, stored: &Resource, error: Error, doubt: &Doubt) -> Error {
         let only = DeleteOptions::new().if_version(Version::new(stored.generation.to_string()));
         let removed = match Key::new(&stored.name) {
             Ok(key) => self.delete(&key, only).await,
@@ -159,7 +165,10 @@ impl Store {
         };
         let told = |fate: &str| Error::new(error.kind(), [error.message(), fate].concat());
         match removed {
-            Ok(()) => told("; what was stored is removed again"),
+            Ok(()) if doubt.creates() => told("; what was stored is removed again"),
+            Ok(()) => told(
+                "; what was stored is removed again; a snapshot that it replaced is gone, unless the bucket has versioning or soft delete",
+            ),
             Err(why) if why.kind() == ErrorKind::Conflict && !why.retryable() => {
                 told("; another writer has replaced what was stored").with_source(why)
             }

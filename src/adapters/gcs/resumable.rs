@@ -16,7 +16,9 @@ use super::{
     settings::QUANTUM,
     sum,
 };
-use crate::{Error, ErrorKind, Key, PutOptions, Result, http::Payload, retry::retry, transfer::Pieces};
+use crate::{
+    Error, ErrorKind, Key, PutMode, PutOptions, Result, http::Payload, retry::retry, transfer::Pieces,
+};
 
 /// So many times an upload whose session was lost begins anew, where it can.
 const RESTARTS: u32 = 3;
@@ -85,7 +87,7 @@ impl Store {
             Err(error) => doubt.give_up(self, key, error).await.map_err(named)?,
         };
         let expected = Expected { size: upload.chunk.end(), crc32c: upload.chunk.crc32c };
-        self.verified(*stored, expected).await.map_err(named)
+        self.verified(*stored, expected, doubt).await.map_err(named)
     }
 
     /// As many sessions as it takes.
@@ -97,7 +99,7 @@ impl Store {
         doubt: &Doubt,
     ) -> Result<Box<Resource>> {
         let named = |error| self.named("put", key, error);
-        let mut restarts = 0;
+        let (began, mut restarts) = (Began::now(), 0);
         loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
                 Ok(session) => session,
@@ -128,7 +130,10 @@ impl Store {
                 Err(Ended::Spoilt(error)) => error,
             };
             restarts += 1;
+            // Another session is another write, and what has no condition would undo what others saved while the machine slept.
+            let late = options.mode == PutMode::Overwrite && began.slept() >= self.retry.deadline;
             match upload.chunk.start {
+                0 if late => return Err(named(overslept(again))),
                 0 if restarts <= RESTARTS => {}
                 0 => return Err(named(again)),
                 _ if doubt.is_open() => return Err(named(again)),
@@ -139,7 +144,7 @@ impl Store {
 
     /// Spares the upload of gigabytes for nothing: the service checks conditions only at the end.
     async fn check_early(&self, key: &Key, options: &PutOptions) -> Result<()> {
-        use crate::PutMode::{Create, Overwrite, Replace};
+        use PutMode::{Create, Overwrite, Replace};
         if options.mode == Overwrite {
             return Ok(());
         }
@@ -212,7 +217,7 @@ impl Store {
                 Ok(Ok(made)) => upload.chunk = made,
                 Ok(Err(stored)) => {
                     session.ended();
-                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk)).await));
+                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk), doubt).await));
                 }
                 Err(Ended::Lost(error)) => {
                     session.ended();
@@ -372,6 +377,11 @@ fn strayed(stored: u64, chunk: &Chunk) -> Error {
          requests, save again"
     );
     Error::new(ErrorKind::Corrupt, message)
+}
+
+fn overslept(error: Error) -> Error {
+    let message = "the service lost the upload while the machine slept; see what is there, and save again";
+    Error::new(ErrorKind::Unavailable, message).with_retryable(false).with_source(error)
 }
 
 fn unrepeatable(sent: u64, error: Error) -> Error {

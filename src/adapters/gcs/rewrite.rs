@@ -11,7 +11,7 @@ use super::{
     Store,
     client::Call,
     encryption,
-    model::{self, Resource, Rewrite},
+    model::{self, Reached, Resource, Rewrite},
     names,
 };
 use crate::{Error, ErrorKind, Key, Result, Tier, retry::retry};
@@ -41,19 +41,23 @@ impl Store {
         body.insert("storageClass".into(), wanted.into());
         let body = Bytes::from(Value::Object(body).to_string());
         let kms_key = self.client.settings.encryption.kms_key_of(&old);
-        let mut token: Option<String> = None;
+        let mut reached: Option<Reached> = None;
         loop {
-            let call = self.rewrite(key, &old, kms_key, body.clone()).maybe("rewriteToken", token.as_deref());
+            let token = reached.as_ref().map(|reached| &reached.token);
+            let call = self.rewrite(key, &old, kms_key, body.clone()).maybe("rewriteToken", token);
             let step = retry(&self.retry, &self.client.budget, |failed| {
                 let call = call.clone();
-                let old = &old;
+                let (old, reached) = (&old, &reached);
                 async move {
                     match self.client.json::<Rewrite>(call).await {
+                        Ok((step, _)) if !step.done && step.reached.is_some() && step.reached == *reached => {
+                            Err(named(Reached::no_further()))
+                        }
                         Ok((step, _)) => Ok(step),
                         Err(failure) if failure.refused => match self.look(key).await?.resource {
                             // An earlier attempt, whose answer was lost.
                             Some(new) if failed > 0 && moved(old, &new, wanted) => {
-                                Ok(Rewrite { done: true, rewrite_token: None, resource: Some(new) })
+                                Ok(Rewrite { done: true, reached: None, resource: Some(new) })
                             }
                             None => Err(named(Error::new(ErrorKind::NotFound, "there is no snapshot"))),
                             // The conditions hold: something else is the matter.
@@ -68,7 +72,7 @@ impl Store {
                 }
             })
             .await?;
-            match (step.done, step.rewrite_token) {
+            match (step.done, step.reached) {
                 (true, _) => {
                     let Some(stored) = step.resource else { return Ok(()) };
                     self.known.saw(key, &stored);
@@ -77,7 +81,7 @@ impl Store {
                         false => Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY))),
                     };
                 }
-                (false, Some(next)) => token = Some(next),
+                (false, Some(next)) => reached = Some(next),
                 (false, None) => {
                     return Err(named(Error::new(
                         ErrorKind::Unavailable,

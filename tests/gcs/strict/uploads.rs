@@ -36,7 +36,12 @@ pub fn multipart(state: &mut State, request: &Req) -> Answer {
 }
 
 pub fn start(state: &mut State, request: &Req) -> Answer {
-    let resource = serde_json::from_slice::<Map<String, Value>>(&request.body).unwrap_or_default();
+    let Ok(resource) = serde_json::from_slice::<Map<String, Value>>(&request.body) else {
+        return state.violation("an upload begins without its resource");
+    };
+    if request.header("content-type").is_none_or(|told| !told.starts_with("application/json")) {
+        return state.violation("the resource of an upload is not said to be JSON");
+    }
     let object = match new_object(state, request, resource, Vec::new()) {
         Ok(object) => object,
         Err(answer) => return answer,

@@ -142,7 +142,7 @@ fn odd() -> Error {
 
 /// What a refusal means: 408, 429 and 5xx pass, and so do the codes that say the same; everything else is for `advice`.
 fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(StatusCode) -> Advice) -> Error {
-    let (code, reason) = reason(body);
+    let (code, reason, foreign) = reason(body);
     let message = format!("the token endpoint answered {}{reason}", status.as_u16());
     let error = match (status, code.as_str()) {
         (StatusCode::TOO_MANY_REQUESTS, _) | (_, "rate_limit_exceeded" | "RESOURCE_EXHAUSTED") => {
@@ -153,6 +153,18 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
             Error::new(ErrorKind::Unavailable, message)
         }
         _ if status.is_server_error() => Error::new(ErrorKind::Unavailable, message),
+        _ if status.is_redirection() => {
+            let fix = "it sends requests elsewhere, which is not followed: see what answers in its place (a proxy, a login page)";
+            Error::new(ErrorKind::InvalidConfig, format!("{message}; {fix}"))
+        }
+        // Good credentials must not be replaced because of a proxy's page.
+        _ if foreign => {
+            let (kind, fix) = advice(status);
+            let message = format!(
+                "{message}; if these words are not its own, something between answers for it; if they are, {fix}"
+            );
+            Error::new(kind, message)
+        }
         _ => {
             let (kind, fix) = advice(status);
             Error::new(kind, format!("{message}; {fix}"))
@@ -164,13 +176,20 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
     }
 }
 
-/// The code, and `: invalid_grant, Token has been revoked`, from OAuth's form of errors (RFC 6749 section 5.2), or from Google's.
-fn reason(body: &[u8]) -> (String, String) {
-    let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else { return Default::default() };
+/// The code, and `: invalid_grant, Token has been revoked`, from OAuth's form of errors (RFC 6749 section 5.2), or from Google's;
+/// and whether it is a text in neither.
+fn reason(body: &[u8]) -> (String, String, bool) {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
+        let text = redact(&String::from_utf8_lossy(body));
+        return match text.is_empty() {
+            true => Default::default(),
+            false => (String::new(), format!(": {text}"), true),
+        };
+    };
     let error = &json["error"];
     let code = error.as_str().or(error["status"].as_str()).unwrap_or_default().to_owned();
     let words = [error.as_str(), json["error_description"].as_str(), error["message"].as_str()];
     let words: Vec<_> = words.into_iter().flatten().map(redact).collect();
     let text = if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) };
-    (code, text)
+    (code, text, false)
 }
