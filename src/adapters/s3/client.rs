@@ -22,6 +22,7 @@ use aws_types::service_config::ServiceConfigKey;
 use futures_util::FutureExt;
 
 use super::{
+    amazon::is_s3,
     fail::fail,
     found::Known,
     keys::{Checked, UNFIT, fits},
@@ -34,7 +35,7 @@ use crate::{ErrorKind, Result, RetryBudget, S3Config};
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) settings: Settings,
-    /// The server, if it is not Amazon's.
+    /// The server, if it is not S3 itself.
     pub(super) endpoint: Option<String>,
     /// The region that requests are signed for.
     pub(super) region: String,
@@ -222,9 +223,9 @@ fn configured_endpoint(config: &S3Config, sdk: &aws_config::SdkConfig) -> Result
     let url = config.endpoint_url.clone().or_else(of_service).or_else(|| sdk.endpoint_url().map(Into::into));
     url.as_deref().map(check_endpoint).transpose()?;
     Ok(url.filter(|url| {
-        // Amazon's own addresses (VPC endpoints, FIPS, dual stack) keep Amazon's promises.
-        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-        !host.is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+        // S3's own addresses (VPC endpoints, FIPS, dual stack) keep Amazon's promises.
+        let url = url::Url::parse(url).ok();
+        !url.as_ref().and_then(url::Url::host_str).is_some_and(is_s3)
     }))
 }
 

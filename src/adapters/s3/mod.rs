@@ -7,6 +7,7 @@
 //! - `probe`: what a server can do; `found`: the result. `names`: names that a server would change. `uploads`: clean-up.
 //! - `attributes`: what an object has besides its bytes. `errors`: what S3's answers mean; `fail`: errors of our own. `total`: the limit for all of it.
 
+mod amazon;
 mod answered;
 mod attributes;
 mod begun;
@@ -103,7 +104,7 @@ fn check_bucket(bucket: &str) -> Result<()> {
 impl S3Adapter {
     /// Opens a bucket.
     ///
-    /// At Amazon that makes no request. Any other server is probed when the first adapter of a process opens the bucket: conditions are tried on objects named
+    /// At Amazon S3, by its own addresses, that makes no request. Any other server is probed when the first adapter of a process opens the bucket: conditions are tried on objects named
     /// `.persist-probe-*`, which are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
     ///
     /// # Errors
