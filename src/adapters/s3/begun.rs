@@ -72,7 +72,7 @@ impl Upload {
         let lost = Mutex::new(Vec::new());
         let under_way = UnderWay::new(bucket.shared.endpoint.as_deref(), &bucket.name, &name);
         let begun = bucket
-            .retrying(|_| {
+            .retrying_unseen(|_| {
                 let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
                 let mut request = with_attributes!(request, attributes, bucket.shared.settings);
                 if bucket.shared.checksums {

@@ -77,8 +77,8 @@ impl Bucket {
         retry(&self.retry, &self.shared.budget, attempt).await
     }
 
-    /// The same for what only reads: repeated also where the machine slept meanwhile.
-    pub(super) async fn reading<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
+    /// The same for what only reads, or shows to nobody: repeated also where the machine slept meanwhile.
+    pub(super) async fn retrying_unseen<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {

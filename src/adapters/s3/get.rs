@@ -24,7 +24,7 @@ impl Bucket {
         if let Some(empty @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) = options.range {
             empty.resolve(u64::MAX).map_err(|error| error.with_backend("s3"))?;
         }
-        let output = self.reading(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
+        let output = self.retrying_unseen(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
         expected(&options, &version(output.e_tag()))?;
         let (range, size) = extent(&output, options.range)?;
         let meta = self.meta_of_get(key, size, &output).await?;

@@ -28,7 +28,7 @@ macro_rules! meta {
 
 impl Bucket {
     pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        let output = self.reading(|_| async { Ok(self.head_once(key).await?) }).await?;
+        let output = self.retrying_unseen(|_| async { Ok(self.head_once(key).await?) }).await?;
         let size = output.content_length().unwrap_or(0).max(0) as u64;
         let mut meta = meta!(key, size, output);
         meta.tags = self.tags_if(output.tag_count(), key).await?;
@@ -80,7 +80,7 @@ impl Bucket {
     pub(super) async fn tags(&self, key: &Key) -> Result<BTreeMap<String, String>> {
         let name = self.key(key);
         let output = self
-            .reading(|_| async {
+            .retrying_unseen(|_| async {
                 let request = self
                     .client()
                     .get_object_tagging()

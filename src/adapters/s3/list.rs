@@ -67,7 +67,7 @@ impl Listing<'_> {
     }
 
     async fn fetch(&mut self) -> Result<()> {
-        let page = self.bucket.reading(|_| self.page()).await?;
+        let page = self.bucket.retrying_unseen(|_| self.page()).await?;
         let token = page.next_continuation_token().map(str::to_string);
         self.ended = page.is_truncated() != Some(true);
         if !self.ended && (token.is_none() || token == self.token) {
@@ -129,7 +129,7 @@ impl Listing<'_> {
     async fn is_empty(&self, prefix: &str) -> Result<bool> {
         let bucket = self.bucket;
         let page = bucket
-            .reading(|_| async {
+            .retrying_unseen(|_| async {
                 let request =
                     bucket.client().list_objects_v2().bucket(&bucket.name).prefix(prefix).max_keys(1);
                 let request = request.set_request_payer(bucket.shared.settings.payer.clone());

@@ -20,7 +20,7 @@ use super::{
     progress::Progress,
     settings::{GROWS_BEHIND, LARGEST_OBJECT, MOST_PARTS},
 };
-use crate::{Error, ErrorKind, Key, PutMode, Result, retry::retry_unseen, transfer::Parts};
+use crate::{Error, ErrorKind, Key, PutMode, Result, transfer::Parts};
 
 /// Uploads `first` and what follows it.
 pub(super) async fn upload(
@@ -257,8 +257,7 @@ async fn send_part(
     bytes: Bytes,
 ) -> Result<CompletedPart> {
     let name = bucket.key(&key);
-    // A part shows to nobody: a long save goes on behind a sleep.
-    let output = retry_unseen(&bucket.retry, &bucket.shared.budget, |_| async {
+    let attempt = |_| async {
         let progress = Progress::of(bytes.clone());
         let mut request = bucket
             .client()
@@ -280,8 +279,9 @@ async fn send_part(
             Err(failure) if failure.not_found() => Ok(Err(removed(failure))),
             Err(failure) => Err(failure.into()),
         }
-    })
-    .await??;
+    };
+    // A part shows to nobody: a long save goes on behind a sleep.
+    let output = bucket.retrying_unseen(attempt).await??;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(output.e_tag().map(str::to_string))

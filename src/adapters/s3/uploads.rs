@@ -37,7 +37,7 @@ impl Bucket {
         let (mut found, mut after) = (Vec::new(), (None::<String>, None::<String>));
         loop {
             let page = self
-                .retrying(|_| async {
+                .retrying_unseen(|_| async {
                     let (key, id) = after.clone();
                     let request = self
                         .client()
@@ -99,7 +99,7 @@ impl Bucket {
     pub(super) async fn has_parts(&self, key: &Key, id: &str) -> Result<bool> {
         let name = self.key(key);
         let output = self
-            .retrying(|_| async {
+            .retrying_unseen(|_| async {
                 let request = self
                     .client()
                     .list_parts()
@@ -121,7 +121,7 @@ impl Bucket {
         }
         self.known(name)?;
         let name = names::to_server(name, self.found.backslash);
-        self.retrying(|_| async {
+        self.retrying_unseen(|_| async {
             let request = self
                 .client()
                 .abort_multipart_upload()
