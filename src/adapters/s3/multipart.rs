@@ -258,7 +258,7 @@ async fn send_part(
 ) -> Result<CompletedPart> {
     let name = bucket.key(&key);
     let attempt = |_| async {
-        let progress = Progress::of(bytes.clone());
+        let progress = Progress::of(bytes.clone(), bucket.shared.settings.parallel);
         let mut request = bucket
             .client()
             .upload_part()

@@ -135,7 +135,7 @@ impl Bucket {
         doubt: &Doubt,
     ) -> Result<Stored> {
         let (size, answered) = (bytes.len() as u64, Answered::default());
-        let progress = Progress::of(bytes.clone());
+        let progress = Progress::of(bytes.clone(), 1);
         let request =
             self.client().put_object().bucket(&self.name).key(self.key(key)).body(ByteStream::from(bytes));
         let mut request = with_attributes!(request, attributes, self.shared.settings);
