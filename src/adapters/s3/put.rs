@@ -14,7 +14,7 @@ use super::{
     fail::fail,
     multipart,
     progress::Progress,
-    settings::LARGEST_OBJECT,
+    settings::{LARGEST_OBJECT, LARGEST_PART},
     tier,
 };
 use crate::{
@@ -56,8 +56,9 @@ impl Bucket {
         let conditional = options.mode != PutMode::Overwrite;
         let whole_only = conditional && !self.found.capabilities.create_large;
         let most = match whole_only {
-            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request.
-            true => settings.part_size * settings.parallel as u64,
+            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request, of
+            // which S3 takes as much as in a part.
+            true => (settings.part_size * settings.parallel as u64).min(LARGEST_PART),
             false => settings.part_size(1, len),
         };
         // What is in memory and little more than a part is not worth three requests: a commit of 8 MiB has its manifest beside that.
