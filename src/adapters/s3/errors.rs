@@ -77,20 +77,6 @@ impl Failure {
     }
 }
 
-/// Refuses an answer that says "done" without an ETag, which each of S3's to PutObject, UploadPart and GetObject has: the login page of a
-/// gateway or a web console has none, and has stored nothing.
-pub(super) fn has_etag(operation: &'static str, etag: Option<&str>, shared: &Shared) -> Result<(), Failure> {
-    if etag.is_some_and(|etag| !etag.is_empty()) {
-        return Ok(());
-    }
-    let text = format!(
-        "the answer, a success without an ETag, is not S3's; check endpoint_url ({}) and what stands in between",
-        place(shared)
-    );
-    let error = Error::new(ErrorKind::Unavailable, text).with_backend("s3").with_operation(operation);
-    Err(Failure { unanswered: true, ..Failure::of(error) })
-}
-
 /// Makes an error of ours from one of the SDK's.
 pub(super) fn failure<E>(
     operation: &'static str,
@@ -164,7 +150,8 @@ fn plain(kind: ErrorKind, message: String) -> Failure {
     Failure::of(Error::new(kind, message))
 }
 
-fn place(shared: &Shared) -> String {
+/// The server, in words.
+pub(super) fn place(shared: &Shared) -> String {
     shared.endpoint.clone().unwrap_or_else(|| format!("S3 in {}", shared.region))
 }
 

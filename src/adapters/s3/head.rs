@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_s3::operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput};
 
 use super::{
+    answered::Answered,
     attributes::{PUT_ID, encryption_of, time},
     bucket::{Bucket, etag, version},
     errors::Failure,
     fail::fail,
+    genuine::Shown,
     tier,
 };
 use crate::{DeleteOptions, ErrorKind, Key, ObjectMeta, Result};
@@ -43,7 +45,12 @@ impl Bucket {
             .bucket(&self.name)
             .key(self.key(key))
             .set_request_payer(self.shared.settings.payer.clone());
-        self.send("head", self.shared.silence_limit(), request.send()).await.map_err(|mut failure| {
+        let answer = self.send("head", self.shared.silence_limit(), request.send()).await;
+        let shown = answer.and_then(|output| {
+            Shown::from(&output).checked("head", key, &self.shared)?;
+            Ok(output)
+        });
+        shown.map_err(|mut failure| {
             failure.error = failure.error.with_key(key);
             failure
         })
@@ -109,8 +116,11 @@ impl Bucket {
                 .key(&name)
                 .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
                 .set_request_payer(self.shared.settings.payer.clone());
-            match self.send("delete", self.shared.silence_limit(), request.send()).await {
-                Ok(_) => Ok(()),
+            let answered = Answered::default();
+            let request = request.customize().interceptor(answered.clone()).send();
+            let sent = self.send("delete", self.shared.silence_limit(), request).await;
+            match sent.and_then(|_| answered.is_done("delete", &self.shared)) {
+                Ok(()) => Ok(()),
                 Err(failure) if failure.not_found() => Ok(()),
                 // Some servers refuse the condition for a missing key too; what is gone is as asked for.
                 Err(failure) if failure.precondition() => match self.head_once(key).await {

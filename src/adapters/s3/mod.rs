@@ -2,10 +2,10 @@
 //!
 //! # Layout
 //! - [`S3Adapter`]: the adapter, here.
-//! - `settings`, `keys`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
+//! - `settings`, `keys`: the configuration, checked. `client`: one SDK client per configuration; `amazon`: which addresses are S3's own. `bucket`: how a request is made.
 //! - `put`, `multipart`: saves; `doubt`: those of unknown outcome; `begun`, `under_way`: uploads and their end; `progress`, `answered`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
 //! - `probe`: what a server can do; `found`: the result. `names`: names that a server would change. `uploads`: clean-up.
-//! - `attributes`: what an object has besides its bytes. `errors`: what S3's answers mean; `fail`: errors of our own. `total`: the limit for all of it.
+//! - `attributes`: what an object has besides its bytes. `errors`: what S3's answers mean; `genuine`: whether they are S3's; `fail`: errors of our own. `total`: the limit for all of it.
 
 mod amazon;
 mod answered;
@@ -18,6 +18,7 @@ mod doubt;
 mod errors;
 mod fail;
 mod found;
+mod genuine;
 mod get;
 mod head;
 mod keys;

@@ -15,8 +15,9 @@ use super::{
     bucket::{Bucket, etag, version},
     checksum,
     doubt::{Doubt, still_open, unseen},
-    errors::{Failure, has_etag},
+    errors::Failure,
     fail::{fail, lost_race},
+    genuine::has_etag,
     progress::Progress,
     settings::{GROWS_BEHIND, LARGEST_OBJECT, MOST_PARTS},
 };

@@ -129,8 +129,11 @@ impl Bucket {
                 .key(&name)
                 .upload_id(id)
                 .set_request_payer(self.shared.settings.payer.clone());
-            match self.send("abort upload", self.shared.silence_limit(), request.send()).await {
-                Ok(_) => Ok(()),
+            let answered = Answered::default();
+            let request = request.customize().interceptor(answered.clone()).send();
+            let sent = self.send("abort upload", self.shared.silence_limit(), request).await;
+            match sent.and_then(|_| answered.is_done("abort upload", &self.shared)) {
+                Ok(()) => Ok(()),
                 Err(failure) if failure.not_found() => Ok(()),
                 Err(failure) => Err(failure.into()),
             }
