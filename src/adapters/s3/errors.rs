@@ -321,9 +321,13 @@ fn answer(
 
 /// S3 takes a difference of 15 minutes between its clock, which an answer shows, and that of a request.
 fn is_skewed(raw: &HttpResponse) -> bool {
-    let date = raw.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let now = DateTime::from(std::time::SystemTime::now()).secs();
-    date.is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
+    server_time(raw).is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
+}
+
+/// The service's clock when it answered.
+fn server_time(raw: &HttpResponse) -> Option<DateTime> {
+    DateTime::from_str(raw.headers().get("date")?, Format::HttpDate).ok()
 }
 
 /// Whether an answer has a text that is no error document. One without any may be the service's: a HEAD's is, whatever its headers announce.
@@ -360,6 +364,6 @@ fn retry_after(raw: &HttpResponse) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let at = DateTime::from_str(value, Format::HttpDate).ok()?.secs();
-    let now = DateTime::from(std::time::SystemTime::now()).secs();
+    let now = server_time(raw).unwrap_or_else(|| std::time::SystemTime::now().into()).secs();
     Some(Duration::from_secs(u64::try_from(at - now).unwrap_or(0)))
 }
