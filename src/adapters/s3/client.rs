@@ -24,8 +24,8 @@ use futures_util::FutureExt;
 use super::{
     amazon::is_s3,
     fail::fail,
-    found::Known,
     keys::{Checked, UNFIT, fits},
+    server::Probes,
     settings::{Checksums, Settings, check_endpoint},
 };
 use crate::{ErrorKind, Result, RetryBudget, S3Config};
@@ -44,15 +44,15 @@ pub(super) struct Shared {
     /// Whether large uploads carry that of the whole object.
     pub(super) whole_checksums: bool,
     pub(super) budget: Arc<RetryBudget>,
-    /// What was found in each bucket, so that its server is probed once.
-    known: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Known>>>>,
+    /// By bucket, so that each server is probed once.
+    probes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Probes>>>>,
 }
 
 impl Shared {
     /// What was found in this bucket.
-    pub(super) fn known(&self, bucket: &str) -> Arc<tokio::sync::Mutex<Known>> {
-        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        known.entry(bucket.into()).or_default().clone()
+    pub(super) fn probes(&self, bucket: &str) -> Arc<tokio::sync::Mutex<Probes>> {
+        let mut probes = self.probes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        probes.entry(bucket.into()).or_default().clone()
     }
 }
 
@@ -212,7 +212,7 @@ async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
         checksums,
         whole_checksums,
         budget: Arc::default(),
-        known: Default::default(),
+        probes: Default::default(),
     })
 }
 

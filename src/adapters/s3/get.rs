@@ -67,7 +67,7 @@ impl Bucket {
             return open;
         }
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        let pace = if self.found.amazon { Pace::CLOUD } else { Pace::SERVER };
+        let pace = if self.server.amazon { Pace::CLOUD } else { Pace::SERVER };
         widening(range, piece, parallel, pace, open, move |part| bucket.resumed(&key, &version, part, None))
     }
 

@@ -75,7 +75,7 @@ impl Bucket {
 
     /// The tags, which take a request of their own: made only where the server says that there are some. Who may not see them sees none.
     async fn tags_if(&self, count: Option<i32>, key: &Key) -> Result<BTreeMap<String, String>> {
-        match count.unwrap_or(0) > 0 && self.found.capabilities.tags {
+        match count.unwrap_or(0) > 0 && self.server.capabilities.tags {
             true => match self.tags(key).await {
                 Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(BTreeMap::new()),
                 tags => tags,
@@ -101,7 +101,7 @@ impl Bucket {
     }
 
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        if options.if_version.is_some() && !self.found.capabilities.conditional_delete {
+        if options.if_version.is_some() && !self.server.capabilities.conditional_delete {
             return Err(fail(
                 ErrorKind::Unsupported,
                 "this server was found not to do conditional removal (If-Match), or these credentials may not try it",

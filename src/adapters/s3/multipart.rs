@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     answered::Answered,
     attributes::{Attributes, Stored, encryption_of},
-    begun::Upload,
+    begun::Begun,
     bucket::{Bucket, etag, version},
     checksum,
     doubt::{Doubt, still_open, unseen},
@@ -33,7 +33,7 @@ pub(super) async fn upload(
     mode: &PutMode,
     attributes: &Attributes,
 ) -> Result<Stored> {
-    let mut upload = Upload::create(bucket, key, attributes).await?;
+    let mut upload = Begun::create(bucket, key, attributes).await?;
     let outcome = async {
         let sent = upload.send_parts(first, parts, len).await?;
         upload.complete(sent, mode, attributes).await
@@ -54,7 +54,7 @@ struct Sent {
     checksum: Option<String>,
 }
 
-impl Upload {
+impl Begun {
     /// Sends all parts.
     async fn send_parts(&mut self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
         let settings = &self.bucket.shared.settings;

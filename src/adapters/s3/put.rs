@@ -54,7 +54,7 @@ impl Bucket {
             return Err(fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB"));
         }
         let conditional = options.mode != PutMode::Overwrite;
-        let whole_only = conditional && !self.found.capabilities.create_large;
+        let whole_only = conditional && !self.server.capabilities.create_large;
         let most = match whole_only {
             // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request, of
             // which S3 takes as much as in a part.
@@ -88,7 +88,7 @@ impl Bucket {
                 format!("metadata {PUT_ID:?} is persist's own; use another name"),
             ));
         }
-        let can = self.found.capabilities;
+        let can = self.server.capabilities;
         let lacking = match &options.mode {
             PutMode::Create if !can.create => Some("conditional creation (If-None-Match)"),
             PutMode::Replace(_) if !can.replace => Some("conditional replacement (If-Match)"),
@@ -173,7 +173,7 @@ impl Bucket {
 
     /// Removes what was stored in another way than asked for; the error says whether it could. Another writer's object is left.
     async fn taken_back(&self, key: &Key, version: Version, error: Error) -> Error {
-        let done = match self.found.capabilities.conditional_delete {
+        let done = match self.server.capabilities.conditional_delete {
             true => self.delete(key, DeleteOptions::new().if_version(version)).await.is_ok(),
             false => false,
         };
