@@ -29,8 +29,8 @@ pub struct RetryConfig {
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
     /// After this long, counted from the first failure since the last progress, no further attempt is started.
-    /// It does not bound a first attempt that makes progress. The time that the machine slept counts, for saves
-    /// and removals in the first attempt too.
+    /// It does not bound a first attempt that makes progress. The time that the machine slept counts for saves
+    /// and removals, in the first attempt too, and not for reads.
     pub deadline: Duration,
 }
 
@@ -54,7 +54,12 @@ impl RetryConfig {
 
     /// A fresh count of attempts for one operation, or for one stretch without progress.
     pub(crate) fn start(&self) -> Retries<'_> {
-        Retries { config: self, delays: None, attempts: 0, since: None, earlier: 0 }
+        Retries { config: self, delays: None, attempts: 0, since: None, earlier: 0, unseen: false }
+    }
+
+    /// The same for reads and for what shows to nobody by itself: time that the machine slept does not count.
+    pub(crate) fn start_unseen(&self) -> Retries<'_> {
+        Retries { unseen: true, ..self.start() }
     }
 
     fn delays(&self) -> backoff::ExponentialBackoff {
@@ -81,6 +86,8 @@ pub(crate) struct Retries<'a> {
     since: Option<Began>,
     /// The attempts of a stretch whose end is not yet known to be one.
     earlier: u32,
+    /// What is repeated may as well come another day.
+    unseen: bool,
 }
 
 impl Retries<'_> {
@@ -106,7 +113,7 @@ impl Retries<'_> {
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
         let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
         let in_time =
-            since.ago().saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
+            self.spent(since).saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
         if !in_time || !budget.take() {
             return false;
         }
@@ -120,7 +127,11 @@ impl Retries<'_> {
         );
         tokio::time::sleep(delay).await;
         // The machine may have slept meanwhile: what it was about to repeat is of another day.
-        since.ago() < self.config.deadline
+        self.spent(since) < self.config.deadline
+    }
+
+    fn spent(&self, since: Began) -> Duration {
+        if self.unseen { since.running.elapsed() } else { since.ago() }
     }
 
     /// Waits to find out whether the last attempt has brought something, which began then and ended with `error`. Attempts and time count
@@ -131,7 +142,7 @@ impl Retries<'_> {
             return false;
         }
         let earlier = self.earlier + self.attempts;
-        *self = Retries { earlier, ..self.config.start() };
+        *self = Retries { earlier, unseen: self.unseen, ..self.config.start() };
         self.pause(error, budget).await
     }
 
@@ -139,7 +150,7 @@ impl Retries<'_> {
     /// transfer over a bad line neither runs dry nor takes the retries of all others.
     pub(crate) fn progress(&mut self, budget: &RetryBudget) {
         budget.give((i64::from(self.earlier) + i64::from(self.attempts)) * 2 + 1);
-        *self = self.config.start();
+        *self = Retries { unseen: self.unseen, ..self.config.start() };
     }
 }
 
@@ -192,7 +203,7 @@ where
     retry_since(Some(Began::now()), config, budget, attempt).await
 }
 
-/// As [`retry`], for reads and for what shows to nobody by itself: repeated also where the machine slept in the first attempt.
+/// As [`retry`], for reads and for what shows to nobody by itself: repeated also where the machine slept meanwhile.
 #[cfg(any(feature = "gcs", feature = "s3"))]
 pub(crate) async fn retry_unseen<T, F>(
     config: &RetryConfig,
@@ -216,7 +227,7 @@ async fn retry_since<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    let mut retries = config.start();
+    let mut retries = if began.is_some() { config.start() } else { config.start_unseen() };
     loop {
         match attempt(retries.failed()).await {
             Ok(value) => {

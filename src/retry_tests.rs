@@ -175,6 +175,24 @@ async fn a_sleep_counts_for_the_deadline() {
     }
 }
 
+/// What shows to nobody may as well be repeated another day, wherever the machine slept.
+#[tokio::test(start_paused = true)]
+async fn a_sleep_does_not_count_for_what_is_unseen() {
+    let (config, budget) = (RetryConfig::default(), RetryBudget::default());
+    let mut retries = config.start_unseen();
+    for _ in 0..2 {
+        for slept in [Duration::ZERO, config.deadline, config.deadline * 30] {
+            retries.since = retries.since.map(|_| slept_for(slept));
+            retries.wait(failing(ErrorKind::Timeout), &budget).await.unwrap();
+        }
+        retries.progress(&budget);
+    }
+    // Time that it was awake counts as ever.
+    retries.wait(failing(ErrorKind::Timeout), &budget).await.unwrap();
+    tokio::time::advance(config.deadline).await;
+    assert!(retries.wait(failing(ErrorKind::Timeout), &budget).await.is_err());
+}
+
 fn slept_for(slept: Duration) -> Began {
     Began { running: Instant::now(), clock: SystemTime::now() - slept }
 }

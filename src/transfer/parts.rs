@@ -4,6 +4,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{Body, Result};
 
+/// The most that is reserved before it comes: a part may be larger than what there is, and than memory.
+const MOST_RESERVED: usize = 64 << 20;
+
 /// A body in parts of a size that the caller picks for each: every part but the last has exactly that size, and all are
 /// contiguous `Bytes`, so that a retry sends the same part again and never rewinds the source.
 #[derive(Debug)]
@@ -30,9 +33,9 @@ impl Parts {
         let mut part = self.take(size);
         // A body that comes in one chunk is not copied.
         if part.len() < size && self.fill().await? {
-            let mut grown = BytesMut::with_capacity(
-                self.body.len().map_or(size, |len| size.min(part.len() + self.rest.len() + len as usize)),
-            );
+            let known = self.body.len().map_or(usize::MAX, |len| usize::try_from(len).unwrap_or(usize::MAX));
+            let left = known.saturating_add(part.len() + self.rest.len());
+            let mut grown = BytesMut::with_capacity(size.min(left).min(MOST_RESERVED));
             grown.extend_from_slice(&part);
             while grown.len() < size && (!self.rest.is_empty() || self.fill().await?) {
                 let more = self.take(size - grown.len());

@@ -45,7 +45,7 @@ where
 {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let config = self.config.clone();
-        let mut retries = config.start();
+        let mut retries = config.start_unseen();
         loop {
             if self.range.is_empty() {
                 return self.end().await.map(|()| None);

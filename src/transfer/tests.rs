@@ -46,6 +46,16 @@ proptest! {
     }
 }
 
+/// A part may be larger than memory; only what comes takes any.
+#[tokio::test]
+async fn a_part_takes_no_more_memory_than_its_bytes() {
+    let bytes = data(100);
+    for body in [chunked(&bytes, &[60]), chunked(&bytes, &[60]).with_len(1 << 46)] {
+        let part = Parts::new(body).next(1 << 46).await;
+        assert!(part.map_or_else(|_| true, |(part, last)| last && part == bytes));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn resumes_where_it_broke_off() {
     let (bytes, requests) = (data(1000), Arc::new(AtomicUsize::new(0)));

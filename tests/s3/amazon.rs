@@ -11,11 +11,12 @@ use crate::{
 const AMAZON: &str = "http://s3.eu-west-1.amazonaws.com";
 
 async fn persist(bench: &Bench, arguments: &[&str], state: &[u8]) -> (Option<i32>, Vec<u8>, String) {
-    at(bench, &format!("s3://{BUCKET}/of?path_style=true&part_size=5MiB"), arguments, state).await
+    at(bench, AMAZON, &format!("s3://{BUCKET}/of?path_style=true&part_size=5MiB"), arguments, state).await
 }
 
 async fn at(
     bench: &Bench,
+    endpoint: &str,
     storage: &str,
     arguments: &[&str],
     state: &[u8],
@@ -29,7 +30,7 @@ async fn at(
         .env("AWS_ACCESS_KEY_ID", "strictkey")
         .env("AWS_SECRET_ACCESS_KEY", "strictsecret")
         .env("AWS_REGION", "eu-west-1")
-        .env("AWS_ENDPOINT_URL", AMAZON)
+        .env("AWS_ENDPOINT_URL", endpoint)
         .env("HTTP_PROXY", bench.proxy.url())
         .env("PERSIST_RETRY_ATTEMPTS", "2")
         .args(["--storage", storage])
@@ -86,10 +87,28 @@ async fn the_bucket_is_in_the_hosts_name() {
         bench.proxy.clear();
         bench.proxy.fail(9, "", "", Fault::answer(403));
         let storage = format!("s3://agents-here{query}");
-        let (code, _, error) = at(&bench, &storage, &["stat", "state"], &[]).await;
+        let (code, _, error) = at(&bench, AMAZON, &storage, &["stat", "state"], &[]).await;
         assert!(code != Some(0) && error.contains("the credentials do not allow it"), "{error}");
         assert!(bench.proxy.log()[0].target.starts_with(target), "{}", bench.proxy.log()[0].target);
     }
+}
+
+/// A load balancer at Amazon, or a machine there, is somebody's own server.
+#[tokio::test]
+async fn what_only_runs_at_amazon_is_probed() {
+    let bench = Bench::new().await;
+    // It does what the probe asks for on a condition that does not hold.
+    bench.proxy.fail(1, "PUT", "a/x", Fault::Pass);
+    bench.proxy.fail(2, "PUT", "a/x", Fault::answer_with(200, &[("etag", "\"0123\"")], ""));
+    let storage = format!("s3://{BUCKET}/of?path_style=true");
+    let garage = "http://garage-0123.elb.eu-west-1.amazonaws.com:3900";
+    let (code, _, error) =
+        at(&bench, garage, &storage, &["save", "--if-absent", "new", "FILE"], b"state").await;
+    assert!(code != Some(0) && error.contains("conditional creation"), "{error}");
+    let first = &bench.proxy.log()[0];
+    assert!(first.method == "PUT" && first.target.contains(".persist-probe-"), "{}", first.target);
+    assert!(first.head.header("x-amz-checksum-crc32").is_none());
+    assert_eq!(bench.stored("of/new"), None);
 }
 
 /// XML cannot hold every character that a name can have.

@@ -128,6 +128,12 @@ async fn a_time_to_retry_after_is_kept_in_each_form() {
         let told = bench.adapter.head(&key("state")).await.unwrap_err().retry_after().unwrap();
         assert!((3590..=3600).contains(&told.as_secs()), "{header}: {told:?}");
     }
+    // A date is one of the service's clock, whatever this machine's says.
+    let (then, later) = ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 08:28:00 GMT");
+    let asked = [("date", then), ("retry-after", later)];
+    bench.proxy.fail(1, "HEAD", "", Fault::answer_with(503, &asked, ""));
+    let told = bench.adapter.head(&key("state")).await.unwrap_err().retry_after();
+    assert_eq!(told, Some(Duration::from_secs(3600)));
 }
 
 /// `Duration::MAX` is how Rust says that there is no limit.

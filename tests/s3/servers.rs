@@ -1,8 +1,8 @@
 //! Servers that do less than Amazon's, or something else: what they cannot do is found out, and nothing wrong comes of it.
 
 use persist::{
-    DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, S3Config, SnapshotAdapter, Tier, Version,
-    adapters::s3::S3Adapter,
+    ByteRange, DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, S3Config, SnapshotAdapter,
+    Tier, Version, adapters::s3::S3Adapter,
 };
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         proxy::{Fault, Proxy},
         s3::{LARGE, Server, quick, running},
         s3_server::StrictServer,
+        s3_store::Upload,
     },
 };
 
@@ -81,7 +82,7 @@ async fn a_class_that_is_dropped_is_named() {
     let strict = StrictServer::start().await;
     let proxy = Proxy::start(&strict.server.endpoint).await;
     let server = strict.server.behind(proxy.url());
-    proxy.fail(9, "HEAD", "", Fault::answer(200));
+    proxy.fail(9, "HEAD", "", Fault::answer_with(200, &[("etag", "\"0123\"")], ""));
     let error = opened(&server, "GLACIER_IR").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.to_string().contains("storage_class: this server does not keep GLACIER_IR"), "{error}");
@@ -195,7 +196,7 @@ async fn a_load_of_a_version_is_of_that_version_or_none() {
             bench.adapter.get(&state, options)
         };
         assert_eq!(kind(get(GetOptions::new().if_version(old.clone())).await), ErrorKind::Conflict);
-        let ranged = GetOptions::new().if_version(old.clone()).range(persist::ByteRange::Last(5));
+        let ranged = GetOptions::new().if_version(old.clone()).range(ByteRange::Last(5));
         assert_eq!(kind(get(ranged).await), ErrorKind::Conflict);
         let unchanged = get(GetOptions::new().if_not_version(new.clone())).await;
         assert_eq!(kind(unchanged), ErrorKind::NotModified);
@@ -233,12 +234,83 @@ async fn a_load_of_what_has_no_etag_does_not_go_on() {
     line.fail(1, "GET", "state", Fault::CutResponse(10));
     let object = adapter.get(&key("state"), GetOptions::new()).await.unwrap();
     assert_eq!(kind(object.body.collect(200).await), ErrorKind::Unsupported);
-    let page = [date, ("content-type", "text/html; charset=utf-8")];
-    server.clear();
-    for n in 1..9 {
-        server.fail(n, "GET", "state", Fault::answer_with(200, &page, "<html>log in"));
+}
+
+/// Web servers with a page for whatever is asked for: login pages, consoles, maintenance. It may be dated, and have an ETag.
+#[tokio::test]
+async fn a_page_is_no_answer_of_s3() {
+    let bench = Bench::new().await;
+    bench.put("state", &noise(1, 100), PutOptions::new()).await.unwrap();
+    let upload = Upload { key: "state".into(), begun: std::time::SystemTime::now(), ..Default::default() };
+    bench.strict.store().uploads.insert("begun".into(), upload);
+    let begun = bench.adapter.list_uploads("").await.unwrap().remove(0);
+    let (html, date) =
+        (("content-type", "text/html; charset=utf-8"), ("last-modified", "Wed, 21 Oct 2026 07:28:00 GMT"));
+    let state = key("state");
+    for headers in [&[html][..], &[html, date], &[html, date, ("etag", "\"5f-1\"")]] {
+        bench.proxy.clear();
+        bench.proxy.fail(99, "", "", Fault::answer_with(200, headers, "<html>log in"));
+        for error in [
+            bench.adapter.get(&state, GetOptions::new()).await.unwrap_err(),
+            bench.adapter.head(&state).await.unwrap_err(),
+            bench.adapter.delete(&state, DeleteOptions::new()).await.unwrap_err(),
+            bench.adapter.abort_upload(&begun).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("not S3's"), "{error}");
+        }
     }
-    assert_eq!(kind(adapter.get(&key("state"), GetOptions::new()).await), ErrorKind::Unavailable);
+    assert!(bench.stored("state").is_some() && !bench.is_clean());
+    // Where the key says so it may be what was asked for, on a mirror that goes by the extension.
+    let page = Fault::answer_with(200, &[html, date], "<html>report");
+    bench.proxy.clear();
+    bench.proxy.fail(1, "GET", "report.html", page);
+    assert_eq!(bench.read("report.html").await.unwrap(), "<html>report");
+    // A server may answer 200 in place of 204, and frameworks mark whatever has no content as a page.
+    for empty in [&[][..], &[html]] {
+        bench.proxy.fail(1, "DELETE", "state", Fault::answer_with(200, empty, ""));
+        bench.adapter.delete(&state, DeleteOptions::new()).await.unwrap();
+    }
+}
+
+/// No condition can name what has no ETag: a server may say of it that it does not hold.
+#[tokio::test]
+async fn no_condition_names_an_empty_version() {
+    let bench = Bench::new().await;
+    let date = ("last-modified", "Wed, 21 Oct 2026 07:28:00 GMT");
+    bench.proxy.fail(2, "GET", "state", Fault::answer_with(200, &[date], "state"));
+    let version = bench.adapter.get(&key("state"), GetOptions::new()).await.unwrap().meta.version;
+    let again = bench.adapter.get(&key("state"), GetOptions::new().if_version(version)).await.unwrap();
+    assert_eq!(again.body.collect(100).await.unwrap(), "state");
+    assert_eq!(bench.proxy.log()[1].head.header("if-match"), None);
+    // What has one by now is another.
+    bench.proxy.fail(1, "GET", "state", Fault::answer_with(200, &[("etag", "\"0123\"")], "state"));
+    let replaced = bench.adapter.get(&key("state"), GetOptions::new().if_version(Version::new(""))).await;
+    assert_eq!(kind(replaced), ErrorKind::Conflict);
+}
+
+/// Caches cut objects into ranges of their own.
+#[tokio::test]
+async fn another_range_than_was_asked_for_is_no_answer() {
+    let bench = Bench::new().await;
+    let part = |range| Fault::answer_with(206, &[("etag", "\"0123\""), ("content-range", range)], "12345");
+    let middle = ByteRange::Bounded { start: 10, length: 5 };
+    for (asked, told, right) in [
+        (Some(middle), "bytes 10-14/100", true),
+        (Some(middle), "bytes 0-4/100", false),
+        (Some(ByteRange::Bounded { start: 95, length: 50 }), "bytes 95-99/100", true),
+        (Some(ByteRange::Last(5)), "bytes 95-99/100", true),
+        (Some(ByteRange::Last(5)), "bytes 94-98/100", false),
+        (None, "bytes 0-4/5", true),
+        (None, "bytes 0-4/100", false),
+    ] {
+        bench.proxy.fail(1, "GET", "state", part(told));
+        let options = asked.into_iter().fold(GetOptions::new(), GetOptions::range);
+        match bench.adapter.get(&key("state"), options).await {
+            Ok(_) => assert!(right, "{asked:?}: {told}"),
+            Err(error) => assert_eq!((error.kind(), right), (ErrorKind::Corrupt, false), "{asked:?}: {told}"),
+        }
+    }
 }
 
 /// A move names what it overwrites where conditions of saves are honoured, and only there.

@@ -1,4 +1,4 @@
-//! Whether an answer has begun, and when.
+//! What the SDK's outputs do not tell of an answer: whether it has begun, when, and whether it is S3's at all.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,15 +13,36 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::{DateTime, date_time::Format};
 
+use super::{
+    client::Shared,
+    errors::Failure,
+    genuine::{a_page, is_page_of_another},
+};
 use crate::lock::lock;
 
-/// The server's clock at its answer: neither PutObject nor CompleteMultipartUpload tells when the object was written.
+/// An answer as it began.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// The server's clock: neither PutObject nor CompleteMultipartUpload tells when the object was written.
+    time: SystemTime,
+    page: bool,
+}
+
+/// Watches one attempt for the head of its answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answered(Arc<Mutex<Option<SystemTime>>>);
+pub(super) struct Answered(Arc<Mutex<Option<Seen>>>);
 
 impl Answered {
     pub(super) fn time(&self) -> SystemTime {
-        self.seen().unwrap_or_else(SystemTime::now)
+        self.seen().map_or_else(SystemTime::now, |seen| seen.time)
+    }
+
+    /// Refuses a success that has no content with S3 and came with a page for people.
+    pub(super) fn is_done(&self, operation: &'static str, shared: &Shared) -> Result<(), Failure> {
+        match self.seen() {
+            Some(Seen { page: true, .. }) => Err(a_page(operation, shared)),
+            _ => Ok(()),
+        }
     }
 
     /// Resolves when no answer has begun after `limit`.
@@ -32,7 +53,7 @@ impl Answered {
         }
     }
 
-    fn seen(&self) -> Option<SystemTime> {
+    fn seen(&self) -> Option<Seen> {
         *lock(&self.0)
     }
 }
@@ -51,7 +72,8 @@ impl Intercept for Answered {
         let date = context.response().headers().get("date");
         let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let time = time.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or_else(SystemTime::now);
-        *lock(&self.0) = Some(time);
+        let seen = Seen { time, page: is_page_of_another(context.response()) };
+        *lock(&self.0) = Some(seen);
         Ok(())
     }
 }

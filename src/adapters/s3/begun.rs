@@ -28,7 +28,7 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 
 /// An upload that has begun. Dropped before its end, with the future that it belongs to, it removes itself in the background.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct Begun {
     pub(super) bucket: Arc<Bucket>,
     pub(super) key: Key,
     pub(super) id: String,
@@ -47,13 +47,13 @@ pub(super) struct Upload {
 /// From the start to the end of an attempt.
 type Lost = (Began, Began);
 
-impl Upload {
-    pub(super) async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Upload> {
+impl Begun {
+    pub(super) async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Begun> {
         let (bucket, key, attributes) = (bucket.clone(), key.clone(), attributes.clone());
         let (give, taken) = oneshot::channel();
         // In a task of its own: a request that is under way may begin an upload, also where its caller has gone away.
         cleanup::spawn(&Handle::current(), async move {
-            let begun = Upload::begin(bucket, key, &attributes, &give).await;
+            let begun = Begun::begin(bucket, key, &attributes, &give).await;
             // What nobody takes any more is dropped here, and so removed.
             drop(give.send(begun));
         });
@@ -66,13 +66,13 @@ impl Upload {
         bucket: Arc<Bucket>,
         key: Key,
         attributes: &Attributes,
-        caller: &oneshot::Sender<Result<Upload>>,
-    ) -> Result<Upload> {
+        caller: &oneshot::Sender<Result<Begun>>,
+    ) -> Result<Begun> {
         let (name, runtime) = (bucket.key(&key), Handle::current());
         let lost = Mutex::new(Vec::new());
         let under_way = UnderWay::new(bucket.shared.endpoint.as_deref(), &bucket.name, &name);
         let begun = bucket
-            .retrying(|_| {
+            .retrying_unseen(|_| {
                 let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
                 let mut request = with_attributes!(request, attributes, bucket.shared.settings);
                 if bucket.shared.checksums {
@@ -99,7 +99,7 @@ impl Upload {
             })
             .await;
         let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut upload = Upload {
+        let mut upload = Begun {
             bucket,
             key,
             id: String::new(),
@@ -180,7 +180,7 @@ impl Upload {
     }
 }
 
-impl Drop for Upload {
+impl Drop for Begun {
     fn drop(&mut self) {
         drop(self.clean_up());
     }

@@ -12,9 +12,9 @@ use super::{
     client::Shared,
     errors::{self, Failure},
     fail::fail,
-    found::Found,
     names,
     progress::Progress,
+    server::Server,
 };
 use crate::{ErrorKind, Key, Result, RetryConfig, Version, retry, retry::retry_unseen};
 
@@ -24,7 +24,7 @@ pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) shared: Arc<Shared>,
     pub(super) retry: RetryConfig,
-    pub(super) found: Found,
+    pub(super) server: Server,
 }
 
 impl Bucket {
@@ -77,8 +77,8 @@ impl Bucket {
         retry(&self.retry, &self.shared.budget, attempt).await
     }
 
-    /// The same for what only reads: repeated also where the machine slept meanwhile.
-    pub(super) async fn reading<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
+    /// The same for what only reads, or shows to nobody: repeated also where the machine slept meanwhile.
+    pub(super) async fn retrying_unseen<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -89,8 +89,8 @@ impl Bucket {
     ///
     /// # Errors
     /// `Unsupported`.
-    pub(super) fn known(&self, name: &str) -> Result<()> {
-        match name.contains('\\') && self.found.backslash == names::Backslash::Unknown {
+    pub(super) fn check_name(&self, name: &str) -> Result<()> {
+        match name.contains('\\') && self.server.backslash == names::Backslash::Unknown {
             false => Ok(()),
             true => Err(fail(
                 ErrorKind::Unsupported,
@@ -102,7 +102,7 @@ impl Bucket {
 
     /// The name of `key` on the server.
     pub(super) fn key(&self, key: &Key) -> String {
-        names::to_server(key.as_str(), self.found.backslash)
+        names::to_server(key.as_str(), self.server.backslash)
     }
 }
 

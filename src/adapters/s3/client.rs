@@ -22,9 +22,10 @@ use aws_types::service_config::ServiceConfigKey;
 use futures_util::FutureExt;
 
 use super::{
+    amazon::is_s3,
     fail::fail,
-    found::Known,
     keys::{Checked, UNFIT, fits},
+    server::Probes,
     settings::{Checksums, Settings, check_endpoint},
 };
 use crate::{ErrorKind, Result, RetryBudget, S3Config, lock::lock};
@@ -34,7 +35,7 @@ use crate::{ErrorKind, Result, RetryBudget, S3Config, lock::lock};
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) settings: Settings,
-    /// The server, if it is not Amazon's.
+    /// The server, if it is not S3 itself.
     pub(super) endpoint: Option<String>,
     /// The region that requests are signed for.
     pub(super) region: String,
@@ -43,15 +44,15 @@ pub(super) struct Shared {
     /// Whether large uploads carry that of the whole object.
     pub(super) whole_checksums: bool,
     pub(super) budget: Arc<RetryBudget>,
-    /// What was found in each bucket, so that its server is probed once.
-    known: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Known>>>>,
+    /// By bucket, so that each server is probed once.
+    probes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Probes>>>>,
 }
 
 impl Shared {
     /// What was found in this bucket.
-    pub(super) fn known(&self, bucket: &str) -> Arc<tokio::sync::Mutex<Known>> {
-        let mut known = lock(&self.known);
-        known.entry(bucket.into()).or_default().clone()
+    pub(super) fn probes(&self, bucket: &str) -> Arc<tokio::sync::Mutex<Probes>> {
+        let mut probes = lock(&self.probes);
+        probes.entry(bucket.into()).or_default().clone()
     }
 }
 
@@ -210,7 +211,7 @@ async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
         checksums,
         whole_checksums,
         budget: Arc::default(),
-        known: Default::default(),
+        probes: Default::default(),
     })
 }
 
@@ -221,9 +222,9 @@ fn configured_endpoint(config: &S3Config, sdk: &aws_config::SdkConfig) -> Result
     let url = config.endpoint_url.clone().or_else(of_service).or_else(|| sdk.endpoint_url().map(Into::into));
     url.as_deref().map(check_endpoint).transpose()?;
     Ok(url.filter(|url| {
-        // Amazon's own addresses (VPC endpoints, FIPS, dual stack) keep Amazon's promises.
-        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-        !host.is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+        // S3's own addresses (VPC endpoints, FIPS, dual stack) keep Amazon's promises.
+        let url = url::Url::parse(url).ok();
+        !url.as_ref().and_then(url::Url::host_str).is_some_and(is_s3)
     }))
 }
 

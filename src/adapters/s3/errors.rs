@@ -77,20 +77,6 @@ impl Failure {
     }
 }
 
-/// Refuses an answer that says "done" without an ETag, which each of S3's to PutObject, UploadPart and GetObject has: the login page of a
-/// gateway or a web console has none, and has stored nothing.
-pub(super) fn has_etag(operation: &'static str, etag: Option<&str>, shared: &Shared) -> Result<(), Failure> {
-    if etag.is_some_and(|etag| !etag.is_empty()) {
-        return Ok(());
-    }
-    let text = format!(
-        "the answer, a success without an ETag, is not S3's; check endpoint_url ({}) and what stands in between",
-        place(shared)
-    );
-    let error = Error::new(ErrorKind::Unavailable, text).with_backend("s3").with_operation(operation);
-    Err(Failure { unanswered: true, ..Failure::of(error) })
-}
-
 /// Makes an error of ours from one of the SDK's.
 pub(super) fn failure<E>(
     operation: &'static str,
@@ -164,7 +150,8 @@ fn plain(kind: ErrorKind, message: String) -> Failure {
     Failure::of(Error::new(kind, message))
 }
 
-fn place(shared: &Shared) -> String {
+/// The server, in words.
+pub(super) fn place(shared: &Shared) -> String {
     shared.endpoint.clone().unwrap_or_else(|| format!("S3 in {}", shared.region))
 }
 
@@ -204,8 +191,7 @@ fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
     Failure { unanswered: connected, ..plain(ErrorKind::Unavailable, message) }
 }
 
-/// The table. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The status decides where a server sends no
-/// code, as with every HEAD.
+/// Makes an error of what S3 answered.
 fn answer(
     operation: &'static str,
     code: &str,
@@ -218,7 +204,44 @@ fn answer(
     let region =
         raw.headers().get("x-amz-bucket-region").map(str::to_string).or_else(|| element(raw, "Region"));
     let elsewhere = region.filter(|region| !region.is_empty() && *region != shared.region);
-    let (kind, advice) = match (code, status) {
+    let (kind, advice) = meaning(operation, code, raw, elsewhere.is_some());
+    let text = match &elsewhere {
+        Some(right) if kind == InvalidConfig => {
+            format!("the bucket is in region {right}, not {}; set region to {right}", shared.region)
+        }
+        _ if QUOTED.contains(&advice) => format!("{advice}: {}", said(code, message, status)),
+        _ => advice.into(),
+    };
+    let passes = matches!(kind, RateLimited | Unavailable | Timeout | Corrupt)
+        || matches!(code, "ConditionalRequestConflict" | "OperationAborted");
+    let passes = passes && status != 505;
+    let mut error = Error::new(kind, text).with_retryable(passes);
+    if let Some(delay) = retry_after(raw) {
+        error = error.with_retry_after(delay);
+    }
+    // Without a code of the service's it comes from a proxy in between, which may have passed the request on, or refuses it itself.
+    let unanswered = code.is_empty() && matches!(status, 500..) && !matches!(status, 501 | 505);
+    Failure { error, status, code: code.into(), unanswered }
+}
+
+const REFUSED: &str = "the service refuses it";
+const KEY_OR_REGION_REFUSED: &str = "the service refuses the access key or the region";
+const IMPOSSIBLE: &str = "the service cannot do it";
+const FAILED: &str = "the service failed";
+/// Advice that the service's own words follow.
+const QUOTED: [&str; 4] = [REFUSED, KEY_OR_REGION_REFUSED, IMPOSSIBLE, FAILED];
+
+/// The table. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The status decides where a server sends no
+/// code, as with every HEAD. `elsewhere`: it says that the bucket is in another region.
+fn meaning(
+    operation: &'static str,
+    code: &str,
+    raw: &HttpResponse,
+    elsewhere: bool,
+) -> (ErrorKind, &'static str) {
+    use ErrorKind::*;
+    let status = raw.status().as_u16();
+    match (code, status) {
         ("NoSuchKey", _) => (NotFound, "there is no snapshot"),
         ("NoSuchBucket", _) => {
             (NotFound, "there is no such bucket; create it, or correct the name and the region")
@@ -233,9 +256,7 @@ fn answer(
             (Conflict, "another request for the same key is under way")
         }
         ("InvalidRange", _) | (_, 416) => (InvalidInput, "the range starts behind the end of the object"),
-        ("AuthorizationHeaderMalformed", _) if elsewhere.is_none() => {
-            (Unauthenticated, "the service refuses the access key or the region")
-        }
+        ("AuthorizationHeaderMalformed", _) if !elsewhere => (Unauthenticated, KEY_OR_REGION_REFUSED),
         ("PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException", _)
         | ("AuthorizationHeaderMalformed", _)
         | (_, 301 | 307 | 308) => (InvalidConfig, "the bucket is in another region; set its region"),
@@ -263,16 +284,14 @@ fn answer(
         }
         ("IncompleteBody", _) => (Unavailable, "the service got only a part of the request"),
         ("EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag", _) => {
-            (InvalidInput, "the service refuses it")
+            (InvalidInput, REFUSED)
         }
         ("InvalidStorageClass", _) => (InvalidConfig, "the service does not have this storage class"),
-        ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => {
-            (Unsupported, "the service cannot do it")
-        }
+        ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => (Unsupported, IMPOSSIBLE),
         (
             "KMS.KMSInternalException" | "KMS.DependencyTimeoutException" | "KMS.KeyUnavailableException",
             _,
-        ) => (Unavailable, "the service failed"),
+        ) => (Unavailable, FAILED),
         (code, _) if code.starts_with("KMS.") => (AccessDenied, KEY_REFUSED),
         // To a HEAD, which is answered without a code.
         ("", 403) if is_skewed(raw) => (Unauthenticated, "this machine's clock is wrong; set it"),
@@ -291,52 +310,27 @@ fn answer(
         (
             "InvalidPart" | "InvalidPartOrder" | "InvalidRequest" | "InvalidArgument" | "MalformedXML",
             200..=299,
-        ) => (InvalidInput, "the service refuses it"),
-        ("InternalError" | "ServiceUnavailable", _) | (_, 200..=299 | 500..) => {
-            (Unavailable, "the service failed")
-        }
-        (_, 400) if elsewhere.is_some() => (InvalidConfig, "the bucket is in another region; set its region"),
+        ) => (InvalidInput, REFUSED),
+        ("InternalError" | "ServiceUnavailable", _) | (_, 200..=299 | 500..) => (Unavailable, FAILED),
+        (_, 400) if elsewhere => (InvalidConfig, "the bucket is in another region; set its region"),
         // What else there is: a HEAD of what another program encrypted with a key of its own (SSE-C).
         ("", 400) if operation == "head" => (
             Unauthenticated,
             "the service refuses it without a reason (status 400); the session token may have expired: get new credentials (or the object is encrypted with a customer's key, SSE-C)",
         ),
-        _ => (InvalidInput, "the service refuses it"),
-    };
-    let mut text = advice.to_string();
-    match (kind, &elsewhere) {
-        (InvalidConfig, Some(right)) => {
-            text = format!("the bucket is in region {right}, not {}; set region to {right}", shared.region);
-        }
-        _ if matches!(
-            advice,
-            "the service refuses it"
-                | "the service refuses the access key or the region"
-                | "the service cannot do it"
-                | "the service failed"
-        ) =>
-        {
-            text = format!("{advice}: {}", said(code, message, status));
-        }
-        _ => {}
+        _ => (InvalidInput, REFUSED),
     }
-    let passes = matches!(kind, RateLimited | Unavailable | Timeout | Corrupt)
-        || matches!(code, "ConditionalRequestConflict" | "OperationAborted");
-    let passes = passes && status != 505;
-    let mut error = Error::new(kind, text).with_retryable(passes);
-    if let Some(delay) = retry_after(raw) {
-        error = error.with_retry_after(delay);
-    }
-    // Without a code of the service's it comes from a proxy in between, which may have passed the request on, or refuses it itself.
-    let unanswered = code.is_empty() && matches!(status, 500..) && !matches!(status, 501 | 505);
-    Failure { error, status, code: code.into(), unanswered }
 }
 
 /// S3 takes a difference of 15 minutes between its clock, which an answer shows, and that of a request.
 fn is_skewed(raw: &HttpResponse) -> bool {
-    let date = raw.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
     let now = DateTime::from(std::time::SystemTime::now()).secs();
-    date.is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
+    server_time(raw).is_some_and(|date| date.secs().abs_diff(now) > 15 * 60)
+}
+
+/// The service's clock when it answered.
+fn server_time(raw: &HttpResponse) -> Option<DateTime> {
+    DateTime::from_str(raw.headers().get("date")?, Format::HttpDate).ok()
 }
 
 /// Whether an answer has a text that is no error document. One without any may be the service's: a HEAD's is, whatever its headers announce.
@@ -373,6 +367,6 @@ fn retry_after(raw: &HttpResponse) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let at = DateTime::from_str(value, Format::HttpDate).ok()?.secs();
-    let now = DateTime::from(std::time::SystemTime::now()).secs();
+    let now = server_time(raw).unwrap_or_else(|| std::time::SystemTime::now().into()).secs();
     Some(Duration::from_secs(u64::try_from(at - now).unwrap_or(0)))
 }

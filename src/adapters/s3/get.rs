@@ -2,17 +2,15 @@
 
 use std::{ops::Range, sync::Arc};
 
-use aws_sdk_s3::{
-    operation::{RequestId, get_object::GetObjectOutput},
-    primitives::ByteStream,
-};
+use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::ByteStream};
 use futures_util::stream::try_unfold;
 
 use super::{
     bucket::{Bucket, etag, version},
     checksum,
-    errors::{Failure, causes, has_etag},
+    errors::{Failure, causes},
     fail::{about, fail},
+    genuine::Shown,
 };
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
@@ -24,7 +22,7 @@ impl Bucket {
         if let Some(empty @ (ByteRange::Bounded { length: 0, .. } | ByteRange::Last(0))) = options.range {
             empty.resolve(u64::MAX).map_err(|error| error.with_backend("s3"))?;
         }
-        let output = self.reading(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
+        let output = self.retrying_unseen(|_| async { Ok(self.get_output(key, &options).await?) }).await?;
         expected(&options, &version(output.e_tag()))?;
         let (range, size) = extent(&output, options.range)?;
         let meta = self.meta_of_get(key, size, &output).await?;
@@ -37,7 +35,9 @@ impl Bucket {
     }
 
     async fn get_output(&self, key: &Key, options: &GetOptions) -> Result<GetObjectOutput, Failure> {
-        let expected = options.if_version.as_ref().map(etag).transpose().map_err(Failure::of)?;
+        // An empty version names what has no ETag; some servers say of that that no condition holds.
+        let named = options.if_version.as_ref().filter(|version| !version.as_str().is_empty());
+        let expected = named.map(etag).transpose().map_err(Failure::of)?;
         let request = self
             .client()
             .get_object()
@@ -55,11 +55,7 @@ impl Bucket {
                 }
                 failure
             })?;
-        // Some gateways in front of files of other programs know no ETag for them, and mirrors may give none. A login page is a page.
-        let dated = output.last_modified().is_some() && !output.content_type().is_some_and(is_page);
-        if output.request_id().is_none() && !dated {
-            has_etag("get", output.e_tag(), &self.shared)?;
-        }
+        Shown::from(&output).checked("get", key, &self.shared)?;
         Ok(output)
     }
 
@@ -71,7 +67,7 @@ impl Bucket {
             return open;
         }
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        let pace = if self.found.amazon { Pace::CLOUD } else { Pace::SERVER };
+        let pace = if self.server.amazon { Pace::CLOUD } else { Pace::SERVER };
         widening(range, piece, parallel, pace, open, move |part| bucket.resumed(&key, &version, part, None))
     }
 
@@ -161,11 +157,6 @@ fn expected(options: &GetOptions, got: &Version) -> Result<()> {
     Ok(())
 }
 
-/// Whether it is for people to see.
-fn is_page(media: &str) -> bool {
-    media.trim_start().to_ascii_lowercase().starts_with("text/html")
-}
-
 /// Which bytes an answer holds, and how many the whole object has.
 fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u64>, u64)> {
     let bad = || fail(ErrorKind::Unsupported, "the server does not say which bytes it sends (Content-Range)");
@@ -181,6 +172,17 @@ fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u
         (Some(_), Some(range)) if len == 0 => {
             range.resolve(0).map_err(|error| error.with_backend("s3")).and(Err(bad()))
         }
-        (Some(header), _) => content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad),
+        (Some(header), asked) => {
+            let (range, size) =
+                content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad)?;
+            // Caches cut objects into ranges of their own.
+            match asked.map_or(Ok(0..size), |asked| asked.resolve(size)) {
+                Ok(right) if right == range => Ok((range, size)),
+                _ => Err(fail(
+                    ErrorKind::Corrupt,
+                    "the service answered with another range than it was asked for",
+                )),
+            }
+        }
     }
 }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_s3::operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput};
 
 use super::{
+    answered::Answered,
     attributes::{PUT_ID, encryption_of, time},
     bucket::{Bucket, etag, version},
     errors::Failure,
     fail::fail,
+    genuine::Shown,
     tier,
 };
 use crate::{DeleteOptions, ErrorKind, Key, ObjectMeta, Result};
@@ -28,7 +30,7 @@ macro_rules! meta {
 
 impl Bucket {
     pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        let output = self.reading(|_| async { Ok(self.head_once(key).await?) }).await?;
+        let output = self.retrying_unseen(|_| async { Ok(self.head_once(key).await?) }).await?;
         let size = output.content_length().unwrap_or(0).max(0) as u64;
         let mut meta = meta!(key, size, output);
         meta.tags = self.tags_if(output.tag_count(), key).await?;
@@ -43,7 +45,12 @@ impl Bucket {
             .bucket(&self.name)
             .key(self.key(key))
             .set_request_payer(self.shared.settings.payer.clone());
-        self.send("head", self.shared.silence_limit(), request.send()).await.map_err(|mut failure| {
+        let answer = self.send("head", self.shared.silence_limit(), request.send()).await;
+        let shown = answer.and_then(|output| {
+            Shown::from(&output).checked("head", key, &self.shared)?;
+            Ok(output)
+        });
+        shown.map_err(|mut failure| {
             failure.error = failure.error.with_key(key);
             failure
         })
@@ -68,7 +75,7 @@ impl Bucket {
 
     /// The tags, which take a request of their own: made only where the server says that there are some. Who may not see them sees none.
     async fn tags_if(&self, count: Option<i32>, key: &Key) -> Result<BTreeMap<String, String>> {
-        match count.unwrap_or(0) > 0 && self.found.capabilities.tags {
+        match count.unwrap_or(0) > 0 && self.server.capabilities.tags {
             true => match self.tags(key).await {
                 Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(BTreeMap::new()),
                 tags => tags,
@@ -80,7 +87,7 @@ impl Bucket {
     pub(super) async fn tags(&self, key: &Key) -> Result<BTreeMap<String, String>> {
         let name = self.key(key);
         let output = self
-            .reading(|_| async {
+            .retrying_unseen(|_| async {
                 let request = self
                     .client()
                     .get_object_tagging()
@@ -94,7 +101,7 @@ impl Bucket {
     }
 
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        if options.if_version.is_some() && !self.found.capabilities.conditional_delete {
+        if options.if_version.is_some() && !self.server.capabilities.conditional_delete {
             return Err(fail(
                 ErrorKind::Unsupported,
                 "this server was found not to do conditional removal (If-Match), or these credentials may not try it",
@@ -109,8 +116,11 @@ impl Bucket {
                 .key(&name)
                 .set_if_match(options.if_version.as_ref().map(etag).transpose()?)
                 .set_request_payer(self.shared.settings.payer.clone());
-            match self.send("delete", self.shared.silence_limit(), request.send()).await {
-                Ok(_) => Ok(()),
+            let answered = Answered::default();
+            let request = request.customize().interceptor(answered.clone()).send();
+            let sent = self.send("delete", self.shared.silence_limit(), request).await;
+            match sent.and_then(|_| answered.is_done("delete", &self.shared)) {
+                Ok(()) => Ok(()),
                 Err(failure) if failure.not_found() => Ok(()),
                 // Some servers refuse the condition for a missing key too; what is gone is as asked for.
                 Err(failure) if failure.precondition() => match self.head_once(key).await {

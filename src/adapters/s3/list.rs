@@ -67,7 +67,7 @@ impl Listing<'_> {
     }
 
     async fn fetch(&mut self) -> Result<()> {
-        let page = self.bucket.reading(|_| self.page()).await?;
+        let page = self.bucket.retrying_unseen(|_| self.page()).await?;
         let token = page.next_continuation_token().map(str::to_string);
         self.ended = page.is_truncated() != Some(true);
         if !self.ended && (token.is_none() || token == self.token) {
@@ -78,7 +78,7 @@ impl Listing<'_> {
         }
         self.token = token;
         let mut rows = self.rows(page);
-        if self.bucket.found.ordered {
+        if self.bucket.server.ordered {
             // Objects and prefixes come in two lists.
             rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             self.release(rows.into_iter().map(|(_, entry)| entry));
@@ -88,7 +88,7 @@ impl Listing<'_> {
         // next `/`, though: nothing that is still to come sorts before that part of the last name. Everything up to it may
         // go out; the rest, at most one top folder, is held.
         let last = rows.iter().map(|(name, _)| self.top(name)).max();
-        let bound = last.map(|top| names::lower_bound(top, self.bucket.found.backslash));
+        let bound = last.map(|top| names::lower_bound(top, self.bucket.server.backslash));
         self.held.extend(
             self.without_empty(rows).await?.into_iter().map(|entry| (entry.name().to_string(), entry)),
         );
@@ -110,7 +110,7 @@ impl Listing<'_> {
 
     /// A server's name up to the first `/` behind the prefix.
     fn top<'n>(&self, name: &'n str) -> &'n str {
-        let prefix = names::to_server(&self.options.prefix, self.bucket.found.backslash);
+        let prefix = names::to_server(&self.options.prefix, self.bucket.server.backslash);
         let rest = name.strip_prefix(&prefix).unwrap_or_default();
         rest.find('/').map_or(name, |slash| &name[..prefix.len() + slash])
     }
@@ -129,7 +129,7 @@ impl Listing<'_> {
     async fn is_empty(&self, prefix: &str) -> Result<bool> {
         let bucket = self.bucket;
         let page = bucket
-            .reading(|_| async {
+            .retrying_unseen(|_| async {
                 let request =
                     bucket.client().list_objects_v2().bucket(&bucket.name).prefix(prefix).max_keys(1);
                 let request = request.set_request_payer(bucket.shared.settings.payer.clone());
@@ -149,23 +149,23 @@ impl Listing<'_> {
     async fn page(&self) -> Result<ListObjectsV2Output, Error> {
         let bucket = self.bucket;
         // Folder walkers skip names that sort behind the start: there the start is found on our side.
-        let after = self.options.start_after.as_deref().filter(|_| bucket.found.ordered);
+        let after = self.options.start_after.as_deref().filter(|_| bucket.server.ordered);
         // Everything with the prefix is behind a name that sorts before it, and Garage lists nothing then.
         let after = after.filter(|after| *after >= self.options.prefix.as_str());
         // One row wanted is one request. Where rows are held back or skipped, or the first page had too few, small pages would be many.
-        let slow = self.token.is_some() || (!bucket.found.ordered && self.options.start_after.is_some());
+        let slow = self.token.is_some() || (!bucket.server.ordered && self.options.start_after.is_some());
         let most = if slow { LARGEST_PAGE } else { self.left.min(LARGEST_PAGE) };
         let request = bucket
             .client()
             .list_objects_v2()
             .bucket(&bucket.name)
-            .prefix(names::to_server(&self.options.prefix, bucket.found.backslash))
+            .prefix(names::to_server(&self.options.prefix, bucket.server.backslash))
             .set_start_after(after.map(str::to_string))
             .set_delimiter(self.options.delimiter.then(|| "/".into()))
             .set_continuation_token(self.token.clone())
             .max_keys(most as i32)
             // XML cannot hold every character of a name. Not every server encodes as Amazon does.
-            .set_encoding_type(bucket.found.amazon.then_some(EncodingType::Url))
+            .set_encoding_type(bucket.server.amazon.then_some(EncodingType::Url))
             .set_request_payer(bucket.shared.settings.payer.clone());
         Ok(bucket.send("list", bucket.shared.silence_limit(), request.send()).await?)
     }
@@ -173,8 +173,8 @@ impl Listing<'_> {
     /// The rows of a page that are ours to show, with the server's names for them. What is not a [`Key`] was not written through
     /// this crate.
     fn rows(&self, page: ListObjectsV2Output) -> Vec<(String, ListEntry)> {
-        let backslash = self.bucket.found.backslash;
-        let encoded = self.bucket.found.amazon && page.encoding_type == Some(EncodingType::Url);
+        let backslash = self.bucket.server.backslash;
+        let encoded = self.bucket.server.amazon && page.encoding_type == Some(EncodingType::Url);
         let plain = |name: String| if encoded { decoded(&name) } else { name };
         let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let name = plain(object.key?);

@@ -1,12 +1,37 @@
 //! Amazon S3, and every server that speaks its API.
 //!
 //! # Layout
+//! In the order in which a request meets them:
+//!
 //! - [`S3Adapter`]: the adapter, here.
-//! - `settings`, `keys`: the configuration, checked. `client`: one SDK client per configuration. `bucket`: how a request is made.
-//! - `put`, `multipart`: saves; `doubt`: those of unknown outcome; `begun`, `under_way`: uploads and their end; `progress`, `answered`: whether they move. `get`: loads. `checksum`: of whole objects. `head`: metadata and removal. `list`. `tier`: storage classes.
-//! - `probe`: what a server can do; `found`: the result. `names`: names that a server would change. `uploads`: clean-up.
-//! - `attributes`: what an object has besides its bytes. `errors`: what S3's answers mean; `fail`: errors of our own. `total`: the limit for all of it.
+//! - `settings`: the configuration, checked.
+//! - `keys`: the credentials, checked.
+//! - `client`: one SDK client per configuration.
+//! - `amazon`: which addresses are S3's own.
+//! - `server`: what a bucket's server does.
+//! - `probe`: finds that out.
+//! - `names`: names that a server would change.
+//! - `total`: the limit for an operation as a whole.
+//! - `bucket`: how a request is made.
+//! - `attributes`: what an object has besides its bytes.
+//! - `put`: saves.
+//! - `multipart`: those in parts.
+//! - `begun`: an upload that has begun, and its end.
+//! - `under_way`: the uploads of this process.
+//! - `uploads`: those that nobody completes, and their clean-up.
+//! - `doubt`: saves of unknown outcome.
+//! - `progress`: whether a request's body moves.
+//! - `answered`: whether an answer has begun.
+//! - `get`: loads.
+//! - `checksum`: of whole objects.
+//! - `head`: metadata, and removal.
+//! - `list`: listings.
+//! - `tier`: storage classes.
+//! - `errors`: what S3's answers mean.
+//! - `genuine`: whether they are S3's.
+//! - `fail`: errors of our own.
 
+mod amazon;
 mod answered;
 mod attributes;
 mod begun;
@@ -16,7 +41,7 @@ mod client;
 mod doubt;
 mod errors;
 mod fail;
-mod found;
+mod genuine;
 mod get;
 mod head;
 mod keys;
@@ -26,6 +51,7 @@ mod names;
 mod probe;
 mod progress;
 mod put;
+mod server;
 mod settings;
 mod tier;
 mod total;
@@ -43,7 +69,7 @@ use futures_util::{
 use self::{
     bucket::Bucket,
     fail::{about, fail},
-    found::Found,
+    server::Server,
     total::within,
 };
 use crate::{
@@ -103,7 +129,7 @@ fn check_bucket(bucket: &str) -> Result<()> {
 impl S3Adapter {
     /// Opens a bucket.
     ///
-    /// At Amazon that makes no request. Any other server is probed when the first adapter of a process opens the bucket: conditions are tried on objects named
+    /// At Amazon S3, by its own addresses, that makes no request. Any other server is probed when the first adapter of a process opens the bucket: conditions are tried on objects named
     /// `.persist-probe-*`, which are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
     ///
     /// # Errors
@@ -130,14 +156,14 @@ impl S3Adapter {
             name: bucket.into(),
             shared: shared.clone(),
             retry: retry.clone(),
-            found: Found::amazon(),
+            server: Server::amazon(),
         };
         if shared.endpoint.is_some() {
             let found = within(bucket.total(), bucket.find_out(prefix.trim_matches('/'))).await;
-            bucket.found = found.map_err(|error| error.with_operation("open"))?;
+            bucket.server = found.map_err(|error| error.with_operation("open"))?;
         }
         if shared.settings.atomic_multipart == Some(false) {
-            bucket.found.capabilities.create_large = false;
+            bucket.server.capabilities.create_large = false;
         }
         Ok(S3Adapter { bucket: Arc::new(bucket) })
     }
@@ -159,52 +185,52 @@ impl S3Adapter {
         self.bucket.abort(&upload.name, &upload.id).boxed().await
     }
 
-    fn known(&self, key: &Key, operation: &'static str) -> Result<()> {
-        self.bucket.known(key.as_str()).map_err(|error| about(error, operation, key))
+    fn check_key(&self, key: &Key, operation: &'static str) -> Result<()> {
+        self.bucket.check_name(key.as_str()).map_err(|error| about(error, operation, key))
     }
 }
 
 #[async_trait]
 impl SnapshotAdapter for S3Adapter {
     fn capabilities(&self) -> Capabilities {
-        self.bucket.found.capabilities
+        self.bucket.server.capabilities
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        self.known(key, "put")?;
+        self.check_key(key, "put")?;
         within(self.bucket.total(), self.bucket.put(key, body, options))
             .await
             .map_err(|error| about(error, "put", key))
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
-        self.known(key, "get")?;
+        self.check_key(key, "get")?;
         let total = self.bucket.total();
         let object = within(total, self.bucket.get(key, options)).await;
         object.map(|object| total::object(total, object)).map_err(|error| about(error, "get", key))
     }
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        self.known(key, "head")?;
+        self.check_key(key, "head")?;
         within(self.bucket.total(), self.bucket.head(key)).await.map_err(|error| about(error, "head", key))
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        self.known(key, "delete")?;
+        self.check_key(key, "delete")?;
         within(self.bucket.total(), self.bucket.delete(key, options))
             .await
             .map_err(|error| about(error, "delete", key))
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
-        if let Err(error) = self.bucket.known(&options.prefix) {
+        if let Err(error) = self.bucket.check_name(&options.prefix) {
             return stream::iter([Err(error.with_operation("list"))]).boxed();
         }
-        total::listing(self.bucket.total(), self.bucket.list(options))
+        total::rows(self.bucket.total(), self.bucket.list(options))
     }
 
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        self.known(key, "set_tier")?;
+        self.check_key(key, "set_tier")?;
         within(self.bucket.total(), self.bucket.set_tier(key, tier))
             .await
             .map_err(|error| about(error, "set_tier", key))
@@ -219,6 +245,6 @@ impl fmt::Display for S3Adapter {
 
 impl fmt::Debug for S3Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "S3Adapter({self}, {:?})", self.bucket.found.capabilities)
+        write!(f, "S3Adapter({self}, {:?})", self.bucket.server.capabilities)
     }
 }

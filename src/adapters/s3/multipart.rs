@@ -11,16 +11,17 @@ use bytes::Bytes;
 use super::{
     answered::Answered,
     attributes::{Attributes, Stored, encryption_of},
-    begun::Upload,
+    begun::Begun,
     bucket::{Bucket, etag, version},
     checksum,
     doubt::{Doubt, still_open, unseen},
-    errors::{Failure, has_etag},
+    errors::Failure,
     fail::{fail, lost_race},
+    genuine::has_etag,
     progress::Progress,
     settings::{GROWS_BEHIND, LARGEST_OBJECT, MOST_PARTS},
 };
-use crate::{Error, ErrorKind, Key, PutMode, Result, retry::retry_unseen, transfer::Parts};
+use crate::{Error, ErrorKind, Key, PutMode, Result, transfer::Parts};
 
 /// Uploads `first` and what follows it.
 pub(super) async fn upload(
@@ -32,7 +33,7 @@ pub(super) async fn upload(
     mode: &PutMode,
     attributes: &Attributes,
 ) -> Result<Stored> {
-    let mut upload = Upload::create(bucket, key, attributes).await?;
+    let mut upload = Begun::create(bucket, key, attributes).await?;
     let outcome = async {
         let sent = upload.send_parts(first, parts, len).await?;
         upload.complete(sent, mode, attributes).await
@@ -53,7 +54,7 @@ struct Sent {
     checksum: Option<String>,
 }
 
-impl Upload {
+impl Begun {
     /// Sends all parts.
     async fn send_parts(&mut self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
         let settings = &self.bucket.shared.settings;
@@ -257,9 +258,8 @@ async fn send_part(
     bytes: Bytes,
 ) -> Result<CompletedPart> {
     let name = bucket.key(&key);
-    // A part shows to nobody: a long save goes on behind a sleep.
-    let output = retry_unseen(&bucket.retry, &bucket.shared.budget, |_| async {
-        let progress = Progress::of(bytes.clone());
+    let attempt = |_| async {
+        let progress = Progress::of(bytes.clone(), bucket.shared.settings.parallel);
         let mut request = bucket
             .client()
             .upload_part()
@@ -280,8 +280,9 @@ async fn send_part(
             Err(failure) if failure.not_found() => Ok(Err(removed(failure))),
             Err(failure) => Err(failure.into()),
         }
-    })
-    .await??;
+    };
+    // A part shows to nobody: a long save goes on behind a sleep.
+    let output = bucket.retrying_unseen(attempt).await??;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(output.e_tag().map(str::to_string))

@@ -15,8 +15,8 @@ use super::{
     doubt::Doubt,
     errors::KEY_REFUSED,
     fail::{fail, retold},
-    found::Found,
     names::Backslash,
+    server::Server,
     tier,
 };
 use crate::{
@@ -62,12 +62,12 @@ impl Scope {
 /// What stops every use of the bucket: that it does not exist, that the credentials are wrong, that the server cannot be reached, and
 /// that it drops the encryption or the storage class that is configured. Credentials that may not write there are no error: such
 /// a bucket is taken for one without any conditions.
-pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Found, Scope)> {
+pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Server, Scope)> {
     let folder = format!("{scratch}/{SCRATCH}{}", ulid::Ulid::generate());
     let folder = Key::new(folder.trim_start_matches('/'))?;
     let keys = [folder.join("a-x")?, folder.join("a/x")?, folder.join("a\\x")?];
     // Everything is allowed while it is tried out, and names go out as they are.
-    let bucket = Bucket { found: Found { amazon: false, ..Found::amazon() }, ..bucket.clone() };
+    let bucket = Bucket { server: Server { amazon: false, ..Server::amazon() }, ..bucket.clone() };
     let (give, taken) = oneshot::channel();
     // In a task of its own: what it wrote is removed, also where its caller has gone away.
     cleanup::spawn(&Handle::current(), examined(bucket, folder, keys, give));
@@ -80,7 +80,7 @@ async fn examined(
     bucket: Bucket,
     folder: Key,
     keys: [Key; 3],
-    mut give: oneshot::Sender<Result<(Found, Scope)>>,
+    mut give: oneshot::Sender<Result<(Server, Scope)>>,
 ) {
     let wrote = OnceLock::new();
     let outcome = tokio::select! {
@@ -108,7 +108,7 @@ async fn examined(
         }
     });
     let told = match outcome {
-        Err(error) if may_not_write(&bucket, &error, wrote.get()) => Ok((Found::unknown(), Scope::Once)),
+        Err(error) if may_not_write(&bucket, &error, wrote.get()) => Ok((Server::unknown(), Scope::Once)),
         Err(error) if error.kind() == ErrorKind::Unsupported && wrote.get().is_none() => {
             let message = format!(
                 "{}; if it has no such thing, remove encryption, storage_class, requester_pays and checksums",
@@ -171,7 +171,7 @@ async fn examine(
     folder: &Key,
     [plain, nested, folded]: &[Key; 3],
     wrote: &OnceLock<Wrote>,
-) -> Result<(Found, Scope)> {
+) -> Result<(Server, Scope)> {
     let doubt = Doubt::default();
     let plainly = bucket.attributes(&PutOptions::new(), None);
     let first = store(bucket, nested, &PutMode::Overwrite, &plainly, &doubt).await;
@@ -245,7 +245,7 @@ async fn examine(
     };
     let listed = listed.unwrap_or_default();
     let ordered = listed.len() == 2 + usize::from(of_folded.is_ok()) && listed.is_sorted();
-    Ok((Found { amazon: false, capabilities, ordered, backslash }, scope))
+    Ok((Server { amazon: false, capabilities, ordered, backslash }, scope))
 }
 
 /// What a HEAD tells.

@@ -10,11 +10,11 @@ use super::{
     attributes::{Attributes, PUT_ID, Stored, confirm, encryption_of, with_attributes},
     bucket::{Bucket, etag, version},
     doubt::Doubt,
-    errors::has_etag,
     fail::fail,
+    genuine::has_etag,
     multipart,
     progress::Progress,
-    settings::LARGEST_OBJECT,
+    settings::{LARGEST_OBJECT, LARGEST_PART},
     tier,
 };
 use crate::{
@@ -54,10 +54,11 @@ impl Bucket {
             return Err(fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB"));
         }
         let conditional = options.mode != PutMode::Overwrite;
-        let whole_only = conditional && !self.found.capabilities.create_large;
+        let whole_only = conditional && !self.server.capabilities.create_large;
         let most = match whole_only {
-            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request.
-            true => settings.part_size * settings.parallel as u64,
+            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request, of
+            // which S3 takes as much as in a part.
+            true => (settings.part_size * settings.parallel as u64).min(LARGEST_PART),
             false => settings.part_size(1, len),
         };
         // What is in memory and little more than a part is not worth three requests: a commit of 8 MiB has its manifest beside that.
@@ -87,7 +88,7 @@ impl Bucket {
                 format!("metadata {PUT_ID:?} is persist's own; use another name"),
             ));
         }
-        let can = self.found.capabilities;
+        let can = self.server.capabilities;
         let lacking = match &options.mode {
             PutMode::Create if !can.create => Some("conditional creation (If-None-Match)"),
             PutMode::Replace(_) if !can.replace => Some("conditional replacement (If-Match)"),
@@ -135,7 +136,7 @@ impl Bucket {
         doubt: &Doubt,
     ) -> Result<Stored> {
         let (size, answered) = (bytes.len() as u64, Answered::default());
-        let progress = Progress::of(bytes.clone());
+        let progress = Progress::of(bytes.clone(), 1);
         let request =
             self.client().put_object().bucket(&self.name).key(self.key(key)).body(ByteStream::from(bytes));
         let mut request = with_attributes!(request, attributes, self.shared.settings);
@@ -172,7 +173,7 @@ impl Bucket {
 
     /// Removes what was stored in another way than asked for; the error says whether it could. Another writer's object is left.
     async fn taken_back(&self, key: &Key, version: Version, error: Error) -> Error {
-        let done = match self.found.capabilities.conditional_delete {
+        let done = match self.server.capabilities.conditional_delete {
             true => self.delete(key, DeleteOptions::new().if_version(version)).await.is_ok(),
             false => false,
         };

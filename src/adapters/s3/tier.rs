@@ -47,7 +47,7 @@ const LARGEST_COPY: i64 = 5 << 30;
 impl Bucket {
     /// Copies the object onto itself with another storage class: S3 has no other way.
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        if !self.found.capabilities.tiers {
+        if !self.server.capabilities.tiers {
             return Err(fail(
                 ErrorKind::Unsupported,
                 "this server was found not to have storage classes, or these credentials may not try it",
@@ -99,7 +99,7 @@ impl Bucket {
                 .set_bucket_key_enabled(encryption.as_ref().and_then(|e| e.bucket_key()))
                 .set_request_payer(self.shared.settings.payer.clone());
             // Where conditions of saves are honoured; who does not know this one on a copy leaves it out.
-            if self.found.capabilities.replace {
+            if self.server.capabilities.replace {
                 request = request.if_match(etag(&seen)?);
             }
             *asked() = encryption.clone();
@@ -127,7 +127,7 @@ impl Bucket {
         // a second for each 16 MiB.
         let work = Duration::from_secs(size / (16 << 20));
         let attempt = self.shared.settings.attempt_timeout;
-        let silence = if self.found.amazon { attempt } else { attempt + work };
+        let silence = if self.server.amazon { attempt } else { attempt + work };
         let answered = Answered::default();
         let request = request.customize().interceptor(answered.clone()).send();
         tokio::select! {

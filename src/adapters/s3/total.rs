@@ -9,7 +9,7 @@ use futures_util::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{bucket::Bucket, fail::fail};
-use crate::{Body, Error, ErrorKind, Object, Result};
+use crate::{Error, ErrorKind, Object, Result};
 
 /// When an operation has to be done.
 #[derive(Debug, Clone, Copy)]
@@ -36,21 +36,16 @@ pub(super) async fn within<T>(total: Option<Total>, work: impl Future<Output = R
 
 /// An object whose content has to be read in time.
 pub(super) fn object(total: Option<Total>, object: Object) -> Object {
-    let Some(total) = total else { return object };
-    let len = object.body.len();
-    let body = Body::from_stream(try_unfold(object.body, move |mut body| async move {
-        let chunk = within(Some(total), body.chunk()).await?;
-        Ok(chunk.map(|chunk| (chunk, body)))
-    }));
-    Object { body: len.into_iter().fold(body, Body::with_len), ..object }
+    let Object { meta, range, body } = object;
+    Object { meta, range, body: body.map_stream(|chunks| rows(total, chunks)) }
 }
 
-/// A listing that has to be read in time.
-pub(super) fn listing<'a, T: Send + 'a>(
+/// A stream that has to be read in time, of a listing or of content.
+pub(super) fn rows<'a, T: Send + 'a>(
     total: Option<Total>,
-    rows: impl Stream<Item = Result<T>> + Send + 'a,
+    stream: impl Stream<Item = Result<T>> + Send + 'a,
 ) -> BoxStream<'a, Result<T>> {
-    let rows = rows.boxed();
+    let rows = stream.boxed();
     let Some(total) = total else { return rows };
     try_unfold(rows, move |mut rows| async move {
         let row = within(Some(total), async { rows.next().await.transpose() }).await?;

@@ -33,11 +33,11 @@ impl Bucket {
     /// With the time that it is for the service.
     async fn uploads_now(&self, prefix: &str) -> Result<(Vec<Upload>, SystemTime)> {
         let answered = Answered::default();
-        let prefix = names::to_server(prefix, self.found.backslash);
+        let prefix = names::to_server(prefix, self.server.backslash);
         let (mut found, mut after) = (Vec::new(), (None::<String>, None::<String>));
         loop {
             let page = self
-                .retrying(|_| async {
+                .retrying_unseen(|_| async {
                     let (key, id) = after.clone();
                     let request = self
                         .client()
@@ -47,7 +47,7 @@ impl Bucket {
                         .set_key_marker(key)
                         .set_upload_id_marker(id)
                         // As in listings of objects.
-                        .set_encoding_type(self.found.amazon.then_some(EncodingType::Url))
+                        .set_encoding_type(self.server.amazon.then_some(EncodingType::Url))
                         .set_request_payer(self.shared.settings.payer.clone());
                     let request = request.customize().interceptor(answered.clone()).send();
                     Ok(self.send("list_uploads", self.shared.silence_limit(), request).await?)
@@ -58,7 +58,7 @@ impl Bucket {
             found.extend(page.uploads().iter().filter_map(|upload| {
                 let begun = upload.initiated().and_then(|time| SystemTime::try_from(*time).ok());
                 Some(Upload {
-                    name: names::from_server(&plain(upload.key()?), self.found.backslash),
+                    name: names::from_server(&plain(upload.key()?), self.server.backslash),
                     id: upload.upload_id()?.to_string(),
                     begun,
                     // One that begins in this second may have begun behind the answer's.
@@ -85,7 +85,7 @@ impl Bucket {
 
     /// A name as it is. XML cannot hold every character of one.
     fn plain(&self, page: &ListMultipartUploadsOutput, name: &str) -> String {
-        let encoded = self.found.amazon && page.encoding_type() == Some(&EncodingType::Url);
+        let encoded = self.server.amazon && page.encoding_type() == Some(&EncodingType::Url);
         if encoded { decoded(name) } else { name.into() }
     }
 
@@ -99,7 +99,7 @@ impl Bucket {
     pub(super) async fn has_parts(&self, key: &Key, id: &str) -> Result<bool> {
         let name = self.key(key);
         let output = self
-            .retrying(|_| async {
+            .retrying_unseen(|_| async {
                 let request = self
                     .client()
                     .list_parts()
@@ -119,9 +119,9 @@ impl Bucket {
         if id.is_empty() {
             return Err(fail(ErrorKind::InvalidInput, "an upload has an id; `list_uploads` gives it"));
         }
-        self.known(name)?;
-        let name = names::to_server(name, self.found.backslash);
-        self.retrying(|_| async {
+        self.check_name(name)?;
+        let name = names::to_server(name, self.server.backslash);
+        self.retrying_unseen(|_| async {
             let request = self
                 .client()
                 .abort_multipart_upload()
@@ -129,8 +129,11 @@ impl Bucket {
                 .key(&name)
                 .upload_id(id)
                 .set_request_payer(self.shared.settings.payer.clone());
-            match self.send("abort_upload", self.shared.silence_limit(), request.send()).await {
-                Ok(_) => Ok(()),
+            let answered = Answered::default();
+            let request = request.customize().interceptor(answered.clone()).send();
+            let sent = self.send("abort_upload", self.shared.silence_limit(), request).await;
+            match sent.and_then(|_| answered.is_done("abort_upload", &self.shared)) {
+                Ok(()) => Ok(()),
                 Err(failure) if failure.not_found() => Ok(()),
                 Err(failure) => Err(failure.into()),
             }

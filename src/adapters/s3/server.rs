@@ -14,7 +14,7 @@ use crate::{Capabilities, Error, Result, RetryConfig};
 
 /// What a bucket's server does.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Found {
+pub(super) struct Server {
     /// It is Amazon's.
     pub(super) amazon: bool,
     pub(super) capabilities: Capabilities,
@@ -23,10 +23,10 @@ pub(super) struct Found {
     pub(super) backslash: Backslash,
 }
 
-impl Found {
+impl Server {
     /// Amazon S3, by its documentation.
-    pub(super) fn amazon() -> Found {
-        Found {
+    pub(super) fn amazon() -> Server {
+        Server {
             amazon: true,
             capabilities: Capabilities::default().with_tags().with_tiers(),
             ordered: true,
@@ -35,8 +35,8 @@ impl Found {
     }
 
     /// A server that nothing is known about, except that it stores and gives back.
-    pub(super) fn unknown() -> Found {
-        Found {
+    pub(super) fn unknown() -> Server {
+        Server {
             amazon: false,
             capabilities: Capabilities::default().unconditional(),
             ordered: false,
@@ -47,10 +47,10 @@ impl Found {
 
 /// What the probes of one bucket have found.
 #[derive(Debug, Default)]
-pub(super) struct Known {
-    everywhere: Option<Found>,
+pub(super) struct Probes {
+    everywhere: Option<Server>,
     /// By prefix.
-    here: HashMap<String, Found>,
+    here: HashMap<String, Server>,
     /// When the server was away last, from whom, and with what patience.
     away: Option<(Instant, RetryConfig, Error)>,
 }
@@ -60,15 +60,15 @@ impl Bucket {
     ///
     /// # Errors
     /// As [`probe`].
-    pub(super) async fn find_out(&self, prefix: &str) -> Result<Found> {
-        let (asked, known) = (Instant::now(), self.shared.known(&self.name));
+    pub(super) async fn find_out(&self, prefix: &str) -> Result<Server> {
+        let (asked, probes) = (Instant::now(), self.shared.probes(&self.name));
         // Held over the probe, so that tasks that open the same bucket at once wait for one probe.
-        let mut known = known.lock().await;
-        if let Some(found) = known.everywhere.or_else(|| known.here.get(prefix).copied()) {
+        let mut probes = probes.lock().await;
+        if let Some(found) = probes.everywhere.or_else(|| probes.here.get(prefix).copied()) {
             return Ok(found);
         }
         // Those who have waited for one that failed would wait for theirs in a row.
-        if let Some((told, retry, error)) = &known.away
+        if let Some((told, retry, error)) = &probes.away
             && *told > asked
             && *retry == self.retry
         {
@@ -76,12 +76,12 @@ impl Bucket {
         }
         let (found, scope) = probe(self, prefix).boxed().await.inspect_err(|error| {
             let away = || (Instant::now(), self.retry.clone(), retold(error, "open"));
-            known.away = is_away(error).then(away);
+            probes.away = is_away(error).then(away);
         })?;
         // What is not allowed under one prefix, or was out of order for a moment, says nothing about the server.
         match scope {
-            Scope::Everywhere => known.everywhere = Some(found),
-            Scope::Prefix => drop(known.here.insert(prefix.into(), found)),
+            Scope::Everywhere => probes.everywhere = Some(found),
+            Scope::Prefix => drop(probes.here.insert(prefix.into(), found)),
             Scope::Once => {}
         }
         Ok(found)

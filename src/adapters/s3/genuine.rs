@@ -1,0 +1,93 @@
+//! Whether a success is S3's: the login page of a gateway, a web console or a proxy in maintenance says 200 too, and
+//! has done nothing.
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    operation::{RequestId, get_object::GetObjectOutput, head_object::HeadObjectOutput},
+};
+
+use super::{
+    client::Shared,
+    errors::{Failure, place},
+};
+use crate::{Error, ErrorKind, Key};
+
+/// Refuses an answer without an ETag, which each of S3's to PutObject and UploadPart has.
+pub(super) fn has_etag(operation: &'static str, etag: Option<&str>, shared: &Shared) -> Result<(), Failure> {
+    match etag.is_some_and(|etag| !etag.is_empty()) {
+        true => Ok(()),
+        false => Err(not_s3s(operation, "a success without an ETag", shared)),
+    }
+}
+
+/// What tells S3's answer to a GET or a HEAD. The outputs have the same accessors and no common trait.
+pub(super) struct Shown<'a> {
+    request_id: Option<&'a str>,
+    etag: Option<&'a str>,
+    dated: bool,
+    content_type: Option<&'a str>,
+}
+
+macro_rules! shown {
+    ($($output:ty),*) => {$(
+        impl<'a> From<&'a $output> for Shown<'a> {
+            fn from(output: &'a $output) -> Self {
+                Shown {
+                    request_id: output.request_id(),
+                    etag: output.e_tag(),
+                    dated: output.last_modified().is_some(),
+                    content_type: output.content_type(),
+                }
+            }
+        }
+    )*};
+}
+
+shown!(GetObjectOutput, HeadObjectOutput);
+
+impl Shown<'_> {
+    /// Refuses what shows no object. Mirrors give no request id, some gateways in front of files of other programs
+    /// know no ETag for them, and a web server that has one page for all paths gives that a date and an ETag. A key
+    /// may say that it is a page itself.
+    pub(super) fn checked(self, operation: &'static str, key: &Key, shared: &Shared) -> Result<(), Failure> {
+        let name = key.as_str();
+        match self.request_id {
+            Some(_) => Ok(()),
+            None if self.content_type.is_some_and(is_page)
+                && !name.ends_with(".html")
+                && !name.ends_with(".htm") =>
+            {
+                Err(a_page(operation, shared))
+            }
+            None if self.dated => Ok(()),
+            None => has_etag(operation, self.etag, shared),
+        }
+    }
+}
+
+/// Whether an answer that has no content with S3 is a page for people.
+pub(super) fn is_page_of_another(answer: &HttpResponse) -> bool {
+    let header = |name| answer.headers().get(name);
+    answer.status().as_u16() != 204
+        && header("x-amz-request-id").is_none()
+        && header("content-length") != Some("0")
+        && header("content-type").is_some_and(is_page)
+}
+
+/// The error for a page in place of S3's answer.
+pub(super) fn a_page(operation: &'static str, shared: &Shared) -> Failure {
+    not_s3s(operation, "a page for people", shared)
+}
+
+fn is_page(media: &str) -> bool {
+    media.trim_start().to_ascii_lowercase().starts_with("text/html")
+}
+
+fn not_s3s(operation: &'static str, what: &str, shared: &Shared) -> Failure {
+    let text = format!(
+        "the answer, {what}, is not S3's; check endpoint_url ({}) and what stands in between",
+        place(shared)
+    );
+    let error = Error::new(ErrorKind::Unavailable, text).with_backend("s3").with_operation(operation);
+    Failure { unanswered: true, ..Failure::of(error) }
+}
