@@ -228,8 +228,8 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
     }
 }
 
-/// When an attempt was under way, by the service's clock, on which it is `now`; and whether that is certain: where the machine slept since, or its clock was set,
-/// it may have been at any time in between.
+/// When an attempt was under way, by the service's clock, on which it is `now`; and whether that is certain: where the
+/// machine slept since, or its clock was set, it may have been at any time in between.
 fn window(now: SystemTime, (start, end): &Lost) -> (RangeInclusive<SystemTime>, bool) {
     // The service's times have whole seconds.
     let slack = Duration::from_secs(2);

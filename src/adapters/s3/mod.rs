@@ -129,8 +129,9 @@ fn check_bucket(bucket: &str) -> Result<()> {
 impl S3Adapter {
     /// Opens a bucket.
     ///
-    /// At Amazon S3, by its own addresses, that makes no request. Any other server is probed when the first adapter of a process opens the bucket: conditions are tried on objects named
-    /// `.persist-probe-*`, which are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
+    /// At Amazon S3, by its own addresses, that makes no request. Any other server is probed when the first adapter of
+    /// a process opens the bucket: conditions are tried on objects named `.persist-probe-*`, which are removed again,
+    /// and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
     ///
     /// # Errors
     /// `InvalidConfig` that names the setting; `Unsupported` for a directory bucket (S3 Express One Zone); on servers other than Amazon's
