@@ -26,14 +26,14 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// Hashing so many bytes takes less time than the way to another thread and back, and holds no other task up.
-pub(crate) const SHORT: usize = 64 * 1024;
+pub(crate) const INLINE_HASH: usize = 64 * 1024;
 
-/// Does here and now what is to be done with at most [`SHORT`] bytes, and everything else as [`run`].
+/// Does here and now what is to be done with at most [`INLINE_HASH`] bytes, and everything else as [`run`].
 pub(crate) async fn run_unless_short<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    if bytes <= SHORT { work() } else { run(work).await }
+    if bytes <= INLINE_HASH { work() } else { run(work).await }
 }
 
 /// Starts `work` on a thread of its own: for work that waits for other work, which needs one of the runtime's threads; there may be few of them, and
@@ -52,17 +52,18 @@ pub(crate) fn apart<T: Send + 'static>(
     }
 }
 
-/// Pieces of work of which each may wait for what the one before it passes on.
+/// Jobs of which each may wait for what the one before it passes on.
 ///
-/// A runtime need not give threads to work in the order in which it was started. So what is started is not a piece, but a turn: whichever comes first
-/// does the first piece. Then the earliest piece that is not done is always at work, however few threads there are.
-pub(crate) struct Line<T>(Arc<Mutex<VecDeque<Piece<T>>>>);
+/// A runtime need not give threads to work in the order in which it was started. So what is started is not a
+/// job, but a turn: whichever comes first does the first job. Then the earliest job that is not done is always
+/// at work, however few threads there are.
+pub(crate) struct InTurn<T>(Arc<Mutex<VecDeque<Job<T>>>>);
 
-type Piece<T> = (Box<dyn FnOnce() -> Result<T> + Send>, oneshot::Sender<Result<T>>);
+type Job<T> = (Box<dyn FnOnce() -> Result<T> + Send>, oneshot::Sender<Result<T>>);
 
-impl<T: Send + 'static> Line<T> {
+impl<T: Send + 'static> InTurn<T> {
     pub(crate) fn new() -> Self {
-        Line(Arc::default())
+        InTurn(Arc::default())
     }
 
     /// Starts `work` at once. Dropping the future cancels work that has not started.
@@ -73,23 +74,24 @@ impl<T: Send + 'static> Line<T> {
         let (send, receive) = oneshot::channel();
         let turn = Turn { queue: self.0.clone(), taken: false };
         lock(&turn.queue).push_back((Box::new(work), send));
-        // Not to be aborted with the future: it may be the turn of another piece.
+        // Not to be aborted with the future: it may be the turn of another job.
         drop(tokio::task::spawn_blocking(move || turn.take()));
         async move { receive.await.map_err(ended)? }
     }
 }
 
-/// A thread's turn in a [`Line`]. There are as many as pieces: one that never comes, because the runtime ends, takes a piece away all the same.
+/// A thread's turn in an [`InTurn`]. There are as many as jobs: one that never comes, because the runtime ends,
+/// takes a job away all the same.
 struct Turn<T> {
-    queue: Arc<Mutex<VecDeque<Piece<T>>>>,
+    queue: Arc<Mutex<VecDeque<Job<T>>>>,
     taken: bool,
 }
 
 impl<T> Turn<T> {
     fn take(mut self) {
         self.taken = true;
-        let piece = lock(&self.queue).pop_front();
-        if let Some((work, send)) = piece
+        let job = lock(&self.queue).pop_front();
+        if let Some((work, send)) = job
             && !send.is_closed()
         {
             // Nobody listens when the caller was dropped meanwhile.
@@ -101,8 +103,8 @@ impl<T> Turn<T> {
 impl<T> Drop for Turn<T> {
     fn drop(&mut self) {
         if !self.taken {
-            let piece = lock(&self.queue).pop_front();
-            drop(piece);
+            let job = lock(&self.queue).pop_front();
+            drop(job);
         }
     }
 }

@@ -158,7 +158,7 @@ fn jobs(
     let (start, link) = channel();
     // The receiver is in the next line's state, so this cannot fail.
     let _ = start.send(Chain { hasher: Sha256::new(), raw_size: 0, zstd });
-    let feed = (pieces, Some(first), Some(link), threads::Line::new());
+    let feed = (pieces, Some(first), Some(link), threads::InTurn::new());
     let jobs = stream::try_unfold(feed, move |(mut pieces, mut first, link, line)| async move {
         let Some(link) = link else { return Ok(None) };
         let segment = match first.take() {

@@ -167,7 +167,7 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
         let (start, link) = channel();
         // The receiver is in the next line's state, so this cannot fail.
         let _ = start.send(Sha256::new());
-        let feed = (self, link, threads::Line::new());
+        let feed = (self, link, threads::InTurn::new());
         let jobs = stream::try_unfold(feed, |(mut decoder, link, line)| async move {
             let Some(part) = decoder.segments.next() else { return Ok(None) };
             let stored = decoder.data.take(part.entry.stored_len as usize).await?;

@@ -48,7 +48,7 @@ pub(super) fn promised(meta: &ObjectMeta) -> Result<Option<Summary>> {
 pub(super) async fn decode(first: Bytes, mut body: Body, meta: &ObjectMeta, limits: Limits) -> Result<Body> {
     limits.check(meta.size, meta.size)?;
     let told = is_plain(meta);
-    let whole = first.len() as u64 == meta.size && first.len() <= threads::SHORT;
+    let whole = first.len() as u64 == meta.size && first.len() <= threads::INLINE_HASH;
     // The end of the body is where the adapter says whether its bytes are those that are stored.
     if whole && body.chunk().await?.is_some() {
         return Err(corrupt("the storage gave more bytes than the object has"));
@@ -109,7 +109,7 @@ fn checked(first: Bytes, body: Body, expected: Summary) -> Body {
     let (start, link) = channel();
     // The receiver is in the next line's state, so this cannot fail.
     let _ = start.send((Sha256::new(), 0u64));
-    let feed = (pieces, Some(link), threads::Line::new());
+    let feed = (pieces, Some(link), threads::InTurn::new());
     let jobs = stream::try_unfold(feed, move |(mut pieces, link, line)| async move {
         let Some(link) = link else { return Ok(None) };
         let piece = pieces.take(frame::SEGMENT).await?;

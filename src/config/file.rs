@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{SETTINGS, Setting, bad, suggest, url, values};
+use super::{Parsed, SETTINGS, Setting, bad, suggest, url, values};
 use crate::{Error, Result};
 
 /// Larger than any configuration; what is larger is another file.
@@ -12,9 +12,6 @@ const MOST_BYTES: u64 = 1024 * 1024;
 
 /// Settings with their text, as a file has them.
 type Settings = Vec<(&'static Setting, String)>;
-
-/// The end of a sentence. It never repeats a value: that may be a secret.
-type Parsed<T> = std::result::Result<T, String>;
 
 /// The settings in a file, and the folder in which its relative paths begin. A pipe has none, and nobody means that of `/dev/stdin`.
 pub(super) fn read(path: &Path) -> Result<(Settings, Option<&Path>)> {

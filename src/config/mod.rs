@@ -171,6 +171,9 @@ pub struct StorageConfig {
     pub gcs: GcsConfig,
 }
 
+/// What a text says. The error is the end of a sentence, and repeats nothing that may be a secret.
+type Parsed<T> = std::result::Result<T, String>;
+
 /// The error for a setting that is missing, unknown, contradictory or not what it should be.
 fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)

@@ -2,7 +2,7 @@
 //! and the tests.
 
 use super::{
-    StorageBackend, StorageConfig,
+    Parsed, StorageBackend, StorageConfig,
     values::{
         below, boolean, chunk, duration, hidden, http, level, number, one_of, path, server, set, size, some,
         text, window,
@@ -31,7 +31,7 @@ pub struct Setting {
 }
 
 /// Parses a value into the configuration; the error is the end of a sentence.
-type Apply = fn(&mut StorageConfig, &str) -> Result<(), String>;
+type Apply = fn(&mut StorageConfig, &str) -> Parsed<()>;
 
 impl Setting {
     /// The URL parameter, for settings that have one. Secrets have none: URLs end up in logs and lists of processes.

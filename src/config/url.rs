@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use super::folders;
-use super::{SETTINGS, Setting, StorageBackend, open::planned, suggest, values};
+use super::{Parsed, SETTINGS, Setting, StorageBackend, open::planned, suggest, values};
 use crate::{Error, ErrorKind, Key, Result};
 
 /// The schemes and their backends.
@@ -34,9 +34,6 @@ struct Parts<'a> {
     path: &'a str,
     query: Option<&'a str>,
 }
-
-/// The end of a sentence that says what is wrong with a URL; it never repeats what may be secret.
-type Parsed<T> = std::result::Result<T, String>;
 
 impl<'a> Parts<'a> {
     /// `None` for what is no URL: a path or a key.
@@ -75,7 +72,7 @@ impl<'a> Parts<'a> {
         match self.authority {
             "" => Err(format!("it names no bucket; write {scheme}://BUCKET/prefix")),
             name if is_bucket(name) => Ok(name),
-            name if self.has_credentials(&decoded(name)?) => {
+            name if self.has_user(&decoded(name)?) => {
                 Err("it contains credentials; give them by variables, `persist env` lists them".into())
             }
             name if decoded(name)?.contains(':') => {
@@ -86,7 +83,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Whether a user stands before the bucket. Those who wrote a password as it is may have put a `/` or a `?` there, which ends the authority.
-    fn has_credentials(&self, authority: &str) -> bool {
+    fn has_user(&self, authority: &str) -> bool {
         let at_behind = self.path.contains('@') || self.query.is_some_and(|query| query.contains('@'));
         match authority.split_once(':') {
             _ if authority.contains('@') => true,
@@ -227,9 +224,9 @@ pub(super) fn escaped(path: &str) -> String {
 /// A value for messages and `persist env`. Where it has the form of a URL, even in a place where none belongs, users and passwords are left out,
 /// and of databases everything.
 pub(super) fn without_secrets(text: &str) -> String {
-    if has_key(text) {
+    if holds_credentials(text) {
         return match text.split_once('?') {
-            Some((place, _)) if !has_key(place) => format!("{}?…", without_secrets(place)),
+            Some((place, _)) if !holds_credentials(place) => format!("{}?…", without_secrets(place)),
             _ => "{…}".into(),
         };
     }
@@ -251,10 +248,10 @@ pub(super) fn without_secrets(text: &str) -> String {
 }
 
 /// Whether it is the content of a file with a key, or a URL with one as a parameter.
-fn has_key(text: &str) -> bool {
+fn holds_credentials(text: &str) -> bool {
     let decoded = Key::decode_segment(text);
     let text = decoded.as_deref().unwrap_or(text);
-    values::is_key(text) || text.split('=').skip(1).any(values::is_key)
+    values::is_credentials(text) || text.split('=').skip(1).any(values::is_credentials)
 }
 
 /// The last `@`, as it is or percent-encoded.

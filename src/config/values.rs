@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
-use super::{StorageConfig, parse_duration};
+use super::{Parsed, StorageConfig, parse_duration};
 use crate::{Error, Key, Secret, sessions::WINDOWS};
 
 /// What an error says, as the end of a sentence.
@@ -22,18 +22,18 @@ impl Reason for Error {
     }
 }
 
-pub(super) fn set<T>(place: &mut T, value: Result<T, impl Reason>) -> Result<(), String> {
+pub(super) fn set<T>(place: &mut T, value: Result<T, impl Reason>) -> Parsed<()> {
     *place = value.map_err(Reason::reason)?;
     Ok(())
 }
 
-pub(super) fn some<T>(place: &mut Option<T>, value: Result<T, impl Reason>) -> Result<(), String> {
+pub(super) fn some<T>(place: &mut Option<T>, value: Result<T, impl Reason>) -> Parsed<()> {
     *place = Some(value.map_err(Reason::reason)?);
     Ok(())
 }
 
 /// A line of text.
-fn line(value: &str) -> Result<String, String> {
+fn line(value: &str) -> Parsed<String> {
     match value {
         "" => Err("it is empty; give a value or leave it out".into()),
         _ if value.chars().any(char::is_control) => {
@@ -44,7 +44,7 @@ fn line(value: &str) -> Result<String, String> {
 }
 
 /// A name of something. A URL names more than it, and may have a password in it, which the service would repeat.
-pub(super) fn text(value: &str) -> Result<String, String> {
+pub(super) fn text(value: &str) -> Parsed<String> {
     match value.contains("://") {
         true => {
             Err("this is a name, and that looks like a URL; the storage's own goes into PERSIST_STORAGE_URL"
@@ -59,11 +59,11 @@ pub(crate) const CONTENT: &str = "it looks like the content of a credentials fil
 
 /// Whether this is the content of a file with a key rather than its path.
 pub(crate) fn is_content(text: &str) -> bool {
-    is_key(text) || text.contains(['\n', '\r'])
+    is_credentials(text) || text.contains(['\n', '\r'])
 }
 
 /// The same of a text that is perhaps no path.
-pub(super) fn is_key(text: &str) -> bool {
+pub(super) fn is_credentials(text: &str) -> bool {
     is_json(text) || text.contains("PRIVATE KEY")
 }
 
@@ -74,7 +74,7 @@ pub(super) fn is_json(text: &str) -> bool {
 }
 
 /// A path as it is: only a shell knows what `~` means.
-pub(super) fn path(value: &str) -> Result<PathBuf, String> {
+pub(super) fn path(value: &str) -> Parsed<PathBuf> {
     if is_content(value) {
         return Err(CONTENT.into());
     }
@@ -94,13 +94,13 @@ pub(super) fn path(value: &str) -> Result<PathBuf, String> {
 }
 
 /// A prefix, by the rules of keys.
-pub(super) fn below(value: &str) -> Result<String, String> {
+pub(super) fn below(value: &str) -> Parsed<String> {
     let path = value.strip_suffix('/').unwrap_or(value);
     Key::parse(path).map(String::from)
 }
 
 /// The rule of [`text`] without its value in the message; line breaks are allowed, since JSON has them.
-pub(super) fn hidden(value: &str) -> Result<Secret, String> {
+pub(super) fn hidden(value: &str) -> Parsed<Secret> {
     if value.trim().is_empty() {
         Err("it is empty; give a value or leave it out".into())
     } else {
@@ -108,7 +108,7 @@ pub(super) fn hidden(value: &str) -> Result<Secret, String> {
     }
 }
 
-pub(super) fn boolean(value: &str) -> Result<bool, String> {
+pub(super) fn boolean(value: &str) -> Parsed<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
@@ -116,14 +116,14 @@ pub(super) fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn number<T: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Result<T, String> {
+pub(super) fn number<T: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Parsed<T> {
     let bad = || format!("use a whole number from {least} to {most}");
     let number = value.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(bad)?;
     T::try_from(number).map_err(|_| bad())
 }
 
 /// More than nothing, at most a day.
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
+pub(super) fn duration(value: &str) -> Parsed<Duration> {
     let short = parse_duration(value).filter(|time| !time.is_zero() && *time <= Duration::from_secs(86_400));
     short.ok_or_else(|| {
         "use seconds such as `30`, or `500ms`, `2m`, `1h`; more than 0, at most 24h".to_string()
@@ -135,12 +135,12 @@ pub(super) const BAD_WINDOW: &str =
     "use 60 seconds to 30 days, such as `90s`, `2h`, `7d`; the clocks of storages are no better";
 
 /// A fence window.
-pub(super) fn window(value: &str) -> Result<Duration, String> {
+pub(super) fn window(value: &str) -> Parsed<Duration> {
     parse_duration(value).filter(|window| WINDOWS.contains(window)).ok_or_else(|| BAD_WINDOW.into())
 }
 
 /// Bytes, or a number with `KiB`, `MiB`, `GiB`.
-pub(super) fn size(value: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(super) fn size(value: &str, least: u64, most: u64) -> Parsed<u64> {
     let bad = || format!("use bytes, or `8MiB`; {} to {}", in_units(least), in_units(most));
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let (number, unit) = value.split_at(digits);
@@ -162,13 +162,13 @@ fn in_units(bytes: u64) -> String {
     unit.map_or(bytes.to_string(), |(shift, name)| format!("{}{name}", bytes >> shift))
 }
 
-pub(super) fn chunk(value: &str) -> Result<u64, String> {
+pub(super) fn chunk(value: &str) -> Parsed<u64> {
     let bytes = size(value, 256 << 10, 1 << 30)?;
     if bytes % (256 << 10) == 0 { Ok(bytes) } else { Err("use a multiple of 256KiB".into()) }
 }
 
 /// The URL of a server.
-pub(super) fn http(value: &str) -> Result<String, String> {
+pub(super) fn http(value: &str) -> Parsed<String> {
     let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("http" | "https") => server(value),
@@ -178,7 +178,7 @@ pub(super) fn http(value: &str) -> Result<String, String> {
 }
 
 /// A server, with or without `http://`. Addresses are shown in messages, so that nothing secret may be in one.
-pub(super) fn server(value: &str) -> Result<String, String> {
+pub(super) fn server(value: &str) -> Parsed<String> {
     let address = value.split_once("://").map_or(value, |(_, address)| address);
     match value {
         // Anywhere: parsers differ in where a host ends, `http:///user:password@host` is one to some of them.
@@ -211,7 +211,7 @@ fn has_host(address: &str) -> bool {
     right && port
 }
 
-pub(super) fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
+pub(super) fn one_of(value: &str, right: &[&str]) -> Parsed<String> {
     match right.iter().find(|name| **name == value) {
         Some(name) => Ok((*name).into()),
         None => Err(format!("use `{}`", right.join("` or `"))),
@@ -219,7 +219,7 @@ pub(super) fn one_of(value: &str, right: &[&str]) -> Result<String, String> {
 }
 
 /// Another level for the codec that is set so far.
-pub(super) fn level(config: &mut StorageConfig, value: &str) -> Result<(), String> {
+pub(super) fn level(config: &mut StorageConfig, value: &str) -> Parsed<()> {
     let level =
         value.parse().map_err(|_| "use a whole number, 1 to 9 for gzip, 1 to 19 for zstd".to_string())?;
     let codec = config.codec.unwrap_or_default();

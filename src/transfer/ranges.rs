@@ -21,7 +21,7 @@ where
     let starts = (range.start..range.end).step_by(piece.max(1) as usize);
     let rest = starts.map(move |start| {
         let part = start..(start + piece).min(range.end);
-        Piece::begin(part.end - part.start, fetch(part))
+        Fetch::begin(part.end - part.start, fetch(part))
     });
     let chunks = try_unfold((rest, VecDeque::new()), move |(mut rest, mut pieces)| async move {
         loop {
@@ -41,13 +41,13 @@ where
 }
 
 /// A piece that a task of its own fetches, so that it goes on while the reader is busy or at an earlier one.
-struct Piece {
+struct Fetch {
     chunks: mpsc::UnboundedReceiver<Bytes>,
     task: JoinHandle<Result<()>>,
 }
 
-impl Piece {
-    fn begin(len: u64, body: impl Future<Output = Result<Body>> + Send + 'static) -> Piece {
+impl Fetch {
+    fn begin(len: u64, body: impl Future<Output = Result<Body>> + Send + 'static) -> Fetch {
         // Not bounded by itself: the piece is, and is to arrive whole while an earlier one is read.
         let (send, chunks) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
@@ -58,7 +58,7 @@ impl Piece {
             }
             Ok(())
         });
-        Piece { chunks, task }
+        Fetch { chunks, task }
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>> {
@@ -75,7 +75,7 @@ impl Piece {
 }
 
 /// A reader that goes away ends the requests that were made for it.
-impl Drop for Piece {
+impl Drop for Fetch {
     fn drop(&mut self) {
         self.task.abort();
     }
