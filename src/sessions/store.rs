@@ -92,8 +92,14 @@ impl Store {
             }
             object => object?,
         };
-        let (mut meta, whole) = (object.meta, object.range.start == 0);
+        let (mut meta, mut whole) = (object.meta, object.range.start == 0);
         let mut bytes = object.body.collect(u64::MAX).await?;
+        // A manifest may be longer than the end that was read, and so may be an origin, which has none.
+        let reread = !whole && !matches!(object::manifest(&bytes, meta.size, seq), Ok(Some(_)));
+        if reread {
+            (bytes, meta) = self.read(&key).await?;
+            whole = true;
+        }
         if whole && refs::is_small(&bytes) {
             let origin = object::at(Origin::decode(&bytes), &key)?;
             // Only an import keeps other numbers than the first.
@@ -106,8 +112,8 @@ impl Store {
         if seq == 1 && whole && !object::is_commit(&bytes) {
             return Err(corrupt("it is neither a commit nor a fork's origin").with_key(&key));
         }
-        if !whole && object::at(object::manifest(&bytes, meta.size, seq), &key)?.is_none() {
-            (bytes, meta) = self.read(&key).await?;
+        if reread {
+            object::at(object::manifest(&bytes, meta.size, seq), &key)?;
         }
         Ok((Slot::Commit(bytes), meta))
     }
