@@ -145,9 +145,21 @@ impl Store {
         Ok(rows.into_iter().filter_map(crate::ListEntry::into_object).collect())
     }
 
-    /// The newest commit, from one listing of one row.
+    /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's or a copying tool's own, the next one.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
-        self.commits(place, ListOptions::new().limit(1)).try_next().await
+        for options in [ListOptions::new().limit(1), ListOptions::new()] {
+            let (mut objects, mut is_empty) = (self.in_commits(place, options), true);
+            while let Some(meta) = objects.try_next().await? {
+                if let Ok(seq) = place.seq_of(&meta.key) {
+                    return Ok(Some(Row { seq, meta }));
+                }
+                is_empty = false;
+            }
+            if is_empty {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed, and where that cannot be known now.
@@ -173,11 +185,16 @@ impl Store {
         Ok(origin > 1 || self.line(place).await?.0.newest() <= 1)
     }
 
-    /// All commits, newest first.
+    /// All commits, newest first. An object that is none is an error in its place.
     pub(super) fn commits(&self, place: &Place, options: ListOptions) -> BoxStream<'_, Result<Row>> {
-        let (place, options) = (place.clone(), options.prefix(place.prefix("c/")));
-        let objects = self.adapter.list(options).try_filter_map(|entry| async { Ok(entry.into_object()) });
+        let (objects, place) = (self.in_commits(place, options), place.clone());
         objects.map(move |meta| meta.and_then(|meta| Ok(Row { seq: place.seq_of(&meta.key)?, meta }))).boxed()
+    }
+
+    /// All objects in the folder of commits.
+    fn in_commits(&self, place: &Place, options: ListOptions) -> BoxStream<'_, Result<ObjectMeta>> {
+        let objects = self.adapter.list(options.prefix(place.prefix("c/")));
+        objects.try_filter_map(|entry| async { Ok(entry.into_object()) }).boxed()
     }
 
     /// Fails where nothing would keep two writers apart. Asked before anything is written; reads need no such storage.

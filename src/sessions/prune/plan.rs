@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::{KeptBy, Pruned, Retention};
 use crate::{
@@ -62,7 +62,12 @@ impl Session {
         now: SystemTime,
     ) -> Result<Plan> {
         let store = self.store();
-        let rows: Vec<Row> = store.commits(self.place(), ListOptions::new()).try_collect().await?;
+        // Nobody knows what an object among them is that is no commit. Only the end of a session passes over it, and leaves it.
+        let commits = store.commits(self.place(), ListOptions::new()).filter(|row| {
+            let is_stray = row.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
+            std::future::ready(from == 0 || !is_stray)
+        });
+        let rows: Vec<Row> = commits.try_collect().await?;
         let oldest = rows.last().filter(|row| row.seq == 1).map(|_| store.origin(self.place()));
         let start = match oldest {
             Some(origin) => origin.await?,
