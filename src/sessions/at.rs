@@ -303,11 +303,19 @@ impl Store {
                 })
             });
             let rows: Vec<Row> = rows.try_collect().await?;
+            // An id is asked for by what ids say.
+            let stored = if id.is_none() { self.stored_until(&rows, time) } else { None };
+            let is_younger = |at: usize, made: SystemTime| match &stored {
+                Some(stored) if made > stored[at] + self.fence_window => stored[at] > time,
+                _ => made > time,
+            };
             let (mut from, mut to) = (0, rows.len());
             while from < to {
                 let middle = (from + to) / 2;
                 match self.next_readable(&place, &rows[middle..to]).await? {
-                    Some((at, Described::Commit(manifest))) if manifest.id.time() > time => {
+                    Some((at, Described::Commit(manifest)))
+                        if is_younger(middle + at, manifest.id.time()) =>
+                    {
                         from = middle + at + 1;
                     }
                     _ => to = middle,
@@ -328,8 +336,8 @@ impl Store {
                             None => Ok(Some(found)),
                         };
                     }
-                    // Ids begin with their time, so behind an older commit there is none of this time.
-                    Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
+                    // Ids begin with their time, so behind an older commit there is none of this time. Who asks for a time asks for the first one.
+                    Ok(Described::Commit(manifest)) if id.is_none() || manifest.id.time() < time => {
                         return damage.map_or(Ok(None), Err);
                     }
                     Ok(Described::Commit(_)) => {}
@@ -363,6 +371,27 @@ impl Store {
             (place, upto) = (last.source, last.target.seq);
         }
         Ok(None)
+    }
+
+    /// When each of these commits, the newest first, was there at the latest, by the storage's clock. A clock that was ahead once gives its time to all
+    /// later commits, and this tells when they were really made: an import or a copy makes it later, and never earlier.
+    ///
+    /// `None` where it tells nothing: objects came back from copies, or that clock was wrong, so that an older commit was stored behind a newer one; or
+    /// `time` is one from the future, which only ids have.
+    fn stored_until(&self, rows: &[Row], time: SystemTime) -> Option<Vec<SystemTime>> {
+        let soon = self.clock.now() + self.fence_window;
+        let (mut until, mut stored) = (soon, Vec::with_capacity(rows.len()));
+        for Row { meta, .. } in rows {
+            // On a local disk, the storage's clock is that of the writer.
+            if meta.modified <= soon {
+                if meta.modified > until + self.fence_window {
+                    return None;
+                }
+                until = until.min(meta.modified);
+            }
+            stored.push(until);
+        }
+        (time <= soon).then_some(stored)
     }
 
     /// The first of these whose manifest is whole, and its position.

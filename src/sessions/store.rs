@@ -67,9 +67,12 @@ pub(super) struct Row {
 }
 
 impl Store {
-    pub(super) fn new_id(&self, not_before: Option<CommitId>) -> CommitId {
+    /// An id of now. Where the clock is behind the parent's time, a millisecond later than that: ids go on ascending with the numbers, and a
+    /// search by time finds its way.
+    pub(super) fn new_id(&self, parent: Option<CommitId>) -> CommitId {
         let now = self.clock.now();
-        let time = not_before.map_or(now, |id| id.time().max(now));
+        let ahead = parent.map(CommitId::time).filter(|time| *time > now);
+        let time = ahead.map_or(now, |time| time + Duration::from_millis(1));
         CommitId::new(time, self.clock.random())
     }
 

@@ -425,9 +425,20 @@ async fn prepare(
     epoch: u64,
     draft: Draft,
 ) -> Result<(Packed, Option<Moment>)> {
+    let before = head.id.or(head.not_before);
+    let ahead = before.and_then(|id| id.time().duration_since(store.clock.now()).ok()).unwrap_or_default();
+    if ahead > store.fence_window {
+        let (session, commit, ahead) = (place.logged(), head.seq, ahead.as_secs());
+        tracing::warn!(
+            session,
+            commit,
+            ahead,
+            "the commit before is from the future: a writer's clock was ahead, or this one is behind"
+        );
+    }
     let mut manifest = Manifest {
         seq: head.seq + 1,
-        id: store.new_id(head.id.or(head.not_before)),
+        id: store.new_id(before),
         parent: head.id,
         number: 0,
         base: None,

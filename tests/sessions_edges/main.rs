@@ -4,6 +4,7 @@
 mod archives;
 mod bad_archives;
 mod bombs;
+mod clocks;
 mod damage;
 mod fallback;
 mod forks;

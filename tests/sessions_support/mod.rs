@@ -43,6 +43,10 @@ impl TestClock {
         self.ms.fetch_add(ms, Ordering::SeqCst);
     }
 
+    pub(crate) fn back(&self, ms: u64) {
+        self.ms.fetch_sub(ms, Ordering::SeqCst);
+    }
+
     pub(crate) fn ms(&self) -> u64 {
         self.ms.load(Ordering::SeqCst)
     }
