@@ -14,7 +14,7 @@ use super::{
     store::{Described, all},
     writer::{Payload, Writer, head_of},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ObjectMeta, Result};
 
 /// The pair of the commit that ends a session.
 const REMOVED: &str = "persist-removed";
@@ -81,7 +81,15 @@ impl Session {
         *writer = last;
         self.rebased();
         let tags = store.objects(place.prefix("t/")).await?;
-        all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
+        // Exactly these: who begins the session anew may move one meanwhile.
+        let exactly = store.adapter.capabilities().conditional_delete;
+        let delete = |tag: ObjectMeta| async move {
+            match exactly {
+                true => store.delete_version(&tag.key, &tag.version).await,
+                false => store.delete(&tag.key).await,
+            }
+        };
+        all(tags.into_iter().map(delete).collect()).await?;
         Ok(marker)
     }
 
