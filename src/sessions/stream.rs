@@ -62,21 +62,28 @@ impl Session {
         if let Some(state) = body.in_memory() {
             return self.save_with(state.clone(), options).await;
         }
+        let rebases = self.rebases();
         let mut start = BytesMut::new();
         while let Some(chunk) = body.chunk().await? {
             start.extend_from_slice(&chunk);
             if start.len() > self.store().buffered {
-                return self.save_long(start.freeze(), body, options).await;
+                return self.save_long(rebases, start.freeze(), body, options).await;
             }
         }
-        self.save_with(start.freeze(), options).await
+        self.write(rebases, Payload::State(start.freeze()), Vec::new(), options).await
     }
 
-    async fn save_long(&self, start: Bytes, rest: Body, options: CommitOptions) -> Result<Commit> {
+    async fn save_long(
+        &self,
+        rebases: u64,
+        start: Bytes,
+        rest: Body,
+        options: CommitOptions,
+    ) -> Result<Commit> {
         options.check()?;
         let store = self.store();
         store.may_write()?;
-        let mut writer = self.writer().await;
+        let mut writer = self.writer_since(rebases).await?;
         self.follow(&mut writer, &options).await?;
         self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.
