@@ -306,7 +306,7 @@ impl Store {
             // An id is asked for by what ids say.
             let stored = if id.is_none() { self.stored_until(&rows, time) } else { None };
             let is_younger = |at: usize, made: SystemTime| match &stored {
-                Some(stored) if made > stored[at] + self.fence_window => stored[at] > time,
+                Some(stored) if made > stored[at] + self.fence.window() => stored[at] > time,
                 _ => made > time,
             };
             let (mut from, mut to) = (0, rows.len());
@@ -379,12 +379,12 @@ impl Store {
     /// `None` where it tells nothing: objects came back from copies, or that clock was wrong, so that an older commit was stored behind a newer one; or
     /// `time` is one from the future, which only ids have.
     fn stored_until(&self, rows: &[Row], time: SystemTime) -> Option<Vec<SystemTime>> {
-        let soon = self.clock.now() + self.fence_window;
+        let soon = self.clock.now() + self.fence.window();
         let (mut until, mut stored) = (soon, Vec::with_capacity(rows.len()));
         for Row { meta, .. } in rows {
             // On a local disk, the storage's clock is that of the writer.
             if meta.modified <= soon {
-                if meta.modified > until + self.fence_window {
+                if meta.modified > until + self.fence.window() {
                     return None;
                 }
                 until = until.min(meta.modified);

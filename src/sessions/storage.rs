@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{Clock, Session, SystemClock, names::Place, store::Store};
+use super::{Clock, Session, SystemClock, fence::Fence, names::Place, store::Store};
 use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
 
 /// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
@@ -33,7 +33,7 @@ impl Sessions {
             adapter,
             clock: Arc::new(SystemClock::default()),
             writer: None,
-            fence_window,
+            fence: Fence::new(fence_window),
             limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
@@ -63,7 +63,7 @@ impl Sessions {
     /// `InvalidInput` for any other length.
     pub fn fence_window(self, window: Duration) -> Result<Self> {
         check_window(window)?;
-        Ok(self.with(|store| store.fence_window = window))
+        Ok(self.with(|store| store.fence = Fence::new(window)))
     }
 
     /// The guard against states that are larger than expected. Default: that of the storage's configuration.

@@ -11,6 +11,7 @@ use futures_util::{
 use super::{
     Clock, CommitId,
     at::{Found, importing},
+    fence::Fence,
     line::LineRecord,
     manifest::Manifest,
     names::Place,
@@ -34,7 +35,7 @@ pub(super) struct Store {
     pub(super) adapter: Arc<dyn SnapshotAdapter>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) writer: Option<String>,
-    pub(super) fence_window: Duration,
+    pub(super) fence: Fence,
     pub(super) limits: Limits,
     pub(super) level: u8,
     /// New bytes beyond this become an object of their own.

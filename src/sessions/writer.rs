@@ -1,7 +1,5 @@
 //! The one way in which a session's line grows: create the next commit, and know for certain what became of it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{
@@ -19,8 +17,6 @@ use super::{
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
 
-/// A body without a commit is garbage after so many fence windows.
-pub(super) const BODY_WINDOWS: u32 = 24;
 /// States up to this are packed without a thread of their own.
 const SMALL: usize = 64 << 10;
 
@@ -139,7 +135,7 @@ impl Writer {
             self.may_write(place, head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             // Before it is there for everybody, too.
-            if late(store, began) {
+            if store.fence.is_late(began, store) {
                 return Err(too_slow());
             }
             let Packed { manifest, object, body: _, base } = packed;
@@ -151,13 +147,13 @@ impl Writer {
             let sent = Moment::now(&*store.clock);
             match self.create(store, place, &manifest, object).await? {
                 Outcome::Mine(version) => {
-                    if late(store, began) {
+                    if store.fence.is_late(began, store) {
                         // First, for nobody may wait for what follows.
                         let error = self.too_late();
                         withdraw(store, place, seq, manifest.body, &version).await;
                         return Err(error);
                     }
-                    self.confirm(store, place, seq, Some(version)).await?;
+                    self.confirm(store, place, (seq, id), Some(version)).await?;
                     let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
                     let ended = manifest.is_removed();
                     tracing::info!(
@@ -192,7 +188,7 @@ impl Writer {
                         again = commit.keyframe || !damaged || loads(store, place, seq).await?;
                     }
                     if again {
-                        self.confirm(store, place, seq, None).await?;
+                        self.confirm(store, place, (seq, commit.id), None).await?;
                     }
                     let Some(head) = &mut self.head else { continue };
                     (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
@@ -318,7 +314,9 @@ impl Writer {
         }
         // Of an earlier one, the body may have been taken for garbage before its commit came.
         let began = self.pending.get(found).filter(|_| !another).and_then(|known| known.began);
-        if late(store, began) && withdraw(store, place, seq, manifest.body, &meta.version).await {
+        if store.fence.is_late(began, store)
+            && withdraw(store, place, seq, manifest.body, &meta.version).await
+        {
             return Err(self.too_late());
         }
         let commit = Box::new(shown(manifest, place, meta.size));
@@ -328,39 +326,13 @@ impl Writer {
         })
     }
 
-    /// A writer that last looked long ago may have created a commit that others made and pruned since: then it is not on the line.
-    async fn confirm(
-        &mut self,
-        store: &Store,
-        place: &Place,
-        seq: u64,
-        version: Option<Version>,
-    ) -> Result<()> {
-        let observed = self.head.as_ref().and_then(|head| head.observed);
-        let age = observed.map_or(Duration::MAX, |observed| observed.elapsed(&*store.clock));
-        if age <= store.fence_window / 2 {
-            return Ok(());
-        }
-        let (line, _) = store.line(place).await?;
-        if line.has(seq) {
-            return Ok(());
-        }
-        if let Some(version) = version {
-            // Nobody reads what is not on the line; if this fails, the next prune removes it.
-            let _ = store.delete_version(&place.commit(seq)?, &version).await;
-        }
-        let message =
-            format!("commit {seq} was made by another writer and pruned since; rebase or fork to go on");
-        Err(self.lost(message))
-    }
-
     fn too_late(&mut self) -> Error {
         let error = too_slow();
         self.stale = Some(error.message().to_owned());
         error
     }
 
-    fn lost(&mut self, message: String) -> Error {
+    pub(super) fn lost(&mut self, message: String) -> Error {
         self.stale = Some(message.clone());
         conflict(message)
     }
@@ -396,16 +368,6 @@ async fn loads(store: &Store, place: &Place, seq: u64) -> Result<bool> {
     }
 }
 
-/// Whether a commit comes so long after its body began that a prune may have taken that for garbage.
-fn late(store: &Store, began: Option<Moment>) -> bool {
-    began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store))
-}
-
-/// How long after its start a body may get its commit.
-pub(super) fn body_time(store: &Store) -> Duration {
-    store.fence_window * BODY_WINDOWS / 2
-}
-
 /// Whether an error of this kind proves that nothing was stored, nor will be.
 pub(super) fn never_sent(kind: ErrorKind) -> bool {
     use ErrorKind::{AccessDenied, InvalidConfig, InvalidInput, NotFound, Unauthenticated, Unsupported};
@@ -427,7 +389,7 @@ async fn prepare(
 ) -> Result<(Packed, Option<Moment>)> {
     let before = head.id.or(head.not_before);
     let ahead = before.and_then(|id| id.time().duration_since(store.clock.now()).ok()).unwrap_or_default();
-    if ahead > store.fence_window {
+    if ahead > store.fence.window() {
         let (session, commit, ahead) = (place.logged(), head.seq, ahead.as_secs());
         tracing::warn!(
             session,
