@@ -14,7 +14,7 @@ use super::{
     store::{Described, Part, Row, Slot, Store, not_on_line},
     wire::corrupt,
 };
-use crate::{Error, ErrorKind, Key, ListOptions, Result};
+use crate::{Error, ErrorKind, Key, ListOptions, ObjectMeta, Result, Version};
 
 /// Forks of forks of forks: more than so many are not followed.
 const MAX_FORKS: usize = 256;
@@ -168,13 +168,13 @@ impl Store {
 
     /// One listing of one row, and the object that it names.
     pub(super) async fn find_latest(&self, place: &Place, part: Part) -> Result<Option<Newest>> {
-        let mut last = None;
+        let (mut last, mut other) = (None, None);
         // Between the listing and the read, a newer commit and a prune may have removed the row's object.
         for _ in 0..4 {
             let Some(Row { seq, meta }) = self.newest(place).await? else { return Ok(None) };
             match self.slot(place, seq, part).await {
                 // Pruned, and created again by a writer that slept: not what was listed.
-                Ok((_, read)) if read.version != meta.version => {}
+                Ok((_, read)) if !is_version(&read, &meta) => other = Some(meta),
                 Ok((Slot::Commit(bytes), _)) => {
                     let found = Found { place: place.clone(), seq, bytes, total: meta.size };
                     return Ok(Some(Newest { found, origin: false }));
@@ -198,7 +198,11 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| no_commit(place)))
+        Err(match (last, other) {
+            (Some(gone), _) => gone,
+            (None, Some(meta)) => two_versions(&meta.key),
+            (None, None) => no_commit(place),
+        })
     }
 
     /// The commit `seq` of the line that ends in `place`.
@@ -416,6 +420,19 @@ fn looks_like_time(text: &str) -> bool {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     (digits == 4 && text[4..].starts_with(['-', '/']))
         || (digits <= 2 && digits > 0 && text[digits..].starts_with(':'))
+}
+
+/// Whether what was read is what was listed. A gateway that leaves a version out does not tell that it is another one.
+pub(super) fn is_version(read: &ObjectMeta, listed: &ObjectMeta) -> bool {
+    let marks = [&read.version, &listed.version].map(Version::as_str);
+    marks[0] == marks[1] || marks.contains(&"")
+}
+
+/// The error where the same object has one version in a listing and another one in a read, again and again.
+pub(super) fn two_versions(key: &Key) -> Error {
+    let message = "the storage lists another version of the object than it reads, each time; look for a proxy that changes ETags, or load it by \
+                   its number";
+    Error::new(ErrorKind::Unavailable, message).with_key(key)
 }
 
 /// The error for an object that should be there.

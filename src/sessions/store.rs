@@ -10,7 +10,7 @@ use futures_util::{
 
 use super::{
     Clock, CommitId,
-    at::{Found, importing},
+    at::{Found, importing, is_version, two_versions},
     fence::Fence,
     line::LineRecord,
     manifest::Manifest,
@@ -176,8 +176,11 @@ impl Store {
                     false => Ok(()),
                 }
             }
-            // The listing may have the last commit of an import without those in front of it.
-            Ok((_, meta)) if meta.version != newest.meta.version => Err(importing(place)),
+            // The listing may have the last commit of an import without those in front of it. Another one has what was read.
+            Ok((_, meta)) if !is_version(&meta, &newest.meta) => match self.newest(place).await? {
+                Some(again) if again.meta.version == newest.meta.version => Err(two_versions(&meta.key)),
+                _ => Err(importing(place)),
+            },
             Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Err(error),
             _ => Ok(()),
         }
