@@ -482,3 +482,18 @@ async fn a_commit_that_is_found_behind_an_error_is_put_once_more() {
     assert_eq!(session.save("seven").await.unwrap().seq, 7);
     assert_eq!(bench.session("s").load(6).await.unwrap().state, "six");
 }
+
+/// As many as there may be.
+#[tokio::test]
+async fn a_queue_and_sizes_without_a_limit_are_no_panic() {
+    let bench = Bench::new(40);
+    let session = bench.sessions.clone().sizes(usize::MAX, usize::MAX).session("a", "s").unwrap();
+    let background = session.background(usize::MAX);
+    background.save("one", CommitOptions::new()).await.unwrap();
+    assert_eq!(background.flush().await.unwrap().unwrap().seq, 1);
+    let mut archive = Vec::new();
+    session.export(&mut archive).await.unwrap();
+    let copy = bench.sessions.clone().sizes(usize::MAX, usize::MAX).session("a", "copy").unwrap();
+    copy.import(&mut &archive[..]).await.unwrap();
+    assert!(copy.verify().await.unwrap().is_good());
+}

@@ -203,7 +203,7 @@ impl Import<'_> {
 
     /// A commit with new bytes up to `inline` is one object; they do not grow by more than what stands around them.
     fn max_commit(&self) -> u64 {
-        MAX_COMMIT.max(2 * self.session.store().inline as u64)
+        MAX_COMMIT.max((self.session.store().inline as u64).saturating_mul(2))
     }
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
@@ -275,14 +275,16 @@ impl Import<'_> {
         let mut attempts = 0;
         loop {
             let (there, version) = store.line(self.session.place()).await?;
+            let is_there = version.is_some() && there.upto >= line.upto;
             let options = match version {
-                // Another import of this archive was faster.
-                Some(_) if there.upto >= line.upto => return Ok(()),
+                // Of another import of this archive, or an earlier try, which may have failed in its last sync. A put that is refused makes it durable.
+                Some(_) if is_there => PutOptions::new().create(),
                 // Of a prune that met this import.
                 Some(version) => PutOptions::new().replace(version),
                 None => PutOptions::new().create(),
             };
             match store.put(&self.session.place().line()?, bytes.clone().into(), options).await {
+                Err(error) if is_there && error.kind() == ErrorKind::AlreadyExists => return Ok(()),
                 // It was between the two.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
