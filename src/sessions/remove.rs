@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, ObjectMeta, Result};
 
-/// The pair of the commit that ends a session.
+/// The metadata of the commit that ends a session.
 const REMOVED: &str = "persist-removed";
 
 impl Session {
@@ -165,6 +165,6 @@ impl Session {
 impl Manifest {
     /// Whether the session ended with this commit.
     pub(super) fn is_removed(&self) -> bool {
-        self.number == 0 && self.size == 0 && self.notes.pairs.contains_key(REMOVED)
+        self.is_keyframe() && self.size == 0 && self.notes.metadata.contains_key(REMOVED)
     }
 }

@@ -37,8 +37,8 @@ impl Sessions {
             limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
-            inline: (8 << 20) + (64 << 10),
-            buffered: 64 << 20,
+            inline_limit: (8 << 20) + (64 << 10),
+            stream_limit: 64 << 20,
         };
         Ok(Sessions { store: Arc::new(store) })
     }
@@ -80,13 +80,18 @@ impl Sessions {
         Ok(self.with(|store| store.level = level))
     }
 
-    /// New bytes of a save beyond `inline` become an object of their own in front of the commit (default: 8 MiB); a stream beyond `buffered` is
-    /// not held in memory and not compared with the commit before (default: 64 MiB).
+    /// New bytes of a save beyond so many become an object of their own in front of the commit. Default: 8 MiB and 64 KiB, so that 8 MiB that do not
+    /// compress are one object.
     ///
-    /// More than the default for `inline` is not for S3: Amazon dates what goes up in parts by its beginning, and the
+    /// More than the default is not for S3: Amazon dates what goes up in parts by its beginning, and the
     /// [fence window](Sessions::fence_window) needs to know when a commit appeared.
-    pub fn sizes(self, inline: usize, buffered: usize) -> Self {
-        self.with(|store| (store.inline, store.buffered) = (inline, buffered))
+    pub fn inline_limit(self, bytes: u64) -> Self {
+        self.with(|store| store.inline_limit = bytes)
+    }
+
+    /// A stream of more bytes is not held in memory, and is stored whole: it is not compared with the commit before. Default: 64 MiB.
+    pub fn stream_limit(self, bytes: u64) -> Self {
+        self.with(|store| store.stream_limit = bytes)
     }
 
     /// Another source of time and chance, for tests.

@@ -39,9 +39,9 @@ pub(super) struct Store {
     pub(super) limits: Limits,
     pub(super) level: u8,
     /// New bytes beyond this become an object of their own.
-    pub(super) inline: usize,
+    pub(super) inline_limit: u64,
     /// Streams up to this are saved like any state; longer ones pass through.
-    pub(super) buffered: usize,
+    pub(super) stream_limit: u64,
 }
 
 /// What lies under the key of a commit.

@@ -1,4 +1,24 @@
 //! The one way in which a session's line grows: create the next commit, and know for certain what became of it.
+//!
+//! # What a handle knows
+//! [`Writer`] is the state of one handle, with the [`Head`] that its next commit follows. A save goes through `follow`, `make_sure` and `commit`.
+//!
+//! | field | set by | cleared by | the next save |
+//! |---|---|---|---|
+//! | `head` | the first load or save, `rebase`, `take_over`, `load_good`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
+//! | `head.observed` | a look that found it the newest; its own create | a load by number, tag, id or time: `None` | if `None` or half a window ago, looks again before it tells of success |
+//! | `head.base` | a load or save that had the whole state | damage that a read met, a long stream, a removal | a delta on it; without one, a keyframe |
+//! | `head.left` | a newest commit that was lost, and that a prune has seen | the next commit | goes behind the lost number; `after(left)` is met |
+//! | `head.not_before` | damage: the newest id that can be read | the next commit | has no parent, and no older id |
+//! | `head.ended` | the marker of a removal | the next commit | begins anew; `first()` is met |
+//! | `unsure` | `head` from a load or a fallback: it may lie in front of a loss, or in half an import | `make_sure`, any look | `make_sure` asks `line`, behind a load by number the newest as well |
+//! | `stale` | a rival, a prune, a fallback from a number, a fork's past | whatever sets `head` | is a `Conflict` that says so |
+//! | `rival` | the commit that was there first | whatever sets `head` | none: `Session::rival` shows it |
+//! | `rebasing` | a `rebase` that met damage | whatever sets `head` | none: lets `load_good` set `head` where there is one |
+//! | `pending` | each create, before it is sent | another head, the answer to a later save | an id of these under the number is its own, and no rival's |
+//! | `epoch` | the first head, its own take-over | never | is a `Conflict` if the head's is newer |
+//! | `owner` | a `take_over` under way: a writer of its own, for the new epoch | its end; if that was given up, the next `adopt`, into `taking` | none |
+//! | `taking` | what may still arrive of take-overs | a take-over that succeeded | a head of these is its own: its epoch becomes the handle's |
 
 use bytes::Bytes;
 
@@ -154,7 +174,7 @@ impl Writer {
                         return Err(error);
                     }
                     self.confirm(store, place, (seq, id), Some(version)).await?;
-                    let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
+                    let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.is_keyframe());
                     let ended = manifest.is_removed();
                     tracing::info!(
                         session = place.logged(),
@@ -402,7 +422,7 @@ async fn prepare(
         seq: head.seq + 1,
         id: store.new_id(before),
         parent: head.id,
-        number: 0,
+        depth: 0,
         base: None,
         digest: Digest::from([0; 32]),
         size: 0,
@@ -427,7 +447,7 @@ async fn prepare(
             return Ok((Packed { manifest, object, body: None, base }, Some(began)));
         }
     };
-    let form = Form { level: store.level, inline: store.inline };
+    let form = Form { level: store.level, inline_limit: store.inline_limit };
     let head = head.clone();
     let small = state.len() < SMALL;
     let work = move || {

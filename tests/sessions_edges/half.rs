@@ -252,7 +252,7 @@ async fn no_prune_takes_what_an_archive_tags() {
 #[tokio::test]
 async fn an_import_that_fails_takes_no_body_of_another_one() {
     let source = Bench::new(11);
-    let session = source.sessions.clone().sizes(1000, 6000).session("a", "s").unwrap();
+    let session = source.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
     for seed in 0..4 {
         session.save(noise(seed, 3000)).await.unwrap();
     }

@@ -172,7 +172,7 @@ async fn who_was_fenced_off_stays_so_where_a_session_that_began_anew_is_damaged(
 #[tokio::test]
 async fn reserved_metadata_is_refused() {
     let bench = Bench::new(6);
-    let session = bench.sessions.clone().sizes(100, 200).session("a", "s").unwrap();
+    let session = bench.sessions.clone().inline_limit(100).stream_limit(200).session("a", "s").unwrap();
     for name in ["persist-removed", "persist-anything"] {
         let options = || CommitOptions::new().metadata(name, "");
         let background = session.background(1);

@@ -87,7 +87,7 @@ async fn a_fallback_from_a_number_is_a_conflict_until_the_newest_was_looked_for(
 #[tokio::test]
 async fn a_condition_that_is_met_is_no_conflict_whatever_the_handle_saw() {
     let bench = Bench::new(22);
-    let open = || bench.sessions.clone().sizes(1000, 6000).session("a", "s").unwrap();
+    let open = || bench.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
     let (one, two, three) = (open(), open(), open());
     assert_eq!(three.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
     one.save("one").await.unwrap();
@@ -167,7 +167,7 @@ async fn an_earlier_commit_without_its_body_is_not_acknowledged() {
     for (gone, same) in [(true, true), (true, false), (false, true), (false, false)] {
         let bench = Bench::new(26);
         let (fault, sessions) = bench.faulty();
-        let session = sessions.sizes(1000, 6000).session("a", "s").unwrap();
+        let session = sessions.inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
         session.save("one").await.unwrap();
         fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Timeout));
         fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
@@ -197,7 +197,7 @@ async fn a_save_that_waits_for_a_rebase_of_a_clone_is_a_conflict() {
     for (take_over, long) in [(false, false), (false, true), (true, false), (true, true)] {
         let bench = Bench::new(27);
         let (fault, sessions) = bench.faulty();
-        let session = sessions.sizes(1000, 6000).session("a", "s").unwrap();
+        let session = sessions.inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
         session.save("one").await.unwrap();
         let rival = bench.session("s");
         rival.load(At::Latest).await.unwrap();

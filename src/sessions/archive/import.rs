@@ -29,7 +29,8 @@ use crate::{
 const MAX_SMALL: u64 = 64 << 10;
 /// The longest line; in memory it becomes 12 times as long.
 const MAX_LINE: u64 = 8 << 20;
-/// The longest commit, where [`Sessions::sizes`](crate::sessions::Sessions::sizes) does not allow longer ones. Longer states have a body of their own.
+/// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not allow longer ones. Longer states have a body of
+/// their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
 pub(super) const MEDIA: &str = "application/octet-stream";
@@ -201,9 +202,9 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// A commit with new bytes up to `inline` is one object; they do not grow by more than what stands around them.
+    /// A commit with new bytes up to `inline_limit` is one object; they do not grow by more than what stands around them.
     fn max_commit(&self) -> u64 {
-        MAX_COMMIT.max((self.session.store().inline as u64).saturating_mul(2))
+        MAX_COMMIT.max(self.session.store().inline_limit.saturating_mul(2))
     }
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
@@ -376,7 +377,7 @@ async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64, most: u64)
     if size > most {
         let fix = match most {
             MAX_SMALL | MAX_LINE => "export the session again",
-            _ => "give `Sessions::sizes` the `inline` that it was written with",
+            _ => "give `Sessions::inline_limit` the size that it was written with",
         };
         let message = format!("an entry of the archive has {size} bytes, the limit is {most}; {fix}");
         return Err(Error::new(ErrorKind::InvalidInput, message));

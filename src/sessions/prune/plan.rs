@@ -257,7 +257,7 @@ impl Session {
     async fn chain_begins(&self, seq: u64, present: &BTreeSet<u64>) -> Result<Option<u64>> {
         for &older in present.range(..seq).rev() {
             if let Some(manifest) = self.manifest_of(older).await? {
-                let keyframe = manifest.seq - manifest.number;
+                let keyframe = manifest.seq - manifest.depth;
                 let own = manifest.place_of(keyframe, self.place()) == *self.place();
                 return Ok(own.then_some(keyframe));
             }
