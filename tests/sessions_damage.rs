@@ -11,7 +11,8 @@ use sessions_support::*;
 /// A session that has one of everything, and a fork of it.
 async fn everything(adapter: &Counting) -> Sessions {
     let clock = TestClock::new(11);
-    let sessions = sessions(adapter, &clock).writer("host/1").sizes(2000, 6000).level(6).unwrap();
+    let sessions =
+        sessions(adapter, &clock).writer("host/1").inline_limit(2000).stream_limit(6000).level(6).unwrap();
     let session = sessions.session("agent", "main").unwrap();
     let states = growing(11, 12);
     for (step, state) in states.iter().enumerate() {
@@ -208,7 +209,7 @@ async fn a_newer_version_is_refused_by_name() {
 
 /// A session in which every commit has a body of its own: random, and hence keyframes or deltas that do not fit.
 async fn with_bodies(adapter: &Counting) -> (Session, Vec<Vec<u8>>) {
-    let sessions = sessions(adapter, &TestClock::new(13)).sizes(1000, 6000);
+    let sessions = sessions(adapter, &TestClock::new(13)).inline_limit(1000).stream_limit(6000);
     let session = sessions.session("a", "s").unwrap();
     let noise = |seed, len: usize| {
         let mut random = Random(seed);
@@ -258,7 +259,11 @@ async fn an_import_stores_no_damaged_body_and_leaves_what_is_there() {
     }
     // A body whose commit is another one's.
     let other = Counting::memory();
-    let taken = sessions(&other, &TestClock::new(14)).sizes(1000, 6000).session("a", "s").unwrap();
+    let taken = sessions(&other, &TestClock::new(14))
+        .inline_limit(1000)
+        .stream_limit(6000)
+        .session("a", "s")
+        .unwrap();
     taken.save(states[1].clone()).await.unwrap();
     let before = other.keys().await;
     assert_eq!(taken.import(&mut &archive[..]).await.unwrap_err().kind(), ErrorKind::AlreadyExists);

@@ -97,7 +97,7 @@ async fn a_fallback_passes_over_nothing_that_is_good() {
 /// As with a load: who has seen a commit and finds a newer one is in conflict.
 #[tokio::test]
 async fn a_stream_that_was_opened_is_what_saves_continue() {
-    let sessions = sessions(&Counting::memory(), &TestClock::new(44)).sizes(1000, 6000);
+    let sessions = sessions(&Counting::memory(), &TestClock::new(44)).inline_limit(1000).stream_limit(6000);
     let open = |name: &str| sessions.session("a", name).unwrap();
     let writer = open("s");
     for (state, at) in [
@@ -184,7 +184,7 @@ async fn a_fork_whose_start_is_damaged_can_be_continued() {
 #[tokio::test]
 async fn a_stream_whose_body_is_missing_is_damage() {
     let adapter = Counting::memory();
-    let sessions = sessions(&adapter, &TestClock::new(45)).sizes(1000, 6000);
+    let sessions = sessions(&adapter, &TestClock::new(45)).inline_limit(1000).stream_limit(6000);
     let session = sessions.session("a", "s").unwrap();
     session.save_stream(Cursor::new(noise(1, 9000))).await.unwrap();
     let body = adapter.key("/b/").await;
@@ -201,7 +201,11 @@ async fn a_stream_that_was_pruned_while_it_was_opened_is_that_of_the_newest() {
     let (adapter, clock) = (Counting::memory(), TestClock::new(46));
     let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
     let fault = Fault::new(Arc::new(aged));
-    let sessions = Sessions::new(Arc::new(fault.clone())).unwrap().clock(clock.clone()).sizes(1000, 6000);
+    let sessions = Sessions::new(Arc::new(fault.clone()))
+        .unwrap()
+        .clock(clock.clone())
+        .inline_limit(1000)
+        .stream_limit(6000);
     let open = || sessions.session("a", "s").unwrap();
     for at in [At::Latest, At::Seq(3)] {
         let session = open();

@@ -214,7 +214,7 @@ async fn a_prune_that_broke_off_is_finished_by_the_next() {
 #[tokio::test]
 async fn a_long_stream_passes_through_and_a_large_body_is_an_object_of_its_own() {
     let adapter = Counting::memory();
-    let sessions = real(&adapter).sizes(50_000, 200_000);
+    let sessions = real(&adapter).inline_limit(50_000).stream_limit(200_000);
     let session = sessions.session("a", "s").unwrap();
     let mut random = Random(3);
     let noise: Vec<u8> = (0..3_000_000).map(|_| random.next() as u8).collect();
@@ -246,7 +246,7 @@ async fn a_long_stream_passes_through_and_a_large_body_is_an_object_of_its_own()
 #[tokio::test]
 async fn a_load_reads_at_most_64_objects_however_large_the_changes() {
     let (adapter, clock) = (Counting::memory(), TestClock::new(31));
-    let sessions = sessions(&adapter, &clock).sizes(500, 64 << 20);
+    let sessions = sessions(&adapter, &clock).inline_limit(500).stream_limit(64 << 20);
     let session = sessions.session("a", "s").unwrap();
     let (mut random, mut state, mut most) = (Random(31), Vec::new(), 0);
     for _ in 0..300 {
@@ -405,7 +405,8 @@ async fn everything_can_be_spawned() {
 async fn an_archive_moves_a_session_with_its_history() {
     let (adapter, clock) = (Counting::memory(), TestClock::new(51));
     let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
-    let sessions = Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone()).sizes(3000, 60_000);
+    let sessions =
+        Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone()).inline_limit(3000).stream_limit(60_000);
     let main = sessions.session("a", "main").unwrap();
     let mut states = growing(51, 60);
     let mut random = Random(9);

@@ -24,7 +24,7 @@ fn a_check_and_a_rebase_of_long_states_stay_below_64_mib() {
 
 async fn check(size: u64) {
     // What is stored is small.
-    let sessions = Sessions::new(Arc::new(MemoryAdapter::new())).unwrap().sizes(MIB as usize, MIB as usize);
+    let sessions = Sessions::new(Arc::new(MemoryAdapter::new())).unwrap().inline_limit(MIB).stream_limit(MIB);
     let open = || sessions.session("a", "s").unwrap();
     let session = open();
     let state = |byte: u8| {

@@ -63,7 +63,8 @@ async fn a_body_that_took_too_long_gets_no_commit() {
     for stream in [false, true] {
         let (adapter, clock) = (Counting::memory(), TestClock::new(41));
         let (fault, sessions) = faulty(&adapter);
-        let session = sessions.clock(clock.clone()).sizes(1000, 6000).session("a", "s").unwrap();
+        let session =
+            sessions.clock(clock.clone()).inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
         session.save("one").await.unwrap();
         // A machine that sleeps in the middle of the body.
         let awake = Arc::new(Notify::new());
@@ -93,7 +94,7 @@ async fn a_commit_whose_body_was_pruned_is_taken_back() {
     for gone in [true, false] {
         let (adapter, clock) = (Counting::memory(), TestClock::new(43));
         let (fault, sessions) = faulty(&adapter);
-        let sessions = sessions.clock(clock.clone()).sizes(1000, 6000);
+        let sessions = sessions.clock(clock.clone()).inline_limit(1000).stream_limit(6000);
         let session = sessions.session("a", "s").unwrap();
         session.save("one").await.unwrap();
         let awake = Arc::new(Notify::new());

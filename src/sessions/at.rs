@@ -14,7 +14,7 @@ use super::{
     store::{Described, Part, Row, Slot, Store, not_on_line},
     wire::corrupt,
 };
-use crate::{Error, ErrorKind, Key, ListOptions, Result};
+use crate::{Error, ErrorKind, Key, ListOptions, ObjectMeta, Result, Version};
 
 /// Forks of forks of forks: more than so many are not followed.
 const MAX_FORKS: usize = 256;
@@ -168,13 +168,13 @@ impl Store {
 
     /// One listing of one row, and the object that it names.
     pub(super) async fn find_latest(&self, place: &Place, part: Part) -> Result<Option<Newest>> {
-        let mut last = None;
+        let (mut last, mut other) = (None, None);
         // Between the listing and the read, a newer commit and a prune may have removed the row's object.
         for _ in 0..4 {
             let Some(Row { seq, meta }) = self.newest(place).await? else { return Ok(None) };
             match self.slot(place, seq, part).await {
                 // Pruned, and created again by a writer that slept: not what was listed.
-                Ok((_, read)) if read.version != meta.version => {}
+                Ok((_, read)) if !is_version(&read, &meta) => other = Some(meta),
                 Ok((Slot::Commit(bytes), _)) => {
                     let found = Found { place: place.clone(), seq, bytes, total: meta.size };
                     return Ok(Some(Newest { found, origin: false }));
@@ -198,7 +198,11 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| no_commit(place)))
+        Err(match (last, other) {
+            (Some(gone), _) => gone,
+            (None, Some(meta)) => two_versions(&meta.key),
+            (None, None) => no_commit(place),
+        })
     }
 
     /// The commit `seq` of the line that ends in `place`.
@@ -303,11 +307,19 @@ impl Store {
                 })
             });
             let rows: Vec<Row> = rows.try_collect().await?;
+            // An id is asked for by what ids say.
+            let stored = if id.is_none() { self.stored_until(&rows, time) } else { None };
+            let is_younger = |at: usize, made: SystemTime| match &stored {
+                Some(stored) if made > stored[at] + self.fence.window() => stored[at] > time,
+                _ => made > time,
+            };
             let (mut from, mut to) = (0, rows.len());
             while from < to {
                 let middle = (from + to) / 2;
                 match self.next_readable(&place, &rows[middle..to]).await? {
-                    Some((at, Described::Commit(manifest))) if manifest.id.time() > time => {
+                    Some((at, Described::Commit(manifest)))
+                        if is_younger(middle + at, manifest.id.time()) =>
+                    {
                         from = middle + at + 1;
                     }
                     _ => to = middle,
@@ -328,8 +340,8 @@ impl Store {
                             None => Ok(Some(found)),
                         };
                     }
-                    // Ids begin with their time, so behind an older commit there is none of this time.
-                    Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
+                    // Ids begin with their time, so behind an older commit there is none of this time. Who asks for a time asks for the first one.
+                    Ok(Described::Commit(manifest)) if id.is_none() || manifest.id.time() < time => {
                         return damage.map_or(Ok(None), Err);
                     }
                     Ok(Described::Commit(_)) => {}
@@ -365,6 +377,27 @@ impl Store {
         Ok(None)
     }
 
+    /// When each of these commits, the newest first, was there at the latest, by the storage's clock. A clock that was ahead once gives its time to all
+    /// later commits, and this tells when they were really made: an import or a copy makes it later, and never earlier.
+    ///
+    /// `None` where it tells nothing: objects came back from copies, or that clock was wrong, so that an older commit was stored behind a newer one; or
+    /// `time` is one from the future, which only ids have.
+    fn stored_until(&self, rows: &[Row], time: SystemTime) -> Option<Vec<SystemTime>> {
+        let soon = self.clock.now() + self.fence.window();
+        let (mut until, mut stored) = (soon, Vec::with_capacity(rows.len()));
+        for Row { meta, .. } in rows {
+            // On a local disk, the storage's clock is that of the writer.
+            if meta.modified <= soon {
+                if meta.modified > until + self.fence.window() {
+                    return None;
+                }
+                until = until.min(meta.modified);
+            }
+            stored.push(until);
+        }
+        (time <= soon).then_some(stored)
+    }
+
     /// The first of these whose manifest is whole, and its position.
     async fn next_readable(&self, place: &Place, rows: &[Row]) -> Result<Option<(usize, Described)>> {
         for (at, row) in rows.iter().enumerate() {
@@ -387,6 +420,19 @@ fn looks_like_time(text: &str) -> bool {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     (digits == 4 && text[4..].starts_with(['-', '/']))
         || (digits <= 2 && digits > 0 && text[digits..].starts_with(':'))
+}
+
+/// Whether what was read is what was listed. A gateway that leaves a version out does not tell that it is another one.
+pub(super) fn is_version(read: &ObjectMeta, listed: &ObjectMeta) -> bool {
+    let marks = [&read.version, &listed.version].map(Version::as_str);
+    marks[0] == marks[1] || marks.contains(&"")
+}
+
+/// The error where the same object has one version in a listing and another one in a read, again and again.
+pub(super) fn two_versions(key: &Key) -> Error {
+    let message = "the storage lists another version of the object than it reads, each time; look for a proxy that changes ETags, or load it by \
+                   its number";
+    Error::new(ErrorKind::Unavailable, message).with_key(key)
 }
 
 /// The error for an object that should be there.

@@ -3,13 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{
-    Commit, CommitOptions, Session,
-    load::told,
-    writer::{Payload, conflict},
-};
+use super::{Commit, CommitOptions, Session, load::told, writer::Payload};
 use crate::{Error, ErrorKind, Result};
 
 /// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process dies; what
@@ -64,11 +60,11 @@ enum Job {
 }
 
 impl Session {
-    /// Saves of this handle in the background, at most `queue` (at least 1) waiting. Must be called within a tokio runtime.
+    /// Saves of this handle in the background, at most `queue` (at least 1) waiting; `usize::MAX` is as good as no limit. Must be called within a tokio runtime.
     ///
     /// When this is dropped, what waits is still saved, as long as the runtime lives; nobody hears of failures then.
     pub fn background(&self, queue: usize) -> Background {
-        let (sender, mut jobs) = mpsc::channel(queue.max(1));
+        let (sender, mut jobs) = mpsc::channel(queue.clamp(1, Semaphore::MAX_PERMITS));
         let (state, session) = (Arc::new(Mutex::new(State::default())), self.clone());
         let shared = state.clone();
         tokio::spawn(async move {
@@ -93,12 +89,7 @@ impl Session {
     /// A rebase since the state was queued means that the state knows nothing of what others saved.
     async fn save_queued(&self, state: Bytes, options: CommitOptions, rebases: u64) -> Result<Commit> {
         options.check()?;
-        let mut writer = self.writer().await;
-        if self.rebases() != rebases {
-            return Err(conflict(
-                "the session was rebased after this state was queued; queue one that is made of the newest",
-            ));
-        }
+        let mut writer = self.writer_since(rebases).await?;
         self.write_as(&mut writer, Payload::State(state), Vec::new(), options).await
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Digest, Error, ErrorKind, Result};
 
-/// Names of pairs that begin so are the format's own.
+/// Names of metadata that begin so are the format's own.
 const RESERVED: &str = "persist-";
 
 /// A commit: one state of a session, and what is known about it.
@@ -34,7 +34,7 @@ pub struct Commit {
     pub epoch: u64,
     /// The name of the writer.
     pub writer: Option<String>,
-    /// A word on it.
+    /// A short note for people.
     pub label: Option<String>,
     /// The runtime's own count of steps.
     pub step: Option<u64>,
@@ -91,13 +91,13 @@ impl Commit {
             writer: manifest.writer,
             label: manifest.notes.label,
             step: manifest.notes.step,
-            metadata: manifest.notes.pairs,
+            metadata: manifest.notes.metadata,
             values: manifest.values.into_iter().map(|(name, size)| NamedSize { name, size }).collect(),
             time: manifest.id.time(),
             size: manifest.size,
             stored_size,
             digest: manifest.digest,
-            keyframe: manifest.number == 0,
+            keyframe: manifest.depth == 0,
         }
     }
 
@@ -129,7 +129,7 @@ impl CommitOptions {
         Self::default()
     }
 
-    /// A word on the commit.
+    /// A short note for people.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.notes.label = Some(label.into());
         self
@@ -143,14 +143,13 @@ impl CommitOptions {
 
     /// Adds a key-value pair of the runtime's own. Names that begin with `persist-` are refused by the save.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.notes.pairs.insert(name.into(), value.into());
+        self.notes.metadata.insert(name.into(), value.into());
         self
     }
 
     /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first). A handle that continues an older
-    /// commit goes on from that newest one then: the number says that the caller has seen it. (One that lost to a rival has to be
-    /// [rebased](super::Session::rebase) all the same.) Where newer commits were lost and a prune has seen them, both numbers will do: that of the
-    /// newest that is left, and the last one's.
+    /// commit goes on from that newest one then: the number says that the caller has seen it. The guide says what holds behind a conflict, and
+    /// where commits were lost: docs/sessions.md, "Two writers" and "Damage".
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self
@@ -163,9 +162,9 @@ impl CommitOptions {
     }
 
     /// # Errors
-    /// `InvalidInput` for a pair that would mean something to sessions themselves.
+    /// `InvalidInput` for metadata that would mean something to sessions themselves.
     pub(super) fn check(&self) -> Result<()> {
-        match self.notes.pairs.keys().find(|name| name.starts_with(RESERVED)) {
+        match self.notes.metadata.keys().find(|name| name.starts_with(RESERVED)) {
             None => Ok(()),
             Some(name) => {
                 let message = format!(
@@ -179,5 +178,5 @@ impl CommitOptions {
 
 /// The notes of a commit, to make it again.
 pub(super) fn notes_of(commit: &Commit) -> Notes {
-    Notes { label: commit.label.clone(), step: commit.step, pairs: commit.metadata.clone() }
+    Notes { label: commit.label.clone(), step: commit.step, metadata: commit.metadata.clone() }
 }

@@ -83,8 +83,8 @@ impl Session {
         }
     }
 
-    /// Sees to it that a writer has a head: the newest commit, where it saw none yet. So it is where the options expect another one than it
-    /// has, and that is the newest: who says so has seen more than this handle. One that lost to a rival has to be rebased all the same.
+    /// Gives the writer a head if it has none: the newest commit. Also moves the head to the newest commit when the options expect exactly that
+    /// one; such a caller has seen more than this handle. A writer that lost to a rival must still rebase.
     pub(super) async fn follow(&self, writer: &mut Writer, options: &CommitOptions) -> Result<()> {
         let Some(head) = &writer.head else { return self.look_ahead(writer).await };
         let (store, place) = (self.store(), self.place());
@@ -167,8 +167,8 @@ impl Session {
         }
     }
 
-    /// The head that the next commit follows where `head` is the newest commit and an object of a newer one was lost: that number. In front of it, the
-    /// next one would be on no line: the numbers there are given up, or are those of other commits.
+    /// If a commit newer than `head` is on the line but its object is gone, the next commit must go behind it: a smaller number is on no line and
+    /// would be pruned.
     async fn behind_loss(&self, head: &Head, upto: u64, looked: Moment) -> Result<Option<Head>> {
         let (store, place) = (self.store(), self.place());
         if head.seq >= upto {
@@ -187,9 +187,10 @@ impl Session {
 
     /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
     async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
-        let most = self.store().buffered as u64;
+        let most = self.store().stream_limit;
         let long = |manifest: &Manifest| {
-            manifest.is_removed() || (manifest.number == 0 && manifest.body.is_some() && manifest.size > most)
+            manifest.is_removed()
+                || (manifest.is_keyframe() && manifest.body.is_some() && manifest.size > most)
         };
         self.look_until(writer, long).await.map(drop)
     }

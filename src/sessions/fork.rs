@@ -8,7 +8,6 @@ use super::{
     names::Place,
     refs::{ForkRef, Origin, Target},
     store::{Part, Slot, Store},
-    writer::body_time,
 };
 use crate::{Error, ErrorKind, PutOptions, Result};
 
@@ -136,10 +135,10 @@ impl Store {
             },
         };
         let age = looked.elapsed(&*self.clock);
-        if age <= self.fence_window / 2 {
+        if !self.fence.must_look(age) {
             return Ok(());
         }
-        if age <= body_time(self) && self.line(place).await?.0.has(1) {
+        if age <= self.fence.body_time() && self.line(place).await?.0.has(1) {
             return Ok(());
         }
         self.delete_version(&key, &version).await?;

@@ -18,7 +18,7 @@ pub(super) struct Head {
     pub(super) seq: u64,
     /// `None` before the first commit, and where the newest is damaged.
     pub(super) id: Option<CommitId>,
-    /// What the next commit is not older than, where that is not the head itself.
+    /// What the next commit is not older than, where the head has no id.
     pub(super) not_before: Option<CommitId>,
     /// The number of the newest commit as loads show it, where newer ones were lost.
     pub(super) left: Option<u64>,
@@ -61,7 +61,7 @@ pub(super) struct Step {
     /// How many links are passed over.
     pub(super) passed: usize,
     /// Steps behind the keyframe.
-    pub(super) number: u64,
+    pub(super) depth: u64,
     pub(super) base: CommitId,
     /// Which bytes of the new state are bytes of the base.
     pub(super) copies: Copies,
@@ -103,12 +103,12 @@ impl Base {
     /// The step to `state`, from the base that the format rules; `None` where a keyframe must be written.
     pub(super) fn step(&self, state: &[u8]) -> Option<Step> {
         let (head, keyframe) = (self.chain.front()?.seq, self.chain.back()?.seq);
-        let number = head + 1 - keyframe;
-        let wanted = keyframe + base_of(number)?;
+        let depth = head + 1 - keyframe;
+        let wanted = keyframe + base_of(depth)?;
         let passed = self.chain.iter().position(|link| link.seq == wanted)?;
         let last = Copies::find(&self.state, state);
         let copies = self.chain.iter().take(passed).fold(last, |copies, link| link.copies.then(&copies));
-        Some(Step { passed, number, base: self.chain[passed].id, copies })
+        Some(Step { passed, depth, base: self.chain[passed].id, copies })
     }
 
     /// Stored bytes of all objects that the state behind `passed` links needs.

@@ -11,19 +11,24 @@ use ulid::Ulid;
 
 use crate::{Error, ErrorKind, Result};
 
-/// A commit's random id: a [ULID](https://github.com/ulid/spec), 26 characters. Its first half is the time of the commit, so ids sort by time.
+/// The last time that an id can have, of 48 bits.
+const MAX_MS: u64 = (1 << 48) - 1;
+
+/// A commit's random id: a [ULID](https://github.com/ulid/spec), 26 characters. The first ten are the
+/// time of the commit in milliseconds, the others are random: so ids sort by time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CommitId(Ulid);
 
 impl CommitId {
-    /// An id of this time, whole milliseconds, and 80 bits of `random`.
+    /// An id of this time, whole milliseconds, and 80 bits of `random`. Of a time that is out of range, the last one.
     pub(super) fn new(time: SystemTime, random: u128) -> Self {
         let ms = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        CommitId(Ulid::from_parts(u64::try_from(ms).unwrap_or(u64::MAX), random))
+        CommitId(Ulid::from_parts(u64::try_from(ms).unwrap_or(u64::MAX).min(MAX_MS), random))
     }
 
-    /// When the commit was made, by the clock of its writer; never earlier than its parent.
+    /// When the commit was made, by the clock of its writer; never earlier than its parent. Behind a commit from the future, a millisecond after
+    /// that one.
     pub fn time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.timestamp_ms())
     }

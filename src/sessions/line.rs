@@ -61,7 +61,7 @@ impl LineRecord {
         if self.has(self.upto) { self.upto } else { 0 }
     }
 
-    /// Of the numbers from `first` on that are on the line, those that `present` lacks, which has others from the newest down.
+    /// The runs that are on the line, from `first` up, and not in `present`, which descends from the newest.
     pub(super) fn holes(&self, first: u64, present: impl Iterator<Item = u64>) -> Vec<RangeInclusive<u64>> {
         let untouched = self.upto.saturating_add(1)..=u64::MAX;
         let (mut above, mut holes) = (None, Vec::new());

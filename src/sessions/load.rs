@@ -341,6 +341,7 @@ impl Session {
             }
             Err(_) => return Err(first),
         };
+        let searched = newest.is_none();
         let mut good = Err(first);
         while let Some(step) = rows.next().await {
             let (place, seq) = match step {
@@ -362,7 +363,8 @@ impl Session {
                 }
                 Err(error) => return Err(error),
             };
-            if found.manifest().is_ok_and(|manifest| at.is_before(manifest.id)) {
+            // Behind a commit that was found, all are older.
+            if searched && found.manifest().is_ok_and(|manifest| at.is_before(manifest.id)) {
                 continue;
             }
             note(&found);

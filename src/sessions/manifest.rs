@@ -19,7 +19,7 @@ const EPOCH: u64 = 1 << 3;
 const WRITER: u64 = 1 << 4;
 const LABEL: u64 = 1 << 5;
 const STEP: u64 = 1 << 6;
-const PAIRS: u64 = 1 << 7;
+const METADATA: u64 = 1 << 7;
 const VALUES: u64 = 1 << 8;
 const BODY: u64 = 1 << 9;
 const LINES: u64 = 1 << 10;
@@ -31,7 +31,7 @@ const KNOWN: u64 = (1 << 12) - 1;
 pub(super) struct Notes {
     pub(super) label: Option<String>,
     pub(super) step: Option<u64>,
-    pub(super) pairs: BTreeMap<String, String>,
+    pub(super) metadata: BTreeMap<String, String>,
 }
 
 /// Commits up to a number lie in another session, which was forked.
@@ -55,7 +55,7 @@ pub(super) struct Manifest {
     pub(super) id: CommitId,
     pub(super) parent: Option<CommitId>,
     /// Steps behind the keyframe.
-    pub(super) number: u64,
+    pub(super) depth: u64,
     /// The id of the base; `None` for a keyframe.
     pub(super) base: Option<CommitId>,
     pub(super) digest: Digest,
@@ -74,10 +74,15 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The commits that this one's state is made of, itself first, the keyframe last.
     pub(super) fn chain(&self) -> Vec<u64> {
-        let keyframe = self.seq - self.number;
-        std::iter::successors(Some(self.number), |&number| base_of(number))
-            .map(|number| keyframe + number)
+        let keyframe = self.seq - self.depth;
+        std::iter::successors(Some(self.depth), |&depth| base_of(depth))
+            .map(|depth| keyframe + depth)
             .collect()
+    }
+
+    /// Whether its object holds the whole state.
+    pub(super) fn is_keyframe(&self) -> bool {
+        self.depth == 0
     }
 
     /// Where the commit `seq` of the line behind this one lies, which itself lies in `home`.
@@ -88,7 +93,7 @@ impl Manifest {
 
     /// Whether the gzip file around the manifest says `digest` and `size`.
     fn state_is_outside(&self) -> bool {
-        self.number == 0 && self.body.is_none()
+        self.is_keyframe() && self.body.is_none()
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -101,7 +106,7 @@ impl Manifest {
             (WRITER, self.writer.is_some()),
             (LABEL, self.notes.label.is_some()),
             (STEP, self.notes.step.is_some()),
-            (PAIRS, !self.notes.pairs.is_empty()),
+            (METADATA, !self.notes.metadata.is_empty()),
             (VALUES, !self.values.is_empty()),
             (BODY, self.body.is_some()),
             (LINES, !self.lines.is_empty()),
@@ -111,7 +116,7 @@ impl Manifest {
         put_number(&mut out, flags.iter().filter(|(_, set)| *set).map(|(flag, _)| flag).sum());
         put_number(&mut out, self.seq);
         put_id(&mut out, self.id);
-        put_number(&mut out, self.number);
+        put_number(&mut out, self.depth);
         for id in [self.parent, base].into_iter().flatten() {
             put_id(&mut out, id);
         }
@@ -128,9 +133,9 @@ impl Manifest {
         if let Some(step) = self.notes.step {
             put_number(&mut out, step);
         }
-        if !self.notes.pairs.is_empty() {
-            put_number(&mut out, self.notes.pairs.len() as u64);
-            for (name, value) in &self.notes.pairs {
+        if !self.notes.metadata.is_empty() {
+            put_number(&mut out, self.notes.metadata.len() as u64);
+            for (name, value) in &self.notes.metadata {
                 put_text(&mut out, name);
                 put_text(&mut out, value);
             }
@@ -178,13 +183,13 @@ impl Manifest {
         let has = |flag| flags & flag != 0;
         let seq = input.number()?;
         let id = input.id()?;
-        let number = input.number()?;
-        if !(1..=MAX_SEQ).contains(&seq) || number >= seq {
-            return Err(corrupt(format_args!("commit {seq} cannot be step {number} behind a keyframe")));
+        let depth = input.number()?;
+        if !(1..=MAX_SEQ).contains(&seq) || depth >= seq {
+            return Err(corrupt(format_args!("commit {seq} cannot be step {depth} behind a keyframe")));
         }
         let parent = has(PARENT).then(|| input.id()).transpose()?;
         let base = has(BASE).then(|| input.id()).transpose()?;
-        let base = if number == 0 { None } else { base.or(parent) };
+        let base = if depth == 0 { None } else { base.or(parent) };
         let (digest, size) = match outside {
             Some(state) if !has(STATE) => state,
             None if has(STATE) => (Digest::from(input.array::<32>()?), input.number()?),
@@ -194,9 +199,9 @@ impl Manifest {
         let writer = has(WRITER).then(|| input.text()).transpose()?;
         let label = has(LABEL).then(|| input.text()).transpose()?;
         let step = has(STEP).then(|| input.number()).transpose()?;
-        let (mut pairs, mut values, mut lines) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for _ in 0..if has(PAIRS) { input.count()? } else { 0 } {
-            pairs.insert(input.text()?, input.text()?);
+        let (mut metadata, mut values, mut lines) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for _ in 0..if has(METADATA) { input.count()? } else { 0 } {
+            metadata.insert(input.text()?, input.text()?);
         }
         for _ in 0..if has(VALUES) { input.count()? } else { 0 } {
             values.push((input.text()?, input.number()?));
@@ -218,12 +223,12 @@ impl Manifest {
             false => None,
         };
         input.end()?;
-        let (keyframe, notes) = (number == 0, Notes { label, step, pairs });
+        let (keyframe, notes) = (depth == 0, Notes { label, step, metadata });
         let manifest = Manifest {
             seq,
             id,
             parent,
-            number,
+            depth,
             base,
             digest,
             size,

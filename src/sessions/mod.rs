@@ -21,7 +21,7 @@
 //! In the order in which a save goes:
 //! - `storage`, `session`: the handles that callers hold
 //! - `follow`: which commit a handle continues
-//! - `writer`: creates the next commit, and knows for certain what became of it
+//! - `writer`, `fence`: create the next commit, and know for certain what became of it
 //! - `head`, `pack`, `delta`: from a state to the bytes of its commit
 //! - `manifest`, `object`, `refs`, `line`, `wire`: those bytes
 //! - `names`: the keys
@@ -39,6 +39,7 @@ mod clock;
 mod commit;
 pub(crate) mod delta;
 mod diff;
+mod fence;
 mod follow;
 mod fork;
 mod head;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{CommitId, wire::corrupt};
+use super::CommitId;
 use crate::{Digest, Error, ErrorKind, Key, Result};
 
 /// Everything that sessions store lies under it, beside the plain snapshots of the same storage.
@@ -89,7 +89,10 @@ impl Place {
         let seq = key.as_str().rsplit('-').next().and_then(|digits| digits.parse().ok());
         match seq {
             Some(seq) if self.commit(seq).is_ok_and(|of| of == *key) => Ok(seq),
-            _ => Err(corrupt("its key is not one of a commit").with_key(key)),
+            _ => {
+                let message = "an object among the session's commits is none of them; remove it";
+                Err(Error::new(ErrorKind::Corrupt, message).with_key(key))
+            }
         }
     }
 

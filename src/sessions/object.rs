@@ -78,7 +78,7 @@ pub(super) fn decode(bytes: Bytes, seq: u64, limits: &Limits) -> Result<Object> 
     let body = bytes.slice(4..start);
     let content = match (manifest.body, body.is_empty()) {
         (Some(_), true) => Content::Elsewhere,
-        (None, false) if manifest.number > 0 => Content::Delta(delta::decode(body, limits)?),
+        (None, false) if !manifest.is_keyframe() => Content::Delta(delta::decode(body, limits)?),
         _ => return Err(corrupt("its manifest belongs to another kind of commit")),
     };
     Ok(Object { manifest, content, stored })

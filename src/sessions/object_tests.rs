@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// A manifest with every field, or with none that may be left out.
-fn sample(full: bool, number: u64) -> Manifest {
+fn sample(full: bool, depth: u64) -> Manifest {
     let id = |byte| CommitId::from_bytes([byte; 16]);
     Manifest {
         seq: 300,
         id: id(1),
         parent: full.then(|| id(2)),
-        number,
-        base: (number > 0).then(|| id(3)),
+        depth,
+        base: (depth > 0).then(|| id(3)),
         digest: Digest::of(b"state"),
         size: 5,
         epoch: u64::from(full) * 9,
@@ -27,7 +27,7 @@ fn sample(full: bool, number: u64) -> Manifest {
             true => Notes {
                 label: Some("label".into()),
                 step: Some(1 << 40),
-                pairs: [("a".into(), "b".into()), ("c".into(), "".into())].into(),
+                metadata: [("a".into(), "b".into()), ("c".into(), "".into())].into(),
             },
             false => Notes::default(),
         },
@@ -69,9 +69,9 @@ fn every_kind_of_commit_comes_back_whole_and_by_its_end() {
         assert!(ends[..=start].iter().all(|end| end.as_ref().unwrap().is_some()));
         assert!(ends[start + 1..file.len() - 8].iter().all(|end| matches!(end, Ok(None))));
 
-        for number in [0, 7] {
+        for depth in [0, 7] {
             let body = Some(BodyRef { id: CommitId::from_bytes([4; 16]), stored: 77 });
-            let manifest = Manifest { body, ..sample(full, number) };
+            let manifest = Manifest { body, ..sample(full, depth) };
             let object = decode(other(&manifest, &[]).into(), 300, &limits()).unwrap();
             assert_eq!(object.manifest, manifest);
             assert!(matches!(object.content, Content::Elsewhere));

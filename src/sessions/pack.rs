@@ -35,10 +35,10 @@ pub(super) struct Form {
     /// Deflate's.
     pub(super) level: u8,
     /// New bytes beyond this become an object of their own.
-    pub(super) inline: usize,
+    pub(super) inline_limit: u64,
 }
 
-/// Packs `state` behind `head`. `draft` is the manifest but for `number`, `base`, `body` and `lines`.
+/// Packs `state` behind `head`. `draft` is the manifest but for `depth`, `base`, `body` and `lines`.
 pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -> Result<Packed> {
     let (mut keyframe, mut measured) = (None, None);
     if let Some(base) = &head.base
@@ -85,8 +85,8 @@ fn pack_delta(
     state: Bytes,
     form: Form,
 ) -> Packed {
-    (manifest.number, manifest.base) = (step.number, Some(step.base));
-    let (object, body) = if delta.len() > form.inline {
+    (manifest.depth, manifest.base) = (step.depth, Some(step.base));
+    let (object, body) = if delta.len() as u64 > form.inline_limit {
         manifest.body = Some(BodyRef { id: manifest.id, stored: delta.len() as u64 });
         (object::other(&manifest, &[]), Some(Bytes::from(delta)))
     } else {
@@ -104,7 +104,7 @@ fn pack_delta(
 
 /// How many objects a commit with so many new bytes is.
 fn objects(len: usize, form: Form) -> usize {
-    1 + usize::from(len > form.inline)
+    1 + usize::from(len as u64 > form.inline_limit)
 }
 
 struct Keyframe {
@@ -116,9 +116,9 @@ struct Keyframe {
 
 impl Keyframe {
     fn of(mut manifest: Manifest, state: &[u8], form: Form) -> Result<Self> {
-        (manifest.number, manifest.base) = (0, None);
+        (manifest.depth, manifest.base) = (0, None);
         let file = Bytes::from(object::keyframe(&manifest, state, form.level)?);
-        if file.len() <= form.inline {
+        if file.len() as u64 <= form.inline_limit {
             return Ok(Keyframe { manifest, stored: file.len() as u64, object: file, body: None });
         }
         manifest.body = Some(BodyRef { id: manifest.id, stored: file.len() as u64 });

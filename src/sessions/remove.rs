@@ -14,9 +14,9 @@ use super::{
     store::{Described, all},
     writer::{Payload, Writer, head_of},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ObjectMeta, Result};
 
-/// The pair of the commit that ends a session.
+/// The metadata of the commit that ends a session.
 const REMOVED: &str = "persist-removed";
 
 impl Session {
@@ -81,7 +81,15 @@ impl Session {
         *writer = last;
         self.rebased();
         let tags = store.objects(place.prefix("t/")).await?;
-        all(tags.iter().map(|tag| store.delete(&tag.key)).collect()).await?;
+        // Exactly these: who begins the session anew may move one meanwhile.
+        let exactly = store.adapter.capabilities().conditional_delete;
+        let delete = |tag: ObjectMeta| async move {
+            match exactly {
+                true => store.delete_version(&tag.key, &tag.version).await,
+                false => store.delete(&tag.key).await,
+            }
+        };
+        all(tags.into_iter().map(delete).collect()).await?;
         Ok(marker)
     }
 
@@ -157,6 +165,6 @@ impl Session {
 impl Manifest {
     /// Whether the session ended with this commit.
     pub(super) fn is_removed(&self) -> bool {
-        self.number == 0 && self.size == 0 && self.notes.pairs.contains_key(REMOVED)
+        self.is_keyframe() && self.size == 0 && self.notes.metadata.contains_key(REMOVED)
     }
 }

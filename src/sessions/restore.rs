@@ -60,7 +60,7 @@ impl Store {
         let manifest = object::at(object::manifest(&bytes, total, seq), &key)?;
         let manifest = manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))?;
         let chain = manifest.chain();
-        if chain.last() != Some(&(seq - manifest.number)) {
+        if chain.last() != Some(&(seq - manifest.depth)) {
             return Err(corrupt("no delta is so far from its keyframe").with_key(&key));
         }
         let first = self.with_body(place.clone(), seq, key.clone(), Some(bytes));
@@ -105,7 +105,7 @@ impl Store {
         };
         let Some(body) = manifest.body else { return Ok(Fetched { seq, key, bytes, body: None }) };
         let at = place.body(seq, body.id)?;
-        let body = if manifest.number > 0 {
+        let body = if manifest.depth > 0 {
             self.delta_body(&at, &manifest).await?
         } else {
             // The streaming codec decodes in parallel.
@@ -161,7 +161,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
         let mut object = object::at(object::decode(bytes, seq, limits), &key)?;
         let mut at = key;
         if let (Content::Elsewhere, Some((key, body))) = (&object.content, body) {
-            object.content = match object.manifest.number {
+            object.content = match object.manifest.depth {
                 0 => Content::State(body),
                 _ => Content::Delta(object::at(delta::decode(body, limits), &key)?),
             };
@@ -209,7 +209,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
     if state.len() as u64 != manifest.size || Digest::of(&state) != manifest.digest {
         return Err(corrupt("the state's digest is wrong").with_key(&key));
     }
-    if manifest.number > 0 {
+    if manifest.depth > 0 {
         lines.extend(manifest.lines.iter().filter(|line| line.place != *home).cloned());
     }
     Ok(Restored { manifest, stored, base: Base { state, chain: links, measured, lines } })

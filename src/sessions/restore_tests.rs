@@ -17,7 +17,12 @@ fn noise(len: usize) -> Vec<u8> {
 #[tokio::test]
 async fn a_body_is_as_long_as_its_commit_says() {
     let adapter = Arc::new(MemoryAdapter::new());
-    let session = Sessions::new(adapter.clone()).unwrap().sizes(500, 64 << 20).session("a", "s").unwrap();
+    let session = Sessions::new(adapter.clone())
+        .unwrap()
+        .inline_limit(500)
+        .stream_limit(64 << 20)
+        .session("a", "s")
+        .unwrap();
     let state = noise(20_000);
     session.save(state[..18_000].to_vec()).await.unwrap();
     assert!(!session.save(state.clone()).await.unwrap().keyframe);

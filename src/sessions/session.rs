@@ -17,7 +17,7 @@ use super::{
     Commit, CommitOptions, Sessions, names,
     names::Place,
     store::Store,
-    writer::{Draft, Payload, Writer},
+    writer::{Draft, Payload, Writer, conflict},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -85,7 +85,8 @@ impl Session {
     /// what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
     ///
     /// # Errors
-    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again.
+    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again. `Conflict`
+    /// as well where a clone was rebased to something newer, or has taken the session over, while this save waited for it.
     /// After `Timeout`, `Unavailable`, `RateLimited` or `Io` it is not known whether the commit exists; the next save finds out, and never
     /// makes it twice.
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
@@ -97,7 +98,7 @@ impl Session {
     /// # Errors
     /// As [`save`](Session::save); `Conflict` also where the newest commit is not the one that the options expect.
     pub async fn save_with(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<Commit> {
-        self.write(Payload::State(state.into()), Vec::new(), options).await
+        self.write(self.rebases(), Payload::State(state.into()), Vec::new(), options).await
     }
 
     /// Saves a value as JSON.
@@ -147,17 +148,19 @@ impl Session {
             table.push(((*name).to_owned(), value.len() as u64));
             state.extend_from_slice(value);
         }
-        self.write(Payload::State(state.into()), table, options).await
+        self.write(self.rebases(), Payload::State(state.into()), table, options).await
     }
 
-    async fn write(
+    /// Saves what was made when the handle had been rebased so often.
+    pub(super) async fn write(
         &self,
+        rebases: u64,
         content: Payload,
         values: Vec<(String, u64)>,
         options: CommitOptions,
     ) -> Result<Commit> {
         options.check()?;
-        let mut writer = self.writer().await;
+        let mut writer = self.writer_since(rebases).await?;
         self.write_as(&mut writer, content, values, options).await.inspect(|_| self.saved())
     }
 
@@ -226,6 +229,21 @@ impl Session {
 
     pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
         self.told_of_damage(self.inner.writer.lock().await)
+    }
+
+    /// The writer, unless it goes on from something else by now than when it was rebased so often: what was made then knows nothing of what others
+    /// saved.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub(super) async fn writer_since(&self, rebases: u64) -> Result<MutexGuard<'_, Writer>> {
+        let writer = self.writer().await;
+        match self.rebases() == rebases {
+            true => Ok(writer),
+            false => Err(conflict(
+                "this handle was rebased after the state was made; save one that is made of the newest",
+            )),
+        }
     }
 
     /// `None` while a clone of this handle writes.

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{Clock, Session, SystemClock, names::Place, store::Store};
+use super::{Clock, Session, SystemClock, fence::Fence, names::Place, store::Store};
 use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
 
 /// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
@@ -34,12 +34,12 @@ impl Sessions {
             adapter,
             clock: Arc::new(SystemClock::default()),
             writer: None,
-            fence_window,
+            fence: Fence::new(fence_window),
             limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
-            inline: (8 << 20) + (64 << 10),
-            buffered: 64 << 20,
+            inline_limit: (8 << 20) + (64 << 10),
+            stream_limit: 64 << 20,
         };
         Ok(Sessions { store: Arc::new(store) })
     }
@@ -64,7 +64,7 @@ impl Sessions {
     /// `InvalidInput` for any other length.
     pub fn fence_window(self, window: Duration) -> Result<Self> {
         check_window(window)?;
-        Ok(self.with(|store| store.fence_window = window))
+        Ok(self.with(|store| store.fence = Fence::new(window)))
     }
 
     /// The guard against states that are larger than expected. Default: that of the storage's configuration.
@@ -81,13 +81,18 @@ impl Sessions {
         Ok(self.with(|store| store.level = level))
     }
 
-    /// New bytes of a save beyond `inline` become an object of their own in front of the commit (default: 8 MiB); a stream beyond `buffered` is
-    /// not held in memory and not compared with the commit before (default: 64 MiB).
+    /// New bytes of a save beyond so many become an object of their own in front of the commit. Default: 8 MiB and 64 KiB, so that 8 MiB that do not
+    /// compress are one object.
     ///
-    /// More than the default for `inline` is not for S3: Amazon dates what goes up in parts by its beginning, and the
+    /// More than the default is not for S3: Amazon dates what goes up in parts by its beginning, and the
     /// [fence window](Sessions::fence_window) needs to know when a commit appeared.
-    pub fn sizes(self, inline: usize, buffered: usize) -> Self {
-        self.with(|store| (store.inline, store.buffered) = (inline, buffered))
+    pub fn inline_limit(self, bytes: u64) -> Self {
+        self.with(|store| store.inline_limit = bytes)
+    }
+
+    /// A stream of more bytes is not held in memory, and is stored whole: it is not compared with the commit before. Default: 64 MiB.
+    pub fn stream_limit(self, bytes: u64) -> Self {
+        self.with(|store| store.stream_limit = bytes)
     }
 
     /// Another source of time and chance, for tests.

@@ -10,7 +10,8 @@ use futures_util::{
 
 use super::{
     Clock, CommitId,
-    at::{Found, importing},
+    at::{Found, importing, is_version, two_versions},
+    fence::Fence,
     line::LineRecord,
     manifest::Manifest,
     names::Place,
@@ -34,13 +35,13 @@ pub(super) struct Store {
     pub(super) adapter: Arc<dyn SnapshotAdapter>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) writer: Option<String>,
-    pub(super) fence_window: Duration,
+    pub(super) fence: Fence,
     pub(super) limits: Limits,
     pub(super) level: u8,
     /// New bytes beyond this become an object of their own.
-    pub(super) inline: usize,
+    pub(super) inline_limit: u64,
     /// Streams up to this are saved like any state; longer ones pass through.
-    pub(super) buffered: usize,
+    pub(super) stream_limit: u64,
 }
 
 /// What lies under the key of a commit.
@@ -67,9 +68,12 @@ pub(super) struct Row {
 }
 
 impl Store {
-    pub(super) fn new_id(&self, not_before: Option<CommitId>) -> CommitId {
+    /// An id of now. Where the clock is behind the parent's time, a millisecond later than that: ids go on ascending with the numbers, and a
+    /// search by time finds its way.
+    pub(super) fn new_id(&self, parent: Option<CommitId>) -> CommitId {
         let now = self.clock.now();
-        let time = not_before.map_or(now, |id| id.time().max(now));
+        let ahead = parent.map(CommitId::time).filter(|time| *time > now);
+        let time = ahead.map_or(now, |time| time + Duration::from_millis(1));
         CommitId::new(time, self.clock.random())
     }
 
@@ -92,8 +96,14 @@ impl Store {
             }
             object => object?,
         };
-        let (mut meta, whole) = (object.meta, object.range.start == 0);
+        let (mut meta, mut whole) = (object.meta, object.range.start == 0);
         let mut bytes = object.body.collect(u64::MAX).await?;
+        // A manifest may be longer than the end that was read, and so may be an origin, which has none.
+        let reread = !whole && !matches!(object::manifest(&bytes, meta.size, seq), Ok(Some(_)));
+        if reread {
+            (bytes, meta) = self.read(&key).await?;
+            whole = true;
+        }
         if whole && refs::is_small(&bytes) {
             let origin = object::at(Origin::decode(&bytes), &key)?;
             // Only an import keeps other numbers than the first.
@@ -106,8 +116,8 @@ impl Store {
         if seq == 1 && whole && !object::is_commit(&bytes) {
             return Err(corrupt("it is neither a commit nor a fork's origin").with_key(&key));
         }
-        if !whole && object::at(object::manifest(&bytes, meta.size, seq), &key)?.is_none() {
-            (bytes, meta) = self.read(&key).await?;
+        if reread {
+            object::at(object::manifest(&bytes, meta.size, seq), &key)?;
         }
         Ok((Slot::Commit(bytes), meta))
     }
@@ -139,9 +149,21 @@ impl Store {
         Ok(rows.into_iter().filter_map(crate::ListEntry::into_object).collect())
     }
 
-    /// The newest commit, from one listing of one row.
+    /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's or a copying tool's own, the next one.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
-        self.commits(place, ListOptions::new().limit(1)).try_next().await
+        for options in [ListOptions::new().limit(1), ListOptions::new()] {
+            let (mut objects, mut is_empty) = (self.in_commits(place, options), true);
+            while let Some(meta) = objects.try_next().await? {
+                if let Ok(seq) = place.seq_of(&meta.key) {
+                    return Ok(Some(Row { seq, meta }));
+                }
+                is_empty = false;
+            }
+            if is_empty {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed, and where that cannot be known now.
@@ -154,8 +176,11 @@ impl Store {
                     false => Ok(()),
                 }
             }
-            // The listing may have the last commit of an import without those in front of it.
-            Ok((_, meta)) if meta.version != newest.meta.version => Err(importing(place)),
+            // The listing may have the last commit of an import without those in front of it. Another one has what was read.
+            Ok((_, meta)) if !is_version(&meta, &newest.meta) => match self.newest(place).await? {
+                Some(again) if again.meta.version == newest.meta.version => Err(two_versions(&meta.key)),
+                _ => Err(importing(place)),
+            },
             Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Err(error),
             _ => Ok(()),
         }
@@ -167,11 +192,16 @@ impl Store {
         Ok(origin > 1 || self.line(place).await?.0.newest() <= 1)
     }
 
-    /// All commits, newest first.
+    /// All commits, newest first. An object that is none is an error in its place.
     pub(super) fn commits(&self, place: &Place, options: ListOptions) -> BoxStream<'_, Result<Row>> {
-        let (place, options) = (place.clone(), options.prefix(place.prefix("c/")));
-        let objects = self.adapter.list(options).try_filter_map(|entry| async { Ok(entry.into_object()) });
+        let (objects, place) = (self.in_commits(place, options), place.clone());
         objects.map(move |meta| meta.and_then(|meta| Ok(Row { seq: place.seq_of(&meta.key)?, meta }))).boxed()
+    }
+
+    /// All objects in the folder of commits.
+    fn in_commits(&self, place: &Place, options: ListOptions) -> BoxStream<'_, Result<ObjectMeta>> {
+        let objects = self.adapter.list(options.prefix(place.prefix("c/")));
+        objects.try_filter_map(|entry| async { Ok(entry.into_object()) }).boxed()
     }
 
     /// Fails where nothing would keep two writers apart. Asked before anything is written; reads need no such storage.

@@ -22,7 +22,7 @@ use super::{
 use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, codec};
 
 impl Session {
-    /// Saves what `reader` gives, of any length. Up to 64 MiB ([`Sessions::sizes`](super::Sessions::sizes)) this is
+    /// Saves what `reader` gives, of any length. Up to 64 MiB ([`stream_limit`](super::Sessions::stream_limit)) this is
     /// [`save`](Session::save); a longer state passes through in bounded memory and is a keyframe. So is the commit that this
     /// handle, or one that has seen nothing, saves behind it: a delta needs the state before in memory, which a [`load`](Session::load) or a
     /// [`rebase`](Session::rebase) brings there. For states that do not fit, [`load_stream`](Session::load_stream) through a handle of its own is
@@ -62,21 +62,28 @@ impl Session {
         if let Some(state) = body.in_memory() {
             return self.save_with(state.clone(), options).await;
         }
+        let rebases = self.rebases();
         let mut start = BytesMut::new();
         while let Some(chunk) = body.chunk().await? {
             start.extend_from_slice(&chunk);
-            if start.len() > self.store().buffered {
-                return self.save_long(start.freeze(), body, options).await;
+            if start.len() as u64 > self.store().stream_limit {
+                return self.save_long(rebases, start.freeze(), body, options).await;
             }
         }
-        self.save_with(start.freeze(), options).await
+        self.write(rebases, Payload::State(start.freeze()), Vec::new(), options).await
     }
 
-    async fn save_long(&self, start: Bytes, rest: Body, options: CommitOptions) -> Result<Commit> {
+    async fn save_long(
+        &self,
+        rebases: u64,
+        start: Bytes,
+        rest: Body,
+        options: CommitOptions,
+    ) -> Result<Commit> {
         options.check()?;
         let store = self.store();
         store.may_write()?;
-        let mut writer = self.writer().await;
+        let mut writer = self.writer_since(rebases).await?;
         self.follow(&mut writer, &options).await?;
         self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.
@@ -113,7 +120,7 @@ impl Session {
             let manifest = found.manifest().map_err(|error| self.noticed(error))?;
             let place = found.place.clone();
             let opened = match manifest.body {
-                Some(body) if manifest.number == 0 => {
+                Some(body) if manifest.is_keyframe() => {
                     self.open_long(found, &manifest, body.id).await.map(|opened| (opened, None))
                 }
                 _ => self.restore(found).await.map(|restored| {
@@ -168,8 +175,8 @@ impl Store {
         bytes: &Bytes,
     ) -> Result<Option<Manifest>> {
         let Ok(Some(manifest)) = object::manifest(bytes, bytes.len() as u64, seq) else { return Ok(None) };
-        let (0, Some(body)) = (manifest.number, manifest.body) else { return Ok(None) };
-        if manifest.size <= self.buffered as u64 {
+        let (true, Some(body)) = (manifest.is_keyframe(), manifest.body) else { return Ok(None) };
+        if manifest.size <= self.stream_limit {
             return Ok(None);
         }
         object::at(object::decode(bytes.clone(), seq, &self.limits), &place.commit(seq)?)?;
@@ -185,7 +192,7 @@ impl Store {
     /// Reads the body of a commit that is an object of its own, and compares it with what the commit says. Of a delta, its own check: what
     /// it gives shows only with its base.
     pub(super) async fn check_body(&self, key: &Key, manifest: &Manifest) -> Result<()> {
-        if manifest.number == 0 {
+        if manifest.is_keyframe() {
             let state = checked(self.open_body(key, manifest).await?, manifest, key.clone());
             return state.try_for_each(|_| async { Ok(()) }).await;
         }

@@ -30,7 +30,7 @@ pub struct Tag {
 }
 
 impl Session {
-    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). A tag that names it already is well.
+    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). Naming the same commit again is `Ok`.
     ///
     /// # Errors
     /// `AlreadyExists` if the name is another commit's: see [`move_tag`](Session::move_tag); `NotFound` if there is no such commit, also

@@ -1,6 +1,24 @@
 //! The one way in which a session's line grows: create the next commit, and know for certain what became of it.
-
-use std::time::Duration;
+//!
+//! # What a handle knows
+//! [`Writer`] is the state of one handle, with the [`Head`] that its next commit follows. A save goes through `follow`, `make_sure` and `commit`.
+//!
+//! | field | set by | cleared by | the next save |
+//! |---|---|---|---|
+//! | `head` | the first load or save, `rebase`, `take_over`, `load_good`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
+//! | `head.observed` | a look that found it the newest; its own create | a load by number, tag, id or time: `None` | if `None` or half a window ago, looks again before it tells of success |
+//! | `head.base` | a load or save that had the whole state | damage that a read met, a long stream, a removal | a delta on it; without one, a keyframe |
+//! | `head.left` | a newest commit that was lost, and that a prune has seen | the next commit | goes behind the lost number; `after(left)` is met |
+//! | `head.not_before` | damage: the newest id that can be read | the next commit | has no parent, and no older id |
+//! | `head.ended` | the marker of a removal | the next commit | begins anew; `first()` is met |
+//! | `unsure` | `head` from a load or a fallback: it may lie in front of a loss, or in half an import | `make_sure`, any look | `make_sure` asks `line`, behind a load by number the newest as well |
+//! | `stale` | a rival, a prune, a fallback from a number, a fork's past | whatever sets `head` | is a `Conflict` that says so |
+//! | `rival` | the commit that was there first | whatever sets `head` | none: `Session::rival` shows it |
+//! | `rebasing` | a `rebase` that met damage | whatever sets `head` | none: lets `load_good` set `head` where there is one |
+//! | `pending` | each create, before it is sent | another head, the answer to a later save | an id of these under the number is its own, and no rival's |
+//! | `epoch` | the first head, its own take-over | never | is a `Conflict` if the head's is newer |
+//! | `owner` | a `take_over` under way: a writer of its own, for the new epoch | its end; if that was given up, the next `adopt`, into `taking` | none |
+//! | `taking` | what may still arrive of take-overs | a take-over that succeeded | a head of these is its own: its epoch becomes the handle's |
 
 use bytes::Bytes;
 
@@ -19,8 +37,6 @@ use super::{
 };
 use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
 
-/// A body without a commit is garbage after so many fence windows.
-pub(super) const BODY_WINDOWS: u32 = 24;
 /// States up to this are packed without a thread of their own.
 const SMALL: usize = 64 << 10;
 
@@ -139,7 +155,7 @@ impl Writer {
             self.may_write(place, head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             // Before it is there for everybody, too.
-            if late(store, began) {
+            if store.fence.is_late(began, store) {
                 return Err(too_slow());
             }
             let Packed { manifest, object, body: _, base } = packed;
@@ -151,14 +167,14 @@ impl Writer {
             let sent = Moment::now(&*store.clock);
             match self.create(store, place, &manifest, object).await? {
                 Outcome::Mine(version) => {
-                    if late(store, began) {
+                    if store.fence.is_late(began, store) {
                         // First, for nobody may wait for what follows.
                         let error = self.too_late();
                         withdraw(store, place, seq, manifest.body, &version).await;
                         return Err(error);
                     }
-                    self.confirm(store, place, seq, Some(version)).await?;
-                    let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.number == 0);
+                    self.confirm(store, place, (seq, id), Some(version)).await?;
+                    let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.is_keyframe());
                     let ended = manifest.is_removed();
                     tracing::info!(
                         session = place.logged(),
@@ -192,7 +208,7 @@ impl Writer {
                         again = commit.keyframe || !damaged || loads(store, place, seq).await?;
                     }
                     if again {
-                        self.confirm(store, place, seq, None).await?;
+                        self.confirm(store, place, (seq, commit.id), None).await?;
                     }
                     let Some(head) = &mut self.head else { continue };
                     (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
@@ -318,7 +334,9 @@ impl Writer {
         }
         // Of an earlier one, the body may have been taken for garbage before its commit came.
         let began = self.pending.get(found).filter(|_| !another).and_then(|known| known.began);
-        if late(store, began) && withdraw(store, place, seq, manifest.body, &meta.version).await {
+        if store.fence.is_late(began, store)
+            && withdraw(store, place, seq, manifest.body, &meta.version).await
+        {
             return Err(self.too_late());
         }
         let commit = Box::new(shown(manifest, place, meta.size));
@@ -328,39 +346,13 @@ impl Writer {
         })
     }
 
-    /// A writer that last looked long ago may have created a commit that others made and pruned since: then it is not on the line.
-    async fn confirm(
-        &mut self,
-        store: &Store,
-        place: &Place,
-        seq: u64,
-        version: Option<Version>,
-    ) -> Result<()> {
-        let observed = self.head.as_ref().and_then(|head| head.observed);
-        let age = observed.map_or(Duration::MAX, |observed| observed.elapsed(&*store.clock));
-        if age <= store.fence_window / 2 {
-            return Ok(());
-        }
-        let (line, _) = store.line(place).await?;
-        if line.has(seq) {
-            return Ok(());
-        }
-        if let Some(version) = version {
-            // Nobody reads what is not on the line; if this fails, the next prune removes it.
-            let _ = store.delete_version(&place.commit(seq)?, &version).await;
-        }
-        let message =
-            format!("commit {seq} was made by another writer and pruned since; rebase or fork to go on");
-        Err(self.lost(message))
-    }
-
     fn too_late(&mut self) -> Error {
         let error = too_slow();
         self.stale = Some(error.message().to_owned());
         error
     }
 
-    fn lost(&mut self, message: String) -> Error {
+    pub(super) fn lost(&mut self, message: String) -> Error {
         self.stale = Some(message.clone());
         conflict(message)
     }
@@ -396,16 +388,6 @@ async fn loads(store: &Store, place: &Place, seq: u64) -> Result<bool> {
     }
 }
 
-/// Whether a commit comes so long after its body began that a prune may have taken that for garbage.
-fn late(store: &Store, began: Option<Moment>) -> bool {
-    began.is_some_and(|began| began.elapsed(&*store.clock) > body_time(store))
-}
-
-/// How long after its start a body may get its commit.
-pub(super) fn body_time(store: &Store) -> Duration {
-    store.fence_window * BODY_WINDOWS / 2
-}
-
 /// Whether an error of this kind proves that nothing was stored, nor will be.
 pub(super) fn never_sent(kind: ErrorKind) -> bool {
     use ErrorKind::{AccessDenied, InvalidConfig, InvalidInput, NotFound, Unauthenticated, Unsupported};
@@ -425,11 +407,22 @@ async fn prepare(
     epoch: u64,
     draft: Draft,
 ) -> Result<(Packed, Option<Moment>)> {
+    let before = head.id.or(head.not_before);
+    let ahead = before.and_then(|id| id.time().duration_since(store.clock.now()).ok()).unwrap_or_default();
+    if ahead > store.fence.window() {
+        let (session, commit, ahead) = (place.logged(), head.seq, ahead.as_secs());
+        tracing::warn!(
+            session,
+            commit,
+            ahead,
+            "the commit before is from the future: a writer's clock was ahead, or this one is behind"
+        );
+    }
     let mut manifest = Manifest {
         seq: head.seq + 1,
-        id: store.new_id(head.id.or(head.not_before)),
+        id: store.new_id(before),
         parent: head.id,
-        number: 0,
+        depth: 0,
         base: None,
         digest: Digest::from([0; 32]),
         size: 0,
@@ -454,7 +447,7 @@ async fn prepare(
             return Ok((Packed { manifest, object, body: None, base }, Some(began)));
         }
     };
-    let form = Form { level: store.level, inline: store.inline };
+    let form = Form { level: store.level, inline_limit: store.inline_limit };
     let head = head.clone();
     let small = state.len() < SMALL;
     let work = move || {

@@ -282,7 +282,8 @@ async fn storage_without_conditions_is_read_and_not_written() {
     writer.export(&mut archive).await.unwrap();
     let before = adapter.keys().await;
 
-    let sessions = Sessions::new(Arc::new(Unconditional(adapter.clone()))).unwrap().sizes(10, 10);
+    let sessions =
+        Sessions::new(Arc::new(Unconditional(adapter.clone()))).unwrap().inline_limit(10).stream_limit(10);
     let session = sessions.session("a", "s").unwrap();
     assert_eq!(session.load(At::Latest).await.unwrap().state, "one");
     assert!(session.verify().await.unwrap().is_good());
@@ -334,7 +335,7 @@ async fn of_many_lost_answers_none_becomes_a_conflict() {
 #[tokio::test]
 async fn a_fresh_writer_behind_a_long_stream_does_not_read_it() {
     let adapter = Counting::memory();
-    let sessions = sessions(&adapter, &TestClock::new(21)).sizes(1000, 6000);
+    let sessions = sessions(&adapter, &TestClock::new(21)).inline_limit(1000).stream_limit(6000);
     let mut random = Random(21);
     let mut long = || (0..50_000).map(|_| random.next() as u8).collect::<Vec<u8>>();
     let first = sessions.session("a", "s").unwrap();
@@ -357,7 +358,7 @@ async fn a_fresh_writer_behind_a_long_stream_does_not_read_it() {
 
 #[tokio::test]
 async fn a_load_does_not_wait_for_a_long_save_of_a_clone() {
-    let sessions = sessions(&Counting::memory(), &TestClock::new(22)).sizes(1000, 6000);
+    let sessions = sessions(&Counting::memory(), &TestClock::new(22)).inline_limit(1000).stream_limit(6000);
     let session = sessions.session("a", "s").unwrap();
     session.save("one").await.unwrap();
     let writer = session.clone();
@@ -421,7 +422,8 @@ async fn an_export_names_the_prune_that_was_faster() {
 async fn a_removed_session_is_gone_and_can_begin_anew() {
     let (adapter, clock) = (Counting::memory(), TestClock::new(77));
     let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
-    let sessions = Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone()).sizes(3000, 60_000);
+    let sessions =
+        Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone()).inline_limit(3000).stream_limit(60_000);
     let open = |name: &str| sessions.session("a", name).unwrap();
     let session = open("s");
     assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::NotFound);

@@ -135,7 +135,7 @@ async fn a_storage_that_cannot_replace_takes_no_import() {
 #[tokio::test]
 async fn the_body_of_a_delta_has_the_limit_of_its_state() {
     let bench = Bench::new(13);
-    let session = bench.sessions.clone().sizes(1000, 600_000).session("a", "s").unwrap();
+    let session = bench.sessions.clone().inline_limit(1000).stream_limit(600_000).session("a", "s").unwrap();
     let mut state = noise(1, 60_000);
     session.save(state.clone()).await.unwrap();
     state.extend(noise(2, 20_000));

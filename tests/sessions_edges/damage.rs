@@ -89,3 +89,38 @@ async fn a_stray_object_is_told_and_hides_nothing() {
     let error = reader.prune(Retention::new().last(1)).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&stray)));
 }
+
+/// One that sorts in front of all commits: a desktop's, a copying tool's, a file system's. It is nobody's newest commit.
+#[tokio::test]
+async fn a_stray_object_in_front_of_the_newest_stops_nobody() {
+    for stray in ["c/.DS_Store", "c/999999999/.998-1.AbCdEf"] {
+        let bench = Bench::new(4);
+        let (session, states) = bench.saved("s", 3).await;
+        let stray = Key::new(format!("sessions/a/s/{stray}")).unwrap();
+        bench.adapter.set(&stray, b"who was here".to_vec()).await;
+        let reader = bench.session("s");
+        assert!(reader.load(At::Latest).await.unwrap().state == states[2]);
+        assert_eq!(reader.save("four").await.unwrap().seq, 4);
+        assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 4);
+        assert_eq!(session.take_over().await.unwrap().commit.seq, 5);
+        bench.damage("s", 5).await;
+        let late = bench.session("s");
+        assert_eq!(late.load_good(At::Latest).await.unwrap().commit.seq, 4);
+        assert_eq!(late.save("six").await.unwrap().seq, 6);
+        // It is told, with what to do.
+        let verified = late.verify().await.unwrap();
+        assert!(
+            verified.damaged.iter().any(|damaged| damaged.key.as_deref() == Some(stray.as_str())),
+            "{verified:?}"
+        );
+        let error = late.prune(Retention::new().last(1)).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&stray)));
+        assert!(error.to_string().contains("remove it"), "{error}");
+        // The end of the session leaves it.
+        bench.hours(5);
+        late.remove().await.unwrap();
+        assert_eq!(bench.session("s").load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(bench.keys("/s/").await.iter().filter(|key| **key == stray).count(), 1);
+        assert_eq!(bench.session("s").save("anew").await.unwrap().seq, 8);
+    }
+}

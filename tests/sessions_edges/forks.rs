@@ -1,5 +1,6 @@
 //! Forks and saves whose answers are lost, differences and numbers.
 
+use futures_util::TryStreamExt;
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
@@ -271,4 +272,31 @@ async fn a_fork_that_may_be_there_keeps_its_reference() {
     bench.hours(30);
     main.prune(Retention::new().last(1)).await.unwrap();
     assert!(bench.session("fork").load(At::Latest).await.unwrap().state == states[1]);
+}
+
+/// Ids are any text, so an origin that carries them may be longer than what is read of an object's end.
+#[tokio::test]
+async fn a_fork_with_a_very_long_name_is_a_fork() {
+    let bench = Bench::new(30);
+    let (session, states) = bench.saved("s", 3).await;
+    for name in ["x".repeat(20_000), "\0".repeat(20_000)] {
+        let fork = bench.session(&name);
+        session.fork_to(&fork, At::Latest).await.unwrap();
+        // After a lost answer.
+        session.fork_to(&fork, At::Latest).await.unwrap();
+    }
+    let forks = ["x".repeat(20_000), "\0".repeat(20_000)].map(|name| bench.session(&name));
+    bench.hours(25);
+    bench.clock.pass(1);
+    session.save("on").await.unwrap();
+    bench.hours(5);
+    let pruned = session.prune(Retention::new().last(1)).await.unwrap();
+    assert_eq!((pruned.removed.len(), pruned.garbage), (0, 0), "{pruned:?}");
+    for fork in forks {
+        let log: Vec<u64> = fork.log().map_ok(|commit| commit.seq).try_collect().await.unwrap();
+        assert_eq!(log, [3, 2, 1]);
+        assert!(fork.load(At::Latest).await.unwrap().state == states[2]);
+        assert!(fork.verify().await.unwrap().is_good());
+        assert_eq!(fork.save("mine").await.unwrap().seq, 4);
+    }
 }

@@ -252,7 +252,7 @@ async fn no_prune_takes_what_an_archive_tags() {
 #[tokio::test]
 async fn an_import_that_fails_takes_no_body_of_another_one() {
     let source = Bench::new(11);
-    let session = source.sessions.clone().sizes(1000, 6000).session("a", "s").unwrap();
+    let session = source.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
     for seed in 0..4 {
         session.save(noise(seed, 3000)).await.unwrap();
     }
@@ -329,4 +329,31 @@ async fn what_an_import_finds_behind_an_error_is_put_once_more() {
             assert_eq!(seqs(&bench.session("copy")).await, [3, 2, 1]);
         }
     }
+}
+
+/// The line that an earlier try of it has put, perhaps without the last sync.
+#[tokio::test]
+async fn an_import_puts_a_line_that_is_there_once_more() {
+    let source = Bench::new(28);
+    let session = whole(&source, "s", 5).await;
+    session.tag("two", 2).await.unwrap();
+    source.hours(5);
+    session.prune(Retention::new().last(1)).await.unwrap();
+    let archive = exported(&session).await;
+    // The line comes last but for the newest commit.
+    let other = Bench::new(34);
+    let (fault, sessions) = other.faulty();
+    sessions.session("a", "copy").unwrap().import(&mut &archive[..]).await.unwrap();
+    let puts = fault.calls(Operation::Put);
+    let bench = Bench::new(33);
+    let (fault, sessions) = bench.faulty();
+    let copy = sessions.session("a", "copy").unwrap();
+    fault.inject_later(Operation::Put, puts - 2, Injection::After(ErrorKind::Io));
+    assert_eq!(copy.import(&mut &archive[..]).await.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(bench.keys("/copy/line").await.len(), 1, "it was the line");
+    fault.reset_calls();
+    copy.import(&mut &archive[..]).await.unwrap();
+    let after = fault.calls(Operation::Put);
+    assert_eq!(after, 4, "what is there, the line, and the newest");
+    assert_eq!(seqs(&bench.session("copy")).await, [5, 2]);
 }

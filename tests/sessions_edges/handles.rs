@@ -252,7 +252,8 @@ async fn a_fallback_beside_a_save_that_fails_goes_on_behind_the_damage() {
 async fn damage_in_the_middle_of_a_stream_is_heard() {
     for way in ["load_stream", "take_over"] {
         let bench = Bench::new(9);
-        let session = bench.sessions.clone().sizes(1000, 600_000).session("a", "s").unwrap();
+        let session =
+            bench.sessions.clone().inline_limit(1000).stream_limit(600_000).session("a", "s").unwrap();
         let state = noise(9, 50_000);
         assert!(session.save(state.clone()).await.unwrap().keyframe);
         let body = bench.keys("/b/").await.remove(0);
@@ -481,4 +482,21 @@ async fn a_commit_that_is_found_behind_an_error_is_put_once_more() {
     assert_eq!(save.await.unwrap().seq, 6);
     assert_eq!(session.save("seven").await.unwrap().seq, 7);
     assert_eq!(bench.session("s").load(6).await.unwrap().state, "six");
+}
+
+/// As many as there may be.
+#[tokio::test]
+async fn a_queue_and_sizes_without_a_limit_are_no_panic() {
+    let bench = Bench::new(40);
+    let session =
+        bench.sessions.clone().inline_limit(u64::MAX).stream_limit(u64::MAX).session("a", "s").unwrap();
+    let background = session.background(usize::MAX);
+    background.save("one", CommitOptions::new()).await.unwrap();
+    assert_eq!(background.flush().await.unwrap().unwrap().seq, 1);
+    let mut archive = Vec::new();
+    session.export(&mut archive).await.unwrap();
+    let copy =
+        bench.sessions.clone().inline_limit(u64::MAX).stream_limit(u64::MAX).session("a", "copy").unwrap();
+    copy.import(&mut &archive[..]).await.unwrap();
+    assert!(copy.verify().await.unwrap().is_good());
 }

@@ -199,7 +199,7 @@ async fn a_failure_is_told_as_what_it_is() {
 #[tokio::test]
 async fn two_imports_of_one_archive_do_not_end_each_other() {
     let source = Bench::new(10);
-    let session = source.sessions.clone().sizes(1000, 6000).session("a", "s").unwrap();
+    let session = source.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
     for seed in 0..3 {
         session.save(noise(seed, 3000)).await.unwrap();
     }
@@ -343,7 +343,7 @@ async fn small_entries_have_small_limits() {
 #[tokio::test]
 async fn an_export_of_damaged_objects_fails() {
     let bench = Bench::new(18);
-    let session = bench.sessions.clone().sizes(1000, 6000).session("a", "s").unwrap();
+    let session = bench.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
     let mut state = noise(1, 500);
     for seed in 0..5 {
         state.extend(noise(seed, if seed == 2 { 3000 } else { 40 }));

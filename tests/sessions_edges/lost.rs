@@ -253,9 +253,13 @@ async fn to_be_sure_costs_the_first_save_behind_a_load_one_read() {
             session.save("next").await.unwrap();
             let cost = bench.adapter.counts() - before;
             let first = save == 0;
-            // By its number, a commit may be one of half an import; and whether it was pruned, only the line tells.
+            // By its number, a commit may be one of half an import; and whether it was pruned, only the line tells, and whether it was lost, the newest.
             let gets = if first { look } else { 0 };
-            assert_eq!((cost.put, cost.get, cost.list), (1, gets, u64::from(first && look == 2)), "{look}");
+            assert_eq!(
+                (cost.put, cost.get, cost.list),
+                (1, gets, if first && look == 2 { 2 } else { 0 }),
+                "{look}"
+            );
         }
     }
 }
@@ -310,6 +314,70 @@ async fn a_lost_number_in_the_middle_is_not_taken() {
     assert!(session.verify().await.unwrap().is_good());
     late.rebase().await.unwrap();
     assert_eq!(late.save("on top").await.unwrap().seq, 7);
+}
+
+/// The same of a writer that slept, whose head was the newest when it looked. Whether a prune has seen the hole or not.
+#[tokio::test]
+async fn a_writer_that_slept_does_not_take_a_lost_number() {
+    for (pruned, both) in [(false, false), (true, false), (false, true)] {
+        let bench = Bench::new(31);
+        let sleeper = bench.session("s");
+        for seed in 0..3 {
+            sleeper.save(noise(seed, 600)).await.unwrap();
+        }
+        let others = bench.session("s");
+        for seed in 3..6 {
+            others.rebase().await.unwrap();
+            others.save(noise(seed, 600)).await.unwrap();
+        }
+        let lost = bench.lose("s", 4).await;
+        let also = if both { Some(bench.lose("s", 5).await) } else { None };
+        bench.clock.pass(1_800_001);
+        if pruned {
+            bench.hours(2);
+            others.prune(Retention::new().last(100)).await.unwrap();
+        }
+        for _ in 0..2 {
+            let error = sleeper.save("lost update").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        }
+        assert!(bench.session("s").load(At::Latest).await.unwrap().state == noise(5, 600));
+        // Where the next one is lost as well, nobody knows what may have been built on it.
+        assert_eq!(bench.keys(commit_key("s", 4).as_str()).await.len(), usize::from(both));
+        bench.set("s", 4, lost).await;
+        if let Some(also) = also {
+            bench.set("s", 5, also).await;
+        }
+        assert!(others.verify().await.unwrap().is_good());
+        sleeper.rebase().await.unwrap();
+        assert_eq!(sleeper.save("on top").await.unwrap().seq, 7);
+    }
+}
+
+/// What others have built on a commit whose writer slept behind it is no reason to doubt it.
+#[tokio::test]
+async fn a_writer_that_slept_keeps_what_others_go_on_from() {
+    let bench = Bench::new(32);
+    let (fault, sessions) = bench.faulty();
+    let sleeper = sessions.session("a", "s").unwrap();
+    sleeper.save("one").await.unwrap();
+    bench.hours(1);
+    // Its look at the line.
+    let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+    fault.inject(Operation::Get, Injection::Hold(go_on.clone()));
+    fault.inject(Operation::List, Injection::Hold(go_on.clone()));
+    let mut save = Box::pin(sleeper.save("two"));
+    assert!((&mut save).now_or_never().is_none());
+    let others = bench.session("s");
+    for state in ["three", "four"] {
+        others.save(state).await.unwrap();
+    }
+    go_on.notify_one();
+    assert!((&mut save).now_or_never().is_none());
+    go_on.notify_one();
+    assert_eq!(save.await.unwrap().seq, 2);
+    assert_eq!(sleeper.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(bench.session("s").load(2).await.unwrap().state, "two");
 }
 
 /// Who expects the commit that was left has not seen what took the lost one's number since.

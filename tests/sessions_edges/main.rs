@@ -4,6 +4,7 @@
 mod archives;
 mod bad_archives;
 mod bombs;
+mod clocks;
 mod damage;
 mod fallback;
 mod forks;
@@ -36,7 +37,11 @@ struct Bench {
 
 impl Bench {
     fn new(seed: u64) -> Self {
-        let (adapter, clock) = (Counting::memory(), TestClock::new(seed));
+        Self::of(Counting::memory(), seed)
+    }
+
+    fn of(adapter: Counting, seed: u64) -> Self {
+        let clock = TestClock::new(seed);
         let aged = Aged { inner: adapter.clone(), clock: clock.clone() };
         let sessions = Sessions::new(Arc::new(aged)).unwrap().clock(clock.clone());
         Bench { adapter, clock, sessions }

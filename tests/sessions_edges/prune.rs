@@ -1,13 +1,14 @@
 //! Prunes of sessions that are damaged.
 
 use persist::{
-    Body, Key, PutOptions, SnapshotAdapter,
+    Body, ErrorKind, Key, PutOptions, SnapshotAdapter,
+    layers::{Injection, Operation},
     sessions::{At, KeptBy, Pruned, Retention},
 };
 
 use super::{
     Bench,
-    sessions_support::{Aged, Random, growing},
+    sessions_support::{Aged, Counting, Random, growing, noise},
 };
 
 /// Of a commit that cannot be read or is not there, a prune keeps all that it may be made of: a copy of the object makes it whole.
@@ -167,4 +168,32 @@ async fn times_in_whole_seconds_cost_no_requests() {
         gets.push((bench.adapter.counts() - before).get);
     }
     assert!(gets[0] == gets[1] && gets[0] < 10, "{gets:?}");
+}
+
+/// What is young by the storage's clock stays, whatever the clock of the machine says that stands in for it.
+#[tokio::test]
+async fn a_prune_goes_by_the_clock_of_the_storage() {
+    let mut adapter = Counting::memory();
+    adapter.undated = true;
+    let bench = Bench::of(adapter, 60);
+    let session = bench.session("s");
+    for seed in 0..4 {
+        bench.clock.pass(60_000);
+        session.save(noise(seed, 600)).await.unwrap();
+    }
+    assert!(session.prune(Retention::new().last(1)).await.unwrap().removed.is_empty());
+    bench.hours(2);
+    assert_eq!(session.prune(Retention::new().last(1)).await.unwrap().removed, [3, 2, 1]);
+}
+
+/// Where that fails, the prune has not begun.
+#[tokio::test]
+async fn a_prune_that_does_not_learn_the_time_holds_nobody_up() {
+    let bench = Bench::new(61);
+    let (session, _) = bench.saved("s", 4).await;
+    let (fault, sessions) = bench.faulty();
+    fault.inject(Operation::Head, Injection::Before(ErrorKind::Timeout));
+    let error = sessions.session("a", "s").unwrap().prune(Retention::new().last(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    session.prune(Retention::new().last(1)).await.unwrap();
 }

@@ -6,7 +6,7 @@ use persist::{
     sessions::{At, Retention},
 };
 
-use super::Bench;
+use super::{Bench, Counting};
 
 /// The newest commit was lost and another one took its number: what named the lost one does not give the other.
 #[tokio::test]
@@ -167,5 +167,33 @@ async fn a_tag_that_reads_as_something_else_is_refused() {
     for session in [session, copy] {
         session.untag("02").await.unwrap();
         assert_eq!(session.tags().await.unwrap().len(), 1);
+    }
+}
+
+/// A gateway in front of the storage changes versions on the way, or leaves them out.
+#[tokio::test]
+async fn listings_with_other_versions_than_reads_hide_no_commit() {
+    for mark in ["", "1-gzip"] {
+        let mut adapter = Counting::memory();
+        let (session, states) = Bench::of(adapter.clone(), 70).saved("s", 3).await;
+        session.tag("t", 2).await.unwrap();
+        adapter.lists_version = Some(mark);
+        let bench = Bench::of(adapter, 71);
+        let reader = bench.session("s");
+        assert!(reader.load(2).await.unwrap().state == states[1]);
+        if mark.is_empty() {
+            assert!(reader.load(At::Latest).await.unwrap().state == states[2]);
+            assert_eq!(bench.session("s").save("next").await.unwrap().seq, 4);
+            continue;
+        }
+        for error in [
+            reader.load(At::Latest).await.map(drop).unwrap_err(),
+            reader.rebase().await.map(drop).unwrap_err(),
+            bench.session("s").save("next").await.map(drop).unwrap_err(),
+            reader.prune_dry_run(Retention::new().last(1)).await.map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("another version"), "{error}");
+        }
     }
 }

@@ -172,7 +172,7 @@ async fn who_was_fenced_off_stays_so_where_a_session_that_began_anew_is_damaged(
 #[tokio::test]
 async fn reserved_metadata_is_refused() {
     let bench = Bench::new(6);
-    let session = bench.sessions.clone().sizes(100, 200).session("a", "s").unwrap();
+    let session = bench.sessions.clone().inline_limit(100).stream_limit(200).session("a", "s").unwrap();
     for name in ["persist-removed", "persist-anything"] {
         let options = || CommitOptions::new().metadata(name, "");
         let background = session.background(1);
@@ -303,4 +303,24 @@ async fn a_removal_does_not_forget_its_handles_own_saves() {
         assert_eq!(session.save("next").await.unwrap().seq, 8);
         assert_eq!(seqs(&bench.session("s")).await, if ended { &[8, 7][..] } else { &[8] });
     }
+}
+
+/// A tag that is moved into the session that has begun anew, while the removal is about to delete it.
+#[tokio::test]
+async fn a_removal_takes_no_tag_that_was_moved_since() {
+    let bench = Bench::new(30);
+    let (session, _) = bench.saved("s", 3).await;
+    session.tag("release", 3).await.unwrap();
+    let (fault, sessions) = bench.faulty();
+    let go_on = Arc::new(Notify::new());
+    fault.inject(Operation::Delete, Injection::Hold(go_on.clone()));
+    let remover = sessions.session("a", "s").unwrap();
+    let mut removal = remover.remove().boxed();
+    assert!((&mut removal).now_or_never().is_none());
+    let anew = bench.session("s");
+    assert_eq!(anew.save("anew").await.unwrap().seq, 5);
+    assert_eq!(anew.move_tag("release", 5).await.unwrap().seq, 5);
+    go_on.notify_one();
+    removal.await.unwrap();
+    assert_eq!(bench.session("s").load(At::Tag("release".into())).await.unwrap().state, "anew");
 }

@@ -1,6 +1,6 @@
 //! Handles that know less than their callers, or more than is left: none of them writes over what nobody has seen.
 
-use std::io::Cursor;
+use std::{io::Cursor, sync::Arc};
 
 use futures_util::TryStreamExt;
 use persist::{
@@ -8,6 +8,8 @@ use persist::{
     layers::{Injection, Operation},
     sessions::{At, CommitOptions, Session},
 };
+
+use tokio::sync::Notify;
 
 use super::{Bench, noise};
 
@@ -85,7 +87,7 @@ async fn a_fallback_from_a_number_is_a_conflict_until_the_newest_was_looked_for(
 #[tokio::test]
 async fn a_condition_that_is_met_is_no_conflict_whatever_the_handle_saw() {
     let bench = Bench::new(22);
-    let open = || bench.sessions.clone().sizes(1000, 6000).session("a", "s").unwrap();
+    let open = || bench.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
     let (one, two, three) = (open(), open(), open());
     assert_eq!(three.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
     one.save("one").await.unwrap();
@@ -165,7 +167,7 @@ async fn an_earlier_commit_without_its_body_is_not_acknowledged() {
     for (gone, same) in [(true, true), (true, false), (false, true), (false, false)] {
         let bench = Bench::new(26);
         let (fault, sessions) = bench.faulty();
-        let session = sessions.sizes(1000, 6000).session("a", "s").unwrap();
+        let session = sessions.inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
         session.save("one").await.unwrap();
         fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Timeout));
         fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
@@ -186,5 +188,50 @@ async fn an_earlier_commit_without_its_body_is_not_acknowledged() {
             assert_eq!(saved.unwrap().seq, if same { 2 } else { 3 });
         }
         assert!(bench.session("s").load(At::Latest).await.unwrap().state == next, "{gone} {same}");
+    }
+}
+
+/// A clone's save that waits while its handle goes over to a rival's commit: its state knows nothing of that.
+#[tokio::test]
+async fn a_save_that_waits_for_a_rebase_of_a_clone_is_a_conflict() {
+    for (take_over, long) in [(false, false), (false, true), (true, false), (true, true)] {
+        let bench = Bench::new(27);
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
+        session.save("one").await.unwrap();
+        let rival = bench.session("s");
+        rival.load(At::Latest).await.unwrap();
+        rival.save("theirs").await.unwrap();
+        assert_eq!(session.save("mine").await.unwrap_err().kind(), ErrorKind::Conflict);
+        // The look for the newest has the handle.
+        let go_on = Arc::new(Notify::new());
+        fault.reset_calls();
+        fault.inject(Operation::List, Injection::Hold(go_on.clone()));
+        let (leader, clone) = (session.clone(), session.clone());
+        let leader = tokio::spawn(async move {
+            match take_over {
+                true => leader.take_over().await.unwrap().commit.seq,
+                false => leader.rebase().await.unwrap().unwrap().commit.seq,
+            }
+        });
+        while fault.calls(Operation::List) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let save = tokio::spawn(async move {
+            match long {
+                true => clone.save_stream(Cursor::new(noise(27, 9000))).await,
+                false => clone.save("made of one").await,
+            }
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+        let newest = leader.await.unwrap();
+        let error = save.await.unwrap().unwrap_err();
+        assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("rebased"), "{error}");
+        assert_eq!(bench.session("s").load(At::Latest).await.unwrap().state, "theirs");
+        // Told once: what comes next is made of what the handle has now.
+        assert_eq!(session.save("made of theirs").await.unwrap().seq, newest + 1);
     }
 }

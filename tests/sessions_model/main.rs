@@ -85,7 +85,8 @@ impl World {
             .unwrap()
             .clock(Arc::new(clock))
             .writer(format!("w{}", seed % 100))
-            .sizes(inline, 64 << 20)
+            .inline_limit(inline)
+            .stream_limit(64 << 20)
             .fence_window(WINDOW)
             .unwrap()
     }

@@ -43,6 +43,10 @@ impl TestClock {
         self.ms.fetch_add(ms, Ordering::SeqCst);
     }
 
+    pub(crate) fn back(&self, ms: u64) {
+        self.ms.fetch_sub(ms, Ordering::SeqCst);
+    }
+
     pub(crate) fn ms(&self) -> u64 {
         self.ms.load(Ordering::SeqCst)
     }
@@ -97,6 +101,10 @@ pub(crate) struct Counting {
     times: Arc<Mutex<BTreeMap<Key, SystemTime>>>,
     /// As some S3 servers, it has no conditional replace.
     pub(crate) creates_only: bool,
+    /// As a gateway does that changes versions, its listings have this one.
+    pub(crate) lists_version: Option<&'static str>,
+    /// As an S3 adapter behind a proxy that drops the date, [`Aged`] answers a put with the time of a clock that is a day ahead.
+    pub(crate) undated: bool,
 }
 
 impl Counting {
@@ -106,6 +114,8 @@ impl Counting {
             counts: Arc::default(),
             times: Arc::default(),
             creates_only: false,
+            lists_version: None,
+            undated: false,
         }
     }
 
@@ -195,7 +205,14 @@ impl SnapshotAdapter for Counting {
     }
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
         self.count(|counts| counts.list += 1);
-        self.inner.list(options)
+        let mark = self.lists_version;
+        let listed = move |mut entry| {
+            if let (ListEntry::Object(meta), Some(mark)) = (&mut entry, mark) {
+                meta.version = Version::new(mark);
+            }
+            entry
+        };
+        Box::pin(self.inner.list(options).map_ok(listed))
     }
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         self.inner.set_tier(key, tier).await
@@ -266,7 +283,11 @@ impl SnapshotAdapter for Aged {
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let meta = self.inner.put(key, body, options).await?;
         self.inner.times.lock().unwrap().insert(key.clone(), self.clock.time());
-        Ok(self.aged(meta))
+        let mut meta = self.aged(meta);
+        if self.inner.undated {
+            meta.modified += Duration::from_secs(24 * 3600);
+        }
+        Ok(meta)
     }
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
         let object = self.inner.get(key, options).await?;

@@ -149,7 +149,8 @@ impl Session {
             if head.seq + 1 != *seq {
                 head.base = None;
             }
-            let (form, before) = (Form { level: store.level, inline: store.inline }, head.clone());
+            let (form, before) =
+                (Form { level: store.level, inline_limit: store.inline_limit }, head.clone());
             let state = restored.base.state;
             let packed = threads::run(move || pack(draft, &before, state, form)).await?;
             let Packed { manifest, object, body, base } = packed;

@@ -29,7 +29,8 @@ use crate::{
 const MAX_SMALL: u64 = 64 << 10;
 /// The longest line; in memory it becomes 12 times as long.
 const MAX_LINE: u64 = 8 << 20;
-/// The longest commit, where [`Sessions::sizes`](crate::sessions::Sessions::sizes) does not allow longer ones. Longer states have a body of their own.
+/// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not allow longer ones. Longer states have a body of
+/// their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
 pub(super) const MEDIA: &str = "application/octet-stream";
@@ -201,9 +202,9 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// A commit with new bytes up to `inline` is one object; they do not grow by more than what stands around them.
+    /// A commit with new bytes up to `inline_limit` is one object; they do not grow by more than what stands around them.
     fn max_commit(&self) -> u64 {
-        MAX_COMMIT.max(2 * self.session.store().inline as u64)
+        MAX_COMMIT.max(self.session.store().inline_limit.saturating_mul(2))
     }
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
@@ -275,14 +276,16 @@ impl Import<'_> {
         let mut attempts = 0;
         loop {
             let (there, version) = store.line(self.session.place()).await?;
+            let is_there = version.is_some() && there.upto >= line.upto;
             let options = match version {
-                // Another import of this archive was faster.
-                Some(_) if there.upto >= line.upto => return Ok(()),
+                // Of another import of this archive, or an earlier try, which may have failed in its last sync. A put that is refused makes it durable.
+                Some(_) if is_there => PutOptions::new().create(),
                 // Of a prune that met this import.
                 Some(version) => PutOptions::new().replace(version),
                 None => PutOptions::new().create(),
             };
             match store.put(&self.session.place().line()?, bytes.clone().into(), options).await {
+                Err(error) if is_there && error.kind() == ErrorKind::AlreadyExists => return Ok(()),
                 // It was between the two.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict)
@@ -374,7 +377,7 @@ async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64, most: u64)
     if size > most {
         let fix = match most {
             MAX_SMALL | MAX_LINE => "export the session again",
-            _ => "give `Sessions::sizes` the `inline` that it was written with",
+            _ => "give `Sessions::inline_limit` the size that it was written with",
         };
         let message = format!("an entry of the archive has {size} bytes, the limit is {most}; {fix}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
