@@ -30,18 +30,19 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
 }
 
 /// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no regular file is written as it is, and so is what stands
-/// for an open file, such as `/dev/stdout`: the state comes behind what is there.
-pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<ObjectMeta> {
+/// for an open file, such as `/dev/stdout`: the state comes behind what is there, and what fails there is the inner error, behind which
+/// nothing may start again.
+pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Result<ObjectMeta>> {
     let meta = reader.meta().clone();
     let FileTarget { target, waiter: _waiter } = FileTarget::new(path).await?;
     match target {
-        Target::Device(file) => drop(reader.copy_to(file).await?),
+        Target::Device(file) => return Ok(reader.copy_to(file).await.map(|_| meta)),
         Target::File { path, permissions, temporary } => {
             let (temporary, _) = reader.copy_to(temporary).await?;
             threads::run(move || finish(temporary, &path, permissions)).await?;
         }
     }
-    Ok(meta)
+    Ok(Ok(meta))
 }
 
 /// Where to write. The command line writes the states of sessions and archives to one, too.
