@@ -97,6 +97,28 @@ async fn metadata_lies_beside_the_file_and_goes_with_it() {
     assert_eq!(fs::read_dir(store.root()).unwrap().count(), 0, "a delete left something behind");
 }
 
+/// A plain stream has no checks of its own, but the file beside it says how long it was.
+#[tokio::test]
+async fn a_plain_state_that_was_cut_and_has_its_old_time_is_corrupt() {
+    let (_directory, store) = store();
+    let plain = SaveOptions::new().codec(Codec::None);
+    store.save_stream_with(&b"a state"[..], "state", plain).await.unwrap();
+    assert_eq!(store.load("state").await.unwrap(), "a state");
+    let file = File::options().write(true).open(store.root().join("state")).unwrap();
+    let saved = file.metadata().unwrap().modified().unwrap();
+    for length in [6, 0, 8] {
+        file.set_len(length).unwrap();
+        file.set_modified(saved).unwrap();
+        for error in [store.load("state").await.unwrap_err(), store.head(&key("state")).await.unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(&format!("{length} bytes and was saved with 7")), "{error}");
+        }
+    }
+    file.set_len(7).unwrap();
+    file.set_modified(saved).unwrap();
+    assert_eq!(store.head(&key("state")).await.unwrap().size, 7);
+}
+
 #[tokio::test]
 async fn the_content_type_of_a_plain_file_is_what_it_shows() {
     let (_directory, store) = store();
