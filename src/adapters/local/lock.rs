@@ -105,7 +105,11 @@ impl Root {
         let (started, mut sleep) = (Instant::now(), SLEEP.0);
         loop {
             match attempt(directory) {
-                Ok(()) => return Ok(Lock(directory)),
+                Ok(()) => {
+                    #[cfg(test)]
+                    super::write::tests::locked();
+                    return Ok(Lock(directory));
+                }
                 Err(TryLockError::Error(error)) => return Err(io_error("locking the directory", error)),
                 Err(TryLockError::WouldBlock) if started.elapsed() >= self.lock_timeout => {
                     return Err(self.held(&self.below(path)));

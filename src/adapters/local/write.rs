@@ -429,4 +429,4 @@ fn unlink(root: &Root, directory: &File, place: &Place, stamp: Stamp, options: &
 
 #[cfg(test)]
 #[path = "write_tests.rs"]
-mod tests;
+pub(super) mod tests;

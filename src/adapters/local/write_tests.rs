@@ -18,6 +18,8 @@ thread_local! {
     static ANSWER: Cell<Option<Errno>> = const { Cell::new(None) };
     static SYNCS: Cell<usize> = const { Cell::new(0) };
     static APPEARS: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    static LOCKED: Cell<i64> = const { Cell::new(0) };
+    static LOOKS: RefCell<Option<(PathBuf, Vec<bool>)>> = const { RefCell::new(None) };
     static TAKES: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -25,6 +27,16 @@ thread_local! {
 pub(super) fn file_synced() {
     SYNCS.set(SYNCS.get() + 1);
     pass(TAKES.with_borrow_mut(Vec::pop).unwrap_or(0));
+    LOOKS.with_borrow_mut(|looks| {
+        if let Some((directory, free)) = looks {
+            free.push(File::open(directory).unwrap().try_lock().is_ok());
+        }
+    });
+}
+
+/// The lock was waited for as long as the test on this thread wants it.
+pub(in super::super) fn locked() {
+    pass(LOCKED.take());
 }
 
 /// What a renaming is said to have come to, in place of its result, where the test on this thread wants that.
@@ -273,4 +285,20 @@ fn a_version_is_as_new_as_it_is_visible() {
     assert!(error.kind() == ErrorKind::Timeout && error.retryable(), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     TAKES.take();
+}
+
+/// Each of those who wait for the lock would be late in its turn, if the one before it synced its file again under the lock.
+#[test]
+fn a_version_that_waited_long_for_the_lock_is_synced_again_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    coarse(1);
+    for options in [PutOptions::new, || PutOptions::new().metadata("a", "1")] {
+        LOCKED.set(60_000_000_000);
+        LOOKS.set(Some((folder.path().to_path_buf(), Vec::new())));
+        let meta = store.put("state", options()).unwrap();
+        assert_eq!(LOOKS.take().unwrap().1, [true, true], "whether the lock was free at each sync");
+        assert_eq!(store.head(), meta);
+        assert!(meta.modified >= std::time::SystemTime::now() + Duration::from_secs(50), "not dated again");
+    }
 }
