@@ -296,7 +296,7 @@ async fn of_one_version<T, Fut>(only: Option<&Version>, read: impl Fn() -> Fut +
 where
     Fut: Future<Output = Result<T>> + Send,
 {
-    let mut attempts = if only.is_some() { 1..=0 } else { 1..=REPLACED };
+    let mut attempts = if only.is_some() { 0..0 } else { 0..REPLACED };
     loop {
         match read().await {
             Err(error) if error.kind() == ErrorKind::Conflict && attempts.next().is_some() => {}
