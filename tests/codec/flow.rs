@@ -317,7 +317,7 @@ fn plain() -> SaveOptions {
 async fn a_load_whose_snapshot_is_replaced_in_mid_body_gives_the_new_one() {
     let overtaken = |first: Vec<u8>, times: usize| async move {
         let store = Store::new(1000);
-        let options = if times % 2 == 0 { plain() } else { SaveOptions::new() };
+        let options = if times.is_multiple_of(2) { plain() } else { SaveOptions::new() };
         let version = store.save_with(first, "key", options).await.unwrap().meta.version;
         let later = (0..times).map(|at| state(3 * SEGMENT + at)).collect();
         (Overtaken(store, Mutex::new(later)), version)
