@@ -39,8 +39,8 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of racers exactly one wins.
     /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is gone; of any number of
     ///   racers with one version exactly one wins.
-    /// - † By the backend's clock and to a few seconds, [`ObjectMeta::modified`] is not before the version became visible, however long its writer was
-    ///   stopped: prunes of sessions take what is older than the fence window for something that others could see for so long.
+    /// - By the backend's clock, [`ObjectMeta::modified`] is at most a few seconds before the version became visible, however long its body took, and
+    ///   (†) however long its writer was stopped: prunes of sessions rely on it.
     /// - † The writer's own earlier attempt, whose answer was lost, is a success and not a conflict.
     /// - A body that fails, or is not as long as it says, stores nothing; its error comes back as it is.
     /// - An empty body is an object of 0 bytes.

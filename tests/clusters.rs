@@ -25,7 +25,7 @@ use support::{
 };
 
 persist::testing::conformance!(garage, || async {
-    Suite::new(running("GARAGE").open().await).large(LARGE).content_versions()
+    Suite::new(running("GARAGE").open().await).large(LARGE).content_versions().dated_when_begun()
 });
 
 #[tokio::test]

@@ -31,18 +31,18 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
 
 /// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no
 /// regular file is written as it is, and so is what stands for an open file, such as `/dev/stdout`: the state
-/// comes behind what is there.
-pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<ObjectMeta> {
+/// comes behind what is there, and what fails there is the inner error, behind which nothing may start again.
+pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Result<ObjectMeta>> {
     let meta = reader.meta().clone();
     let FileTarget { target, waiter: _waiter } = FileTarget::new(path).await?;
     match target {
-        Target::Device(file) => drop(reader.copy_to(file).await?),
+        Target::Device(file) => return Ok(reader.copy_to(file).await.map(|_| meta)),
         Target::File { path, permissions, temporary } => {
             let (temporary, _) = reader.copy_to(temporary).await?;
             threads::run(move || finish(temporary, &path, permissions)).await?;
         }
     }
-    Ok(meta)
+    Ok(Ok(meta))
 }
 
 /// Where to write. The command line writes the states of sessions and archives to one, too.
@@ -139,7 +139,7 @@ impl FileTarget {
     /// Gives the file its name, durably. Without this it stays as it was.
     ///
     /// # Errors
-    /// As the operating system refuses.
+    /// As the operating system refuses; the file has its name already where that is said.
     pub async fn finish(self) -> Result<()> {
         let FileTarget { target, waiter: _waiter } = self;
         match target {
@@ -207,11 +207,30 @@ fn finish(temporary: Temporary, path: &Path, permissions: Option<Permissions>) -
     // Who stopped it is told that nothing has changed.
     check(&temporary.job.given_up)?;
     temporary.file.persist(path).map_err(|error| failed(error.error))?;
-    // The new name itself must survive a crash. Not every file system lets a directory be opened for that.
-    if let Ok(folder) = File::open(folder(path)) {
-        let _ = folder.sync_all();
+    sync(folder(path)).map_err(|error| {
+        let message = format!(
+            "the file {} was written, but its folder could not be synced, so that a power cut may undo it; look for the cause and do it again",
+            path.display()
+        );
+        Error::new(ErrorKind::Io, message).with_source(error)
+    })
+}
+
+/// The new name itself must survive a crash. Not every file system lets a folder be opened and synced for that.
+fn sync(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let Ok(folder) = File::open(folder) else { return Ok(()) };
+    let synced = folder.sync_all();
+    #[cfg(all(test, unix))]
+    let synced = tests::answer(synced);
+    match synced {
+        Err(error)
+            if matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported) =>
+        {
+            Ok(())
+        }
+        done => done,
     }
-    Ok(())
 }
 
 fn folder(path: &Path) -> &Path {

@@ -1,10 +1,46 @@
-use std::{os::unix::fs::PermissionsExt, sync::mpsc, time::Duration};
+use std::{cell::Cell, os::unix::fs::PermissionsExt, sync::mpsc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::*;
 use crate::{Key, Version, cleaned_up};
+
+thread_local! {
+    static ANSWER: Cell<Option<io::ErrorKind>> = const { Cell::new(None) };
+}
+
+/// What a sync of a folder is said to have come to, where the test on this thread wants that.
+pub(super) fn answer(synced: io::Result<()>) -> io::Result<()> {
+    ANSWER.take().map_or(synced, |kind| Err(kind.into()))
+}
+
+/// Whoever is told that the file is there may remove what it came from.
+#[test]
+fn a_file_whose_name_may_not_survive_a_power_cut_is_no_success() {
+    use io::ErrorKind::{
+        InvalidInput, Other, PermissionDenied, ReadOnlyFilesystem, StorageFull, Unsupported,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let finished = |kind| {
+        ANSWER.set(Some(kind));
+        let mut file = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
+        write!(file, "{kind:?}").unwrap();
+        let result = finish(Temporary { file, job: Waiter::new(true).job() }, &path, None);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kind:?}"));
+        result
+    };
+    for kind in [Other, StorageFull] {
+        let error = finished(kind).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("was written, but its folder could not be synced"), "{error}");
+    }
+    // File systems that know no such thing.
+    for kind in [InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported] {
+        finished(kind).unwrap();
+    }
+}
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();

@@ -55,6 +55,8 @@ use crate::{
 /// # Errors
 /// Every method fails with `InvalidInput` for text that is no key, and with what the adapter fails with. Loads also fail with `NotFound`,
 /// `Corrupt` for damage, and `InvalidInput` beyond a [limit](crate::Limits). Saves with a condition fail with `AlreadyExists` or `Conflict`.
+/// Where a snapshot is replaced while it is read, and the storage gives no more of the old one, a stream or device ends with `Conflict`; every other load reads
+/// the new one.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream could not repeat, it begins once
@@ -123,7 +125,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
 
     /// [`load`](Self::load) with options.
     async fn load_with(&self, key: impl IntoKey, options: LoadOptions) -> Result<Bytes> {
-        self.load_stream_with(key, options).await?.body.collect(u64::MAX).await
+        let key = key.into_key()?;
+        let load = || async { open(self, &key, &options).await?.body.collect(u64::MAX).await };
+        of_one_version(options.if_version.as_ref(), load).await
     }
 
     /// Opens a state as a stream, in bounded memory.
@@ -134,17 +138,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// [`load_stream`](Self::load_stream) with options.
     async fn load_stream_with(&self, key: impl IntoKey, options: LoadOptions) -> Result<SnapshotReader> {
         let key = key.into_key()?;
-        let mut get = GetOptions::new();
-        (get.if_version, get.if_not_version) = (options.if_version, options.if_not_version);
-        let limits = options.limits.unwrap_or(self.capabilities().settings.limits);
-        let open = || async {
-            let object = self.get(&key, get.clone()).await?;
-            let meta = object.meta.clone();
-            let body = codec::decode(self, &key, object, limits, options.verify_digest).await?;
-            Ok(SnapshotReader::new(meta, body.with_context("load", &key)))
-        };
-        let opened = if get.if_version.is_some() { open().await } else { of_one_version(open).await };
-        opened.map_err(|error: Error| error.with_operation("load").with_key(&key))
+        of_one_version(options.if_version.as_ref(), || open(self, &key, &options)).await
     }
 
     /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec `gzip` only the segments of 1 MiB that hold
@@ -153,7 +147,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
         let limits = self.capabilities().settings.limits;
-        let part = of_one_version(|| async {
+        let part = of_one_version(None, || async {
             match codec::decode_range(self, &key, range.clone(), limits).await?.collect(whole).await? {
                 nothing if nothing.is_empty() => {
                     let message =
@@ -169,7 +163,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// What an object says about its state, from its first and last bytes.
     async fn describe(&self, key: impl IntoKey) -> Result<Description> {
         let key = key.into_key()?;
-        let described = of_one_version(|| codec::describe(self, &key)).await;
+        let described = of_one_version(None, || codec::describe(self, &key)).await;
         described.map_err(|error| error.with_operation("describe").with_key(&key))
     }
 
@@ -207,8 +201,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         path: impl AsRef<Path> + Send,
         options: LoadOptions,
     ) -> Result<ObjectMeta> {
-        let path = path.as_ref().to_owned();
-        files::store(self.load_stream_with(key, options).await?, path).await
+        let (path, key) = (path.as_ref().to_owned(), key.into_key()?);
+        let download = || async { files::store(open(self, &key, &options).await?, path.clone()).await };
+        of_one_version(options.if_version.as_ref(), download).await?
     }
 
     /// [`download`](Self::download) unless `version` is still the current one; then `None`, and the file stays.
@@ -276,15 +271,35 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 }
 
-/// How often a load starts again because the snapshot was replaced while it was opened.
+/// Opens a snapshot, in as many requests as that takes.
+async fn open<A: SnapshotAdapter + ?Sized>(
+    adapter: &A,
+    key: &Key,
+    options: &LoadOptions,
+) -> Result<SnapshotReader> {
+    let mut get = GetOptions::new();
+    get.if_version.clone_from(&options.if_version);
+    get.if_not_version.clone_from(&options.if_not_version);
+    let limits = options.limits.unwrap_or(adapter.capabilities().settings.limits);
+    let opened = async {
+        let object = adapter.get(key, get).await?;
+        let meta = object.meta.clone();
+        let body = codec::decode(adapter, key, object, limits, options.verify_digest).await?;
+        Ok(SnapshotReader::new(meta, body.with_context("load", key)))
+    };
+    opened.await.map_err(|error: Error| error.with_operation("load").with_key(key))
+}
+
+/// How often a load starts again because the snapshot was replaced meanwhile.
 const REPLACED: u32 = 3;
 
-/// Reads that take several requests. If the snapshot was replaced between them, there is a newer one to read.
-async fn of_one_version<T, Fut>(read: impl Fn() -> Fut + Send + Sync) -> Result<T>
+/// Reads that take several requests. If the snapshot was replaced between them, there is a newer one to read; not for those
+/// who want the version `only`.
+async fn of_one_version<T, Fut>(only: Option<&Version>, read: impl Fn() -> Fut + Send + Sync) -> Result<T>
 where
     Fut: Future<Output = Result<T>> + Send,
 {
-    let mut attempts = 1..=REPLACED;
+    let mut attempts = if only.is_some() { 0..0 } else { 0..REPLACED };
     loop {
         match read().await {
             Err(error) if error.kind() == ErrorKind::Conflict && attempts.next().is_some() => {}

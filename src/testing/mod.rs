@@ -47,6 +47,7 @@ macro_rules! __conformance_cases {
             put_shows_nothing_before_it_is_done
             put_shows_no_folder_before_it_is_done
             put_shows_readers_whole_versions
+            put_is_dated_when_it_is_seen
             put_overwrites
             put_gives_every_write_its_own_version
             put_stores_large_bodies_of_unknown_length
@@ -59,6 +60,7 @@ macro_rules! __conformance_cases {
             put_refuses_bad_metadata
             put_dropped_changes_nothing
             put_dropped_before_it_was_polled_changes_nothing
+            put_dropped_behind_its_body_is_all_or_nothing
             put_with_a_failing_body_changes_nothing
             put_with_a_wrong_length_changes_nothing
             put_gives_a_bodys_error_back_in_every_mode

@@ -23,6 +23,7 @@ pub struct Suite {
     pub(super) longest_key: usize,
     pub(super) content_versions: bool,
     pub(super) wide_backslash: bool,
+    pub(super) dated_when_begun: bool,
     pub(super) patience: Duration,
     pub(super) secrets: Vec<String>,
     guards: Vec<Arc<dyn Any + Send + Sync>>,
@@ -68,6 +69,13 @@ impl Suite {
     /// half as many of them.
     pub fn wide_backslash(mut self) -> Self {
         self.wide_backslash = true;
+        self
+    }
+
+    /// Says that the service dates an object that was uploaded in parts by when the upload was begun, as Amazon S3 does: only what goes in one request
+    /// is then looked at for that.
+    pub fn dated_when_begun(mut self) -> Self {
+        self.dated_when_begun = true;
         self
     }
 
@@ -190,6 +198,7 @@ impl From<Arc<dyn SnapshotAdapter>> for Suite {
             longest_key: Key::MAX_BYTES,
             content_versions: false,
             wide_backslash: false,
+            dated_when_begun: false,
             patience: Duration::from_secs(300),
             secrets: Vec::new(),
             guards: Vec::new(),
@@ -202,6 +211,9 @@ impl fmt::Debug for Suite {
         f.debug_struct("Suite").field("adapter", &self.adapter).field("prefix", &self.prefix).finish()
     }
 }
+
+/// How far two times of one moment may be apart: services keep whole seconds, and have more than one clock.
+pub(super) const SAME_TIME: Duration = Duration::from_secs(3);
 
 /// Bytes that do not compress and differ with `seed`, so that mixed-up parts show.
 pub(super) fn pattern(len: usize, seed: u64) -> Bytes {

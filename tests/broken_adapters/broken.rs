@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -28,6 +29,9 @@ pub(crate) enum How {
     PutStoresAsItGoes,
     PutBeginsUnasked,
     PutMakesAFileBeside,
+    PutIsDatedWhenItBegan,
+    PutAnswersAnotherTime,
+    PutDroppedInItsCommitBlocksTheKey,
     PutKeepsTheFirst,
     PutCutsLargeStreams,
     PutRefusesEmptyBodies,
@@ -86,6 +90,10 @@ pub(crate) struct Broken {
     _secret: &'static str,
     pub(crate) puts: Arc<AtomicU64>,
     removed: Mutex<BTreeSet<Key>>,
+    /// Keys of commits under way.
+    busy: Mutex<BTreeSet<Key>>,
+    /// When the puts of versions began.
+    began: Mutex<Vec<(Version, SystemTime)>>,
     place: Arc<AtomicU64>,
 }
 
@@ -107,6 +115,8 @@ impl Broken {
             _secret,
             puts: Arc::default(),
             removed: Mutex::default(),
+            busy: Mutex::default(),
+            began: Mutex::default(),
             place: Arc::default(),
         }
     }
@@ -119,6 +129,9 @@ impl Broken {
     fn seen(&self, mut meta: ObjectMeta) -> ObjectMeta {
         if self.is(How::VersionsAreSizes) {
             meta.version = of_size(&meta);
+        }
+        if let Some((_, began)) = self.began.lock().unwrap().iter().find(|(of, _)| *of == meta.version) {
+            meta.modified = *began;
         }
         meta
     }
@@ -232,6 +245,20 @@ impl Broken {
                 self.inner.delete(&beside, DeleteOptions::new()).await?;
                 body = Body::from(bytes?);
             }
+            How::PutDroppedInItsCommitBlocksTheKey => {
+                body = Body::from(body.collect(u64::MAX).await?);
+                let mut tries = 0..300;
+                while !self.busy.lock().unwrap().insert(key.clone()) {
+                    if tries.next().is_none() {
+                        return fail(ErrorKind::Unavailable, "busy");
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                tokio::task::yield_now().await;
+                let stored = self.inner.put(key, body, options).await;
+                self.busy.lock().unwrap().remove(key);
+                return stored;
+            }
             How::PutCutsLargeStreams if body.len().is_none() => {
                 let bytes = body.collect(u64::MAX).await?;
                 body = Body::from(bytes.slice(..bytes.len().min(100_000)));
@@ -311,9 +338,16 @@ impl SnapshotAdapter for Broken {
         }
         self.puts.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
-            let mut meta = self.seen(self.stored(key, body, options).await?);
-            if self.is(How::PutAnswersAnotherVersion) {
-                meta.version = Version::new("another");
+            let began = SystemTime::now();
+            let stored = self.stored(key, body, options).await?;
+            if self.is(How::PutIsDatedWhenItBegan) {
+                self.began.lock().unwrap().push((stored.version.clone(), began));
+            }
+            let mut meta = self.seen(stored);
+            match self.how {
+                How::PutAnswersAnotherVersion => meta.version = Version::new("another"),
+                How::PutAnswersAnotherTime => meta.modified -= Duration::from_secs(60),
+                _ => {}
             }
             Ok(meta)
         })

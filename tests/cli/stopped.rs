@@ -33,6 +33,27 @@ fn a_reader_that_leaves_is_no_error() {
     }
 }
 
+/// The system's answer to a file that grows too large is a signal that ends a process, unless that listens.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_with_its_reason() {
+    let home = Home::new();
+    home.save("key", "old");
+    home.save("large", noise(100_000));
+    home.write("state", noise(100_000));
+    for (command, place) in [("save key < state", "ulimit -f"), ("load large -o loaded", "cannot be written")]
+    {
+        let mut shell = home.program("sh");
+        shell.args(["-c", &format!("ulimit -f 8; exec {PERSIST} {command}")]);
+        let output = shell.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {:?} {error}", output.status);
+        assert!(error.contains(place), "{command}: {error}");
+    }
+    assert_eq!(home.run(&["load", "key"]).out, b"old");
+    assert_eq!(files(&home.store()).len(), 2, "something was left");
+}
+
 /// A save that waits for the rest of its input, with a part of it on the disk already.
 fn waiting_save(home: &Home, mut program: Command) -> Child {
     let mut child = program

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use persist::{
     Body, ByteRange, Capabilities, Codec, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry,
-    ListOptions, Object, ObjectMeta, PutOptions, Result, SaveOptions, SnapshotAdapter, SnapshotAdapterExt,
-    Tier,
+    ListOptions, LoadOptions, Object, ObjectMeta, PutOptions, Result, SaveOptions, SnapshotAdapter,
+    SnapshotAdapterExt, Tier,
 };
 
 use crate::store::{SEGMENT, Store, noise, state};
@@ -214,6 +214,10 @@ impl Replacing {
     }
 }
 
+/// Gives bodies that end half-way, because the object is replaced by the next of these.
+#[derive(Debug)]
+struct Overtaken(Store, Mutex<Vec<Vec<u8>>>);
+
 impl fmt::Debug for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Counting")
@@ -290,6 +294,58 @@ adapter!(Replacing, |self, options, object| {
     let chunks: Vec<_> = bytes.chunks(60_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
     Ok(Object::new(meta, range, Body::from_stream(stream::iter(chunks))))
 });
+
+adapter!(Overtaken, |self, options, object| {
+    let Object { meta, range, body, .. } = object;
+    let next = self.1.lock().unwrap().pop_if(|_| options.range.is_none());
+    let Some(next) = next else { return Ok(Object::new(meta, range, body)) };
+    let (bytes, store, key) = (body.collect(u64::MAX).await?, self.0.clone(), meta.key.clone());
+    let half = bytes.slice(..bytes.len() / 2);
+    let replaced = stream::once(async move {
+        store.save_with(next, key, plain()).await.unwrap();
+        Err(Error::new(ErrorKind::Conflict, "the snapshot was replaced"))
+    });
+    Ok(Object::new(meta, range, Body::from_stream(stream::iter([Ok(half)]).chain(replaced.boxed()))))
+});
+
+fn plain() -> SaveOptions {
+    SaveOptions::new().codec("none".parse().unwrap())
+}
+
+/// Only a stream has given something away: whoever has nothing yet gets the new state.
+#[tokio::test]
+async fn a_load_whose_snapshot_is_replaced_in_mid_body_gives_the_new_one() {
+    let overtaken = |first: Vec<u8>, times: usize| async move {
+        let store = Store::new(1000);
+        let options = if times.is_multiple_of(2) { plain() } else { SaveOptions::new() };
+        let version = store.save_with(first, "key", options).await.unwrap().meta.version;
+        let later = (0..times).map(|at| state(3 * SEGMENT + at)).collect();
+        (Overtaken(store, Mutex::new(later)), version)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    for times in [1, 2, 3] {
+        let (store, _) = overtaken(noise(3 * SEGMENT), times).await;
+        assert!(store.load("key").await.unwrap() == state(3 * SEGMENT), "{times}");
+        let (store, _) = overtaken(noise(3 * SEGMENT), times).await;
+        store.download("key", &path).await.unwrap();
+        assert!(std::fs::read(&path).unwrap() == state(3 * SEGMENT), "{times}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+    let (store, version) = overtaken(noise(3 * SEGMENT), 9).await;
+    let only = || LoadOptions::new().if_version(version.clone());
+    let left = |store: &Overtaken| store.1.lock().unwrap().len();
+    for (error, tries) in [
+        (store.load_with("key", only()).await.unwrap_err(), 1),
+        (store.load("key").await.unwrap_err(), 4),
+        // What a device got it keeps.
+        (store.download("key", "/dev/null").await.unwrap_err(), 1),
+        (store.load_stream("key").await.unwrap().copy_to(std::io::sink()).await.map(drop).unwrap_err(), 1),
+    ] {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Conflict, Some("load")), "{tries}");
+    }
+    assert_eq!(left(&store), 9 - 1 - 4 - 1 - 1);
+}
 
 /// A writer that fails in one way.
 struct Fails(std::io::ErrorKind);

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future};
 use persist::{
     Body, Codec, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, adapters::local::LocalAdapter,
@@ -95,6 +95,28 @@ async fn metadata_lies_beside_the_file_and_goes_with_it() {
     store.put(&key("a/state"), Body::from("state"), options()).await.unwrap();
     store.delete(&key("a/state"), Default::default()).await.unwrap();
     assert_eq!(fs::read_dir(store.root()).unwrap().count(), 0, "a delete left something behind");
+}
+
+/// A plain stream has no checks of its own, but the file beside it says how long it was.
+#[tokio::test]
+async fn a_plain_state_that_was_cut_and_has_its_old_time_is_corrupt() {
+    let (_directory, store) = store();
+    let plain = SaveOptions::new().codec(Codec::None);
+    store.save_stream_with(&b"a state"[..], "state", plain).await.unwrap();
+    assert_eq!(store.load("state").await.unwrap(), "a state");
+    let file = File::options().write(true).open(store.root().join("state")).unwrap();
+    let saved = file.metadata().unwrap().modified().unwrap();
+    for length in [6, 0, 8] {
+        file.set_len(length).unwrap();
+        file.set_modified(saved).unwrap();
+        for error in [store.load("state").await.unwrap_err(), store.head(&key("state")).await.unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(&format!("{length} bytes and was saved with 7")), "{error}");
+        }
+    }
+    file.set_len(7).unwrap();
+    file.set_modified(saved).unwrap();
+    assert_eq!(store.head(&key("state")).await.unwrap().size, 7);
 }
 
 #[tokio::test]
@@ -317,6 +339,28 @@ async fn nobody_waits_for_ever_for_a_lock() {
     folder.unlock().unwrap();
     put(&store, "folder/a", "new").await.unwrap();
     assert_eq!(files(store.root()), ["folder/a"]);
+}
+
+/// What has nothing to do with its directory goes on.
+#[tokio::test]
+async fn a_lock_that_is_never_let_go_does_not_take_every_thread() {
+    let (_directory, store) = store();
+    put(&store, "folder/a", "state").await.unwrap();
+    // More than is read without a thread.
+    let large = "state ".repeat(50_000);
+    put(&store, "large", &large).await.unwrap();
+    let folder = File::open(store.root().join("folder")).unwrap();
+    folder.lock().unwrap();
+    // More than the runtime has threads.
+    let names: Vec<String> = (0..600).map(|number| format!("folder/{number}")).collect();
+    let puts = future::join_all(names.iter().map(|name| put(&store, name, "state")));
+    let mut puts = Box::pin(tokio::task::unconstrained(puts));
+    assert!((&mut puts).now_or_never().is_none());
+    let loaded = tokio::time::timeout(Duration::from_secs(60), store.load("large")).await;
+    assert!(loaded.expect("all threads wait for the lock").unwrap() == large);
+    folder.unlock().unwrap();
+    assert!(puts.await.iter().all(Result::is_ok));
+    assert_eq!(files(store.root()).len(), 602);
 }
 
 #[tokio::test]

@@ -38,10 +38,10 @@ conformance!(moto, || async { suite("MOTO").await.objects(150) });
 
 conformance!(strict, || async {
     let strict = StrictServer::start().await;
-    Suite::new(strict.server.open().await).large(LARGE).content_versions().keep(strict)
+    Suite::new(strict.server.open().await).large(LARGE).content_versions().dated_when_begun().keep(strict)
 });
 
 async fn suite(name: &str) -> Suite {
     let secret = support::service(&format!("SVC_{name}_SECRET_KEY"));
-    Suite::new(running(name).open().await).large(LARGE).content_versions().secret(secret)
+    Suite::new(running(name).open().await).large(LARGE).content_versions().dated_when_begun().secret(secret)
 }

@@ -59,14 +59,15 @@ fn open(root: &Root, key: &Key, place: &Place) -> Result<Opened> {
             return Err(foreign(&format!("{:?}", key.as_str())));
         }
         let stamp = Stamp::from(&found);
-        let sidecar = Sidecar::read(root, &directory, &place.file, stamp)?;
-        if sidecar.is_none() {
-            // None, or removed together with the version that was opened?
+        let sidecar = Sidecar::read(root, &directory, &place.file, stamp);
+        if !matches!(sidecar, Ok(Some(_))) {
+            // None, or removed or replaced together with the version that was opened?
             let now = stat(&directory, &place.file)?;
             if now.is_none_or(|now| Stamp::from(&now) != stamp) {
                 continue;
             }
         }
+        let sidecar = sidecar?;
         let mut magic = [0; 4];
         let len = file.read_at(&mut magic, 0).map_err(failed)?;
         let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());

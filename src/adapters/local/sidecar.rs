@@ -60,10 +60,20 @@ impl Sidecar {
         })
     }
 
-    /// The sidecar of the version `stamp` of `file`, if it has one.
+    /// The sidecar of the version `stamp` of `file`, if it has one. `Corrupt` where it says that the file was longer or shorter.
     pub(super) fn read(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Self>> {
         match Self::read_named(directory, &name(file, stamp.mtime))? {
-            Some(found) if found.file == file && found.mtime == stamp.mtime => Ok(Some(found)),
+            Some(found) if found.file == file && found.mtime == stamp.mtime => match found.size {
+                // Whatever changed it has put its time back: a partial restore, a repair of the file system.
+                Some(size) if size != stamp.size => {
+                    let message = format!(
+                        "the file has {} bytes and was saved with {size}; restore a copy",
+                        stamp.size
+                    );
+                    Err(Error::new(ErrorKind::Corrupt, message))
+                }
+                _ => Ok(Some(found)),
+            },
             Some(_) => Err(damaged("it belongs to another file")),
             None if step(stamp.mtime) > 1 => copied::find(root, directory, file, stamp),
             None => Ok(None),

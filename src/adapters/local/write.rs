@@ -187,13 +187,26 @@ impl Staged {
         };
         let beside = self.settle(version, current, early, given_up)?;
         check(given_up)?;
-        let renamed = match mode {
-            // Programs that know nothing of the lock do not lose their file either.
-            PutMode::Create => rename_to_free(&self.directory, &self.name, file),
-            _ => rustix::fs::renameat(&self.directory, self.name.as_str(), &self.directory, file),
+        let rename = || {
+            #[cfg(test)]
+            tests::about_to_rename();
+            let renamed = match mode {
+                // Programs that know nothing of the lock do not lose their file either.
+                PutMode::Create => rename_to_free(&self.directory, &self.name, file),
+                _ => rustix::fs::renameat(&self.directory, self.name.as_str(), &self.directory, file),
+            };
+            #[cfg(test)]
+            let renamed = tests::answer(renamed);
+            renamed
         };
-        #[cfg(test)]
-        let renamed = tests::answer(renamed);
+        let mut renamed = rename();
+        if matches!(renamed, Err(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY))
+            && !self.is_at(file, version.stamp)
+        {
+            // Saves below this name make a directory of it, without the lock. What is in it is named; an empty one is removed.
+            allowed(mode, self::current(&self.root, &self.directory, file)?)?;
+            renamed = rename();
+        }
         match renamed {
             Ok(()) => {}
             // A client of NFS whose answer was lost asks again, and then is told that there is nothing to rename, or that the name is taken.
@@ -399,4 +412,4 @@ fn unlink(root: &Root, directory: &File, place: &Place, stamp: Stamp, options: &
 
 #[cfg(test)]
 #[path = "write_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,6 @@
 use std::{
     cell::{Cell, RefCell},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     time::Duration,
 };
@@ -17,6 +17,9 @@ use crate::Version;
 thread_local! {
     static ANSWER: Cell<Option<Errno>> = const { Cell::new(None) };
     static SYNCS: Cell<usize> = const { Cell::new(0) };
+    static APPEARS: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    static LOCKED: Cell<i64> = const { Cell::new(0) };
+    static LOOKS: RefCell<Option<(PathBuf, Vec<bool>)>> = const { RefCell::new(None) };
     static TAKES: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -24,11 +27,33 @@ thread_local! {
 pub(super) fn file_synced() {
     SYNCS.set(SYNCS.get() + 1);
     pass(TAKES.with_borrow_mut(Vec::pop).unwrap_or(0));
+    LOOKS.with_borrow_mut(|looks| {
+        if let Some((directory, free)) = looks {
+            free.push(File::open(directory).unwrap().try_lock().is_ok());
+        }
+    });
+}
+
+/// The lock was waited for as long as the test on this thread wants it.
+pub(in super::super) fn locked() {
+    pass(LOCKED.take());
 }
 
 /// What a renaming is said to have come to, in place of its result, where the test on this thread wants that.
 pub(super) fn answer(renamed: rustix::io::Result<()>) -> rustix::io::Result<()> {
     ANSWER.take().map_or(renamed, Err)
+}
+
+/// Directories appear before a renaming, or a file in one, where the test on this thread wants that.
+pub(super) fn about_to_rename() {
+    for path in APPEARS.take() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Of a snapshot there is also a file.
+        match path.ends_with("below") {
+            true => std::fs::write(path, "").unwrap(),
+            false => std::fs::create_dir(path).unwrap(),
+        }
+    }
 }
 
 struct Store(Arc<Root>);
@@ -118,6 +143,26 @@ fn a_renaming_that_happened_is_none_that_failed() {
     assert_eq!(store.put("new", PutOptions::new().create()).unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(state).unwrap(), b"old");
     ANSWER.take();
+}
+
+/// A save below the name makes it, and takes no lock for that.
+#[test]
+fn a_directory_that_appears_before_the_renaming_is_no_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let (path, key) = (folder.path().join("state"), Key::new("state").unwrap());
+    for options in [PutOptions::new, || PutOptions::new().create()] {
+        APPEARS.set(vec![path.clone()]);
+        store.put("in place of an empty one", options()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"in place of an empty one");
+        delete(&store.0, &Place::of(&key), &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
+        APPEARS.set(vec![path.join("below")]);
+        let error = store.put("refused", options()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("there is a directory \"state\""), "{error}");
+        std::fs::remove_dir_all(&path).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a refused save left something");
+    }
 }
 
 /// Every kind but `Io` says that nothing was changed.
@@ -240,4 +285,20 @@ fn a_version_is_as_new_as_it_is_visible() {
     assert!(error.kind() == ErrorKind::Timeout && error.retryable(), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     TAKES.take();
+}
+
+/// Each of those who wait for the lock would be late in its turn, if the one before it synced its file again under the lock.
+#[test]
+fn a_version_that_waited_long_for_the_lock_is_synced_again_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    coarse(1);
+    for options in [PutOptions::new, || PutOptions::new().metadata("a", "1")] {
+        LOCKED.set(60_000_000_000);
+        LOOKS.set(Some((folder.path().to_path_buf(), Vec::new())));
+        let meta = store.put("state", options()).unwrap();
+        assert_eq!(LOOKS.take().unwrap().1, [true, true], "whether the lock was free at each sync");
+        assert_eq!(store.head(), meta);
+        assert!(meta.modified >= std::time::SystemTime::now() + Duration::from_secs(50), "not dated again");
+    }
 }

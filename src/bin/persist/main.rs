@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(async {
+        signals::survive_the_size_limit();
         let storage = Storage::new(args.storage, args.config);
         let cleans_up = args.command.writes();
         let command = cmd::run(args.command, &storage, &output);

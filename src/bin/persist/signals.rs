@@ -113,6 +113,20 @@ fn listen() -> watch::Receiver<u8> {
     signals
 }
 
+/// A write beyond a limit on the size of files (`ulimit -f`) fails, and the error says why, where by default the signal SIGXFSZ ends the process without a
+/// word. Must be called on a runtime.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+pub(crate) fn survive_the_size_limit() {
+    // Its number on all of these, but for Linux on MIPS.
+    if cfg!(not(any(target_arch = "mips", target_arch = "mips64"))) {
+        // Listening is enough, for as long as the process lives; without it, all is as by default.
+        let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(25));
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+pub(crate) fn survive_the_size_limit() {}
+
 #[cfg(unix)]
 struct Signals(Vec<(tokio::signal::unix::Signal, u8)>);
 

@@ -26,6 +26,10 @@ const PADDING: [u8; 2] = *b"PP";
 const FIXED: usize = 32 + 8 + 1;
 const ROW: usize = 12;
 
+/// How many values a tail may have, and a few for later versions of persist: a hostile one of millions of small values would
+/// take many times its own length in memory.
+const MAX_VALUES: usize = 16;
+
 /// A subfield that another part of persist keeps in the tail.
 pub(crate) type Extra = ([u8; 2], Vec<u8>);
 
@@ -267,7 +271,7 @@ pub(crate) fn parse(head: &[u8], closing: &[u8], total: u64) -> Result<(Index, V
     Ok((index, fields))
 }
 
-/// The subfields of all members, those of one id joined. `None` where anything is not exactly in form.
+/// The values of all members, the parts of each joined. `None` where anything is not exactly in form.
 fn fields(mut tail: &[u8]) -> Option<Vec<Extra>> {
     let mut all: Vec<Extra> = Vec::new();
     while !tail.is_empty() {
@@ -279,8 +283,10 @@ fn fields(mut tail: &[u8]) -> Option<Vec<Extra>> {
             let ([a, b, low, high], rest) = member.split_first_chunk()?;
             let (value, rest) = rest.split_at_checked(u16::from_le_bytes([*low, *high]).into())?;
             // The parts of a value follow one another.
+            let (seen, count) = (all.iter().position(|(id, _)| *id == [*a, *b]), all.len());
             match all.last_mut() {
-                Some((id, joined)) if *id == [*a, *b] => joined.extend_from_slice(value),
+                Some((_, joined)) if seen == Some(count - 1) => joined.extend_from_slice(value),
+                _ if seen.is_some() || count == MAX_VALUES => return None,
                 _ => all.push(([*a, *b], value.to_vec())),
             }
             member = rest;

@@ -105,6 +105,36 @@ fn every_flipped_bit_every_cut_and_every_addition_is_corrupt() {
     }
 }
 
+/// A file of an empty state with these subfields in its tail, and the right lengths and check.
+fn with_fields(ids: &[[u8; 2]]) -> Vec<u8> {
+    let mut file = encode(b"", 6, &[]).unwrap();
+    let extras: Vec<u8> = ids.iter().flat_map(|[a, b]| [*a, *b, 1, 0, b'x']).collect();
+    // The tail's header, up to the length of its extra field.
+    let tail = file.len() + 8 - closing_len(&file, file.len() as u64).unwrap();
+    let fields = file.len() - tail - 12 - 10;
+    file[tail + 10..tail + 12].copy_from_slice(&((fields + extras.len()) as u16).to_le_bytes());
+    file.splice(tail + 12..tail + 12, extras);
+    let end = file.len() - 18;
+    let len = (file.len() - tail) as u32;
+    file[end..end + 4].copy_from_slice(&len.to_le_bytes());
+    let check = crc32c::crc32c_append(crc32c::crc32c(&HEAD), &file[tail..end + 4]);
+    file[end + 4..end + 8].copy_from_slice(&check.to_le_bytes());
+    file
+}
+
+#[test]
+fn the_parts_of_a_value_follow_one_another_and_there_are_few_values() {
+    let many: Vec<[u8; 2]> = (b'a'..=b'z').map(|letter| [b'M', letter]).collect();
+    let (a, b) = (*b"AA", *b"BB");
+    for (ids, values) in [(&[a, a, b][..], 2), (&many[..15], 15)] {
+        assert_eq!(decode(&with_fields(ids), Limits::default()).unwrap().extras.len(), values);
+    }
+    for ids in [&[a, b, a][..], &[a, b].repeat(50), &many[..16]] {
+        let error = decode(&with_fields(ids), Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{} subfields", ids.len());
+    }
+}
+
 #[test]
 fn a_newer_version_is_refused_by_name_and_limits_hold() {
     let mut file = encode(&state(600), 6, &[]).unwrap();

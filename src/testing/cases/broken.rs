@@ -1,5 +1,13 @@
 //! Puts that do not come to their end leave everything as it was.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
+
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -74,6 +82,53 @@ pub(crate) async fn put_dropped_changes_nothing(suite: &Suite) -> Outcome {
         before.is_unchanged(suite, &format!("puts that were dropped after {count} chunks")).await?;
     }
     before.goes_on(suite).await
+}
+
+/// The step that makes the object visible is stopped wherever the adapter waits in it.
+pub(crate) async fn put_dropped_behind_its_body_is_all_or_nothing(suite: &Suite) -> Outcome {
+    let before = Before::new(suite).await?;
+    let mut seen = vec![Bytes::from("old")];
+    for (len, polls) in [40_000, suite.large].into_iter().flat_map(|len| [(len, 0), (len, 1), (len, 3)]) {
+        let bytes = pattern(len, 10 + polls);
+        seen.push(bytes.clone());
+        for key in [&before.taken, &before.fresh] {
+            let ended = Arc::new(AtomicBool::new(false));
+            let (tell, mut left) = (ended.clone(), polls);
+            let end = stream::poll_fn(move |_| {
+                tell.store(true, Ordering::SeqCst);
+                Poll::Ready(None)
+            });
+            let body = Body::from_stream(stream::iter(chunks(&bytes)).map(Ok).chain(end));
+            let mut put = suite.adapter.put(key, body, PutOptions::new());
+            let stopped = future::poll_fn(|context| match put.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(result.map(drop)),
+                Poll::Pending if !ended.load(Ordering::SeqCst) => Poll::Pending,
+                Poll::Pending if left == 0 => Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    left -= 1;
+                    Poll::Pending
+                }
+            });
+            stopped.await?;
+            drop(put);
+            // Either may be there, and the new object may still come.
+            match suite.read(key).await {
+                Ok(content) => check!(seen.contains(&content), "what a dropped put left was never put"),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => check!(
+                    error.kind() == ErrorKind::NotFound && key == &before.fresh,
+                    "an object cannot be read after a put to it was dropped: {error}"
+                ),
+            }
+        }
+        for name in suite.names(ListOptions::new()).await? {
+            check!(["fresh", "taken"].contains(&&*name), "a dropped put left {name:?} in the listing");
+        }
+    }
+    for key in [&before.taken, &before.fresh] {
+        suite.put(key, "next").await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn put_dropped_before_it_was_polled_changes_nothing(suite: &Suite) -> Outcome {

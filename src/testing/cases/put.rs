@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{self, Either},
     stream,
 };
+use tokio::sync::oneshot;
 
 use crate::{
     Body, ErrorKind, GetOptions, Key, ListOptions, ObjectMeta, PutOptions, Tier,
     testing::{
         Failure, Outcome, Suite,
         check::fails,
-        suite::{chunks, pattern, streamed},
+        suite::{SAME_TIME, chunks, pattern, streamed},
     },
 };
 
@@ -33,17 +35,7 @@ pub(crate) async fn put_shows_nothing_before_it_is_done(suite: &Suite) -> Outcom
     let old = suite.put(&taken, "old").await?;
     let new = pattern(suite.large, 1);
     for key in [&fresh, &taken] {
-        let (go, gone) = tokio::sync::oneshot::channel::<()>();
-        let mut first = chunks(&new);
-        let last = first.pop().unwrap_or_default();
-        let (tell, reached) = tokio::sync::oneshot::channel::<()>();
-        let rest = stream::once(async move {
-            tell.send(()).ok();
-            // A dropped sender lets the body end as well: the case fails by what it then sees.
-            gone.await.ok();
-            Ok(last)
-        });
-        let body = Body::from_stream(stream::iter(first).map(Ok).chain(rest));
+        let Held { body, reached, go } = Held::new(&new);
         let put = suite.adapter.put(key, body, PutOptions::new());
         let look = async {
             // The adapter has taken all but the last chunk, and goes on meanwhile with what it does with them.
@@ -69,6 +61,61 @@ pub(crate) async fn put_shows_nothing_before_it_is_done(suite: &Suite) -> Outcom
         }
     }
     Ok(())
+}
+
+/// A streamed body whose last chunk is held back.
+struct Held {
+    body: Body,
+    /// Answers when the adapter has taken all other chunks.
+    reached: oneshot::Receiver<()>,
+    /// Lets the last one go.
+    go: oneshot::Sender<()>,
+}
+
+impl Held {
+    fn new(bytes: &Bytes) -> Self {
+        let ((go, gone), (tell, reached)) = (oneshot::channel(), oneshot::channel());
+        let mut first = chunks(bytes);
+        let last = first.pop().unwrap_or_default();
+        let rest = stream::once(async move {
+            tell.send(()).ok();
+            // A dropped sender lets the body end as well: the case fails by what it then sees.
+            gone.await.ok();
+            Ok(last)
+        });
+        Held { body: Body::from_stream(stream::iter(first).map(Ok).chain(rest)), reached, go }
+    }
+}
+
+pub(crate) async fn put_is_dated_when_it_is_seen(suite: &Suite) -> Outcome {
+    let mut lengths = vec![("small", 40_000)];
+    if !suite.dated_when_begun {
+        lengths.push(("large", suite.large));
+    }
+    let dated = lengths.into_iter().map(|(name, len)| async move {
+        let (slow, quick) = (suite.key(name)?, suite.key(&format!("{name}-quick"))?);
+        let Held { body, reached, go } = Held::new(&pattern(len, 9));
+        let put = suite.adapter.put(&slow, body, PutOptions::new());
+        let meanwhile = async {
+            reached.await.ok();
+            // So long that a time from before shows.
+            tokio::time::sleep(2 * SAME_TIME).await;
+            let put = suite.put(&quick, "quick").await;
+            go.send(()).ok();
+            put
+        };
+        let (put, meanwhile) = future::join(put, meanwhile).await;
+        put?;
+        meanwhile?;
+        let slow = suite.adapter.head(&slow).await?.modified;
+        let quick = suite.adapter.head(&quick).await?.modified;
+        check!(
+            slow + SAME_TIME >= quick,
+            "a {name} object has the time {slow:?} and was not there yet at {quick:?}: a time from before its body had ended"
+        );
+        Outcome::Ok(())
+    });
+    future::try_join_all(dated).await.map(drop)
 }
 
 pub(crate) async fn put_overwrites(suite: &Suite) -> Outcome {

@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use crate::{
     ByteRange, DeleteOptions, ErrorKind, GetOptions, Object, PutOptions, Version,
-    testing::{Outcome, Suite, check::fails, suite::pattern},
+    testing::{
+        Outcome, Suite,
+        check::fails,
+        suite::{SAME_TIME, pattern},
+    },
 };
 
 pub(crate) async fn get_of_a_missing_key_is_not_found(suite: &Suite) -> Outcome {
@@ -180,7 +184,10 @@ pub(crate) async fn head_of_a_missing_key_is_not_found(suite: &Suite) -> Outcome
 
 pub(crate) async fn head_agrees_with_put_and_get(suite: &Suite) -> Outcome {
     let key = suite.key("state")?;
-    let options = PutOptions::new().content_type("application/json").metadata("a", "1");
+    let mut options = PutOptions::new().content_type("application/json").metadata("a", "1");
+    if suite.capabilities().tags {
+        options = options.tag("team", "a");
+    }
     let put = suite.put_with(&key, "state", options).await?;
     let head = suite.adapter.head(&key).await?;
     let got = suite.adapter.get(&key, GetOptions::new()).await?.meta;
@@ -190,5 +197,9 @@ pub(crate) async fn head_agrees_with_put_and_get(suite: &Suite) -> Outcome {
     check_eq!(put.version, head.version, "version");
     check_eq!(put.metadata, head.metadata, "metadata");
     check_eq!(put.content_type, head.content_type, "content type");
+    check_eq!(put.tags, head.tags, "tags");
+    check_eq!(put.tier, head.tier, "tier");
+    let (early, late) = (put.modified.min(head.modified), put.modified.max(head.modified));
+    check!(early + SAME_TIME >= late, "put says {:?}, head says {:?}", put.modified, head.modified);
     Ok(())
 }
