@@ -41,6 +41,12 @@ pub(crate) enum Command {
     Fork(Fork),
     /// Give a commit a name that keeps it; without TAG list the names
     Tag(Tag),
+    /// Make the session its next owner's: who has it open by now can no longer write
+    ///
+    /// Commits the newest state again, in a new epoch. Every save of a program that opened the session before is a conflict from then on,
+    /// also of the one that is to go on: start that behind it, or let it open the session anew. A program that is started again opens it
+    /// anew, too; stop the one that should not.
+    TakeOver(Name),
     /// Show what changed from commit A to commit B, in JSON terms
     Diff(Diff),
     /// Remove commits that no rule keeps
@@ -86,6 +92,7 @@ impl Command {
             Command::Save(_)
             | Command::Fork(_)
             | Command::Tag(_)
+            | Command::TakeOver(_)
             | Command::Prune(_)
             | Command::Rm(_)
             | Command::Export(_)

@@ -36,6 +36,12 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             output.note(|| format!("forked {}/{}", fork.agent(), fork.name()));
             if output.json { output.row(|| row, String::new) } else { Ok(()) }
         }
+        Command::TakeOver(name) => {
+            let commit = open(&name)?.take_over().await?.commit;
+            let Commit { agent, session, epoch, seq, .. } = &commit;
+            output.note(|| format!("{agent}/{session} begins epoch {epoch}, with commit {seq}"));
+            if output.json { output.row(|| json!(commit), String::new) } else { Ok(()) }
+        }
         Command::Prune(args) => history::prune(open(&args.name)?, args, output).await,
         Command::Rm(name) => history::remove(open(&name)?, output).await,
         Command::Verify(name) => history::verify(open(&name)?, output).await,
