@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use persist::{
     Error, ErrorKind, Key, ListOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt,
     layers::Namespace,
@@ -15,7 +15,10 @@ use crate::{
     args::Verify,
     cmd::{
         PARALLEL,
-        session::history::{damage, verified_row},
+        session::{
+            all::each,
+            history::{damage, verified_row},
+        },
     },
     output::{Output, cell, count, human},
     place::{Of, Place},
@@ -143,7 +146,7 @@ fn quoted(word: String) -> String {
 }
 
 /// Damage is the worst that can be said; else the first failure tells what is wrong.
-fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
+pub(super) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
     if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
@@ -205,21 +208,12 @@ async fn all_sessions(
         row
     };
     let sessions = Sessions::new(store)?;
-    let verify = async |SessionName { agent, session, .. }: &SessionName| {
-        sessions.session(agent, session)?.verify().await
-    };
-    let verified = sessions.list(None).map(|name| async {
-        let name = name?;
-        let found = verify(&name).await;
-        Ok((name, found))
-    });
-    let mut verified = Box::pin(verified.buffered(PARALLEL));
+    let mut verified = each(&sessions, |session| async move { session.verify().await }.boxed());
     loop {
         let (SessionName { agent, session, .. }, found) = match verified.next().await {
             Some(Ok(verified)) => verified,
             None => return Ok(()),
             Some(Err(error)) => {
-                let error: Error = error;
                 all.unlisted += 1;
                 all.why.get_or_insert(error.kind());
                 let kind = error.kind().as_str();

@@ -54,9 +54,15 @@ pub(crate) enum Command {
     /// Always kept: the newest, tagged and forked ones, those of the last hour
     /// (PERSIST_FENCE_WINDOW), and what any of these is made of.
     ///
-    /// Example:
+    /// With --all each session is a line, one that fails too; the exit code is that of the worst.
+    ///
+    /// Examples:
     ///   persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
-    #[command(verbatim_doc_comment)]
+    ///   persist session prune --all --keep-last 100 --keep-daily 30
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "persist session prune [OPTIONS] <AGENT SESSION | --all>"
+    )]
     Prune(Prune),
     /// Remove a session: all its states and tags
     ///
@@ -107,6 +113,24 @@ pub(crate) struct Name {
     pub(crate) agent: String,
     /// Which session, any text
     pub(crate) session: String,
+}
+
+/// One session, where it is not all.
+#[derive(Debug, Group)]
+pub(crate) struct One {
+    /// Whose session, any text
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    agent: Option<String>,
+    /// Which session, any text
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    session: Option<String>,
+}
+
+impl One {
+    pub(crate) fn name(self) -> Option<Name> {
+        let (agent, session) = self.agent.zip(self.session)?;
+        Some(Name { agent, session })
+    }
 }
 
 #[derive(Debug, Group)]
@@ -213,7 +237,10 @@ pub(crate) struct Diff {
 #[derive(Debug, Group)]
 pub(crate) struct Prune {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) one: One,
+    /// Every session of the storage, as `session ls` lists them
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Keep the newest N
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_last: Option<u64>,

@@ -1,9 +1,11 @@
 //! `persist session`: history of an agent's session. One file a command, but for those of a few lines.
 
+pub(crate) mod all;
 mod archive;
 pub(crate) mod args;
 pub(crate) mod history;
 mod load;
+mod prune;
 mod save;
 
 use anyhow::Result;
@@ -21,7 +23,8 @@ use crate::{
 use args::{Command, Name};
 
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
-    let sessions = Sessions::new(storage.open().await?)?.writer(writer());
+    let store = storage.open().await?;
+    let sessions = Sessions::new(store.clone())?.writer(writer());
     let open = |name: &Name| sessions.session(&name.agent, &name.session);
     match command {
         Command::Save(args) => save::run(open(&args.name)?, args, output).await,
@@ -42,7 +45,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             output.note(|| format!("{agent}/{session} begins epoch {epoch}, with commit {seq}"));
             if output.json { output.row(|| json!(commit), String::new) } else { Ok(()) }
         }
-        Command::Prune(args) => history::prune(open(&args.name)?, args, output).await,
+        Command::Prune(args) => prune::run(store.as_ref(), &sessions, args, output).await,
         Command::Rm(name) => history::remove(open(&name)?, output).await,
         Command::Verify(name) => history::verify(open(&name)?, output).await,
         Command::Export(args) => archive::export(open(&args.name)?, args, output).await,
