@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::harness::{Home, Run, noise};
+use super::harness::{Home, Run, files, noise};
 
 /// In one of the namespaces of the storage.
 fn within(home: &Home, namespace: &str, arguments: &[&str]) -> Run {
@@ -147,4 +147,19 @@ fn rows_come_in_the_order_of_their_keys() {
     assert_eq!(rows.iter().map(name).collect::<Vec<_>>(), wanted);
     let bad: Vec<_> = rows.iter().filter(|row| row["ok"] == false).map(name).collect();
     assert_eq!(bad, ["k01"]);
+}
+
+/// The ids of such a session are in its commits alone.
+#[test]
+fn a_damaged_session_with_a_long_name_is_found() {
+    let home = Home::new();
+    let long = "n".repeat(300);
+    home.pipe(&["session", "save", "bot", &long], noise(100)).text();
+    let commit = files(&home.store()).remove(0);
+    fs::write(&commit, &fs::read(&commit).unwrap()[..90]).unwrap();
+    let run = home.run(&["verify", "--all", "--json"]);
+    let rows = run.rows();
+    assert_eq!((run.code, &rows[0]["agent"], &rows[0]["ok"]), (5, &json!("bot"), &json!(false)), "{rows:?}");
+    let row = home.session(&["ls", "--long", "--json"]).rows().remove(0);
+    assert!(row.get("reason").is_some(), "{row}");
 }

@@ -1,11 +1,7 @@
 //! Work on every session of a storage: some at once, a row for each in their order, and on behind those that fail.
 
 use anyhow::Result;
-use futures_util::{
-    FutureExt, StreamExt, TryStreamExt,
-    future::{BoxFuture, ready},
-    stream::BoxStream,
-};
+use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use persist::{
     Error, ErrorKind, SnapshotAdapter,
     sessions::{Session, SessionName, Sessions},
@@ -26,10 +22,7 @@ pub(crate) fn each<'a, T: Send + 'a>(
     work: impl Fn(Session) -> BoxFuture<'a, persist::Result<T>> + Send + 'a,
 ) -> BoxStream<'a, persist::Result<Came<T>>> {
     let begun = sessions.list(None).map_ok(move |name| {
-        let came = match sessions.session(&name.agent, &name.session) {
-            Ok(session) => work(session),
-            Err(error) => ready(Err(error)).boxed(),
-        };
+        let came = work(sessions.named(&name));
         (name, came)
     });
     let came = begun.map(|begun| async {

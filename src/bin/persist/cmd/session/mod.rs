@@ -82,7 +82,7 @@ async fn ls(sessions: &Sessions, agent: Option<&str>, long: bool, output: &Outpu
 
 /// What `ls --long` tells besides, as JSON and in front of the line: the newest commit, or why there is none.
 async fn newest(sessions: &Sessions, name: &SessionName) -> persist::Result<(Map<String, Value>, String)> {
-    let session = sessions.session(&name.agent, &name.session)?;
+    let session = sessions.named(name);
     let mut row = Map::new();
     let word = match session.show(At::Latest).await {
         Ok(commit) => {
