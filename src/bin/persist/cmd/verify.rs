@@ -208,7 +208,7 @@ async fn all_sessions(
         row
     };
     let sessions = Sessions::new(store)?;
-    let mut verified = each(&sessions, |session| async move { session.verify().await }.boxed());
+    let mut verified = each(&sessions, |_, session| async move { session.verify().await }.boxed());
     loop {
         let (SessionName { agent, session, .. }, found) = match verified.next().await {
             Some(Ok(verified)) => verified,

@@ -1,5 +1,7 @@
 //! Work on every session of a storage: some at once, a row for each in their order, and on behind those that fail.
 
+use std::path::Path;
+
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use persist::{
@@ -19,10 +21,10 @@ pub(crate) type Came<T> = (SessionName, persist::Result<T>);
 /// Does `work` with all sessions of the storage. What the listing fails with comes behind what it had listed.
 pub(crate) fn each<'a, T: Send + 'a>(
     sessions: &'a Sessions,
-    work: impl Fn(Session) -> BoxFuture<'a, persist::Result<T>> + Send + 'a,
+    work: impl Fn(&SessionName, Session) -> BoxFuture<'a, persist::Result<T>> + Send + 'a,
 ) -> BoxStream<'a, persist::Result<Came<T>>> {
     let begun = sessions.list(None).map_ok(move |name| {
-        let came = work(sessions.named(&name));
+        let came = work(&name, sessions.named(&name));
         (name, came)
     });
     let came = begun.map(|begun| async {
@@ -49,6 +51,21 @@ impl Named {
         Named { row, text: format!("{agent}/{session}") }
     }
 
+    /// Of whom nothing is known but a file.
+    pub(super) fn nobody() -> Self {
+        Named { row: Map::new(), text: String::new() }
+    }
+
+    /// With the file that its archive is.
+    pub(super) fn file(mut self, path: &Path) -> Self {
+        let path = path.display().to_string();
+        self.row.insert("file".into(), json!(path));
+        if self.text.is_empty() {
+            self.text = path;
+        }
+        self
+    }
+
     fn row(mut self, ok: bool, more: Value) -> Value {
         self.row.insert("ok".into(), json!(ok));
         if let Value::Object(more) = more {
@@ -61,6 +78,8 @@ impl Named {
 /// Tells of one after the other, and of all at the end.
 pub(super) struct Rows<'a> {
     output: &'a Output,
+    /// What went well is a line only for who watches.
+    quiet: bool,
     all: u64,
     failed: u64,
     /// Those with which there was nothing to do.
@@ -70,12 +89,20 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(output: &'a Output) -> Self {
-        Rows { output, all: 0, failed: 0, passed_over: 0, worst: None }
+        Rows { output, quiet: false, all: 0, failed: 0, passed_over: 0, worst: None }
+    }
+
+    pub(super) fn quiet(output: &'a Output) -> Self {
+        Rows { quiet: true, ..Rows::new(output) }
     }
 
     pub(super) fn good(&mut self, of: Named, more: Value, text: &str) -> Result<()> {
         self.all += 1;
         let line = cell(&format!("{}: {text}", of.text));
+        if self.quiet && !self.output.json {
+            self.output.note(|| line);
+            return Ok(());
+        }
         self.output.row(|| of.row(true, more), || line)
     }
 

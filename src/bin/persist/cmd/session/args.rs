@@ -72,8 +72,24 @@ pub(crate) enum Command {
     /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
+    ///
+    /// With --all each session becomes DIR/AGENT/SESSION.tar, with the ids as they are in keys. A file of that name is replaced at once,
+    /// when the new one is whole; nothing is removed. A session that fails is a line, and the next ones are written.
+    ///
+    /// Examples:
+    ///   persist session export support-bot user@example.com session.tar
+    ///   persist session export --all archives/$(date +%F)
+    ///   set -o pipefail; persist session export a s | persist --storage s3://bucket session import a s
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "persist session export [OPTIONS] <AGENT SESSION [FILE] | --all DIR>"
+    )]
     Export(Export),
     /// Read an archive from FILE, or standard input, into a session that does not exist
+    ///
+    /// With --all every .tar file in DIR, and in the folders in it, becomes the session that it was written from. One that is there already with
+    /// the same commits stays as it is, another one of that name is a conflict. What fails is a line, and the next ones are read.
+    #[command(override_usage = "persist session import [OPTIONS] <AGENT SESSION [FILE] | --all DIR>")]
     Import(Import),
     /// List sessions, all or those of one agent
     Ls {
@@ -127,8 +143,8 @@ pub(crate) struct One {
 }
 
 impl One {
-    pub(crate) fn name(self) -> Option<Name> {
-        let (agent, session) = self.agent.zip(self.session)?;
+    pub(crate) fn name(&self) -> Option<Name> {
+        let (agent, session) = self.agent.clone().zip(self.session.clone())?;
         Some(Name { agent, session })
     }
 }
@@ -264,15 +280,23 @@ pub(crate) struct Prune {
 #[derive(Debug, Group)]
 pub(crate) struct Export {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) one: One,
     /// The archive to write [default: standard output]
+    #[arg(conflicts_with = "all")]
     pub(crate) file: Option<PathBuf>,
+    /// All sessions, as `session ls` lists them, to files in DIR, which is made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) all: Option<PathBuf>,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Import {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) one: One,
     /// The archive to read [default: standard input]
+    #[arg(conflicts_with = "all")]
     pub(crate) file: Option<PathBuf>,
+    /// All archives in DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) all: Option<PathBuf>,
 }

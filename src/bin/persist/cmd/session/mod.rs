@@ -2,6 +2,7 @@
 
 pub(crate) mod all;
 mod archive;
+mod archives;
 pub(crate) mod args;
 pub(crate) mod history;
 mod load;
@@ -48,8 +49,17 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Prune(args) => prune::run(store.as_ref(), &sessions, args, output).await,
         Command::Rm(name) => history::remove(open(&name)?, output).await,
         Command::Verify(name) => history::verify(open(&name)?, output).await,
-        Command::Export(args) => archive::export(open(&args.name)?, args, output).await,
-        Command::Import(args) => archive::import(open(&args.name)?, args, output).await,
+        Command::Export(args) => match (args.one.name(), &args.all) {
+            (Some(name), _) => archive::export(open(&name)?, args, output).await,
+            (None, dir) => {
+                let dir = dir.clone().unwrap_or_default();
+                archives::export(store.as_ref(), &sessions, &dir, output).await
+            }
+        },
+        Command::Import(args) => match (args.one.name(), &args.all) {
+            (Some(name), _) => archive::import(open(&name)?, args, output).await,
+            (None, dir) => archives::import(&sessions, &dir.clone().unwrap_or_default(), output).await,
+        },
         Command::Ls { agent, long } => ls(&sessions, agent.as_deref(), long, output).await,
     }
 }

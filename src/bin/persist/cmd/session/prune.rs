@@ -36,7 +36,7 @@ pub(super) async fn run(
         return output.row(|| json!(pruned), || told(&pruned));
     }
     let mut rows = Rows::new(output);
-    let mut pruned = each(sessions, prune);
+    let mut pruned = each(sessions, move |_, session| prune(session));
     while let Some((name, pruned)) = pruned.try_next().await? {
         match pruned {
             Ok(pruned) => rows.good(Named::of(&name), json!(pruned), &told(&pruned))?,
