@@ -15,6 +15,7 @@ pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<
     let (store, prefix) = storage.locate_prefix(args.prefix.unwrap_or_default()).await?;
     let mut options = ListOptions::new().prefix(&prefix);
     options.limit = args.limit;
+    options.start_after = args.after;
     options.delimiter = args.folders;
     let (mut rows, mut empty) = (store.list(options), true);
     while let Some(entry) = rows.try_next().await? {
