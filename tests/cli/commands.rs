@@ -316,4 +316,6 @@ fn a_listing_goes_on_behind_a_key() {
     let url = format!("file://{}//a/", home.store().display());
     assert_eq!(ls(&[&url, "--after", "a/2/x"]), "a/3\n");
     assert_eq!(ls(&["--after", "b"]), "");
+    let run = home.run(&["ls", "--after", &format!("{url}3")]);
+    assert!(run.code == 2 && run.err.contains("there is no `//` in it"), "{}", run.err);
 }
