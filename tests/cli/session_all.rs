@@ -80,8 +80,8 @@ fn damage_is_the_worst() {
 #[test]
 fn what_is_no_session_is_passed_over() {
     let home = Home::new();
-    home.save("sessions/a/b/notes", "mine");
     home.commits(1);
+    home.write("data/persist/sessions/a/b/notes", "mine");
     let rules = ["prune", "--all", "--keep-last", "1"];
     let rows = home.session(&[&rules[..], &["--json"]].concat()).rows();
     assert_eq!((&rows[0]["session"], &rows[0]["ok"]), (&json!("b"), &json!(true)));
