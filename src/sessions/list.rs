@@ -4,7 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use serde::Serialize;
 
 use super::{
-    Sessions,
+    Session, Sessions,
     names::{Place, ROOT, unsegment},
     store::{Described, Store},
 };
@@ -18,9 +18,34 @@ pub struct SessionName {
     pub agent: String,
     /// Its name.
     pub session: String,
+    /// Where it is: ids that are too long for keys may not be known.
+    #[serde(skip)]
+    place: Place,
+}
+
+impl SessionName {
+    /// # Errors
+    /// `InvalidInput` for an empty id.
+    pub(super) fn new(agent: String, session: String) -> Result<Self> {
+        let place = Place::new(&agent, &session)?;
+        Ok(SessionName { agent, session, place })
+    }
+
+    /// The ids as they are in keys: names of files that are safe everywhere, of at most 160 bytes each. Two sessions have the same only
+    /// for who does not tell upper and lower case apart.
+    pub fn segments(&self) -> [&str; 2] {
+        [&self.place.agent, &self.place.session]
+    }
 }
 
 impl Sessions {
+    /// A handle of a session that [`list`](Sessions::list) has named, also where its ids are too long for keys, and cannot be read from its commits
+    /// for damage.
+    pub fn named(&self, name: &SessionName) -> Session {
+        let SessionName { agent, session, place } = name.clone();
+        Session::new(self.clone(), place, agent, session)
+    }
+
     /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one for every thousand.
     pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
         let store = self.store();
@@ -49,7 +74,7 @@ impl Store {
         let mut next = || segments.next().unwrap_or_default().to_owned();
         let place = Place::from_segments(next(), next());
         if let (Some(agent), Some(session)) = (unsegment(&place.agent), unsegment(&place.session)) {
-            return Ok(SessionName { agent, session });
+            return Ok(SessionName { agent, session, place });
         }
         let ids = match self.newest(&place).await? {
             None => None,
@@ -69,6 +94,6 @@ impl Store {
             };
         }
         let (agent, session) = ids.unwrap_or((place.agent.to_string(), place.session.to_string()));
-        Ok(SessionName { agent, session })
+        Ok(SessionName { agent, session, place })
     }
 }

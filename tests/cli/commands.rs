@@ -302,3 +302,20 @@ fn folders_are_copied_with_everything_in_them() {
         assert!(run.code == code && run.err.contains(message), "{source}: {}", run.err);
     }
 }
+
+#[test]
+fn a_listing_goes_on_behind_a_key() {
+    let home = Home::new();
+    for key in ["a/1", "a/2/x", "a/3", "b"] {
+        home.save(key, "state");
+    }
+    let ls = |arguments: &[&str]| home.run(&[&["ls"], arguments].concat()).text();
+    assert_eq!(ls(&["--after", "a/1", "--limit", "2"]), "a/2/x\na/3\n");
+    assert_eq!(ls(&["a/", "--after", "a/2"]), "a/2/x\na/3\n");
+    assert_eq!(ls(&["a/", "--folders", "--after", "a/2/"]), "a/3\n");
+    let url = format!("file://{}//a/", home.store().display());
+    assert_eq!(ls(&[&url, "--after", "a/2/x"]), "a/3\n");
+    assert_eq!(ls(&["--after", "b"]), "");
+    let run = home.run(&["ls", "--after", &format!("{url}3")]);
+    assert!(run.code == 2 && run.err.contains("there is no `//` in it"), "{}", run.err);
+}

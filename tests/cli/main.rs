@@ -12,6 +12,7 @@ mod output;
 mod pages;
 mod recursive;
 mod session;
+mod session_all;
 mod session_damage;
 mod settings;
 mod settings_wrong;

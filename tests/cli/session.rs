@@ -366,6 +366,23 @@ fn forks_and_tags() {
     assert_eq!(home.session(&["tag", "a", "s", "--delete"]).code, 2);
 }
 
+/// Whoever saves on by the number that it knew is told; a new process goes on.
+#[test]
+fn a_session_is_taken_over() {
+    let home = Home::new();
+    refused(&home, &[(&["take-over", "a", "s"], 3, "the session a/s has no commit")]);
+    home.pipe(&["session", "save", "a", "s", "--label", "first", "--step", "7"], "{}").text();
+    let row = home.session(&["take-over", "a", "s", "--json"]).rows().remove(0);
+    assert_eq!(names(&row), COMMIT);
+    assert_eq!((&row["seq"], &row["epoch"], &row["label"]), (&json!(2), &json!(1), &json!("first")));
+    assert_eq!(home.pipe(&["session", "save", "a", "s", "--expect", "1"], "late").code, 4);
+    assert_eq!(home.session(&["load", "a", "s"]).text(), "{}");
+    assert_eq!(home.session(&["take-over", "a", "s"]).text(), "");
+    let saved = home.pipe(&["session", "save", "a", "s", "--expect", "3", "--json"], "next").rows().remove(0);
+    assert_eq!((&saved["seq"], &saved["epoch"]), (&json!(4), &json!(2)));
+    assert!(home.session(&["show", "a", "s"]).text().contains("epoch         2\n"));
+}
+
 #[test]
 fn differences_in_terms_of_json() {
     let home = Home::new();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::harness::{Home, Run, noise};
+use super::harness::{Home, Run, files, noise};
 
 /// In one of the namespaces of the storage.
 fn within(home: &Home, namespace: &str, arguments: &[&str]) -> Run {
@@ -120,4 +120,46 @@ fn a_fork_of_a_lost_session_is_not_told_to_save() {
         assert!(out.contains("commit 2 of a/s, from which the session was forked, is missing"), "{out}");
         assert!(!(out + &run.err).contains("save one"));
     }
+}
+
+/// Eight are read at once, and the largest come first.
+#[test]
+fn rows_come_in_the_order_of_their_keys() {
+    let home = Home::new();
+    let mut wanted = Vec::new();
+    for number in 0..20 {
+        home.save(&format!("k{number:02}"), noise(if number % 9 == 0 { 2_000_000 } else { 10 }));
+        wanted.push(json!(format!("k{number:02}")));
+    }
+    fs::write(home.store().join("k01"), b"\x1f\x8b damaged").unwrap();
+    for name in ["a", "b", "c"] {
+        home.pipe(&["session", "save", "bot", name], noise(if name == "a" { 2_000_000 } else { 10 })).text();
+        wanted.push(json!(name));
+    }
+    let run = home.run(&["verify", "--all", "--json"]);
+    let mut rows = run.rows();
+    assert_eq!(
+        (run.code, rows.pop()),
+        (5, Some(json!({"ok": false, "snapshots": 20, "sessions": 3}))),
+        "{rows:?}"
+    );
+    let name = |row: &serde_json::Value| row.get("key").or(row.get("session")).unwrap().clone();
+    assert_eq!(rows.iter().map(name).collect::<Vec<_>>(), wanted);
+    let bad: Vec<_> = rows.iter().filter(|row| row["ok"] == false).map(name).collect();
+    assert_eq!(bad, ["k01"]);
+}
+
+/// The ids of such a session are in its commits alone.
+#[test]
+fn a_damaged_session_with_a_long_name_is_found() {
+    let home = Home::new();
+    let long = "n".repeat(300);
+    home.pipe(&["session", "save", "bot", &long], noise(100)).text();
+    let commit = files(&home.store()).remove(0);
+    fs::write(&commit, &fs::read(&commit).unwrap()[..90]).unwrap();
+    let run = home.run(&["verify", "--all", "--json"]);
+    let rows = run.rows();
+    assert_eq!((run.code, &rows[0]["agent"], &rows[0]["ok"]), (5, &json!("bot"), &json!(false)), "{rows:?}");
+    let row = home.session(&["ls", "--long", "--json"]).rows().remove(0);
+    assert!(row.get("reason").is_some(), "{row}");
 }

@@ -201,6 +201,9 @@ pub(crate) struct Ls {
     /// At most so many
     #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
+    /// Only those behind this key, which need not be there: the next page
+    #[arg(long, value_name = "KEY")]
+    pub(crate) after: Option<String>,
     /// One level only: what lies behind the next / comes as one line
     #[arg(long)]
     pub(crate) folders: bool,

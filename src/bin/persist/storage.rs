@@ -233,7 +233,7 @@ fn key(text: &str) -> persist::Result<Key> {
 }
 
 /// The text that keys begin with. One that none can begin with would find nothing, as if nothing were there.
-fn beginning(text: String) -> persist::Result<String> {
+pub(crate) fn beginning(text: String) -> persist::Result<String> {
     if text.starts_with('/') {
         return Err(path(&text));
     }

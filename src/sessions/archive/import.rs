@@ -13,7 +13,7 @@ use super::{HEADER, Header, LINE, Moved, tar};
 use crate::{
     Body, Error, ErrorKind, Key, PutOptions, Result, Version,
     sessions::{
-        CommitId, Session,
+        CommitId, Session, SessionName,
         at::importing,
         line::LineRecord,
         manifest::Manifest,
@@ -81,15 +81,21 @@ impl Session {
     }
 }
 
+impl SessionName {
+    /// The session that an archive was [exported](Session::export) from, by its first entry.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is no archive, `Corrupt` for one that is damaged or cut, `Unsupported` for one of a newer version.
+    pub async fn of_archive<R: AsyncRead + Unpin + Send>(archive: &mut R) -> Result<Self> {
+        let named = header(archive).await.and_then(|of| SessionName::new(of.agent, of.session));
+        named.map_err(|error| error.with_operation("import"))
+    }
+}
+
 impl Import<'_> {
     async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
         self.session.store().may_write()?;
-        let size = tar::first(input, HEADER).await?;
-        let header: Header = serde_json::from_slice(&entry(input, size, MAX_SMALL).await?)
-            .map_err(|e| tar::bad("its first entry").with_source(e))?;
-        if header.format != 1 {
-            return Err(newer(format_args!("format {} of session archives", header.format)));
-        }
+        header(input).await?;
         while let Some((name, size)) = tar::next(input).await? {
             let place = self.session.place();
             match name.split_once('/') {
@@ -369,6 +375,17 @@ impl Import<'_> {
 
     pub(super) async fn taken(&self) -> Error {
         self.session.store().taken(self.session.place(), "import").await
+    }
+}
+
+/// The first entry.
+async fn header<R: AsyncRead + Unpin + Send>(input: &mut R) -> Result<Header> {
+    let size = tar::first(input, HEADER).await?;
+    let header: Header = serde_json::from_slice(&entry(input, size, MAX_SMALL).await?)
+        .map_err(|e| tar::bad("its first entry").with_source(e))?;
+    match header.format {
+        1 => Ok(header),
+        format => Err(newer(format_args!("format {format} of session archives"))),
     }
 }
 

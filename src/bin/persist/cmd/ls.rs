@@ -8,13 +8,14 @@ use serde_json::json;
 use crate::{
     args::Ls,
     output::{self, Output, human},
-    storage::Storage,
+    storage::{Storage, beginning},
 };
 
 pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<()> {
     let (store, prefix) = storage.locate_prefix(args.prefix.unwrap_or_default()).await?;
     let mut options = ListOptions::new().prefix(&prefix);
     options.limit = args.limit;
+    options.start_after = args.after.map(beginning).transpose()?;
     options.delimiter = args.folders;
     let (mut rows, mut empty) = (store.list(options), true);
     while let Some(entry) = rows.try_next().await? {

@@ -16,6 +16,9 @@ use anyhow::Result;
 
 use crate::{args::Command, output::Output, storage::Storage};
 
+/// Snapshots or sessions under way at once.
+pub(crate) const PARALLEL: usize = 8;
+
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
     storage.is_not_idle(&command.names())?;
     match command {

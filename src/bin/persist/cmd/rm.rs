@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::Rm,
+    cmd::PARALLEL,
     output::{Output, count, human},
     storage::{Folder, Storage, not_of_session},
 };
@@ -14,8 +15,6 @@ use crate::{
 /// What removes parts of a session.
 const INSTEAD: &str =
     "`persist session prune` removes commits, `persist session tag --delete` a tag, `persist session rm` all";
-/// Removals under way at once.
-const PARALLEL: usize = 8;
 
 pub(crate) async fn run(args: Rm, storage: &Storage, output: &Output) -> Result<()> {
     if args.recursive {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Result;
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use persist::{
     Error, ErrorKind, Key, ListOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt,
     layers::Namespace,
@@ -13,9 +13,15 @@ use serde_json::json;
 
 use crate::{
     args::Verify,
-    cmd::session::history::{damage, verified_row},
+    cmd::{
+        PARALLEL,
+        session::{
+            all::each,
+            history::{damage, verified_row},
+        },
+    },
     output::{Output, cell, count, human},
-    place::Of,
+    place::{Of, Place},
     progress::Progress,
     storage::Storage,
 };
@@ -37,38 +43,8 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     }
     let store = progress.over(storage.open().await?);
     let place = storage.place()?;
-    let mut rows = store.list(ListOptions::new());
-    let (mut snapshots, mut sessions) = (Sum::default(), Sum::default());
-    // The folders that sessions lie in: of this storage, and of those that are a folder of it.
-    let mut roots = BTreeSet::from([String::new()]);
-    let (mut parts, mut whole) = (0, BTreeSet::new());
-    while let Some(entry) = rows.try_next().await? {
-        let Some(meta) = entry.into_object() else { continue };
-        match place.storage_of(&meta.key) {
-            Some(Of::Below(root)) => {
-                roots.insert(root);
-                continue;
-            }
-            Some(Of::Above(folders)) => {
-                parts += 1;
-                whole.insert(folders);
-                continue;
-            }
-            None => {}
-        }
-        match read_all(store.as_ref(), &meta.key).await {
-            Ok(size) => {
-                good(&meta.key, size, output)?;
-                snapshots.whole += 1;
-            }
-            // Removed since it was listed: nothing to verify.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                bad(&meta.key, &error, output)?;
-                snapshots.add(error.kind());
-            }
-        }
-    }
+    let mut sessions = Sum::default();
+    let Listed { snapshots, roots, parts, whole } = all_snapshots(&store, &place, output).await?;
     for root in roots {
         all_sessions(&store, &root, &mut sessions, output).await?;
     }
@@ -114,6 +90,55 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     }
 }
 
+/// What is in a storage.
+struct Listed {
+    snapshots: Sum,
+    /// The folders that sessions lie in: of this storage, and of those that are a folder of it.
+    roots: BTreeSet<String>,
+    /// Parts of sessions whose storage is above this one.
+    parts: u64,
+    /// So many folders.
+    whole: BTreeSet<usize>,
+}
+
+/// Reads every plain snapshot.
+async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: &Output) -> Result<Listed> {
+    let roots = BTreeSet::from([String::new()]);
+    let mut all = Listed { snapshots: Sum::default(), roots, parts: 0, whole: BTreeSet::new() };
+    let rows = store.list(ListOptions::new());
+    let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
+    // As results: a listing that fails does so behind what it had listed.
+    let read = objects.map(|meta| async move {
+        let key = meta?.key;
+        let found = match place.storage_of(&key) {
+            Some(of) => Err(of),
+            None => Ok(read_all(store.as_ref(), &key).await),
+        };
+        Ok::<_, Error>((key, found))
+    });
+    let mut read = Box::pin(read.buffered(PARALLEL));
+    while let Some((key, found)) = read.try_next().await? {
+        match found {
+            Err(Of::Below(root)) => drop(all.roots.insert(root)),
+            Err(Of::Above(folders)) => {
+                all.parts += 1;
+                all.whole.insert(folders);
+            }
+            Ok(Ok(size)) => {
+                good(&key, size, output)?;
+                all.snapshots.whole += 1;
+            }
+            // Removed since it was listed: nothing to verify.
+            Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {}
+            Ok(Err(error)) => {
+                bad(&key, &error, output)?;
+                all.snapshots.add(error.kind());
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// A word as shells take it.
 fn quoted(word: String) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/:.,_-+@%".contains(c);
@@ -121,7 +146,7 @@ fn quoted(word: String) -> String {
 }
 
 /// Damage is the worst that can be said; else the first failure tells what is wrong.
-fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
+pub(super) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
     if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
@@ -183,12 +208,12 @@ async fn all_sessions(
         row
     };
     let sessions = Sessions::new(store)?;
-    let mut names = sessions.list(None);
+    let mut verified = each(&sessions, |_, session| async move { session.verify().await }.boxed());
     loop {
-        let SessionName { agent, session, .. } = match names.try_next().await {
-            Ok(Some(name)) => name,
-            Ok(None) => return Ok(()),
-            Err(error) => {
+        let (SessionName { agent, session, .. }, found) = match verified.next().await {
+            Some(Ok(verified)) => verified,
+            None => return Ok(()),
+            Some(Err(error)) => {
                 all.unlisted += 1;
                 all.why.get_or_insert(error.kind());
                 let kind = error.kind().as_str();
@@ -198,7 +223,7 @@ async fn all_sessions(
                 );
             }
         };
-        let found = match sessions.session(&agent, &session)?.verify().await {
+        let found = match found {
             // Of a removed one, or one that is only begun, there is nothing to verify.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             // Half an import, a limit, a permission or the service: that one alone.

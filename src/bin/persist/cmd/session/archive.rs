@@ -19,18 +19,20 @@ use crate::{
 
 pub(super) async fn export(session: Session, args: Export, output: &Output) -> Result<()> {
     let moved = match path(&args.file) {
-        Some(path) => {
-            let written = Written::begin(path).await?;
-            let moved = session.export(&mut File::from_std(written.file()?)).await?;
-            written.finish().await?;
-            moved
-        }
+        Some(path) => to_file(&session, path).await?,
         None => {
             let mut out = File::from_std(output::bulk().context("standard output cannot be used")?);
             return session.export(&mut out).await.map(|_| ()).map_err(output::unwritten);
         }
     };
     tell(output, "exported", moved)
+}
+
+pub(super) async fn to_file(session: &Session, path: &Path) -> persist::Result<Moved> {
+    let written = Written::begin(path).await?;
+    let moved = session.export(&mut File::from_std(written.file()?)).await?;
+    written.finish().await?;
+    Ok(moved)
 }
 
 pub(super) async fn import(session: Session, args: Import, output: &Output) -> Result<()> {
@@ -55,9 +57,11 @@ fn path(file: &Option<PathBuf>) -> Option<&Path> {
 }
 
 fn tell(output: &Output, verb: &str, moved: Moved) -> Result<()> {
-    output.note(|| {
-        let (commits, tags) = (count(moved.commits, "commit"), count(moved.tags, "tag"));
-        format!("{verb} {commits} and {tags}, {}", human(moved.bytes))
-    });
+    output.note(|| format!("{verb} {}", told(&moved)));
     if output.json { output.row(|| json!(moved), String::new) } else { Ok(()) }
+}
+
+pub(super) fn told(moved: &Moved) -> String {
+    let (commits, tags) = (count(moved.commits, "commit"), count(moved.tags, "tag"));
+    format!("{commits} and {tags}, {}", human(moved.bytes))
 }

@@ -41,6 +41,12 @@ pub(crate) enum Command {
     Fork(Fork),
     /// Give a commit a name that keeps it; without TAG list the names
     Tag(Tag),
+    /// Make the session its next owner's: who has it open by now can no longer write
+    ///
+    /// Commits the newest state again, in a new epoch. Every save of a program that opened the session before is a conflict from then on,
+    /// also of the one that is to go on: start that behind it, or let it open the session anew. A program that is started again opens it
+    /// anew, too; stop the one that should not.
+    TakeOver(Name),
     /// Show what changed from commit A to commit B, in JSON terms
     Diff(Diff),
     /// Remove commits that no rule keeps
@@ -48,9 +54,15 @@ pub(crate) enum Command {
     /// Always kept: the newest, tagged and forked ones, those of the last hour
     /// (PERSIST_FENCE_WINDOW), and what any of these is made of.
     ///
-    /// Example:
+    /// With --all each session is a line, one that fails too; the exit code is that of the worst.
+    ///
+    /// Examples:
     ///   persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
-    #[command(verbatim_doc_comment)]
+    ///   persist session prune --all --keep-last 100 --keep-daily 30
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "persist session prune [OPTIONS] <AGENT SESSION | --all>"
+    )]
     Prune(Prune),
     /// Remove a session: all its states and tags
     ///
@@ -60,8 +72,24 @@ pub(crate) enum Command {
     /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
+    ///
+    /// With --all each session becomes DIR/AGENT/SESSION.tar, with the ids as they are in keys. A file of that name is replaced at once,
+    /// when the new one is whole; nothing is removed. A session that fails is a line, and the next ones are written.
+    ///
+    /// Examples:
+    ///   persist session export support-bot user@example.com session.tar
+    ///   persist session export --all archives/$(date +%F)
+    ///   set -o pipefail; persist session export a s | persist --storage s3://bucket session import a s
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "persist session export [OPTIONS] <AGENT SESSION [FILE] | --all DIR>"
+    )]
     Export(Export),
     /// Read an archive from FILE, or standard input, into a session that does not exist
+    ///
+    /// With --all every .tar file in DIR, and in the folders in it, becomes the session that it was written from. One that is there already with
+    /// the same commits stays as it is, another one of that name is a conflict. What fails is a line, and the next ones are read.
+    #[command(override_usage = "persist session import [OPTIONS] <AGENT SESSION [FILE] | --all DIR>")]
     Import(Import),
     /// List sessions, all or those of one agent
     Ls {
@@ -86,6 +114,7 @@ impl Command {
             Command::Save(_)
             | Command::Fork(_)
             | Command::Tag(_)
+            | Command::TakeOver(_)
             | Command::Prune(_)
             | Command::Rm(_)
             | Command::Export(_)
@@ -100,6 +129,24 @@ pub(crate) struct Name {
     pub(crate) agent: String,
     /// Which session, any text
     pub(crate) session: String,
+}
+
+/// One session, where it is not all.
+#[derive(Debug, Group)]
+pub(crate) struct One {
+    /// Whose session, any text
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    agent: Option<String>,
+    /// Which session, any text
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    session: Option<String>,
+}
+
+impl One {
+    pub(crate) fn name(&self) -> Option<Name> {
+        let (agent, session) = self.agent.clone().zip(self.session.clone())?;
+        Some(Name { agent, session })
+    }
 }
 
 #[derive(Debug, Group)]
@@ -206,7 +253,10 @@ pub(crate) struct Diff {
 #[derive(Debug, Group)]
 pub(crate) struct Prune {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) one: One,
+    /// Every session of the storage, as `session ls` lists them
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Keep the newest N
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_last: Option<u64>,
@@ -230,15 +280,23 @@ pub(crate) struct Prune {
 #[derive(Debug, Group)]
 pub(crate) struct Export {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) one: One,
     /// The archive to write [default: standard output]
+    #[arg(conflicts_with = "all")]
     pub(crate) file: Option<PathBuf>,
+    /// All sessions, as `session ls` lists them, to files in DIR, which is made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) all: Option<PathBuf>,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct Import {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) one: One,
     /// The archive to read [default: standard input]
+    #[arg(conflicts_with = "all")]
     pub(crate) file: Option<PathBuf>,
+    /// All archives in DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) all: Option<PathBuf>,
 }

@@ -1,14 +1,14 @@
-//! `persist session log`, `show`, `tag`, `diff`, `prune` and `verify`
+//! `persist session log`, `show`, `tag`, `diff`, `rm` and `verify`
 
 use anyhow::Result;
 use futures_util::StreamExt;
 use persist::{
     Error, ErrorKind,
-    sessions::{At, Change, Damaged, KeptBy, Retention, Session, Verified},
+    sessions::{At, Change, Damaged, Session, Verified},
 };
 use serde_json::{Value, json};
 
-use super::args::{Diff, Log, Pick, Prune, Tag};
+use super::args::{Diff, Log, Pick, Tag};
 use crate::output::{Output, cell, count, human, in_our_words, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
@@ -107,43 +107,6 @@ pub(super) async fn diff(session: Session, args: Diff, output: &Output) -> Resul
         output.row(|| json!(change), || text().replace('\n', "\\n"))?;
     }
     Ok(())
-}
-
-pub(super) async fn prune(session: Session, args: Prune, output: &Output) -> Result<()> {
-    let mut keep = Retention::new()
-        .last(args.keep_last.unwrap_or(0))
-        .hourly(args.keep_hourly.unwrap_or(0))
-        .daily(args.keep_daily.unwrap_or(0))
-        .weekly(args.keep_weekly.unwrap_or(0));
-    if let Some(age) = args.keep_within {
-        keep = keep.within(age);
-    }
-    if keep == Retention::new() {
-        let message = "no rule says what to keep; give --keep-last, --keep-within, --keep-hourly, --keep-daily or --keep-weekly";
-        return Err(Error::new(ErrorKind::InvalidInput, message).into());
-    }
-    let pruned = match args.dry_run {
-        true => session.prune_dry_run(keep).await?,
-        false => session.prune(keep).await?,
-    };
-    let text = || {
-        let verb = if pruned.dry_run { "would remove" } else { "removed" };
-        let (gone, bytes) = (count(pruned.removed.len() as u64, "commit"), human(pruned.bytes));
-        let others = count(pruned.garbage, "other object");
-        let (left, stay) = (count(pruned.kept, "commit"), if pruned.kept == 1 { "stays" } else { "stay" });
-        let KeptBy { rules, named, young, needed, .. } = pruned.kept_by;
-        let reasons = [
-            (rules, "by the rules"),
-            (named, "tagged or forked"),
-            (young, "younger than the fence window"),
-            (needed, "that these are made of"),
-        ];
-        let why = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
-        let why = why.collect::<Vec<_>>().join(", ");
-        let colon = if why.is_empty() { "" } else { ": " };
-        format!("{verb} {gone} and {others}, {bytes}; {left} {stay}{colon}{why}")
-    };
-    output.row(|| json!(pruned), text)
 }
 
 pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {

@@ -1,9 +1,12 @@
 //! `persist session`: history of an agent's session. One file a command, but for those of a few lines.
 
+pub(crate) mod all;
 mod archive;
+mod archives;
 pub(crate) mod args;
 pub(crate) mod history;
 mod load;
+mod prune;
 mod save;
 
 use anyhow::Result;
@@ -21,7 +24,8 @@ use crate::{
 use args::{Command, Name};
 
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
-    let sessions = Sessions::new(storage.open().await?)?.writer(writer());
+    let store = storage.open().await?;
+    let sessions = Sessions::new(store.clone())?.writer(writer());
     let open = |name: &Name| sessions.session(&name.agent, &name.session);
     match command {
         Command::Save(args) => save::run(open(&args.name)?, args, output).await,
@@ -36,11 +40,26 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             output.note(|| format!("forked {}/{}", fork.agent(), fork.name()));
             if output.json { output.row(|| row, String::new) } else { Ok(()) }
         }
-        Command::Prune(args) => history::prune(open(&args.name)?, args, output).await,
+        Command::TakeOver(name) => {
+            let commit = open(&name)?.take_over().await?.commit;
+            let Commit { agent, session, epoch, seq, .. } = &commit;
+            output.note(|| format!("{agent}/{session} begins epoch {epoch}, with commit {seq}"));
+            if output.json { output.row(|| json!(commit), String::new) } else { Ok(()) }
+        }
+        Command::Prune(args) => prune::run(store.as_ref(), &sessions, args, output).await,
         Command::Rm(name) => history::remove(open(&name)?, output).await,
         Command::Verify(name) => history::verify(open(&name)?, output).await,
-        Command::Export(args) => archive::export(open(&args.name)?, args, output).await,
-        Command::Import(args) => archive::import(open(&args.name)?, args, output).await,
+        Command::Export(args) => match (args.one.name(), &args.all) {
+            (Some(name), _) => archive::export(open(&name)?, args, output).await,
+            (None, dir) => {
+                let dir = dir.clone().unwrap_or_default();
+                archives::export(store.as_ref(), &sessions, &dir, output).await
+            }
+        },
+        Command::Import(args) => match (args.one.name(), &args.all) {
+            (Some(name), _) => archive::import(open(&name)?, args, output).await,
+            (None, dir) => archives::import(&sessions, &dir.clone().unwrap_or_default(), output).await,
+        },
         Command::Ls { agent, long } => ls(&sessions, agent.as_deref(), long, output).await,
     }
 }
@@ -73,7 +92,7 @@ async fn ls(sessions: &Sessions, agent: Option<&str>, long: bool, output: &Outpu
 
 /// What `ls --long` tells besides, as JSON and in front of the line: the newest commit, or why there is none.
 async fn newest(sessions: &Sessions, name: &SessionName) -> persist::Result<(Map<String, Value>, String)> {
-    let session = sessions.session(&name.agent, &name.session)?;
+    let session = sessions.named(name);
     let mut row = Map::new();
     let word = match session.show(At::Latest).await {
         Ok(commit) => {

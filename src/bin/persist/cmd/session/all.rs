@@ -1,0 +1,150 @@
+//! Work on every session of a storage: some at once, a row for each in their order, and on behind those that fail.
+
+use std::path::Path;
+
+use anyhow::Result;
+use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use persist::{
+    Error, ErrorKind, SnapshotAdapter,
+    sessions::{Session, SessionName, Sessions},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    cmd::{PARALLEL, verify::worse},
+    output::{Output, cell, count, in_our_words},
+};
+
+/// What came of the work on one.
+pub(crate) type Came<T> = (SessionName, persist::Result<T>);
+
+/// Does `work` with all sessions of the storage. What the listing fails with comes behind what it had listed.
+pub(crate) fn each<'a, T: Send + 'a>(
+    sessions: &'a Sessions,
+    work: impl Fn(&SessionName, Session) -> BoxFuture<'a, persist::Result<T>> + Send + 'a,
+) -> BoxStream<'a, persist::Result<Came<T>>> {
+    let begun = sessions.list(None).map_ok(move |name| {
+        let came = work(&name, sessions.named(&name));
+        (name, came)
+    });
+    let came = begun.map(|begun| async {
+        let (name, came) = begun?;
+        Ok((name, came.await))
+    });
+    came.buffered(PARALLEL).boxed()
+}
+
+/// What is to be said where there is nothing to work on.
+pub(super) fn no_session(store: &dyn SnapshotAdapter) -> String {
+    format!("there is no session in {store}; is it the right storage?")
+}
+
+/// What a row is about.
+pub(super) struct Named {
+    row: Map<String, Value>,
+    text: String,
+}
+
+impl Named {
+    pub(super) fn of(SessionName { agent, session, .. }: &SessionName) -> Self {
+        let row = [("agent".into(), json!(agent)), ("session".into(), json!(session))].into_iter().collect();
+        Named { row, text: format!("{agent}/{session}") }
+    }
+
+    /// Of whom nothing is known but a file.
+    pub(super) fn nobody() -> Self {
+        Named { row: Map::new(), text: String::new() }
+    }
+
+    /// With the file that its archive is.
+    pub(super) fn file(mut self, path: &Path) -> Self {
+        let path = path.display().to_string();
+        self.row.insert("file".into(), json!(path));
+        if self.text.is_empty() {
+            self.text = path;
+        }
+        self
+    }
+
+    fn row(mut self, ok: bool, more: Value) -> Value {
+        self.row.insert("ok".into(), json!(ok));
+        if let Value::Object(more) = more {
+            self.row.extend(more);
+        }
+        self.row.into()
+    }
+}
+
+/// Tells of one after the other, and of all at the end.
+pub(super) struct Rows<'a> {
+    output: &'a Output,
+    /// What went well is a line only for who watches.
+    quiet: bool,
+    all: u64,
+    failed: u64,
+    /// Those with which there was nothing to do.
+    passed_over: u64,
+    worst: Option<ErrorKind>,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(output: &'a Output) -> Self {
+        Rows { output, quiet: false, all: 0, failed: 0, passed_over: 0, worst: None }
+    }
+
+    pub(super) fn quiet(output: &'a Output) -> Self {
+        Rows { quiet: true, ..Rows::new(output) }
+    }
+
+    pub(super) fn good(&mut self, of: Named, more: Value, text: &str) -> Result<()> {
+        self.all += 1;
+        let line = cell(&format!("{}: {text}", of.text));
+        if self.quiet && !self.output.json {
+            self.output.note(|| line);
+            return Ok(());
+        }
+        self.output.row(|| of.row(true, more), || line)
+    }
+
+    pub(super) fn bad(&mut self, of: Named, error: &Error) -> Result<()> {
+        self.all += 1;
+        self.failed += 1;
+        self.worst = worse(self.worst, Some(error.kind()));
+        let kind = error.kind().as_str();
+        let line = cell(&format!("{kind:<8} {}: {}", of.text, in_our_words(error.message())));
+        let more = json!({"kind": kind, "message": in_our_words(&error.to_string())});
+        self.output.row(|| of.row(false, more), || line)
+    }
+
+    /// One that is only begun, or was removed: there is nothing to be done, and `why` says so.
+    pub(super) fn pass_over(&mut self, of: Named, why: &Error) -> Result<()> {
+        self.passed_over += 1;
+        let why = in_our_words(why.message());
+        if self.output.json {
+            return self.output.row(|| of.row(true, json!({"passed_over": why})), String::new);
+        }
+        self.output.note(|| format!("{} is passed over: {why}", of.text));
+        Ok(())
+    }
+
+    /// `done` is what was to be done with them, `none` what to say where there are none.
+    pub(super) fn end(self, done: &str, none: impl FnOnce() -> String) -> Result<()> {
+        if self.all + self.passed_over == 0 {
+            return Err(Error::new(ErrorKind::NotFound, none()).into());
+        }
+        let all = count(self.all, "session");
+        if self.output.json {
+            self.output.row(|| json!({"ok": self.failed == 0, "sessions": self.all}), String::new)?;
+        }
+        match self.worst {
+            Some(kind) => {
+                let message = format!("{} of {all} cannot be {done}; their rows say why", self.failed);
+                Err(Error::new(kind, message).into())
+            }
+            None => {
+                self.output.note(|| format!("{done} {all}"));
+                Ok(())
+            }
+        }
+    }
+}

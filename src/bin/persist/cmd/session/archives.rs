@@ -1,0 +1,142 @@
+//! `persist session export --all` and `import --all`: a file for each session.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use persist::{
+    Error, ErrorKind, SnapshotAdapter,
+    sessions::{At, Moved, Session, SessionName, Sessions},
+};
+use serde_json::json;
+use tokio::{fs::File, io::AsyncSeekExt};
+
+use super::{
+    all::{Named, Rows, each, no_session},
+    archive,
+};
+use crate::{cmd::PARALLEL, files, output::Output};
+
+/// What the names of archives end with.
+const END: &str = "tar";
+
+pub(super) async fn export(
+    store: &dyn SnapshotAdapter,
+    sessions: &Sessions,
+    dir: &Path,
+    output: &Output,
+) -> Result<()> {
+    files::make_folder(dir)?;
+    let mut rows = Rows::quiet(output);
+    let mut exported = each(sessions, |name, session| {
+        let path = path(dir, name);
+        let name = name.clone();
+        async move { export_one(&name, &session, &path).await }.boxed()
+    });
+    while let Some((name, exported)) = exported.try_next().await? {
+        let named = Named::of(&name);
+        match exported {
+            Ok(moved) => {
+                let named = named.file(&path(dir, &name));
+                rows.good(named, json!(moved), &format!("exported {}", archive::told(&moved)))?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => rows.pass_over(named, &error)?,
+            Err(error) => rows.bad(named, &error)?,
+        }
+    }
+    rows.end("exported", || no_session(store))
+}
+
+/// Two sessions have two files: what the storage keeps apart, folders and files keep apart.
+fn path(dir: &Path, name: &SessionName) -> PathBuf {
+    let [agent, session] = name.segments();
+    dir.join(agent).join(format!("{session}.{END}"))
+}
+
+async fn export_one(name: &SessionName, session: &Session, path: &Path) -> persist::Result<Moved> {
+    files::make_folder(files::folder(path))?;
+    // Where upper and lower case are one.
+    if let Ok(of) = whose(path).await.map(|(_, of)| of)
+        && (&of.agent, &of.session) != (&name.agent, &name.session)
+    {
+        let message = format!(
+            "{} is the archive of the session {}/{}; move it away, or export to another folder",
+            path.display(),
+            of.agent,
+            of.session
+        );
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    archive::to_file(session, path).await
+}
+
+pub(super) async fn import(sessions: &Sessions, dir: &Path, output: &Output) -> Result<()> {
+    let mut rows = Rows::quiet(output);
+    let imported = stream::iter(archives(dir)?).map(|path| async {
+        let (name, imported) = match whose(&path).await {
+            Ok((file, name)) => (Some(name.clone()), import_one(sessions.named(&name), file).await),
+            Err(error) => (None, Err(error)),
+        };
+        (path, name, imported)
+    });
+    let mut imported = Box::pin(imported.buffered(PARALLEL));
+    while let Some((path, name, imported)) = imported.next().await {
+        let named = name.as_ref().map_or_else(Named::nobody, Named::of).file(&path);
+        match imported {
+            Ok((moved, there)) => {
+                let mut more = json!(moved);
+                more["there"] = json!(there);
+                let verb = if there { "is there already, with" } else { "imported" };
+                rows.good(named, more, &format!("{verb} {}", archive::told(&moved)))?;
+            }
+            Err(error) => rows.bad(named, &error)?,
+        }
+    }
+    rows.end("imported", || format!("there is no archive *.{END} in {}, nor in its folders", dir.display()))
+}
+
+/// Whether the session was there before: an import of what is not the same fails.
+async fn import_one(session: Session, mut file: File) -> persist::Result<(Moved, bool)> {
+    let there = session.show(At::Latest).await.is_ok();
+    Ok((session.import(&mut file).await?, there))
+}
+
+/// An archive from its beginning, and the session that it was written from.
+async fn whose(path: &Path) -> persist::Result<(File, SessionName)> {
+    // A pipe would be waited for.
+    if !path.is_file() {
+        return Err(unreadable(path, io::ErrorKind::NotFound.into()));
+    }
+    let mut file = File::open(path).await.map_err(|error| unreadable(path, error))?;
+    let name = SessionName::of_archive(&mut file).await?;
+    file.rewind().await.map_err(|error| unreadable(path, error))?;
+    Ok((file, name))
+}
+
+/// Those in a folder, and in the folders in it.
+fn archives(dir: &Path) -> persist::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in entries(dir)? {
+        if path.is_dir() {
+            found.extend(entries(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.retain(|path| path.extension().is_some_and(|end| end == END) && path.is_file());
+    found.sort();
+    Ok(found)
+}
+
+fn entries(folder: &Path) -> persist::Result<Vec<PathBuf>> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
+    read().map_err(|error| unreadable(folder, error))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    let message = format!("{} cannot be read", path.display());
+    Error::new(ErrorKind::InvalidInput, message).with_source(error)
+}

@@ -1,0 +1,230 @@
+//! `persist session prune`, `export` and `import` with `--all`: every session of a storage, on behind those that fail.
+
+use std::{fs, time::SystemTime};
+
+use serde_json::{Value, json};
+
+use super::{
+    harness::{Home, Run, files, names},
+    session::refused,
+};
+
+/// Three sessions; the one in the middle is half an import.
+fn three(home: &Home) {
+    home.commits(12);
+    for state in ["1", "2"] {
+        home.pipe(&["session", "save", "z", "x/y"], state).text();
+    }
+    let archive = home.session(&["export", "a", "s"]).bytes();
+    let run = home.pipe(&["session", "import", "b", "half"], &archive[..archive.len() - 2048]);
+    assert_eq!(run.code, 5, "{}", run.err);
+}
+
+/// Older than the fence window.
+fn age(home: &Home) {
+    let old = SystemTime::now() - std::time::Duration::from_secs(7200);
+    for path in files(&home.store().join("sessions")) {
+        fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    }
+}
+
+#[test]
+fn all_sessions_are_pruned_beside_one_that_cannot() {
+    let home = Home::new();
+    let rules = ["prune", "--all", "--keep-last", "1"];
+    let all = |more: &[&str]| home.session(&[&rules[..], more].concat());
+    refused(&home, &[(&rules, 3, "there is no session in "), (&["prune", "--all"], 2, "no rule says")]);
+    three(&home);
+    age(&home);
+    let run = all(&["--dry-run"]);
+    let out = String::from_utf8(run.out).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("a/s: would remove ") && lines[1].starts_with("conflict b/half: "), "{out}");
+    assert_eq!((run.code, lines.len()), (4, 3), "{out}");
+    assert_eq!(run.err, "persist: 1 of 3 sessions cannot be pruned; their rows say why\n");
+    // One alone says the same of itself.
+    let one = home.session(&["prune", "a", "s", "--keep-last", "1", "--dry-run", "--json"]).rows().remove(0);
+    let rows = all(&["--dry-run", "--json"]).rows();
+    for (name, value) in one.as_object().unwrap() {
+        assert_eq!(&rows[0][name], value, "{name}");
+    }
+    assert_eq!(
+        (&rows[0]["agent"], &rows[0]["session"], &rows[0]["ok"]),
+        (&json!("a"), &json!("s"), &json!(true))
+    );
+    assert_eq!(names(&rows[1]), ["agent", "kind", "message", "ok", "session"]);
+    assert_eq!((&rows[1]["kind"], &rows[1]["ok"]), (&json!("conflict"), &json!(false)));
+    assert_eq!(rows[2]["session"], "x/y");
+    assert_eq!(rows[3], json!({"ok": false, "sessions": 3}));
+    let gone = |rows: &[Value]| rows.iter().map(|row| row["removed"].clone()).collect::<Vec<_>>();
+    assert_eq!(gone(&all(&["--json"]).rows()), gone(&rows));
+    let first = all(&["--dry-run", "--json"]).rows().remove(0);
+    assert_eq!((&first["removed"], &first["garbage"]), (&json!([]), &json!(0)));
+}
+
+/// Damage decides the exit code, wherever it is met.
+#[test]
+fn damage_is_the_worst() {
+    let home = Home::new();
+    three(&home);
+    home.session(&["tag", "z", "x/y", "good", "--at", "1"]).text();
+    let tag = files(&home.store()).into_iter().find(|path| path.ends_with("t/good")).unwrap();
+    fs::write(tag, "damaged").unwrap();
+    let run = home.session(&["prune", "--all", "--keep-last", "1", "--json"]);
+    let rows = run.rows();
+    assert_eq!((run.code, rows.len()), (5, 4), "{rows:?}");
+    assert_eq!((&rows[1]["kind"], &rows[2]["kind"]), (&json!("conflict"), &json!("corrupt")));
+}
+
+/// A snapshot of the user's own may have such a name.
+#[test]
+fn what_is_no_session_is_passed_over() {
+    let home = Home::new();
+    home.commits(1);
+    home.write("data/persist/sessions/a/b/notes", "mine");
+    let rules = ["prune", "--all", "--keep-last", "1"];
+    let rows = home.session(&[&rules[..], &["--json"]].concat()).rows();
+    assert_eq!((&rows[0]["session"], &rows[0]["ok"]), (&json!("b"), &json!(true)));
+    assert!(rows[0]["passed_over"].as_str().unwrap().contains("has no commit"), "{}", rows[0]);
+    assert_eq!(rows[2], json!({"ok": true, "sessions": 1}));
+    assert_eq!(home.session(&rules).text().lines().count(), 1);
+}
+
+#[test]
+fn all_and_one_exclude_each_other() {
+    let home = Home::new();
+    home.commits(1);
+    for arguments in [
+        &["prune", "a", "s", "--all", "--keep-last", "1"][..],
+        &["prune", "a", "--all", "--keep-last", "1"],
+        &["prune", "a", "--keep-last", "1"],
+        &["prune", "--keep-last", "1"],
+        &["export", "a", "s", "--all", "dir"],
+        &["export", "a", "s", "x.tar", "--all", "dir"],
+        &["export", "a"],
+        &["export", "--all"],
+        &["export", "--all", ""],
+        &["import", "a", "s", "x.tar", "--all", "dir"],
+        &["import"],
+    ] {
+        let run = home.session(arguments);
+        assert!(run.code == 2 && run.out.is_empty(), "{arguments:?}: {}", run.err);
+    }
+    assert!(!home.path("dir").exists());
+}
+
+/// In another storage.
+fn there(home: &Home, arguments: &[&str]) -> Run {
+    home.session(&[arguments, &["--storage", "there"]].concat())
+}
+
+#[test]
+fn all_sessions_move_by_archives_whatever_their_ids() {
+    let home = Home::new();
+    let long = "n".repeat(300);
+    let ids = [("..", "x/y"), ("bot", "a\tb\nc"), ("bot", "-x"), ("user@é", &long), (&long, ".tar")];
+    for (agent, session) in ids {
+        for state in ["one", "two"] {
+            home.pipe(&["session", "save", "--", agent, session], format!("{session} {state}")).text();
+        }
+    }
+    home.session(&["tag", "--at", "1", "--", "bot", "-x", "good"]).text();
+    home.session(&["fork", "--", "bot", "-x", "begun"]).text();
+    // The folder is made.
+    assert_eq!(home.session(&["export", "--all", "to/archives"]).text(), "");
+    let archives = files(&home.path("to/archives"));
+    assert_eq!(archives.len(), 5, "{archives:?}");
+    let rows = home.session(&["export", "--all", "to/archives", "--json"]).rows();
+    assert_eq!(files(&home.path("to/archives")), archives);
+    assert_eq!(names(&rows[0]), ["agent", "bytes", "commits", "file", "ok", "session", "tags"]);
+    assert!(rows.iter().take(6).all(|row| row["ok"] == true), "{rows:?}");
+    let begun = rows.iter().find(|row| row["session"] == "begun").unwrap();
+    assert!(begun["passed_over"].as_str().unwrap().contains("no commit of its own"), "{begun}");
+    assert_eq!(rows[6], json!({"ok": true, "sessions": 5}));
+    let file = |row: &Value| home.path(row["file"].as_str().unwrap_or("none"));
+    assert!(rows.iter().filter(|row| row.get("file").is_some()).all(|row| file(row).is_file()));
+
+    fs::write(home.path("to/archives/notes.txt"), "mine").unwrap();
+    fs::write(home.path("to/archives/.persist-left.tmp"), "").unwrap();
+    assert_eq!(there(&home, &["import", "--all", "to/archives"]).text(), "");
+    for (agent, session) in ids {
+        let log = home.session(&["log", "--json", "--", agent, session]).text();
+        let moved = home.session(&["log", "--json", "--storage", "there", "--", agent, session]);
+        assert_eq!(moved.text(), log);
+    }
+    // Once more: nothing has to be done. What has gone on is not set back.
+    let save = ["session", "save", "bot", "a\tb\nc", "--storage", "there"];
+    home.pipe(&save, "three").text();
+    let again = there(&home, &["import", "--all", "to/archives", "--json"]).rows();
+    assert!(again[..5].iter().all(|row| row["there"] == true && row["commits"] == 2), "{again:?}");
+    assert_eq!(again[5], json!({"ok": true, "sessions": 5}));
+    assert_eq!(there(&home, &["load", "bot", "a\tb\nc"]).text(), "three");
+}
+
+#[test]
+fn an_import_of_all_goes_on_behind_what_is_another_or_damaged() {
+    let home = Home::new();
+    for name in ["one", "two", "three"] {
+        home.pipe(&["session", "save", "a", name], name).text();
+    }
+    refused(&home, &[(&["import", "--all", "none"], 2, "none cannot be read")]);
+    fs::create_dir(home.path("empty")).unwrap();
+    refused(&home, &[(&["import", "--all", "empty"], 3, "there is no archive *.tar in empty")]);
+    refused(&home, &[(&["export", "--all", "dir", "--storage", "nothing"], 3, "there is no session in ")]);
+    home.session(&["export", "--all", "dir"]).text();
+    // Beside the folders of agents as well.
+    fs::rename(home.path("dir/a/two.tar"), home.path("dir/another name.tar")).unwrap();
+    fs::write(home.path("dir/a/no.tar"), "no archive").unwrap();
+    home.pipe(&["session", "save", "a", "one", "--storage", "there"], "of its own").text();
+    let run = there(&home, &["import", "--all", "dir"]);
+    let out = String::from_utf8(run.out).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("invalid_input dir/a/no.tar: ") && lines.len() == 2, "{out}");
+    assert!(lines[1].starts_with("already_exists a/one: ") && lines[1].contains("exists already"), "{out}");
+    assert_eq!(run.err, "persist: 2 of 4 sessions cannot be imported; their rows say why\n");
+    assert_eq!(run.code, 2);
+    assert_eq!(there(&home, &["load", "a", "one"]).text(), "of its own");
+    for name in ["two", "three"] {
+        assert_eq!(there(&home, &["load", "a", name]).text(), name);
+    }
+    let whole = fs::read(home.path("dir/a/three.tar")).unwrap();
+    fs::write(home.path("dir/a/no.tar"), &whole[..whole.len() - 700]).unwrap();
+    let rows = there(&home, &["import", "--all", "dir", "--json"]);
+    assert_eq!((rows.code, rows.rows().len()), (5, 5), "{}", rows.err);
+}
+
+/// What was good last night is worth more than what is damaged today.
+#[test]
+fn an_export_of_all_leaves_the_archive_of_what_is_damaged() {
+    let home = Home::new();
+    three(&home);
+    let run = home.session(&["export", "--all", "dir", "--json"]);
+    let rows = run.rows();
+    assert_eq!((run.code, &rows[1]["session"], &rows[1]["kind"]), (4, &json!("half"), &json!("conflict")));
+    let old = fs::read(home.path("dir/a/s.tar")).unwrap();
+    home.pipe(&["session", "save", "z", "x/y"], "3").text();
+    let mut bytes = fs::read(home.object(2)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(home.object(2), bytes).unwrap();
+    let run = home.session(&["export", "--all", "dir"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 5 && out.starts_with("corrupt  a/s: ") && out.lines().count() == 2, "{out}");
+    assert!(fs::read(home.path("dir/a/s.tar")).unwrap() == old);
+    assert_eq!(files(&home.path("dir")).len(), 2, "nothing half written is left");
+    let rows = there(&home, &["import", "--all", "dir", "--json"]).rows();
+    assert_eq!((&rows[1]["session"], &rows[1]["commits"]), (&json!("x/y"), &json!(3)));
+}
+
+/// As on a file system that does not tell upper and lower case apart.
+#[test]
+fn the_archive_of_another_session_is_not_replaced() {
+    let home = Home::new();
+    home.commits(1);
+    home.pipe(&["session", "save", "a", "other"], "other").text();
+    home.session(&["export", "--all", "dir"]).text();
+    fs::rename(home.path("dir/a/other.tar"), home.path("dir/a/s.tar")).unwrap();
+    let run = home.session(&["export", "--all", "dir"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 4 && out.contains("dir/a/s.tar is the archive of the session a/other"), "{out}");
+    assert_eq!(files(&home.path("dir")).len(), 2);
+}
