@@ -62,6 +62,9 @@ fn what_verify_advises_works_in_a_shell() {
     let options = format!("file://{store}?max_ratio=9&namespace=u:1/it's %2541/sessions&max_bytes=2KiB");
     let url = home.run(&["verify", "--all", "--storage", &options]);
     assert!(url.err.ends_with("?max_ratio=9&max_bytes=2KiB'\n"), "{}", url.err);
+    let variable = home.command(&["verify", "--all"]).env("PERSIST_STORAGE_URL", &options).output();
+    let variable = Run::from(variable.unwrap());
+    assert_eq!(variable.err, url.err);
     for run in [parts, url] {
         assert_eq!(run.code, 2, "{}", run.err);
         let (_, advice) = run.err.split_once("without a namespace: persist ").unwrap();

@@ -151,9 +151,13 @@ impl Storage {
 
     /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is set.
     pub(crate) fn above(&self, folders: usize) -> Result<String> {
-        let url = place::above(&self.sources()?.resolve()?, folders)?;
-        // What `--storage` says besides, a server for example, another `--storage` must say again.
-        let said = self.url.as_deref().filter(|url| is_url(url)).and_then(|url| url.split_once('?'));
+        let sources = self.sources()?;
+        let url = place::above(&sources.resolve()?, folders)?;
+        // What the storage's own URL says besides, a server for example, another one must say again.
+        let is_own = |row: &Effective| row.setting.name == "storage_url";
+        let own = sources.effective()?.into_iter().find(is_own).and_then(|row| row.value);
+        let own = self.url.clone().or(own);
+        let said = own.as_deref().filter(|url| is_url(url)).and_then(|url| url.split_once('?'));
         let parameters = said.map_or("", |(_, parameters)| parameters).split('&');
         let parameters: Vec<&str> =
             parameters.filter(|one| !one.is_empty() && !one.starts_with("namespace=")).collect();
