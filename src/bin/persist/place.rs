@@ -64,6 +64,16 @@ impl Place {
         Some([names[at + 1], names[at + 2]])
     }
 
+    /// Which part of a session `key`, an object of this, is.
+    pub(crate) fn part_of(&self, key: &Key) -> Option<Part> {
+        let below: Vec<&str> = key.segments().collect();
+        let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below.iter().copied()).collect();
+        let own = sessions_in(&all).filter(|_| self.session_of(key).is_some())? + 3;
+        let folder = &below[..below.len().saturating_sub(all.len() - own)];
+        let folder = folder.iter().map(|name| format!("{name}/")).collect();
+        Some(Part { folder, kind: all[own].to_owned() })
+    }
+
     /// Which storage the session is of that `key`, an object of this, is a part of, where it is one.
     pub(crate) fn storage_of(&self, key: &Key) -> Option<Of> {
         let below: Vec<&str> = key.segments().collect();
@@ -73,6 +83,21 @@ impl Place {
         let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below).collect();
         let at = sessions_in(&all).filter(|_| self.session_of(key).is_some())?;
         Some(Of::Above(self.names.len().saturating_sub(at)))
+    }
+}
+
+/// An object of a session.
+pub(crate) struct Part {
+    /// What keys of all of the session begin with; nothing where the storage is a folder in the session.
+    pub(crate) folder: String,
+    /// `c` of a commit, `b` of a body, `f` of a fork, `t` of a tag, `line`.
+    pub(crate) kind: String,
+}
+
+impl Part {
+    /// Whether nothing ever replaces it.
+    pub(crate) fn is_written_once(&self) -> bool {
+        matches!(self.kind.as_str(), "c" | "b" | "f")
     }
 }
 

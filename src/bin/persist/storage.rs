@@ -267,9 +267,13 @@ fn session_of(key: &Key) -> Option<[&str; 2]> {
 /// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that shares its folders; `instead` is what to do.
 pub(crate) fn not_of_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
     let Some(ids) = session_of(key).or_else(|| root.session_of(key)) else { return Ok(()) };
-    let ids = ids.map(|segment| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned()));
-    let message = format!("it is part of the session {}; {instead}", ids.join("/"));
+    let message = format!("it is part of the session {}; {instead}", session_name(ids));
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(key))
+}
+
+/// The ids of a session, from its segments.
+pub(crate) fn session_name(ids: [&str; 2]) -> String {
+    ids.map(|segment| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned())).join("/")
 }
 
 async fn open(config: &StorageConfig) -> Result<Arc<dyn SnapshotAdapter>> {
