@@ -38,6 +38,6 @@ pub(crate) async fn decode_range<A: SnapshotAdapter + ?Sized>(
     }
     let body =
         Body::from_stream(futures_util::StreamExt::chain(futures_util::stream::iter([Ok(first)]), body));
-    let state = decode(adapter, key, Object { meta, body, range: stored }, limits, false).await?;
+    let (state, _) = decode(adapter, key, Object { meta, body, range: stored }, limits, false).await?;
     Ok(indexed::cut(state, range))
 }

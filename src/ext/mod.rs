@@ -137,8 +137,10 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         let open = || async {
             let object = self.get(&key, get.clone()).await?;
             let meta = object.meta.clone();
-            let body = codec::decode(self, &key, object, limits, options.verify_digest).await?;
-            Ok(SnapshotReader::new(meta, body.with_context("load", &key)))
+            let (body, checked) = codec::decode(self, &key, object, limits, options.verify_digest).await?;
+            let mut reader = SnapshotReader::new(meta, body.with_context("load", &key));
+            reader.checked = checked;
+            Ok(reader)
         };
         let opened = if get.if_version.is_some() { open().await } else { of_one_version(open).await };
         opened.map_err(|error: Error| error.with_operation("load").with_key(&key))

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     if let Some(text) = args.key {
         let (store, key) = storage.locate(&text).await?;
         return match read_all(progress.over(store).as_ref(), &key).await {
-            Ok(size) => good(&key, size, output),
+            Ok(read) => good(&key, read, output),
             Err(error) => {
                 // Else the error says all.
                 if output.json {
@@ -42,6 +42,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     // The folders that sessions lie in: of this storage, and of those that are a folder of it.
     let mut roots = BTreeSet::from([String::new()]);
     let (mut parts, mut whole) = (0, BTreeSet::new());
+    let mut unchecked = 0;
     while let Some(entry) = rows.try_next().await? {
         let Some(meta) = entry.into_object() else { continue };
         match place.storage_of(&meta.key) {
@@ -57,9 +58,10 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             None => {}
         }
         match read_all(store.as_ref(), &meta.key).await {
-            Ok(size) => {
-                good(&meta.key, size, output)?;
+            Ok(read) => {
+                good(&meta.key, read, output)?;
                 snapshots.whole += 1;
+                unchecked += u64::from(!read.checked);
             }
             // Removed since it was listed: nothing to verify.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -110,7 +112,14 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     match worst {
         Some(kind) => Err(Error::new(kind, told.join("; ")).into()),
         None if output.json => Ok(()),
-        None => output.row(|| json!({}), || format!("all well: {some}, {all}")),
+        None => {
+            let have = if unchecked == 1 { "has" } else { "have" };
+            let doubt = match unchecked {
+                0 => String::new(),
+                _ => format!(" ({unchecked} of them {have} nothing to be checked by)"),
+            };
+            output.row(|| json!({}), || format!("all well: {some}{doubt}, {all}"))
+        }
     }
 }
 
@@ -234,21 +243,32 @@ async fn all_sessions(
     }
 }
 
-/// Reads a snapshot to its verified end; its size.
-async fn read_all(store: &dyn SnapshotAdapter, key: &Key) -> persist::Result<u64> {
-    let options = LoadOptions::new().verify_digest();
-    let (mut reader, mut size) = (store.load_stream_with(key, options).await?, 0);
-    while let Some(chunk) = reader.chunk().await? {
-        size += chunk.len() as u64;
-    }
-    Ok(size)
+/// What was read of a snapshot that is good as far as anybody can say.
+#[derive(Clone, Copy)]
+struct Read {
+    size: u64,
+    /// Else it says nothing about itself.
+    checked: bool,
 }
 
-fn good(key: &Key, size: u64, output: &Output) -> Result<()> {
-    if output.json {
-        return output.row(|| json!({"key": key.as_str(), "ok": true, "size": size}), String::new);
+/// Reads a snapshot to its verified end.
+async fn read_all(store: &dyn SnapshotAdapter, key: &Key) -> persist::Result<Read> {
+    let options = LoadOptions::new().verify_digest();
+    let mut reader = store.load_stream_with(key, options).await?;
+    let mut read = Read { size: 0, checked: reader.is_checked() };
+    while let Some(chunk) = reader.chunk().await? {
+        read.size += chunk.len() as u64;
     }
-    output.note(|| format!("ok       {key} ({})", human(size)));
+    Ok(read)
+}
+
+fn good(key: &Key, Read { size, checked }: Read, output: &Output) -> Result<()> {
+    if output.json {
+        let row = || json!({"key": key.as_str(), "ok": true, "checked": checked, "size": size});
+        return output.row(row, String::new);
+    }
+    let doubt = if checked { "" } else { ", nothing to be checked by" };
+    output.note(|| format!("ok       {key} ({}{doubt})", human(size)));
     Ok(())
 }
 
