@@ -187,7 +187,8 @@ impl Storage {
         let (store, prefix) = self.locate_prefix(text).await?;
         let prefix = match prefix.trim_end_matches('/') {
             "" => String::new(),
-            prefix => format!("{prefix}/"),
+            // Nothing can lie below `.`: not to be told from a folder that is empty.
+            prefix => format!("{}/", Key::new(prefix)?),
         };
         let (place, root) = (Place::of(&config, &prefix)?, Place::of(&config, "")?);
         Ok(Folder { store, prefix, place, root })
