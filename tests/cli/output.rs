@@ -44,6 +44,9 @@ fn rows_of_json_have_these_names() {
         ["default", "from", "meaning", "parameter", "problem", "secret", "setting", "value", "variables"];
     let env = home.run(&["env", "--json"]).rows();
     assert_eq!((names(&env[0]), names(&env[1])), (vec!["storage"], setting.to_vec()));
+    let of = |name: &str| env.iter().find(|row| row["setting"] == name).unwrap();
+    assert_eq!(of("compression")["default"], "gzip:6");
+    assert!(env[1..].iter().all(|row| !row["meaning"].as_str().unwrap().contains("**")));
 }
 
 #[test]
