@@ -283,6 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_session_knows_its_folder_and_its_kind() {
+        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        for (url, key, told) in [
+            ("s3://b", "sessions/a/s/line", Some(("sessions/a/s/", "line"))),
+            ("s3://b", "prod/sessions/a/s/c/999999999/998-1", Some(("prod/sessions/a/s/", "c"))),
+            ("s3://b/sessions/a", &format!("s/f/{id}"), Some(("s/", "f"))),
+            ("s3://b/sessions/a/s", &format!("b/1-{id}"), Some(("", "b"))),
+            ("s3://b/sessions/a/s/t", "tag", Some(("", "t"))),
+            ("s3://b/sessions/a/s/c", "999999999/998-1", Some(("", "c"))),
+            ("s3://sessions", "a/s/line", None),
+            ("s3://b", "sessions/a/s/notes", None),
+        ] {
+            let place = Place::of(&StorageConfig::from_url(url).unwrap(), "").unwrap();
+            let part = place.part_of(&Key::new(key).unwrap());
+            let part = part.as_ref().map(|part| (part.folder.as_str(), part.kind.as_str()));
+            assert_eq!(part, told, "{url} {key}");
+        }
+    }
+
+    #[test]
     fn a_folder_on_disk_has_many_names() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| format!("file://{}{name}", folder.path().display());
