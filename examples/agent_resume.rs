@@ -3,9 +3,12 @@
 //! `cargo run --example agent_resume`
 
 use std::{
+    ffi::OsStr,
+    io::{self, Write},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +20,9 @@ use persist::{
 use serde::{Deserialize, Serialize};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Names the folder of the agent, in the process that is one.
+const AGENT: &str = "AGENT_RESUME_FOLDER";
 
 /// The agent's memory: it grows with every step.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -58,8 +64,12 @@ async fn open(folder: &Path, session: &str) -> Result<Session, Failure> {
         .session("demo-agent", session)?)
 }
 
-/// The agent: resume, then a turn and a save, over and over.
+/// The agent: resume, then a turn and a save, over and over, until it is killed. Where whoever started it is gone, it ends by itself.
 async fn agent(folder: &Path) -> Result<(), Failure> {
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
     let mut checkpoints = Checkpoints::new(open(folder, "main").await?);
     let mut state = match checkpoints.resume().await? {
         Some(restored) => restored.json()?,
@@ -73,7 +83,8 @@ async fn agent(folder: &Path) -> Result<(), Failure> {
 
 /// Lets an agent run in a process of its own until there is a commit, and a while longer, and kills it hard.
 async fn run_and_kill(folder: &Path, time: Duration) -> Result<(), Failure> {
-    let mut child = Command::new(std::env::current_exe()?).arg(folder).stdin(Stdio::null()).spawn()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).env(AGENT, folder).stdin(Stdio::piped()).spawn()?;
     let session = open(folder, "main").await?;
     while session.log().try_next().await?.is_none() && child.try_wait()?.is_none() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -97,8 +108,11 @@ fn size_of(folder: &Path) -> Result<u64, Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    if let Some(folder) = std::env::args_os().nth(1) {
+    if let Some(folder) = std::env::var_os(AGENT) {
         return agent(Path::new(&folder)).await;
+    }
+    if let Some(argument) = std::env::args_os().nth(1).as_deref().map(OsStr::display) {
+        return Err(format!("this example takes no arguments, and {argument} is one").into());
     }
     let folder = tempfile::tempdir()?;
     for run in 1..=3 {
@@ -106,23 +120,23 @@ async fn main() -> Result<(), Failure> {
         let started = Instant::now();
         let restored = open(folder.path(), "main").await?.load(At::Latest).await?;
         let state: State = restored.json()?;
-        println!(
+        say(format_args!(
             "run {run}: killed in step {}; commit {} came back whole, {} messages, in {:.1?}",
             state.step + 1,
             restored.commit.seq,
             state.messages.len(),
             started.elapsed()
-        );
+        ));
     }
     let session = open(folder.path(), "main").await?;
     let log: Vec<Commit> = session.log().try_collect().await?;
     let raw: u64 = log.iter().map(|commit| commit.size).sum();
     let stored = size_of(folder.path())?;
-    println!(
+    say(format_args!(
         "{} commits: {raw} bytes of states in {stored} bytes of files, 1/{}",
         log.len(),
         raw / stored.max(1)
-    );
+    ));
 
     // What if it had gone another way from the middle on?
     let middle = log[log.len() / 2].seq;
@@ -130,14 +144,14 @@ async fn main() -> Result<(), Failure> {
     let mut state: State = fork.load(At::Latest).await?.json()?;
     state.turn();
     fork.save(serde_json::to_vec(&state)?).await?;
-    println!(
+    say(format_args!(
         "forked at commit {middle} into {:?}: {} more bytes; both go on by themselves",
         fork.name(),
         size_of(folder.path())? - stored
-    );
+    ));
     for change in fork.diff(middle, At::Latest).await?.iter().take(3) {
         let text = serde_json::to_string(change)?;
-        println!("  {}", text.chars().take(110).collect::<String>());
+        say(format_args!("  {}", text.chars().take(110).collect::<String>()));
     }
 
     // Two writers of one session: the slower one is told.
@@ -146,10 +160,15 @@ async fn main() -> Result<(), Failure> {
     two.load(At::Latest).await?;
     one.save("{}").await?;
     match two.save("{}").await {
-        Err(error) => println!("a second writer: {error}"),
+        Err(error) => say(format_args!("a second writer: {error}")),
         Ok(_) => return Err("two writers won".into()),
     }
     let verified = session.verify().await?;
-    println!("verified: {} commits good, {} damaged", verified.good, verified.damaged.len());
+    say(format_args!("verified: {} commits good, {} damaged", verified.good, verified.damaged.len()));
     Ok(())
+}
+
+/// What is said to nobody, as behind `| head -1`, is no failure: `println!` would panic.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{what}");
 }

@@ -4,7 +4,7 @@
 //!
 //! `docs/backends.md` explains it step by step. This one keeps everything in a map; put your service in its place.
 
-use std::{collections::BTreeMap, fmt, sync::Mutex, time::SystemTime};
+use std::{collections::BTreeMap, fmt, io::Write, sync::Mutex, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,11 +118,16 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let shelf = Shelf::default();
         // Compression, checks and streaming come with the trait `SnapshotAdapterExt`.
         let saved = shelf.save("a state ".repeat(1000), "agents/42/state.json.gz").await?;
-        println!("{} bytes saved as {}", saved.size, saved.meta.size);
-        println!("{} bytes loaded", shelf.load("agents/42/state.json.gz").await?.len());
+        say(format_args!("{} bytes saved as {}", saved.size, saved.meta.size));
+        say(format_args!("{} bytes loaded", shelf.load("agents/42/state.json.gz").await?.len()));
 
         let report = run_all(|| async { Suite::new(Shelf::default()) }).await;
-        println!("{report}");
+        say(format_args!("{report}"));
         if report.passed() { Ok(()) } else { Err("the adapter breaks the contract".into()) }
     })
+}
+
+/// What is said to nobody, as behind `| head -1`, is no failure: `println!` would panic.
+fn say(what: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{what}");
 }

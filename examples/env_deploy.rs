@@ -8,7 +8,7 @@
 //! PERSIST_BUKCET=x cargo run --example env_deploy                            # says what is wrong, and what was meant
 //! ```
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
 
 use persist::{ErrorKind, SnapshotAdapterExt, StorageConfig};
 
@@ -19,10 +19,10 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             let mut cause = error.source();
             while let Some(error) = cause {
-                eprintln!("  because: {error}");
+                complain(format_args!("  because: {error}"));
                 cause = error.source();
             }
             ExitCode::FAILURE
@@ -40,6 +40,16 @@ async fn run() -> persist::Result<()> {
         Err(error) => return Err(error),
     };
     store.save_json(&runs, KEY).await?;
-    println!("run {runs}, counted in {store}");
+    say(format_args!("run {runs}, counted in {store}"));
     Ok(())
+}
+
+/// What is said to nobody, as behind `| head -1`, is no failure: `println!` would panic.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{what}");
+}
+
+/// The same of what is wrong.
+fn complain(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }

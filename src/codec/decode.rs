@@ -46,7 +46,8 @@ fn claimed(meta: &ObjectMeta) -> Option<&'static str> {
     }
 }
 
-/// The state in `object`, which is the whole object that `adapter` has under `key`. With `verify`, the SHA-256 that the file carries is compared too.
+/// The state in `object`, which is the whole object that `adapter` has under `key`, and whether the object says anything that it is checked against. With
+/// `verify`, the SHA-256 that the file carries is compared too.
 ///
 /// # Errors
 /// `Corrupt`, `InvalidInput` where `limits` are hit, `Unsupported`; here or at the end of the body.
@@ -57,14 +58,17 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     object: Object,
     limits: Limits,
     verify: bool,
-) -> Result<Body> {
+) -> Result<(Body, bool)> {
     let Object { meta, mut body, .. } = object;
     let first = head(&mut body).await?;
-    match Kind::of(&first, &meta)? {
+    let kind = Kind::of(&first, &meta)?;
+    let checked = kind != Kind::Plain || plain::promised(&meta)?.is_some();
+    let body = match kind {
         Kind::Indexed => indexed::decode(adapter, key, &meta, first, body, limits, verify).await,
         Kind::Foreign(format) => foreign::decode(format, meta.size, first, body, limits, verify),
         Kind::Plain => plain::decode(first, body, &meta, limits).await,
-    }
+    };
+    Ok((body?, checked))
 }
 
 /// The state in an object that `save` wrote as gzip, and nobody else: another kind of file is damage, even where it could be read.

@@ -39,6 +39,6 @@ pub(crate) async fn decode_range<A: SnapshotAdapter + ?Sized>(
         return indexed::decode_range(adapter, key, &meta, &index, first, raw).await;
     }
     let body = Body::from_stream(stream::iter([Ok(first)]).chain(body));
-    let state = decode(adapter, key, Object { meta, body, range: stored }, limits, false).await?;
+    let (state, _) = decode(adapter, key, Object { meta, body, range: stored }, limits, false).await?;
     Ok(indexed::cut(state, range))
 }

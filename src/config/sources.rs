@@ -192,8 +192,9 @@ impl Sources {
                     tracing::debug!("{} is passed over: it is not for persist", value.from);
                     continue;
                 }
-                let replaced =
-                    (located && value.setting.location) || (!bundle.is_empty() && settled.contains(&bundle));
+                // What a URL says besides is about the storage that it names.
+                let elsewhere = located && (value.setting.location || value.of_url);
+                let replaced = elsewhere || (!bundle.is_empty() && settled.contains(&bundle));
                 if !replaced {
                     winners.entry(target).or_insert((rank, value));
                 }

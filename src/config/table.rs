@@ -172,7 +172,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("max_ratio", &["PERSIST_MAX_RATIO"],
         "How many times a load expands what is stored, beyond the first 64 MiB of a state.", "250", |c, v| some(&mut c.max_ratio, number(v, 1, 1_000_000))),
     plain("fence_window", &["PERSIST_FENCE_WINDOW"],
-        "Prune removes no commit younger than this, and a writer that paused for half of it looks before it acknowledges a save. **The same for all users of a storage**; `60s` to `30d`.", "1h", |c, v| some(&mut c.fence_window, window(v))),
+        "Prune removes no commit younger than this, and a writer that paused for half of it looks before it acknowledges a save. The same for all users of a storage; `60s` to `30d`.", "1h", |c, v| some(&mut c.fence_window, window(v))),
     plain("retry.attempts", &["PERSIST_RETRY_ATTEMPTS"],
         "Attempts of a request, the first included; 1 turns retries off.", "8", |c, v| set(&mut c.retry.max_attempts, number(v, 1, 100))),
     plain("retry.initial_delay", &["PERSIST_RETRY_INITIAL_DELAY"],

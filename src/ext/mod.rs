@@ -284,8 +284,10 @@ async fn open<A: SnapshotAdapter + ?Sized>(
     let opened = async {
         let object = adapter.get(key, get).await?;
         let meta = object.meta.clone();
-        let body = codec::decode(adapter, key, object, limits, options.verify_digest).await?;
-        Ok(SnapshotReader::new(meta, body.with_context("load", key)))
+        let (body, checked) = codec::decode(adapter, key, object, limits, options.verify_digest).await?;
+        let mut reader = SnapshotReader::new(meta, body.with_context("load", key));
+        reader.checked = checked;
+        Ok(reader)
     };
     opened.await.map_err(|error: Error| error.with_operation("load").with_key(key))
 }

@@ -25,16 +25,23 @@ pub struct SnapshotReader {
     pub(super) meta: ObjectMeta,
     pub(super) body: Body,
     chunk: Bytes,
+    pub(super) checked: bool,
 }
 
 impl SnapshotReader {
     pub(super) fn new(meta: ObjectMeta, body: Body) -> Self {
-        SnapshotReader { meta, body, chunk: Bytes::new() }
+        SnapshotReader { meta, body, chunk: Bytes::new(), checked: true }
     }
 
     /// The stored object's metadata.
     pub fn meta(&self) -> &ObjectMeta {
         &self.meta
+    }
+
+    /// Whether the object says something that its bytes are checked against: an index, a checksum, a digest. A state that was streamed with the codec `none`
+    /// says nothing, nor does a plain file of another tool: what a storage changes in it nobody can see.
+    pub fn is_checked(&self) -> bool {
+        self.checked
     }
 
     /// The next chunk of the state, `None` at its verified end.

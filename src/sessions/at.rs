@@ -135,6 +135,13 @@ pub(super) struct Newest {
     pub(super) origin: bool,
 }
 
+impl Newest {
+    /// Whether it is the marker of a removal. What a damaged one is nobody can tell.
+    pub(super) fn is_removed(&self) -> bool {
+        self.found.manifest().is_ok_and(|manifest| manifest.is_removed())
+    }
+}
+
 impl Store {
     pub(super) async fn find(&self, place: &Place, at: &At, part: Part) -> Result<Found> {
         let none =

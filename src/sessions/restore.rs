@@ -173,8 +173,11 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
     for pair in chain.windows(2) {
         let [(object, _), (base, key)] = pair else { continue };
         if object.manifest.base != Some(base.manifest.id) {
-            let (want, have) = (object.manifest.base, base.manifest.id);
-            let message = format!("it is commit {have}, and {want:?} is needed here");
+            let have = base.manifest.id;
+            let message = match object.manifest.base {
+                Some(want) => format!("it is commit {have}, and {want} is needed here"),
+                None => format!("it is commit {have}, and none is needed here"),
+            };
             return Err(corrupt(message).with_key(key));
         }
     }

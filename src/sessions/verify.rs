@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Session,
-    at::{importing, no_commit},
+    at::{importing, no_commit, removed},
     log::Step,
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
@@ -195,7 +195,10 @@ impl Session {
         if let Some(newest) = rows.first() {
             store.not_importing(place, newest).await?;
         }
-        Err(no_commit(place))
+        Err(match store.find_latest(place, Part::End).await? {
+            Some(newest) if newest.is_removed() => removed(place, newest.found.seq),
+            _ => no_commit(place),
+        })
     }
 
     /// Whether the commit is there that a tag or a fork names.

@@ -107,6 +107,59 @@ fn paths_in_place_of_keys() {
     }
 }
 
+/// Told "removed 0", a script takes it for done.
+#[test]
+fn folders_that_no_snapshot_can_lie_in() {
+    let home = Home::new();
+    home.save("agents/42/state.json.gz", "state");
+    for folder in [".", "..", "agents/.", "agents/./"] {
+        for arguments in
+            [&["rm", "-r", folder][..], &["cp", "-r", folder, "x"], &["cp", "-r", "agents", folder]]
+        {
+            let run = home.run(arguments);
+            assert_eq!((run.code, run.out.len()), (2, 0), "{arguments:?}: {}", run.err);
+        }
+    }
+    let run = home.run(&["rm", "-r", "agents/42/state.json.gz"]);
+    assert!(run.code == 2 && run.err.contains("remove it without --recursive"), "{}", run.err);
+    assert_eq!(home.keys(), ["agents/42/state.json.gz"]);
+}
+
+#[test]
+fn folders_in_place_of_files() {
+    let home = Home::new();
+    let folder = home.path("").display().to_string();
+    let run = home.session(&["import", "a", "s", &folder]);
+    assert!(run.code == 2 && run.err.contains(&format!("{folder} is a folder; ")), "{}", run.err);
+    // `session ls` would show a session that nobody can load or remove.
+    let run = home.pipe(&["save", "sessions/a/b/notes"], "state");
+    assert!(run.code == 2 && run.err.contains("sessions/a/b is a folder of sessions"), "{}", run.err);
+    assert_eq!(home.session(&["ls"]).text(), "");
+}
+
+/// As in a container that may have no more processes.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_thread_to_be_had() {
+    use std::os::unix::{fs::MetadataExt, process::CommandExt};
+    let home = Home::new();
+    let mut command = home.program("prlimit");
+    command.env("PATH", "/usr/bin:/bin").args(["--nproc=1", "--"]).arg(env!("CARGO_BIN_EXE_persist"));
+    command.args(["ls", "--json"]).current_dir("/");
+    // The limit does not hold for root; and nobody else's processes count.
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let user = 100_000 + std::process::id();
+        command.uid(user).gid(user);
+    }
+    let run = Run::from(command.output().unwrap());
+    assert_eq!((run.code, run.out.len()), (1, 0), "{}", run.err);
+    assert!(
+        run.error()["message"].as_str().unwrap().starts_with("no thread can be started; "),
+        "{}",
+        run.err
+    );
+}
+
 #[test]
 fn pairs_that_are_given_twice_or_are_the_formats_own() {
     let home = Home::new();

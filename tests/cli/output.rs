@@ -37,13 +37,16 @@ fn rows_of_json_have_these_names() {
     assert_eq!(names(&home.run(&["ls", "--folders", "--json"]).rows()[0]), ["prefix"]);
     assert_eq!(names(&home.run(&["cp", "a/b", "c", "--json"]).rows()[0]), OBJECT);
     assert_eq!(names(&home.run(&["load", "c", "-o", "out", "--json"]).rows()[0]), OBJECT);
-    assert_eq!(names(&home.run(&["verify", "c", "--json"]).rows()[0]), ["key", "ok", "size"]);
+    assert_eq!(names(&home.run(&["verify", "c", "--json"]).rows()[0]), ["checked", "key", "ok", "size"]);
     assert_eq!(names(&home.run(&["doctor", "--json"]).rows()[0]), ["check", "detail", "kind", "ok"]);
     assert_eq!(home.run(&["rm", "c", "--json"]).rows()[0], serde_json::json!({"key": "c"}));
     let setting =
         ["default", "from", "meaning", "parameter", "problem", "secret", "setting", "value", "variables"];
     let env = home.run(&["env", "--json"]).rows();
     assert_eq!((names(&env[0]), names(&env[1])), (vec!["storage"], setting.to_vec()));
+    let of = |name: &str| env.iter().find(|row| row["setting"] == name).unwrap();
+    assert_eq!(of("compression")["default"], "gzip:6");
+    assert!(env[1..].iter().all(|row| !row["meaning"].as_str().unwrap().contains("**")));
 }
 
 #[test]

@@ -159,6 +159,73 @@ fn what_rm_recursive_refuses() {
     assert!(fs::metadata(home.object(2)).is_ok());
 }
 
+/// The numbers and ids of all commits of `a/s`, newest first.
+fn history(home: &Home) -> Vec<serde_json::Value> {
+    home.session(&["log", "a", "s", "--json"]).rows()
+}
+
+/// What was acknowledged is not replaced: neither by an old backup, nor in the only backup.
+#[test]
+fn a_copy_of_sessions_mixes_no_histories() {
+    for (ours, theirs) in [(3, 2), (2, 2), (2, 3)] {
+        let (live, lost) = (Home::new(), Home::new());
+        live.commits(ours);
+        lost.commits(theirs);
+        lost.save("sessions/k", "state");
+        let (here, there) = (history(&live), history(&lost));
+        let before = files(&live.store());
+        let old = format!("file://{}//sessions", lost.store().display());
+        for more in [&[][..], &["--if-absent"]] {
+            let run = live.run(&[&["cp", "-r", &old, "sessions"], more].concat());
+            assert!(run.code == 4 && run.err.contains("left out a/s: "), "{}: {}", run.code, run.err);
+            assert_eq!(live.run(&["load", "sessions/k"]).text(), "state", "all others are copied");
+            let run = live.run(&[&["cp", "-r", "sessions", &old], more].concat());
+            assert!(run.code == 4 && run.err.contains("left out a/s: "), "{}: {}", run.code, run.err);
+        }
+        // Any folder of it is a part.
+        let run = live.run(&["cp", "-r", &format!("{old}/a/s/c"), "sessions/a/s/c"]);
+        assert!(run.code == 4 && run.err.contains("left out a/s: "), "{}: {}", run.code, run.err);
+        assert_eq!((history(&live), history(&lost)), (here, there));
+        assert_eq!(files(&live.store()).len(), before.len() + 1);
+        live.session(&["verify", "a", "s"]).text();
+        lost.session(&["verify", "a", "s"]).text();
+    }
+}
+
+#[test]
+fn a_copy_of_sessions_goes_on_where_the_last_one_ended() {
+    let home = Home::new();
+    home.commits(2);
+    home.session(&["tag", "a", "s", "good", "--at", "1"]).text();
+    let backup = format!("file://{}", home.path("backup").display());
+    let to = format!("{backup}//sessions");
+    let copied = |home: &Home| {
+        let rows = home.run(&["cp", "-r", "sessions", &to, "--json"]).rows();
+        rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(copied(&home).len(), 3);
+    home.commits(1);
+    home.session(&["tag", "a", "s", "good", "--at", "2", "--force"]).text();
+    assert_eq!(copied(&home), ["sessions/a/s/c/999999999/996-3", "sessions/a/s/t/good"]);
+    // A backup that is older gives what is missing, and takes nothing back.
+    home.commits(1);
+    home.session(&["tag", "a", "s", "good", "--at", "4", "--force"]).text();
+    let before = history(&home);
+    fs::remove_file(home.object(1)).unwrap();
+    assert_eq!(home.session(&["verify", "a", "s"]).code, 5);
+    let rows = home.run(&["cp", "-r", &to, "sessions", "--json"]).rows();
+    assert_eq!((rows.len(), &rows[0]["key"]), (1, &json!("sessions/a/s/c/999999999/998-1")));
+    home.session(&["verify", "a", "s"]).text();
+    assert_eq!(history(&home), before);
+    assert_eq!(home.session(&["load", "a", "s", "--at", "good"]).text(), "{\"step\":1}");
+    // Nor does it bring back what was removed since.
+    home.session(&["rm", "a", "s"]).text();
+    home.run(&["cp", "-r", &to, "sessions"]).text();
+    assert_eq!(home.session(&["load", "a", "s"]).code, 3);
+    let run = home.run(&["--storage", &backup, "session", "verify", "a", "s"]);
+    assert!(run.text().starts_with("good: 3 commits"));
+}
+
 /// What is asked twice is done once.
 #[test]
 fn a_name_that_is_missing_keeps_the_others() {

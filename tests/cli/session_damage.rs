@@ -266,6 +266,21 @@ fn the_fence_window_is_a_setting() {
 }
 
 #[test]
+fn a_commit_of_another_history_is_named_by_its_id() {
+    let (one, two) = (Home::new(), Home::new());
+    let state = noise(20_000);
+    for home in [&one, &two] {
+        home.pipe(&["session", "save", "a", "s"], &state[..10_000]).text();
+        home.pipe(&["session", "save", "a", "s"], &state[..]).text();
+    }
+    let id = one.session(&["show", "a", "s", "--at", "1", "--json"]).rows()[0]["id"].clone();
+    fs::copy(two.object(1), one.object(1)).unwrap();
+    let run = one.session(&["load", "a", "s"]);
+    let needed = format!(", and {} is needed here", id.as_str().unwrap());
+    assert!(run.code == 5 && run.err.contains(&needed), "{}: {}", run.code, run.err);
+}
+
+#[test]
 fn a_session_is_removed() {
     let home = Home::new();
     refused(&home, &[(&["rm", "a", "s"], 3, "has no commit; save one first")]);
@@ -281,7 +296,9 @@ fn a_session_is_removed() {
     let text = home.session(&["rm", "a", "s"]).text();
     let left = "; 1 is younger than the fence window: any later `session prune` removes it\n";
     assert!(text.starts_with("removed 3 commits, ") && text.ends_with(left), "{text}");
-    refused(&home, &[(&["load", "a", "s"], 3, "was removed, with commit 5")]);
+    for command in ["load", "show", "verify", "export"] {
+        refused(&home, &[(&[command, "a", "s"], 3, "was removed, with commit 5")]);
+    }
     refused(&home, &[(&["load", "a", "s", "--at", "good"], 3, "there is no tag")]);
     fs::File::options().write(true).open(home.object(4)).unwrap().set_modified(old).unwrap();
     let row = home.session(&["rm", "a", "s", "--json"]).rows().remove(0);

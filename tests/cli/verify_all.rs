@@ -51,6 +51,37 @@ fn sessions_are_found_below_and_above() {
     assert_eq!(home.run(&["verify", "--all", "--storage", &format!("file://{root}")]).code, 5);
 }
 
+/// Bytes that nobody compressed have no check of their own.
+#[test]
+fn what_is_saved_as_it_is_is_checked_where_it_fits_into_memory() {
+    let home = Home::new();
+    let file = home.write("state.json", "{\"step\": 1}").display().to_string();
+    home.run(&["save", "file", &file, "--codec", "none"]).text();
+    home.pipe(&["save", "pipe", "--codec", "none"], "{\"step\": 1}").text();
+    home.pipe(&["save", "empty", "--codec", "none", "--allow-empty"], "").text();
+    assert_eq!(home.run(&["verify", "--all"]).text(), "all well: 3 snapshots, 0 sessions\n");
+    for key in ["file", "pipe"] {
+        let row = home.run(&["verify", key, "--json"]).rows().remove(0);
+        assert_eq!(row, json!({"key": key, "ok": true, "checked": true, "size": 11}));
+        assert!(home.run(&["stat", key, "--json"]).rows()[0]["digest"].is_string());
+        let path = home.store().join(key);
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, "{\"step\": 2}").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!(home.run(&["verify", key]).code, 5);
+        assert_eq!(home.run(&["load", key]).code, 5);
+    }
+    let home = Home::new();
+    let large = noise(9 << 20);
+    home.pipe(&["save", "stream", "--codec", "none"], &large[..]).text();
+    home.save("k", "state");
+    assert!(home.run(&["load", "stream"]).bytes() == large);
+    let row = home.run(&["verify", "stream", "--json"]).rows().remove(0);
+    assert_eq!(row, json!({"key": "stream", "ok": true, "checked": false, "size": large.len()}));
+    let doubt = "all well: 2 snapshots (1 of them has nothing to be checked by), 0 sessions\n";
+    assert_eq!(home.run(&["verify", "--all"]).text(), doubt);
+}
+
 /// The command that an error names is copied into a shell.
 #[cfg(unix)]
 #[test]
@@ -62,6 +93,9 @@ fn what_verify_advises_works_in_a_shell() {
     let options = format!("file://{store}?max_ratio=9&namespace=u:1/it's %2541/sessions&max_bytes=2KiB");
     let url = home.run(&["verify", "--all", "--storage", &options]);
     assert!(url.err.ends_with("?max_ratio=9&max_bytes=2KiB'\n"), "{}", url.err);
+    let variable = home.command(&["verify", "--all"]).env("PERSIST_STORAGE_URL", &options).output();
+    let variable = Run::from(variable.unwrap());
+    assert_eq!(variable.err, url.err);
     for run in [parts, url] {
         assert_eq!(run.code, 2, "{}", run.err);
         let (_, advice) = run.err.split_once("without a namespace: persist ").unwrap();

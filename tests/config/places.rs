@@ -39,6 +39,24 @@ fn a_url_replaces_the_whole_location_of_weaker_places_and_nothing_else() {
     assert_eq!((config.backend, config.bucket), (StorageBackend::Local, None));
 }
 
+/// A copy to Amazon must not end up on another storage's server.
+#[test]
+fn parameters_of_a_url_that_is_not_used_say_nothing_about_another() {
+    let url = "s3://states/p?endpoint_url=http://127.0.0.1:1&region=r&namespace=n&compression=none";
+    let variables = [("PERSIST_STORAGE_URL", url)];
+    let none = Files::new("");
+    let used = none.with(None, &variables).unwrap();
+    assert_eq!(used.s3.endpoint_url.as_deref(), Some("http://127.0.0.1:1"));
+    let config = none.with(Some("s3://backup/x"), &variables).unwrap();
+    assert_eq!(config, StorageConfig::from_url("s3://backup/x").unwrap());
+    let in_file = Files::new(&format!("[storage]\nstorage_url = \"{url}\"\n"));
+    assert_eq!(in_file.with(Some("s3://backup/x"), &[]).unwrap(), config);
+    // A setting of its own is about every storage.
+    let own = [variables[0], ("PERSIST_S3_ENDPOINT_URL", "http://127.0.0.1:1")];
+    let config = none.with(Some("s3://backup/x"), &own).unwrap();
+    assert_eq!((config.s3.endpoint_url.as_deref(), config.s3.region), (Some("http://127.0.0.1:1"), None));
+}
+
 #[test]
 fn without_a_url_each_setting_is_taken_by_itself() {
     let config = Files::new(FILE).with(None, &[("PERSIST_BUCKET", "b"), ("AWS_REGION", "env")]).unwrap();

@@ -98,7 +98,7 @@ pub(crate) enum Command {
     /// The stored bytes are copied, with their metadata; nothing is compressed anew.
     ///
     /// With --recursive SOURCE and DESTINATION are folders, and all snapshots below one are copied to the same names below the other.
-    /// Nothing is removed there. What broke off goes on with --if-absent.
+    /// Nothing is removed there. What broke off goes on with --if-absent. A session that has another history there is left out.
     ///
     /// Examples:
     ///   persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz

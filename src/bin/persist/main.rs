@@ -19,16 +19,23 @@ mod storage;
 
 use std::{
     io::{IsTerminal, stderr},
+    panic::{self, AssertUnwindSafe},
     process::ExitCode,
+    time::Duration,
 };
 
+use anyhow::Context;
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     prelude::*,
 };
 
 use crate::{args::Args, output::Output, storage::Storage};
+
+/// More than any command takes: the first thread stays.
+const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -37,12 +44,9 @@ fn main() -> ExitCode {
     };
     log(args.verbose);
     let output = Output::new(args.json);
-    // One thread carries the requests; compression and files have threads of their own.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            return output.failure(&anyhow::Error::new(error).context("the runtime cannot start"), None);
-        }
+        Err(error) => return output.failure(&error, None),
     };
     let code = runtime.block_on(async {
         signals::survive_the_size_limit();
@@ -58,6 +62,24 @@ fn main() -> ExitCode {
     // A thread that waits for standard input must not hold the process.
     runtime.shutdown_background();
     code
+}
+
+/// One thread carries the requests; compression and files have threads of their own, of which one is started here: tokio panics where a command needs its first
+/// and none is to be had. With one, the others wait for their turn.
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_all().thread_keep_alive(LONG).build().context("the runtime cannot start")?;
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let started = panic::catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
+    panic::set_hook(hook);
+    if started.is_err() {
+        runtime.shutdown_background();
+        anyhow::bail!(
+            "no thread can be started; raise the limit of processes (`ulimit -u`, a container's pids)"
+        );
+    }
+    Ok(runtime)
 }
 
 /// Messages go to standard error. Only persist's own, at any level: libraries beneath it log tokens.

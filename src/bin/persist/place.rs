@@ -64,6 +64,16 @@ impl Place {
         Some([names[at + 1], names[at + 2]])
     }
 
+    /// Which part of a session `key`, an object of this, is.
+    pub(crate) fn part_of(&self, key: &Key) -> Option<Part> {
+        let below: Vec<&str> = key.segments().collect();
+        let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below.iter().copied()).collect();
+        let own = sessions_in(&all).filter(|_| self.session_of(key).is_some())? + 3;
+        let folder = &below[..below.len().saturating_sub(all.len() - own)];
+        let folder = folder.iter().map(|name| format!("{name}/")).collect();
+        Some(Part { folder, kind: all[own].to_owned() })
+    }
+
     /// Which storage the session is of that `key`, an object of this, is a part of, where it is one.
     pub(crate) fn storage_of(&self, key: &Key) -> Option<Of> {
         let below: Vec<&str> = key.segments().collect();
@@ -73,6 +83,21 @@ impl Place {
         let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below).collect();
         let at = sessions_in(&all).filter(|_| self.session_of(key).is_some())?;
         Some(Of::Above(self.names.len().saturating_sub(at)))
+    }
+}
+
+/// An object of a session.
+pub(crate) struct Part {
+    /// What keys of all of the session begin with; nothing where the storage is a folder in the session.
+    pub(crate) folder: String,
+    /// `c` of a commit, `b` of a body, `f` of a fork, `t` of a tag, `line`.
+    pub(crate) kind: String,
+}
+
+impl Part {
+    /// Whether nothing ever replaces it.
+    pub(crate) fn is_written_once(&self) -> bool {
+        matches!(self.kind.as_str(), "c" | "b" | "f")
     }
 }
 
@@ -254,6 +279,26 @@ mod tests {
             (&disk("sessions/a/s/c/999999999"), "x/y"),
         ] {
             assert_eq!(of(url, key), None, "{url} {key}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_session_knows_its_folder_and_its_kind() {
+        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        for (url, key, told) in [
+            ("s3://b", "sessions/a/s/line", Some(("sessions/a/s/", "line"))),
+            ("s3://b", "prod/sessions/a/s/c/999999999/998-1", Some(("prod/sessions/a/s/", "c"))),
+            ("s3://b/sessions/a", &format!("s/f/{id}"), Some(("s/", "f"))),
+            ("s3://b/sessions/a/s", &format!("b/1-{id}"), Some(("", "b"))),
+            ("s3://b/sessions/a/s/t", "tag", Some(("", "t"))),
+            ("s3://b/sessions/a/s/c", "999999999/998-1", Some(("", "c"))),
+            ("s3://sessions", "a/s/line", None),
+            ("s3://b", "sessions/a/s/notes", None),
+        ] {
+            let place = Place::of(&StorageConfig::from_url(url).unwrap(), "").unwrap();
+            let part = place.part_of(&Key::new(key).unwrap());
+            let part = part.as_ref().map(|part| (part.folder.as_str(), part.kind.as_str()));
+            assert_eq!(part, told, "{url} {key}");
         }
     }
 

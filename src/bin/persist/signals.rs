@@ -51,11 +51,10 @@ pub(crate) async fn interruptible<T, E>(
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => {
-                if done.is_err() {
-                    tokio::select! {
-                        () = undone(Duration::ZERO) => {}
-                        _ = next(&mut signals) => {}
-                    }
+                // Also behind a success: an upload whose answer was lost is looked for, and given up.
+                tokio::select! {
+                    () = undone(Duration::ZERO) => {}
+                    _ = next(&mut signals) => {}
                 }
                 return Ok(done);
             }

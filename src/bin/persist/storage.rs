@@ -151,9 +151,13 @@ impl Storage {
 
     /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is set.
     pub(crate) fn above(&self, folders: usize) -> Result<String> {
-        let url = place::above(&self.sources()?.resolve()?, folders)?;
-        // What `--storage` says besides, a server for example, another `--storage` must say again.
-        let said = self.url.as_deref().filter(|url| is_url(url)).and_then(|url| url.split_once('?'));
+        let sources = self.sources()?;
+        let url = place::above(&sources.resolve()?, folders)?;
+        // What the storage's own URL says besides, a server for example, another one must say again.
+        let is_own = |row: &Effective| row.setting.name == "storage_url";
+        let own = sources.effective()?.into_iter().find(is_own).and_then(|row| row.value);
+        let own = self.url.clone().or(own);
+        let said = own.as_deref().filter(|url| is_url(url)).and_then(|url| url.split_once('?'));
         let parameters = said.map_or("", |(_, parameters)| parameters).split('&');
         let parameters: Vec<&str> =
             parameters.filter(|one| !one.is_empty() && !one.starts_with("namespace=")).collect();
@@ -183,7 +187,8 @@ impl Storage {
         let (store, prefix) = self.locate_prefix(text).await?;
         let prefix = match prefix.trim_end_matches('/') {
             "" => String::new(),
-            prefix => format!("{prefix}/"),
+            // Nothing can lie below `.`: not to be told from a folder that is empty.
+            prefix => format!("{}/", Key::new(prefix)?),
         };
         let (place, root) = (Place::of(&config, &prefix)?, Place::of(&config, "")?);
         Ok(Folder { store, prefix, place, root })
@@ -263,9 +268,13 @@ fn session_of(key: &Key) -> Option<[&str; 2]> {
 /// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that shares its folders; `instead` is what to do.
 pub(crate) fn not_of_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
     let Some(ids) = session_of(key).or_else(|| root.session_of(key)) else { return Ok(()) };
-    let ids = ids.map(|segment| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned()));
-    let message = format!("it is part of the session {}; {instead}", ids.join("/"));
+    let message = format!("it is part of the session {}; {instead}", session_name(ids));
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(key))
+}
+
+/// The ids of a session, from its segments.
+pub(crate) fn session_name(ids: [&str; 2]) -> String {
+    ids.map(|segment| Key::decode_segment(segment).unwrap_or_else(|_| segment.to_owned())).join("/")
 }
 
 async fn open(config: &StorageConfig) -> Result<Arc<dyn SnapshotAdapter>> {

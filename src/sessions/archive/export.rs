@@ -9,7 +9,7 @@ use crate::{
     Error, ErrorKind, GetOptions, ListOptions, Result,
     sessions::{
         Session,
-        at::no_commit,
+        at::{no_commit, removed},
         clock::Moment,
         head::Head,
         line::LineRecord,
@@ -35,8 +35,8 @@ impl Session {
     pub async fn export<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
         let (store, place) = (self.store(), self.place());
         match store.find_latest(place, Part::End).await {
-            Ok(Some(newest)) if newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
-                return Err(no_commit(place));
+            Ok(Some(newest)) if newest.is_removed() => {
+                return Err(removed(place, newest.found.seq).with_operation("export"));
             }
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error.with_operation("export")),
             _ => {}

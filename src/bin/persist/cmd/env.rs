@@ -26,19 +26,21 @@ pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
     rows.sort_by_key(|row| row.from.is_none());
     for row in rows {
         let setting = row.setting;
+        // The page of settings has it as Markdown.
+        let default = setting.default.replace('`', "");
         let names: Vec<&str> = setting.variables.iter().chain(setting.generic).copied().collect();
         output.row(
             || {
                 json!({
                     "setting": setting.name, "variables": names, "parameter": setting.parameter(), "meaning": setting.meaning,
-                    "default": setting.default, "value": row.value, "from": row.from, "problem": row.problem, "secret": setting.secret,
+                    "default": default, "value": row.value, "from": row.from, "problem": row.problem, "secret": setting.secret,
                 })
             },
             || {
                 let value = match (&row.value, &row.from, &row.problem) {
                     (_, _, Some(problem)) => format!("cannot be used: {}", cell(problem)),
                     (Some(value), Some(from), None) => format!("{}   ({})", cell(value), cell(from)),
-                    _ => format!("not set; default: {}", setting.default),
+                    _ => format!("not set; default: {default}"),
                 };
                 format!("{}\n    {}\n    {value}", names.join(", "), setting.meaning)
             },

@@ -97,6 +97,11 @@ async fn check(folder: &Folder, must_exist: bool) -> persist::Result<()> {
             not_of_session(root, &meta.key, INSTEAD)?;
         }
     }
+    let name = prefix.trim_end_matches('/');
+    if none && store.head(&Key::new(name)?).await.is_ok() {
+        let message = format!("{name:?} is no folder but a snapshot; remove it without --recursive");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
     if none && must_exist {
         let message = format!("there is no snapshot below {prefix:?} in {store}; see `persist ls --folders`");
         return Err(Error::new(ErrorKind::NotFound, message));

@@ -1,13 +1,17 @@
 //! `persist save`
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, IsTerminal, Read, stdin},
     path::Path,
 };
 
 use anyhow::Result;
-use persist::{Body, Error, ErrorKind, PutMode, PutOptions, SaveOptions, SnapshotAdapterExt, Version};
+use bytes::BytesMut;
+use futures_util::{StreamExt, stream};
+use persist::{
+    Body, Codec, Error, ErrorKind, Key, PutMode, PutOptions, SaveOptions, SnapshotAdapterExt, Version,
+};
 use serde_json::json;
 
 use crate::{
@@ -19,6 +23,8 @@ use crate::{
 
 /// Names of metadata that begin so are the format's own.
 const RESERVED: &str = "persist-";
+/// A part, which a storage would hold in memory anyway.
+const SMALL: usize = 8 << 20;
 
 pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Result<()> {
     // Opened before the storage, so that a wrong name of a file makes nothing.
@@ -34,6 +40,10 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     let (store, key) = storage.locate(&args.key).await?;
     let instead = "`persist session save` adds a commit, `persist cp` puts a copy back";
     not_of_session(&storage.root(&args.key)?, &key, instead)?;
+    if let Some(folder) = folder_of_session(&key) {
+        let message = format!("{folder} is a folder of sessions, which would list it as one; choose another");
+        return Err(Error::new(ErrorKind::InvalidInput, message).with_key(&key).into());
+    }
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);
@@ -44,7 +54,11 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     let progress = Progress::new(output);
     progress.expect(length);
     let options = SaveOptions::new().codec(codec).put(put);
-    let saved = store.save_body_with(progress.watch(body), key, options).await?;
+    let mut body = progress.watch(body);
+    if codec == Codec::None {
+        body = in_memory_if_small(body).await?;
+    }
+    let saved = store.save_body_with(body, key, options).await?;
     drop(progress);
     if output.json {
         let mut row = output::object(&saved.meta);
@@ -55,6 +69,28 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     }
     output.note(|| format!("saved {} as {} ({})", human(saved.size), human(saved.meta.size), saved.meta.key));
     Ok(())
+}
+
+/// The folder of a session that the key lies in.
+fn folder_of_session(key: &Key) -> Option<String> {
+    let names: Vec<&str> = key.segments().collect();
+    match names[..] {
+        ["sessions", agent, session, _, ..] => Some(format!("sessions/{agent}/{session}")),
+        _ => None,
+    }
+}
+
+/// What is saved as it is can be checked only by metadata, and these are sent before the bytes: so a state that fits into one part is read first.
+async fn in_memory_if_small(mut body: Body) -> persist::Result<Body> {
+    let mut first = BytesMut::new();
+    while let Some(chunk) = body.chunk().await? {
+        first.extend_from_slice(&chunk);
+        if first.len() > SMALL {
+            let first = stream::iter([Ok(first.freeze())]);
+            return Ok(Body::from_stream(first.chain(body)));
+        }
+    }
+    Ok(Body::from(first.freeze()))
 }
 
 fn mode(args: &Save) -> PutMode {
@@ -91,6 +127,16 @@ pub(super) fn source(
         let input = Input { from: stdin(), name: "standard input".into(), may_be_empty };
         return Ok((Body::from_blocking(input), None));
     };
+    let (file, meta) = opened(path, "name a file, or pipe an archive of it")?;
+    if meta.is_file() {
+        return Ok((Body::from_blocking(file), Some(meta.len())));
+    }
+    let input = Input { from: file, name: path.display().to_string(), may_be_empty: allow_empty };
+    Ok((Body::from_blocking(input), None))
+}
+
+/// A file to read. Where it is a folder, `instead` is what to do.
+pub(super) fn opened(path: &Path, instead: &str) -> persist::Result<(File, Metadata)> {
     let unreadable = |error: io::Error| {
         let message = format!("the file {} cannot be read", path.display());
         Error::new(ErrorKind::InvalidInput, message).with_source(error)
@@ -98,14 +144,10 @@ pub(super) fn source(
     let file = File::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
     if meta.is_dir() {
-        let message = format!("{} is a folder; name a file, or pipe an archive of it", path.display());
+        let message = format!("{} is a folder; {instead}", path.display());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    if meta.is_file() {
-        return Ok((Body::from_blocking(file), Some(meta.len())));
-    }
-    let input = Input { from: file, name: path.display().to_string(), may_be_empty: allow_empty };
-    Ok((Body::from_blocking(input), None))
+    Ok((file, meta))
 }
 
 /// Somebody who has forgotten the file would wait for ever.

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     if let Some(text) = args.key {
         let (store, key) = storage.locate(&text).await?;
         return match read_all(progress.over(store).as_ref(), &key).await {
-            Ok(size) => good(&key, size, output),
+            Ok(read) => good(&key, read, output),
             Err(error) => {
                 // Else the error says all.
                 if output.json {
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     let store = progress.over(storage.open().await?);
     let place = storage.place()?;
     let mut sessions = Sum::default();
-    let Listed { snapshots, roots, parts, whole } = all_snapshots(&store, &place, output).await?;
+    let Listed { snapshots, unchecked, roots, parts, whole } = all_snapshots(&store, &place, output).await?;
     for root in roots {
         all_sessions(&store, &root, &mut sessions, output).await?;
     }
@@ -86,13 +86,22 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     match worst {
         Some(kind) => Err(Error::new(kind, told.join("; ")).into()),
         None if output.json => Ok(()),
-        None => output.row(|| json!({}), || format!("all well: {some}, {all}")),
+        None => {
+            let have = if unchecked == 1 { "has" } else { "have" };
+            let doubt = match unchecked {
+                0 => String::new(),
+                _ => format!(" ({unchecked} of them {have} nothing to be checked by)"),
+            };
+            output.row(|| json!({}), || format!("all well: {some}{doubt}, {all}"))
+        }
     }
 }
 
 /// What is in a storage.
 struct Listed {
     snapshots: Sum,
+    /// So many of them say nothing that they can be checked by.
+    unchecked: u64,
     /// The folders that sessions lie in: of this storage, and of those that are a folder of it.
     roots: BTreeSet<String>,
     /// Parts of sessions whose storage is above this one.
@@ -104,7 +113,7 @@ struct Listed {
 /// Reads every plain snapshot.
 async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: &Output) -> Result<Listed> {
     let roots = BTreeSet::from([String::new()]);
-    let mut all = Listed { snapshots: Sum::default(), roots, parts: 0, whole: BTreeSet::new() };
+    let mut all = Listed { snapshots: Sum::default(), unchecked: 0, roots, parts: 0, whole: BTreeSet::new() };
     let rows = store.list(ListOptions::new());
     let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
     // As results: a listing that fails does so behind what it had listed.
@@ -124,9 +133,10 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
                 all.parts += 1;
                 all.whole.insert(folders);
             }
-            Ok(Ok(size)) => {
-                good(&key, size, output)?;
+            Ok(Ok(read)) => {
+                good(&key, read, output)?;
                 all.snapshots.whole += 1;
+                all.unchecked += u64::from(!read.checked);
             }
             // Removed since it was listed: nothing to verify.
             Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {}
@@ -259,21 +269,32 @@ async fn all_sessions(
     }
 }
 
-/// Reads a snapshot to its verified end; its size.
-async fn read_all(store: &dyn SnapshotAdapter, key: &Key) -> persist::Result<u64> {
-    let options = LoadOptions::new().verify_digest();
-    let (mut reader, mut size) = (store.load_stream_with(key, options).await?, 0);
-    while let Some(chunk) = reader.chunk().await? {
-        size += chunk.len() as u64;
-    }
-    Ok(size)
+/// What was read of a snapshot that is good as far as anybody can say.
+#[derive(Clone, Copy)]
+struct Read {
+    size: u64,
+    /// Else it says nothing about itself.
+    checked: bool,
 }
 
-fn good(key: &Key, size: u64, output: &Output) -> Result<()> {
-    if output.json {
-        return output.row(|| json!({"key": key.as_str(), "ok": true, "size": size}), String::new);
+/// Reads a snapshot to its verified end.
+async fn read_all(store: &dyn SnapshotAdapter, key: &Key) -> persist::Result<Read> {
+    let options = LoadOptions::new().verify_digest();
+    let mut reader = store.load_stream_with(key, options).await?;
+    let mut read = Read { size: 0, checked: reader.is_checked() };
+    while let Some(chunk) = reader.chunk().await? {
+        read.size += chunk.len() as u64;
     }
-    output.note(|| format!("ok       {key} ({})", human(size)));
+    Ok(read)
+}
+
+fn good(key: &Key, Read { size, checked }: Read, output: &Output) -> Result<()> {
+    if output.json {
+        let row = || json!({"key": key.as_str(), "ok": true, "checked": checked, "size": size});
+        return output.row(row, String::new);
+    }
+    let doubt = if checked { "" } else { ", nothing to be checked by" };
+    output.note(|| format!("ok       {key} ({}{doubt})", human(size)));
     Ok(())
 }
 

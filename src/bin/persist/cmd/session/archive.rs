@@ -3,16 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use persist::{
-    Error, ErrorKind,
-    sessions::{Moved, Session},
-};
+use persist::sessions::{Moved, Session};
 use serde_json::json;
 use tokio::fs::File;
 
 use super::args::{Export, Import};
 use crate::{
-    cmd::save::announce,
+    cmd::save::{announce, opened},
     files::Written,
     output::{self, Output, count, human},
 };
@@ -38,11 +35,8 @@ pub(super) async fn to_file(session: &Session, path: &Path) -> persist::Result<M
 pub(super) async fn import(session: Session, args: Import, output: &Output) -> Result<()> {
     let moved = match path(&args.file) {
         Some(path) => {
-            let cannot = |error| {
-                let message = format!("the file {} cannot be read", path.display());
-                Error::new(ErrorKind::InvalidInput, message).with_source(error)
-            };
-            session.import(&mut File::open(path).await.map_err(cannot)?).await?
+            let (file, _) = opened(path, "name an archive that `session export` wrote")?;
+            session.import(&mut File::from_std(file)).await?
         }
         None => {
             announce(output);

@@ -1,5 +1,9 @@
 //! `persist cp`
 
+mod sessions;
+
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt};
 use persist::{
@@ -9,9 +13,12 @@ use persist::{
 use crate::{
     args::Cp,
     output::{self, Output, count, human},
+    place::Part,
     progress::Progress,
-    storage::{Folder, Storage},
+    storage::{Folder, Storage, session_name},
 };
+
+use self::sessions::Standing;
 
 /// How often a snapshot is opened again because it was replaced meanwhile.
 const REPLACED: u32 = 4;
@@ -19,10 +26,10 @@ const REPLACED: u32 = 4;
 const PARALLEL: usize = 8;
 
 pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
-    let mode = if args.if_absent { PutMode::Create } else { PutMode::Overwrite };
     if args.recursive {
-        return folder(args, mode, storage, output).await;
+        return folder(args, storage, output).await;
     }
+    let mode = if args.if_absent { PutMode::Create } else { PutMode::Overwrite };
     let (from, source) = storage.describe(&args.source)?;
     let (to, destination) = storage.describe(&args.destination)?;
     if let Some(copied) = from.copy_inside(&source, &to, &destination, mode.clone()).await? {
@@ -84,30 +91,45 @@ fn report(copied: &ObjectMeta, to: &dyn SnapshotAdapter, output: &Output) -> Res
 }
 
 /// All below one folder to the same names below another.
-async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> Result<()> {
+async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     let (from, to) = (storage.folder(&args.source).await?, storage.folder(&args.destination).await?);
     apart(&from, &to).await?;
-    let (Folder { store: from, prefix: source, .. }, Folder { store: to, prefix: destination, .. }) =
-        (from, to);
+    let standings = sessions::compared(&from, &to).await?;
+    let (mut left_out, can) = (BTreeSet::new(), to.store.capabilities());
     let progress = Progress::new(output);
-    let rows = from.list(ListOptions::new().prefix(&source));
+    let rows = from.store.list(ListOptions::new().prefix(&from.prefix));
     let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
     let copies = objects.map_ok(|meta| {
-        let (from, to, mode, progress) = (&from, &to, mode.clone(), &progress);
-        let name = meta.key.as_str().strip_prefix(&source).unwrap_or(meta.key.as_str());
-        let name = format!("{destination}{name}");
+        let (from, to, progress) = (&from, &to, &progress);
+        let name = renamed(&meta.key, from, to);
+        let part = name.as_ref().ok().and_then(|name| to.root.part_of(name));
+        let standing = part.as_ref().and_then(|part| standings.get(&part.folder)).copied();
+        if let (Some(Standing::Other), Ok(name)) = (standing, &name) {
+            left_out.extend(to.root.session_of(name).map(session_name));
+        }
+        let is_written_once = part.as_ref().is_some_and(Part::is_written_once);
+        let absent = args.if_absent || is_written_once;
+        // A body's name is its own. Where a server cannot create a large one, the look before has to do.
+        let creates = can.create && (can.create_large || part.is_some_and(|part| part.kind != "b"));
+        let creates = args.if_absent || (is_written_once && creates);
+        let skip = match standing {
+            Some(Standing::Other) => true,
+            Some(Standing::Ahead) => !is_written_once,
+            Some(Standing::Behind) | None => false,
+        };
         async move {
-            let name = Key::new(name)?;
+            let name = name?;
             // Before its bytes are read.
-            if mode == PutMode::Create && there(to.as_ref(), &name).await? {
+            if skip || (absent && there(to.store.as_ref(), &name).await?) {
                 return Ok(None);
             }
-            let object = match open(from.as_ref(), &meta.key).await {
+            let object = match open(from.store.as_ref(), &meta.key).await {
                 // Removed since it was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 object => object?,
             };
-            match copy(object, to.as_ref(), &name, mode, progress).await {
+            let mode = if creates { PutMode::Create } else { PutMode::Overwrite };
+            match copy(object, to.store.as_ref(), &name, mode, progress).await {
                 // Somebody else was faster.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
                 copied => copied.map(Some),
@@ -137,14 +159,29 @@ async fn folder(args: Cp, mode: PutMode, storage: &Storage, output: &Output) -> 
     drop(copies);
     drop(progress);
     if copied + skipped == 0 {
-        let message = format!("there is no snapshot below {source:?} in {from}; see `persist ls --folders`");
+        let Folder { store, prefix, .. } = &from;
+        let message = format!("there is no snapshot below {prefix:?} in {store}; see `persist ls --folders`");
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
     output.note(|| {
         let rest = if skipped == 0 { String::new() } else { format!("; {skipped} skipped") };
-        format!("copied {}, {}, to {to}/{destination}{rest}", count(copied, "snapshot"), human(bytes))
+        let (copied, Folder { store, prefix, .. }) = (count(copied, "snapshot"), &to);
+        format!("copied {copied}, {}, to {store}/{prefix}{rest}", human(bytes))
     });
+    if !left_out.is_empty() {
+        let names = left_out.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "left out {names}: the destination has another history under this name, or one that cannot be told from another; copy to another folder, or remove it there first"
+        );
+        return Err(Error::new(ErrorKind::Conflict, message).into());
+    }
     Ok(())
+}
+
+/// What the copy of `key` is called.
+fn renamed(key: &Key, from: &Folder, to: &Folder) -> persist::Result<Key> {
+    let name = key.as_str().strip_prefix(&from.prefix).unwrap_or(key.as_str());
+    Key::new(format!("{}{name}", to.prefix))
 }
 
 /// Refuses a copy that would find what it has made, or write over what it has still to read.
