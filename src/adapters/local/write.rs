@@ -204,7 +204,7 @@ impl Staged {
             && !self.is_at(file, version.stamp)
         {
             // Saves below this name make a directory of it, without the lock. What is in it is named; an empty one is removed.
-            allowed(mode, self::current(&self.root, &self.directory, file)?)?;
+            mode.check(self::current(&self.root, &self.directory, file)?.map(Stamp::version).as_ref())?;
             renamed = rename();
         }
         match renamed {
