@@ -354,3 +354,18 @@ async fn older_bytes_than_were_asked_for_are_not_asked_for_for_ever() {
     assert!(error.to_string().contains("caches"), "{error}");
     assert_eq!(asked(&server).len(), 2);
 }
+
+/// Where the server gives the newest bytes whatever was asked for, a writer that comes again and again is no cache.
+#[tokio::test]
+async fn bytes_that_are_overtaken_are_no_old_ones() {
+    let server = Server::with(Rules { ignores_generation: true, ..Rules::default() }).await;
+    let store = open(&server).await;
+    server.state().plant("k", "first");
+    // Metadata of the first, bytes of the second, metadata of the third.
+    server.script(Kind::Metadata, [Fault::Rival("second")]);
+    server.script(Kind::Media, [Fault::Rival("third")]);
+    let newer = GetOptions::new().if_not_version(Version::new("17"));
+    let object = store.get(&key("k"), newer).await.unwrap();
+    assert_eq!(object.body.collect(9).await.unwrap(), "third");
+    assert_eq!(server.count(Kind::Media), 2);
+}

@@ -58,7 +58,7 @@ impl Store {
         let mut resource = resource?;
         let started = Instant::now();
         // Whether the bytes at hand were asked for by their generation.
-        let (mut certain, mut asked) = (options.if_version.is_some(), false);
+        let mut certain = options.if_version.is_some();
         loop {
             check_version(&resource, options)?;
             let range = match options.range {
@@ -69,12 +69,14 @@ impl Store {
                 return Ok(Opened { resource, range, answer: None, news });
             }
             let generation = resource.generation;
+            // For an answer at hand, newer metadata have come meanwhile: it was asked for before.
+            let asked = media.is_none();
             let answer = match media.take() {
                 Some(answer) => answer,
                 None => {
                     let part = if needs_size { Some(bounded(&range)) } else { options.range };
                     let call = self.media(key, part).query("generation", generation.to_string());
-                    (certain, asked) = (true, true);
+                    certain = true;
                     Box::pin(self.client.send(conditional(call, options)?)).await
                 }
             };
