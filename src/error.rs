@@ -108,6 +108,8 @@ pub struct Error {
 struct Repr {
     kind: ErrorKind,
     message: String,
+    /// How much of the message says what was wrong; what comes behind it says what to do.
+    what: usize,
     retryable: bool,
     operation: Option<&'static str>,
     backend: Option<&'static str>,
@@ -139,9 +141,11 @@ impl fmt::Display for Repr {
 impl Error {
     /// An error of `kind`; `message` is a lower-case sentence without a full stop that says what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let message = message.into();
         let repr = Repr {
             kind,
-            message: message.into(),
+            what: message.len(),
+            message,
             retryable: kind.passes(),
             operation: None,
             backend: None,
@@ -151,6 +155,13 @@ impl Error {
             source_past: false,
         };
         Error { repr: Box::new(repr), source: None }
+    }
+
+    /// What to do about it, behind the message and `; `.
+    pub(crate) fn with_advice(mut self, advice: &str) -> Self {
+        self.repr.what = self.repr.message.len();
+        self.repr.message.extend(["; ", advice]);
+        self
     }
 
     /// The cause, which `Display` leaves out.
@@ -255,6 +266,12 @@ impl Error {
     /// The message alone, without backend, operation, key and request id.
     pub fn message(&self) -> &str {
         &self.repr.message
+    }
+
+    /// The message without the advice behind it: for whoever gives another one. Not every error knows its advice.
+    #[doc(hidden)]
+    pub fn what(&self) -> &str {
+        self.repr.message.get(..self.repr.what).unwrap_or(&self.repr.message)
     }
 }
 

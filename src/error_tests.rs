@@ -19,6 +19,15 @@ fn one_line_names_backend_operation_key_and_request() {
 }
 
 #[test]
+fn the_advice_is_a_part_of_the_message_that_can_be_left_out() {
+    let error = Error::new(ErrorKind::Corrupt, "\"a; b\" is damaged").with_advice("take a; not b");
+    assert_eq!(error.message(), "\"a; b\" is damaged; take a; not b");
+    assert_eq!(error.to_string(), error.message());
+    assert_eq!(error.what(), "\"a; b\" is damaged");
+    assert_eq!(Error::new(ErrorKind::Io, "a; b").what(), "a; b");
+}
+
+#[test]
 fn survives_the_way_through_io_error() {
     let error =
         Error::new(ErrorKind::Corrupt, "bad").with_backend("local").with_retry_after(Duration::from_secs(3));

@@ -30,17 +30,14 @@ use crate::{Error, ErrorKind, Result};
 
 /// The error for stored bytes that are not what was saved.
 fn corrupt(what: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("{DAMAGED}{what}{FIX}"))
+    Error::new(ErrorKind::Corrupt, format!("{DAMAGED}{what}")).with_advice("restore an older one or a copy")
 }
 
 const DAMAGED: &str = "the snapshot is damaged: ";
-const FIX: &str = "; restore an older one or a copy";
 
 /// What is wrong, of an error that [`corrupt`] made.
 pub(crate) fn wrong(error: &Error) -> &str {
-    let message = error.message();
-    let message = message.strip_prefix(DAMAGED).unwrap_or(message);
-    message.strip_suffix(FIX).unwrap_or(message)
+    error.what().strip_prefix(DAMAGED).unwrap_or(error.what())
 }
 
 /// The form in which `save` writes a snapshot. `load` needs no such choice: it detects the form by content.

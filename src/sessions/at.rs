@@ -444,9 +444,9 @@ pub(super) fn two_versions(key: &Key) -> Error {
 
 /// The error for an object that should be there.
 pub(super) fn lost(key: &Key) -> Error {
-    let message =
-        "an object that a commit needs is missing; load with fallback, or restore the object from a copy";
-    Error::new(ErrorKind::Corrupt, message).with_key(key)
+    Error::new(ErrorKind::Corrupt, "an object that a commit needs is missing")
+        .with_advice("load with fallback, or restore the object from a copy")
+        .with_key(key)
 }
 
 /// The error for a session whose newest commit has yet to come from an archive.

@@ -152,10 +152,14 @@ impl Session {
                         // All of its commits may be, and then the session looks like a new one.
                         Err(error) if error.kind() == ErrorKind::NotFound => {
                             let message = format!(
-                                "commit {} of {source}, from which the session was forked, is missing; restore its object from a copy",
+                                "commit {} of {source}, from which the session was forked, is missing",
                                 target.seq
                             );
-                            found.note(Some(target.seq), Error::new(ErrorKind::Corrupt, message))?;
+                            let error = Error::new(ErrorKind::Corrupt, message);
+                            found.note(
+                                Some(target.seq),
+                                error.with_advice("restore its object from a copy"),
+                            )?;
                         }
                         Err(error) => found.note(Some(target.seq), error)?,
                     }
@@ -225,9 +229,9 @@ impl Session {
             }
             // Behind the newest that is left.
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let message =
-                    format!("commit {seq}, which {who} names, is missing; restore its object from a copy");
-                let error = Error::new(ErrorKind::Corrupt, message);
+                let message = format!("commit {seq}, which {who} names, is missing");
+                let error =
+                    Error::new(ErrorKind::Corrupt, message).with_advice("restore its object from a copy");
                 found.note(Some(seq), error.with_key(&place.commit(seq)?))
             }
             // Told already, and the commit's own fault.
@@ -267,9 +271,9 @@ impl Verified {
 /// The error for commits that are on the line and have no object.
 pub(super) fn missing(hole: &RangeInclusive<u64>) -> Error {
     let (first, last) = (hole.start(), hole.end());
-    let message = match first == last {
-        true => format!("commit {last} is missing; restore its object from a copy"),
-        false => format!("commits {first} to {last} are missing; restore their objects from a copy"),
+    let (message, advice) = match first == last {
+        true => (format!("commit {last} is missing"), "restore its object from a copy"),
+        false => (format!("commits {first} to {last} are missing"), "restore their objects from a copy"),
     };
-    Error::new(ErrorKind::Corrupt, message)
+    Error::new(ErrorKind::Corrupt, message).with_advice(advice)
 }

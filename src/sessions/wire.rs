@@ -7,18 +7,13 @@ const DAMAGED: &str = "the session's object is damaged: ";
 
 /// The error for stored bytes that nobody wrote so.
 pub(super) fn corrupt(what: impl std::fmt::Display) -> Error {
-    let message = format!("{DAMAGED}{what}; load with fallback, or restore the object from a copy");
-    Error::new(ErrorKind::Corrupt, message)
+    Error::new(ErrorKind::Corrupt, format!("{DAMAGED}{what}"))
+        .with_advice("load with fallback, or restore the object from a copy")
 }
 
-/// What is wrong, of an error of which the rest is known: without what to do about damage.
+/// What is wrong, of an error of which the rest is known.
 pub(super) fn wrong(error: &Error) -> &str {
-    let message = error.message();
-    let message = message.strip_prefix(DAMAGED).unwrap_or(message);
-    match error.kind() {
-        ErrorKind::Corrupt => message.rsplit_once("; ").map_or(message, |(wrong, _)| wrong),
-        _ => message,
-    }
+    error.what().strip_prefix(DAMAGED).unwrap_or(error.what())
 }
 
 /// The error for what a newer release wrote.

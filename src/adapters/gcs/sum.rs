@@ -47,11 +47,14 @@ pub(super) fn verified(body: Body, stored: u32, size: u64) -> Body {
 
 fn damaged(arrived: u32, stored: u32) -> Error {
     let message = format!(
-        "the bytes that arrived have crc32c {}, stored are {}; load again, and check the network path if it stays",
+        "the bytes that arrived have crc32c {}, stored are {}",
         checksum_text(arrived),
         checksum_text(stored)
     );
-    Error::new(ErrorKind::Corrupt, message).with_backend("gcs").with_operation("get")
+    Error::new(ErrorKind::Corrupt, message)
+        .with_advice("load again, and check the network path if it stays")
+        .with_backend("gcs")
+        .with_operation("get")
 }
 
 #[cfg(test)]

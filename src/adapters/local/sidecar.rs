@@ -66,11 +66,8 @@ impl Sidecar {
             Some(found) if found.file == file && found.mtime == stamp.mtime => match found.size {
                 // Whatever changed it has put its time back: a partial restore, a repair of the file system.
                 Some(size) if size != stamp.size => {
-                    let message = format!(
-                        "the file has {} bytes and was saved with {size}; restore a copy",
-                        stamp.size
-                    );
-                    Err(Error::new(ErrorKind::Corrupt, message))
+                    let message = format!("the file has {} bytes and was saved with {size}", stamp.size);
+                    Err(Error::new(ErrorKind::Corrupt, message).with_advice("restore a copy"))
                 }
                 _ => Ok(Some(found)),
             },

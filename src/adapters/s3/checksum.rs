@@ -39,6 +39,7 @@ pub(super) fn verified(body: Body, expected: String) -> Body {
 
 /// The bytes are not those that were stored.
 pub(super) fn damaged() -> crate::Error {
-    fail(ErrorKind::Corrupt, "the bytes do not match the service's checksum; load again")
+    fail(ErrorKind::Corrupt, "the bytes do not match the service's checksum")
+        .with_advice("load again")
         .with_operation("get")
 }

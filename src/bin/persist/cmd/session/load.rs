@@ -84,7 +84,7 @@ fn none_good(error: Error) -> Error {
     if error.kind() != ErrorKind::Corrupt {
         return error;
     }
-    let what = error.message().rsplit_once("; ").map_or(error.message(), |(what, _)| what);
+    let what = error.what();
     let told = Error::new(error.kind(), format!("no commit is good: {what}; restore the object from a copy"));
     match error.key() {
         Some(key) => told.with_key(key),
