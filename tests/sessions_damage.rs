@@ -326,7 +326,7 @@ async fn damage_elsewhere_does_not_hide_a_commit_and_a_fallback_is_never_newer()
                         );
                     }
                 }
-                match session.load_good(at).await {
+                match session.load_with_fallback(at).await {
                     Ok(good) => assert!(good.commit.seq <= wanted as u64, "{} for {wanted}", good.commit.seq),
                     // Their first keyframe.
                     Err(error) => assert!(error.kind() == ErrorKind::Corrupt && bad == 1, "{error}"),
@@ -338,6 +338,6 @@ async fn damage_elsewhere_does_not_hide_a_commit_and_a_fallback_is_never_newer()
     // What a damaged tag named is not known, so nothing is guessed.
     let tag = keys.iter().find(|key| key.as_str().contains("/t/")).unwrap();
     adapter.set(tag, b"PSR damaged".to_vec()).await;
-    let error = session.load_good(At::Tag("old".into())).await.unwrap_err();
+    let error = session.load_with_fallback(At::Tag("old".into())).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(tag)));
 }

@@ -23,7 +23,7 @@ fn faulty(adapter: &Counting) -> (Fault, Sessions) {
 #[tokio::test]
 async fn a_handle_that_heard_of_damage_goes_on_with_a_whole_state() {
     let states = growing(7, 7);
-    for way in ["load_good", "load", "rebase", "load_stream", "lost", "verify"] {
+    for way in ["load_with_fallback", "load", "rebase", "load_stream", "lost", "verify"] {
         let adapter = Counting::memory();
         let (fault, sessions) = faulty(&adapter);
         let session = sessions.session("a", "s").unwrap();
@@ -43,7 +43,7 @@ async fn a_handle_that_heard_of_damage_goes_on_with_a_whole_state() {
             "verify" => assert!(!session.verify().await.unwrap().is_good()),
             "rebase" => drop(session.rebase().await.unwrap_err()),
             _ => {
-                let good = session.load_good(At::Latest).await.unwrap();
+                let good = session.load_with_fallback(At::Latest).await.unwrap();
                 assert_eq!((good.commit.seq, &good.state[..]), (4, &states[3][..]));
             }
         }
@@ -67,14 +67,14 @@ async fn a_stale_handle_falls_back_after_a_rebase_that_met_damage() {
         rival.save(state.clone()).await.unwrap();
     }
     adapter.flip(&adapter.key("-3").await, 20).await;
-    assert_eq!(session.load_good(At::Latest).await.unwrap().commit.seq, 2);
+    assert_eq!(session.load_with_fallback(At::Latest).await.unwrap().commit.seq, 2);
     for _ in 0..2 {
         assert_eq!(session.save("mine").await.unwrap_err().kind(), ErrorKind::Conflict);
-        assert_eq!(session.load_good(At::Latest).await.unwrap().commit.seq, 2);
+        assert_eq!(session.load_with_fallback(At::Latest).await.unwrap().commit.seq, 2);
     }
     assert_eq!(session.rebase().await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(session.save("mine").await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert_eq!(session.load_good(At::Latest).await.unwrap().commit.seq, 2);
+    assert_eq!(session.load_with_fallback(At::Latest).await.unwrap().commit.seq, 2);
     let next = session.save(states[3].clone()).await.unwrap();
     assert_eq!((next.seq, next.keyframe, next.parent), (4, true, None));
     assert_eq!(rival.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -90,7 +90,7 @@ async fn a_fallback_passes_over_nothing_that_is_good() {
     session.save("two").await.unwrap();
     let fresh = sessions.session("a", "s").unwrap();
     fault.inject(Operation::Get, Injection::Flip(5));
-    let good = fresh.load_good(At::Latest).await.unwrap();
+    let good = fresh.load_with_fallback(At::Latest).await.unwrap();
     assert_eq!((good.commit.seq, good.skipped.len()), (2, 0), "{good:?}");
 }
 
@@ -138,7 +138,11 @@ async fn a_session_without_a_good_commit_can_be_continued() {
         adapter.flip(&first, at).await;
         let session = open("s");
         assert_eq!(session.save("blind").await.unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
-        assert_eq!(session.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
+        assert_eq!(
+            session.load_with_fallback(At::Latest).await.unwrap_err().kind(),
+            ErrorKind::Corrupt,
+            "byte {at}"
+        );
         let next = session.save("anew").await.unwrap_or_else(|error| panic!("byte {at}: {error}"));
         assert_eq!((next.seq, next.parent, next.keyframe), (2, None, true));
         assert_eq!(open("s").load(At::Latest).await.unwrap().state, "anew");
@@ -148,7 +152,7 @@ async fn a_session_without_a_good_commit_can_be_continued() {
     // Of these bytes nobody can say whether they were a commit, or the start of a fork with numbers of its own.
     adapter.set(&first, b"damage".to_vec()).await;
     let session = open("s");
-    assert_eq!(session.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(session.load_with_fallback(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(session.save("anew").await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
@@ -173,7 +177,7 @@ async fn a_fork_whose_start_is_damaged_can_be_continued() {
         }
         let fork = open("f");
         assert_eq!(fork.save("blind").await.unwrap_err().kind(), ErrorKind::Corrupt);
-        assert_eq!(fork.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(fork.load_with_fallback(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
         let next = fork.save("anew").await.unwrap();
         assert_eq!((next.seq, next.parent, next.keyframe), (3, None, true));
         assert_eq!(open("f").load(At::Latest).await.unwrap().state, "anew");

@@ -119,7 +119,7 @@ async fn checkpoints() -> Result<()> {
 async fn fallback() -> Result<()> {
     let session = sessions().session("a", "s")?;
     session.save("good").await?;
-    let restored = session.load_good(At::Latest).await?;
+    let restored = session.load_with_fallback(At::Latest).await?;
     for skipped in &restored.skipped {
         eprintln!("{skipped}"); // its number, its object, and what is wrong
     }

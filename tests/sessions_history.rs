@@ -384,7 +384,7 @@ async fn everything_can_be_spawned() {
         session.move_tag("t", 2).await.unwrap();
         session.tags().await.unwrap();
         session.untag("t").await.unwrap();
-        session.load_good(At::Latest).await.unwrap();
+        session.load_with_fallback(At::Latest).await.unwrap();
         let _ = session.load_stream(1).await.unwrap();
         session.diff(1, 2).await.unwrap();
         session.verify().await.unwrap();

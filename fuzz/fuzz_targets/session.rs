@@ -54,7 +54,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)| {
         let session = Sessions::new(store).expect("it creates").session("a", "s").expect("ids");
         for at in [At::Latest, At::Seq(1), At::Seq(2), At::Tag("tag".into())] {
             let _ = session.load(at.clone()).await;
-            let _ = session.load_good(at.clone()).await;
+            let _ = session.load_with_fallback(at.clone()).await;
             let _ = session.show(at).await;
         }
         let _ = session.load(At::Time(std::time::SystemTime::UNIX_EPOCH)).await;

@@ -17,7 +17,7 @@ impl Session {
     /// session without commits.
     ///
     /// # Errors
-    /// As [`load`](Session::load). After `Corrupt`, [`load_good`](Session::load_good) does in its place.
+    /// As [`load`](Session::load). After `Corrupt`, [`load_with_fallback`](Session::load_with_fallback) does in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
         let before = writer.head.as_ref().map(|head| (head.seq, head.id));

@@ -30,7 +30,7 @@ pub struct Restored {
     pub state: Bytes,
     /// The commit that it is of.
     pub commit: Commit,
-    /// Newer commits that were passed over because they are damaged; only with [`Session::load_good`].
+    /// Newer commits that were passed over because they are damaged; only with [`Session::load_with_fallback`].
     pub skipped: Vec<Skipped>,
 }
 
@@ -292,7 +292,7 @@ impl Session {
     ///
     /// # Errors
     /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).
-    pub async fn load_good(&self, at: impl Into<At> + Send) -> Result<Restored> {
+    pub async fn load_with_fallback(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
         let first = match self.load(at.clone()).await {

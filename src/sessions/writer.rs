@@ -5,7 +5,7 @@
 //!
 //! | field | set by | cleared by | the next save |
 //! |---|---|---|---|
-//! | `head` | the first load or save, `rebase`, `take_over`, `load_good`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
+//! | `head` | the first load or save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
 //! | `head.observed` | a look that found it the newest; its own create | a load by number, tag, id or time: `None` | if `None` or half a window ago, looks again before it tells of success |
 //! | `head.base` | a load or save that had the whole state | damage that a read met, a long stream, a removal | a delta on it; without one, a keyframe |
 //! | `head.left` | a newest commit that was lost, and that a prune has seen | the next commit | goes behind the lost number; `after(left)` is met |
@@ -14,7 +14,7 @@
 //! | `unsure` | `head` from a load or a fallback: it may lie in front of a loss, or in half an import | `make_sure`, any look | `make_sure` asks `line`, behind a load by number the newest as well |
 //! | `stale` | a rival, a prune, a fallback from a number, a fork's past | whatever sets `head` | is a `Conflict` that says so |
 //! | `rival` | the commit that was there first | whatever sets `head` | none: `Session::rival` shows it |
-//! | `rebasing` | a `rebase` that met damage | whatever sets `head` | none: lets `load_good` set `head` where there is one |
+//! | `rebasing` | a `rebase` that met damage | whatever sets `head` | none: lets `load_with_fallback` set `head` where there is one |
 //! | `pending` | each create, before it is sent | another head, the answer to a later save | an id of these under the number is its own, and no rival's |
 //! | `epoch` | the first head, its own take-over | never | is a `Conflict` if the head's is newer |
 //! | `owner` | a `take_over` under way: a writer of its own, for the new epoch | its end; if that was given up, the next `adopt`, into `taking` | none |

@@ -227,7 +227,7 @@ async fn a_damaged_commit_is_named_and_fallback_finds_the_newest_good_one() {
     let fresh = sessions.session("a", "s").unwrap();
     let error = fresh.load(At::Latest).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&newest)));
-    let good = fresh.load_good(At::Latest).await.unwrap();
+    let good = fresh.load_with_fallback(At::Latest).await.unwrap();
     assert_eq!((good.commit.seq, &good.state[..]), (5, &states[4][..]));
     assert_eq!(good.skipped.iter().map(|skipped| skipped.seq).collect::<Vec<_>>(), [Some(6)]);
     let skipped = &good.skipped[0];
@@ -265,7 +265,7 @@ async fn damage_to_a_take_over_does_not_let_the_old_owner_back_in() {
         adapter.flip(&key, 5).await;
     }
     let restarted = sessions.session("a", "s").unwrap();
-    assert_eq!(restarted.load_good(At::Latest).await.unwrap().commit.seq, 1);
+    assert_eq!(restarted.load_with_fallback(At::Latest).await.unwrap().commit.seq, 1);
     let saved = restarted.save(states[2].clone()).await.unwrap();
     assert_eq!((saved.seq, saved.epoch), (4, 1));
     old.rebase().await.unwrap();
@@ -448,7 +448,7 @@ async fn a_removed_session_is_gone_and_can_begin_anew() {
     assert_eq!((kept.kept, kept.removed.len()), (1, 21), "{kept:?}");
     for other in [&session, &open("s")] {
         assert_eq!(other.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(other.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(other.load_with_fallback(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(other.show(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
         assert!(other.load_stream(At::Latest).await.is_err());
         assert!(other.load(At::Tag("good".into())).await.is_err() && other.load(3).await.is_err());

@@ -56,7 +56,7 @@ async fn a_save_never_goes_into_a_half_imported_session() {
             let reader = bench.session("copy");
             for result in [
                 reader.load(At::Latest).await.map(drop),
-                reader.load_good(At::Latest).await.map(drop),
+                reader.load_with_fallback(At::Latest).await.map(drop),
                 reader.prune(Retention::new().last(1)).await.map(drop),
                 reader.export(&mut Vec::new()).await.map(drop),
                 reader.verify().await.map(drop),

@@ -61,7 +61,7 @@ async fn an_empty_commit_of_a_rival_is_met_and_gone_behind() {
     assert!(matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Corrupt), "{error}");
     let fresh = bench.session("s");
     assert_eq!(fresh.load(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(fresh.load_good(At::Latest).await.unwrap().commit.seq, 2);
+    assert_eq!(fresh.load_with_fallback(At::Latest).await.unwrap().commit.seq, 2);
     assert_eq!(fresh.save("behind it").await.unwrap().seq, 4);
 }
 
@@ -84,7 +84,7 @@ async fn a_stray_object_is_told_and_hides_nothing() {
     bench.damage("s", 1).await;
     assert!(reader.load(At::Time(commits[1].time)).await.unwrap().state == states[1]);
     bench.damage("s", 3).await;
-    assert_eq!(reader.load_good(At::Latest).await.unwrap().commit.seq, 2);
+    assert_eq!(reader.load_with_fallback(At::Latest).await.unwrap().commit.seq, 2);
     // Nobody knows what it is, so a prune removes nothing before somebody has looked.
     let error = reader.prune(Retention::new().last(1)).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&stray)));
@@ -105,7 +105,7 @@ async fn a_stray_object_in_front_of_the_newest_stops_nobody() {
         assert_eq!(session.take_over().await.unwrap().commit.seq, 5);
         bench.damage("s", 5).await;
         let late = bench.session("s");
-        assert_eq!(late.load_good(At::Latest).await.unwrap().commit.seq, 4);
+        assert_eq!(late.load_with_fallback(At::Latest).await.unwrap().commit.seq, 4);
         assert_eq!(late.save("six").await.unwrap().seq, 6);
         // It is told, with what to do.
         let verified = late.verify().await.unwrap();

@@ -30,7 +30,7 @@ async fn a_fallback_from_a_number_or_a_tag_is_what_lies_before_it() {
         session.tag("three", 3).await.unwrap();
         let _ = if lost { bench.lose("s", 3).await } else { bench.damage("s", 3).await };
         for at in [At::Seq(3), At::Tag("three".into())] {
-            let good = bench.session("s").load_good(at.clone()).await.unwrap();
+            let good = bench.session("s").load_with_fallback(at.clone()).await.unwrap();
             assert_eq!((good.commit.seq, skipped(&good)), (2, vec![Some(3)]), "{at} {lost}");
             assert_eq!(good.skipped[0].key.as_deref(), Some(commit_key("s", 3).as_str()), "{at}");
             assert!(good.skipped[0].to_string().contains("commit 3"), "{}", good.skipped[0]);
@@ -40,7 +40,7 @@ async fn a_fallback_from_a_number_or_a_tag_is_what_lies_before_it() {
         let other = Bench::new(2);
         keyframes(&other, "s", 3).await;
         bench.set("s", 3, other.adapter.raw(&commit_key("s", 3)).await).await;
-        let good = bench.session("s").load_good(At::Tag("three".into())).await.unwrap();
+        let good = bench.session("s").load_with_fallback(At::Tag("three".into())).await.unwrap();
         assert_eq!((good.commit.seq, skipped(&good)), (2, vec![Some(3)]));
         assert_eq!(good.skipped[0].key.as_deref(), Some(tag.as_str()));
     }
@@ -52,9 +52,9 @@ async fn nothing_lies_before_the_first_commit() {
     keyframes(&bench, "s", 3).await;
     // Where it begins shows what it is.
     bench.adapter.flip(&commit_key("s", 1), 0).await;
-    let error = bench.session("s").load_good(1).await.unwrap_err();
+    let error = bench.session("s").load_with_fallback(1).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("s", 1))));
-    assert_eq!(bench.session("s").load_good(At::Latest).await.unwrap().commit.seq, 3);
+    assert_eq!(bench.session("s").load_with_fallback(At::Latest).await.unwrap().commit.seq, 3);
 }
 
 #[tokio::test]
@@ -68,12 +68,12 @@ async fn a_fallback_in_a_fork_goes_on_in_its_source() {
     bench.lose("main", 3).await;
     bench.lose("fork", 7).await;
     for (wanted, found) in [(3, 2), (7, 6)] {
-        let good = bench.session("fork").load_good(wanted).await.unwrap();
+        let good = bench.session("fork").load_with_fallback(wanted).await.unwrap();
         assert_eq!((good.commit.seq, skipped(&good)), (found, vec![Some(wanted)]));
     }
     // Its start is damaged: what lies before it cannot be found.
     bench.adapter.flip(&commit_key("fork", 1), 20).await;
-    assert_eq!(bench.session("fork").load_good(4).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(bench.session("fork").load_with_fallback(4).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 /// Where not even the number is known, none is made up.
@@ -83,7 +83,7 @@ async fn what_was_passed_over_has_a_number_only_where_it_is_known() {
     let session = keyframes(&bench, "s", 4).await;
     let wanted = session.show(2).await.unwrap();
     bench.damage("s", 2).await;
-    let good = bench.session("s").load_good(At::Id(wanted.id)).await.unwrap();
+    let good = bench.session("s").load_with_fallback(At::Id(wanted.id)).await.unwrap();
     assert_eq!(good.commit.seq, 1);
     assert!(skipped(&good).iter().all(|seq| seq.is_none_or(|seq| seq == 2)), "{good:?}");
     assert!(good.skipped.iter().all(|skipped| !skipped.to_string().contains("commit 0")), "{good:?}");
@@ -99,7 +99,7 @@ async fn after_a_fallback_a_rebase_lets_a_handle_write_behind_a_take_over() {
     assert!(owner.save(super::noise(6, 3000)).await.unwrap().keyframe);
     bench.damage("s", 4).await;
     let session = bench.session("s");
-    assert_eq!(session.load_good(4).await.unwrap().commit.seq, 3);
+    assert_eq!(session.load_with_fallback(4).await.unwrap().commit.seq, 3);
     let error = session.save("next").await.unwrap_err();
     assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("rebase"), "{error}");
     assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 6);
@@ -114,10 +114,10 @@ async fn after_a_fallback_a_later_take_over_fences_a_handle_off() {
         keyframes(&bench, "s", 6).await;
         bench.damage("s", damaged).await;
         let late = bench.session("s");
-        assert_eq!(late.load_good(damaged).await.unwrap().commit.seq, damaged - 1);
+        assert_eq!(late.load_with_fallback(damaged).await.unwrap().commit.seq, damaged - 1);
         let owner = bench.session("s");
         if damaged == 6 {
-            owner.load_good(At::Latest).await.unwrap();
+            owner.load_with_fallback(At::Latest).await.unwrap();
             owner.save(super::noise(7, 3000)).await.unwrap();
         }
         assert_eq!(owner.take_over().await.unwrap().commit.epoch, 1);

@@ -49,7 +49,7 @@ async fn nobody_saves_behind_a_commit_of_half_an_import() {
             0 => drop(handle.load(2).await.unwrap()),
             1 => drop(handle.load_stream(2).await.unwrap()),
             2 => drop(handle.load(commits[1].id).await.unwrap_err()),
-            _ => drop(handle.load_good(2).await.unwrap()),
+            _ => drop(handle.load_with_fallback(2).await.unwrap()),
         }
         let before = bench.adapter.keys().await;
         for _ in 0..2 {
@@ -77,7 +77,7 @@ async fn half_an_import_has_no_newest_at_a_time() {
     for at in [At::Time(bench.clock.time()), At::Time(commits[3].time), At::Id(commits[4].id)] {
         for error in [
             copy.load(at.clone()).await.map(drop).unwrap_err(),
-            copy.load_good(at.clone()).await.map(drop).unwrap_err(),
+            copy.load_with_fallback(at.clone()).await.map(drop).unwrap_err(),
             copy.show(at.clone()).await.map(drop).unwrap_err(),
             copy.fork("fork", at.clone()).await.map(drop).unwrap_err(),
         ] {

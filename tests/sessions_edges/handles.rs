@@ -69,7 +69,7 @@ async fn a_rebase_forgets_no_commit_that_may_still_arrive() {
 /// Who looked, found nothing and made a first state may not put it on top of another's.
 #[tokio::test]
 async fn a_load_that_found_no_commit_is_what_saves_continue() {
-    for way in ["load", "load_stream", "load_good", "rebase", "removed"] {
+    for way in ["load", "load_stream", "load_with_fallback", "rebase", "removed"] {
         let bench = Bench::new(3);
         if way == "removed" {
             bench.saved("s", 2).await.0.remove().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_load_that_found_no_commit_is_what_saves_continue() {
         for handle in [&one, &two] {
             let found = match way {
                 "load_stream" => handle.load_stream(At::Latest).await.map(drop),
-                "load_good" => handle.load_good(At::Latest).await.map(drop),
+                "load_with_fallback" => handle.load_with_fallback(At::Latest).await.map(drop),
                 "rebase" => {
                     assert!(handle.rebase().await.unwrap().is_none());
                     continue;
@@ -193,7 +193,7 @@ async fn who_saved_without_an_answer_is_fenced_off_by_a_take_over() {
 /// A save of a clone is under way, as it nearly always is with saves in the background.
 #[tokio::test]
 async fn damage_is_heard_while_a_clone_saves() {
-    for way in ["load", "verify", "load_good"] {
+    for way in ["load", "verify", "load_with_fallback"] {
         let bench = Bench::new(7);
         let (fault, sessions) = bench.faulty();
         let session = sessions.session("a", "s").unwrap();
@@ -210,7 +210,7 @@ async fn damage_is_heard_while_a_clone_saves() {
         match way {
             "verify" => assert!(!session.verify().await.unwrap().is_good()),
             "load" => assert_eq!(session.load(5).await.unwrap_err().kind(), ErrorKind::Corrupt),
-            _ => assert_eq!(session.load_good(5).await.unwrap().commit.seq, 4),
+            _ => assert_eq!(session.load_with_fallback(5).await.unwrap().commit.seq, 4),
         }
         go_on.notify_one();
         // It was on its way.
@@ -236,7 +236,7 @@ async fn a_fallback_beside_a_save_that_fails_goes_on_behind_the_damage() {
     let save = tokio::spawn(async move { saver.save("blind").await });
     tokio::task::yield_now().await;
     let reader = session.clone();
-    let good = tokio::spawn(async move { reader.load_good(At::Latest).await });
+    let good = tokio::spawn(async move { reader.load_with_fallback(At::Latest).await });
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -438,7 +438,7 @@ async fn what_goes_on_behind_damage_is_not_older_than_what_lies_before_it() {
     let last = adapter.raw(&newest).await.len() - 1;
     adapter.flip(&newest, last).await;
     let next = sessions(&adapter, &right).session("a", "s").unwrap();
-    assert_eq!(next.load_good(At::Latest).await.unwrap().commit.seq, 6);
+    assert_eq!(next.load_with_fallback(At::Latest).await.unwrap().commit.seq, 6);
     let behind = next.save("behind").await.unwrap();
     assert!(behind.seq == 8 && behind.id.time() >= ids[5].time());
     for seq in 1..=6 {

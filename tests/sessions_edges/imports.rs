@@ -51,7 +51,7 @@ async fn numbers_that_an_import_has_yet_to_bring_are_not_lost() {
     let copy = bench.session("copy");
     copy.import(&mut &archive[..cut]).await.unwrap_err();
     assert_eq!(copy.load(2).await.unwrap().commit.seq, 2);
-    for error in [copy.load(3).await.unwrap_err(), copy.load_good(3).await.unwrap_err()] {
+    for error in [copy.load(3).await.unwrap_err(), copy.load_with_fallback(3).await.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         assert!(error.to_string().contains("is being imported"), "{error}");
     }

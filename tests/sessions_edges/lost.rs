@@ -96,7 +96,7 @@ async fn saves_behind_a_newest_commit_that_was_lost_stay() {
                 0 => {}
                 1 => assert_eq!(session.load(At::Latest).await.is_ok(), !left.is_empty()),
                 2 => assert_eq!(session.rebase().await.unwrap().is_some(), !left.is_empty()),
-                3 => assert_eq!(session.load_good(At::Latest).await.is_ok(), !left.is_empty()),
+                3 => assert_eq!(session.load_with_fallback(At::Latest).await.is_ok(), !left.is_empty()),
                 4 => assert_eq!(session.load_stream(At::Latest).await.is_ok(), !left.is_empty()),
                 _ if left.is_empty() => continue,
                 _ => drop(session.load(left[0]).await.unwrap()),

@@ -27,7 +27,7 @@ async fn the_marker_is_no_state_by_any_name() {
     for at in [At::Latest, At::Seq(5), At::Time(bench.clock.time())] {
         for result in [
             reader.load(at.clone()).await.map(drop),
-            reader.load_good(at.clone()).await.map(drop),
+            reader.load_with_fallback(at.clone()).await.map(drop),
             reader.load_stream(at.clone()).await.map(drop),
             reader.show(at.clone()).await.map(drop),
             reader.tag("t", at.clone()).await.map(drop),
@@ -44,7 +44,7 @@ async fn the_marker_is_no_state_by_any_name() {
     assert_eq!(reader.save("anew").await.unwrap().seq, 6);
     assert_eq!(seqs(&reader).await, [6]);
     let whole = bench.damage("s", 6).await;
-    let error = bench.session("s").load_good(At::Latest).await.unwrap_err();
+    let error = bench.session("s").load_with_fallback(At::Latest).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("s", 6))));
     bench.set("s", 6, whole).await;
     bench.hours(5);
@@ -162,7 +162,7 @@ async fn who_was_fenced_off_stays_so_where_a_session_that_began_anew_is_damaged(
     assert_eq!(bench.session("s").save("anew").await.unwrap().epoch, 1);
     bench.damage("s", 5).await;
     let writer = bench.session("s");
-    assert_eq!(writer.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(writer.load_with_fallback(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(writer.save("behind the damage").await.unwrap().epoch, 1);
     old.rebase().await.unwrap();
     assert_eq!(old.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -207,7 +207,7 @@ async fn a_removed_fork_shows_nothing_of_its_source() {
             for at in [At::Seq(2), At::Seq(3), At::Time(time)] {
                 for result in [
                     reader.load(at.clone()).await.map(drop),
-                    reader.load_good(at.clone()).await.map(drop),
+                    reader.load_with_fallback(at.clone()).await.map(drop),
                     reader.show(at.clone()).await.map(drop),
                     reader.fork("other", at.clone()).await.map(drop),
                 ] {
@@ -227,7 +227,7 @@ async fn a_removed_fork_shows_nothing_of_its_source() {
         assert!(bench.session("fork").verify().await.unwrap().is_good());
         if fallback {
             bench.damage("fork", 6).await;
-            let error = bench.session("fork").load_good(At::Latest).await.unwrap_err();
+            let error = bench.session("fork").load_with_fallback(At::Latest).await.unwrap_err();
             assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("fork", 6))));
         }
         assert!(bench.session("source").load(3).await.unwrap().state == states[2]);

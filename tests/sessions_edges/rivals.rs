@@ -46,7 +46,7 @@ async fn who_fell_back_from_a_commit_writes_over_no_newer_one() {
         for at in ways {
             let before = bench.keys("/s/c/").await;
             let handle = bench.session("s");
-            let good = handle.load_good(at.clone()).await.unwrap();
+            let good = handle.load_with_fallback(at.clone()).await.unwrap();
             assert_eq!((good.commit.seq, good.skipped.is_empty()), (loaded, harm == "none"), "{harm} {at}");
             for _ in 0..2 {
                 let error = handle.save("made of an old state").await.unwrap_err();
@@ -57,7 +57,7 @@ async fn who_fell_back_from_a_commit_writes_over_no_newer_one() {
             assert_eq!(handle.rebase().await.unwrap().unwrap().commit.seq, 6);
         }
         let handle = bench.session("s");
-        handle.load_good(3).await.unwrap();
+        handle.load_with_fallback(3).await.unwrap();
         handle.rebase().await.unwrap();
         assert_eq!(handle.save("made of the newest").await.unwrap().seq, 7);
     }
@@ -75,10 +75,10 @@ async fn a_fallback_from_a_number_is_a_conflict_until_the_newest_was_looked_for(
         }
         bench.damage("s", 4).await;
         let handle = bench.session(name);
-        assert_eq!(handle.load_good(4).await.unwrap().commit.seq, 3);
+        assert_eq!(handle.load_with_fallback(4).await.unwrap().commit.seq, 3);
         assert_eq!(handle.save("late").await.unwrap_err().kind(), ErrorKind::Conflict, "{fork}");
         assert_eq!(handle.rebase().await.unwrap_err().kind(), ErrorKind::Corrupt);
-        assert_eq!(handle.load_good(At::Latest).await.unwrap().commit.seq, 3);
+        assert_eq!(handle.load_with_fallback(At::Latest).await.unwrap().commit.seq, 3);
         assert_eq!(handle.save("behind").await.unwrap().seq, 5, "{fork}");
     }
 }

@@ -150,7 +150,7 @@ pub(crate) async fn survive(world: &World) {
         let state = open().load(newest.seq).await.unwrap().state;
         let whole = world.sim.damage(&commit_key(name, newest.seq));
         let handle = open();
-        match handle.load_good(At::Latest).await {
+        match handle.load_with_fallback(At::Latest).await {
             Ok(good) => {
                 world.saw("passed over damage");
                 assert!(
@@ -198,7 +198,7 @@ async fn lose(world: &World, session: &Session, newest: u64) {
     // A fork of which nothing else is left, and whose start was pruned since: a writer says first that it goes on without.
     if session.load(At::Latest).await.is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
         world.saw("lost the newest of a fork");
-        match writer.load_good(At::Latest).await {
+        match writer.load_with_fallback(At::Latest).await {
             Ok(good) => assert!(!good.skipped.is_empty(), "{name}: {good:?}"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}"),
         }

@@ -172,7 +172,7 @@ pub(crate) async fn is_half(world: &World, session: &Session) -> bool {
     match session.load(At::Latest).await {
         Err(error) if error.kind() == ErrorKind::Conflict => {
             assert!(error.message().contains("is being imported"), "{error}");
-            assert_eq!(session.load_good(At::Latest).await.unwrap_err().kind(), ErrorKind::Conflict);
+            assert_eq!(session.load_with_fallback(At::Latest).await.unwrap_err().kind(), ErrorKind::Conflict);
             assert!(world.ledger.lock().unwrap().imports.contains_key(session.name()), "{session:?}");
             true
         }

@@ -26,7 +26,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
         }
         (value, fallback) => {
             let restored = match fallback {
-                true => session.load_good(&args.pick.at).await.map_err(none_good)?,
+                true => session.load_with_fallback(&args.pick.at).await.map_err(none_good)?,
                 false => session.load(&args.pick.at).await?,
             };
             passed_over(&restored);

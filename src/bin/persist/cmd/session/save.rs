@@ -35,7 +35,7 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
     }
     let mut skipped = args.fallback.then(Vec::new);
     if args.fallback {
-        match session.load_good(At::Latest).await {
+        match session.load_with_fallback(At::Latest).await {
             Ok(good) => {
                 super::load::passed_over(&good);
                 skipped = Some(good.skipped);
