@@ -166,8 +166,8 @@ impl Client {
     }
 
     /// A request under `path`, which starts with `/`, with the project that pays.
-    pub(super) fn request(&self, method: Method, path: impl Into<String>) -> Call {
-        let call = Call::new(method, path.into());
+    pub(super) fn request(&self, method: Method, path: String) -> Call {
+        let call = Call::new(method, path);
         match (&self.settings.project, self.auth.quota_project()) {
             (Some(project), _) => call.query("userProject", project),
             (None, Some(project)) => match HeaderValue::from_str(project) {
