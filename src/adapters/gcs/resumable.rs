@@ -178,7 +178,7 @@ impl Store {
                 Next::Done(stored) => return Ok(Err(stored)),
             };
             let mut call = condition
-                .apply(self.upload("resumable", key))
+                .apply(self.upload("resumable").query("name", key))
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
                 .payload(resource.clone());
             if let Ok(value) = HeaderValue::from_str(content_type) {
