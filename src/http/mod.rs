@@ -13,7 +13,7 @@ mod send;
 pub(crate) use client::client;
 pub(crate) use payload::Payload;
 pub(crate) use redact::redact;
-pub(crate) use send::{Lost, body, retry_after, send, server_time, text};
+pub(crate) use send::{Lost, body, read, retry_after, send, server_time, text};
 
 #[cfg(test)]
 mod tests;

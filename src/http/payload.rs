@@ -18,14 +18,19 @@ const SMALL: usize = 64 * 1024;
 /// The most that is handed to the connection at once otherwise: each piece that it takes counts as progress.
 const PIECE: usize = 128 * 1024;
 
-/// Bytes in memory, in some parts. A clone shares them.
+/// Bytes in memory, in some parts. A clone shares them, and the list.
 #[derive(Clone, Default)]
-pub(crate) struct Payload(Vec<Bytes>);
+pub(crate) struct Payload(Arc<[Bytes]>);
 
 impl Payload {
     /// These parts, one behind the other.
     pub(crate) fn new(parts: impl IntoIterator<Item = Bytes>) -> Self {
         Payload(parts.into_iter().filter(|part| !part.is_empty()).collect())
+    }
+
+    /// The same between `head` and `tail`.
+    pub(crate) fn framed(&self, head: Bytes, tail: Bytes) -> Self {
+        Payload([head].into_iter().chain(self.0.iter().cloned()).chain([tail]).collect())
     }
 
     /// How many bytes.
@@ -53,7 +58,7 @@ impl Payload {
             [whole] if whole.len() <= SMALL => whole.clone().into(),
             _ => {
                 let left = self.len();
-                reqwest::Body::wrap(Sending { parts: self.0.into_iter(), part: Bytes::new(), left, moved })
+                reqwest::Body::wrap(Sending { parts: self.0, next: 0, part: Bytes::new(), left, moved })
             }
         }
     }
@@ -61,7 +66,9 @@ impl Payload {
 
 /// Parts on their way, without a copy and of a known length.
 struct Sending {
-    parts: std::vec::IntoIter<Bytes>,
+    parts: Arc<[Bytes]>,
+    /// Which one is to be begun.
+    next: usize,
     /// What is left of the one that was begun.
     part: Bytes,
     left: u64,
@@ -77,7 +84,8 @@ impl http_body::Body for Sending {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.part.is_empty() {
-            self.part = self.parts.next().unwrap_or_default();
+            self.part = self.parts.get(self.next).cloned().unwrap_or_default();
+            self.next += 1;
         }
         let len = self.part.len().min(PIECE);
         let piece = self.part.split_to(len);
@@ -97,7 +105,10 @@ impl http_body::Body for Sending {
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        Payload::new([bytes])
+        match bytes.is_empty() {
+            true => Payload::default(),
+            false => Payload(Arc::new([bytes])),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ const UNSEEN: u64 = 5 * 1024 * 1024;
 const SLOW: u64 = 64 * 1024;
 /// An answer that is read whole may take so many times the longest silence.
 const LONG: u32 = 10;
+/// The most memory that is taken for bytes that have not come yet.
+const ROOM: usize = 64 * 1024;
 
 /// An attempt that brought no answer.
 #[derive(Debug)]
@@ -80,27 +82,39 @@ pub(crate) fn body(response: Response, quiet: Duration) -> Body {
 }
 
 /// An answer's body as bytes, at most `most` of them; the rest is left. It ends with `Timeout` as [`body`], and after ten times `quiet` in all.
-pub(crate) async fn text(mut response: Response, most: usize, quiet: Duration) -> Result<Bytes> {
-    let whole = response.content_length();
+pub(crate) async fn text(response: Response, most: usize, quiet: Duration) -> Result<Bytes> {
+    let (came, end) = read(response, most, quiet).await;
+    end.map(|()| came)
+}
+
+/// As [`text`]: the bytes that came, and whether they are all or what broke them off.
+pub(crate) async fn read(mut response: Response, most: usize, quiet: Duration) -> (Bytes, Result<()>) {
+    let whole = response.content_length().unwrap_or_default().min(most as u64) as usize;
     let (mut all, mut started) = (BytesMut::new(), None);
-    while let Some(chunk) = chunk(&mut response, quiet).await? {
-        if all.is_empty() && whole == Some(chunk.len() as u64) && chunk.len() <= most {
-            return Ok(chunk);
+    loop {
+        match chunk(&mut response, quiet).await {
+            // In one piece, which needs no copy.
+            Ok(Some(chunk)) if all.is_empty() && chunk.len() == whole => return (chunk, Ok(())),
+            Ok(Some(chunk)) => {
+                // An announced length may be anything.
+                all.reserve(chunk.len().max(whole.min(ROOM).saturating_sub(all.len())));
+                all.extend_from_slice(&chunk);
+                if all.len() >= most {
+                    all.truncate(most);
+                    return (all.freeze(), Ok(()));
+                }
+            }
+            Ok(None) => return (all.freeze(), Ok(())),
+            Err(error) => return (all.freeze(), Err(error)),
         }
         if started.get_or_insert_with(Instant::now).elapsed() > quiet.saturating_mul(LONG) {
             let message = format!(
                 "the answer was not whole after {} s; raise the timeout if the line is that slow",
                 quiet.saturating_mul(LONG).as_secs_f32()
             );
-            return Err(Error::new(ErrorKind::Timeout, message));
-        }
-        all.extend_from_slice(&chunk);
-        if all.len() >= most {
-            all.truncate(most);
-            break;
+            return (all.freeze(), Err(Error::new(ErrorKind::Timeout, message)));
         }
     }
-    Ok(all.freeze())
 }
 
 /// The service's wish for the next attempt (RFC 9110 section 10.2.3), as seconds or as a date.

@@ -137,6 +137,32 @@ async fn a_broken_body_goes_on_where_it_broke_with_the_same_generation() {
 }
 
 #[tokio::test]
+async fn a_small_load_is_in_memory_and_one_that_breaks_goes_on_all_the_same() {
+    let bytes = data(8 * 1024, 5);
+    let (server, store, generation) = setup(&bytes).await;
+    let k = key("k");
+    let get = |options| store.get(&k, options);
+    let part = ByteRange::Bounded { start: 10, length: 100 };
+    for (options, wanted) in [(GetOptions::new(), 0..8192), (GetOptions::new().range(part), 10..110)] {
+        let object = get(options).await.unwrap();
+        assert_eq!(object.body.in_memory().unwrap(), &bytes[wanted]);
+    }
+    for fault in [Fault::Cut(1000), Fault::Unsized(1000)] {
+        server.forget_log();
+        server.script(Kind::Media, [fault, Fault::Reset]);
+        assert_eq!(get(GetOptions::new()).await.unwrap().body.collect(u64::MAX).await.unwrap(), bytes);
+        let rest = ("bytes=1000-8191".to_owned(), Some(generation.to_string()));
+        assert_eq!(asked(&server), [(String::new(), None), rest.clone(), rest]);
+    }
+    // The bytes that are not those stored are no body in memory, which cannot fail.
+    server.script(Kind::Media, [Fault::Flip(3)]);
+    let damaged = get(GetOptions::new()).await.unwrap().body;
+    assert!(damaged.in_memory().is_none());
+    assert_eq!(damaged.collect(u64::MAX).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    server.clean();
+}
+
+#[tokio::test]
 async fn two_versions_are_never_glued_together() {
     let (server, store, _) = setup(&data(200_000, 3)).await;
     server.script(Kind::Media, [Fault::Cut(1000)]);

@@ -49,7 +49,8 @@ pub(super) struct Call {
     path: String,
     /// The URL of an upload session, which is a secret, in place of that.
     session: Option<Url>,
-    headers: HeaderMap,
+    /// A list: the map is made once for each attempt.
+    headers: Vec<(HeaderName, HeaderValue)>,
     payload: Option<Payload>,
     /// Of how many timeouts the service may be silent.
     patience: u32,
@@ -68,8 +69,7 @@ impl fmt::Debug for Call {
 
 impl Call {
     fn new(method: Method, path: String) -> Self {
-        let headers = HeaderMap::new();
-        let (session, payload) = (None, None);
+        let (session, headers, payload) = (None, Vec::new(), None);
         Call { method, path, session, headers, payload, patience: 1, conditional: false, progress: false }
     }
 
@@ -89,7 +89,8 @@ impl Call {
     /// Adds a parameter to the query. Everything is parsed once, when the request goes out.
     pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
         let separator = if self.path.contains('?') { "&" } else { "?" };
-        self.path.extend([separator, name, "=", &names::encode(value.as_ref())]);
+        self.path.extend([separator, name, "="]);
+        self.path.extend(names::pieces(value.as_ref()));
         self
     }
 
@@ -108,12 +109,12 @@ impl Call {
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
     pub(super) fn headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
+        self.headers.extend(headers.into_iter().filter_map(|(name, value)| Some((name?, value))));
         self
     }
 
@@ -164,8 +165,8 @@ impl Client {
     }
 
     /// A request under `path`, which starts with `/`, with the project that pays.
-    pub(super) fn request(&self, method: Method, path: &str) -> Call {
-        let call = Call::new(method, path.into());
+    pub(super) fn request(&self, method: Method, path: String) -> Call {
+        let call = Call::new(method, path);
         match (&self.settings.project, self.auth.quota_project()) {
             (Some(project), _) => call.query("userProject", project),
             (None, Some(project)) => match HeaderValue::from_str(project) {
@@ -178,8 +179,7 @@ impl Client {
 
     /// A request on an object.
     pub(super) fn object(&self, method: Method, bucket: &str, key: &str) -> Call {
-        let path = ["/storage/v1/b/", &names::encode(bucket), "/o/", &names::encode(key)];
-        self.request(method, &path.concat())
+        self.request(method, names::path(&["/storage/v1/b/", bucket, "/o/", key]))
     }
 
     /// One attempt. A 401 gets one more with a new token; every status that is no success is a failure.
@@ -287,10 +287,11 @@ impl Client {
             })?,
         };
         let mut request = Request::new(call.method.clone(), url);
-        *request.headers_mut() = call.headers.clone();
-        if let Some(token) = token {
-            request.headers_mut().insert(AUTHORIZATION, token);
-        }
+        let headers = request.headers_mut();
+        // With room for those that are added on the way.
+        headers.reserve(call.headers.len() + 5);
+        headers.extend(call.headers.iter().cloned());
+        headers.extend(token.map(|token| (AUTHORIZATION, token)));
         let request = RequestBuilder::from_parts(self.http.clone(), request);
         let started = tracing::enabled!(tracing::Level::DEBUG).then(tokio::time::Instant::now);
         let quiet = self.settings.timeout.saturating_mul(call.patience);

@@ -196,7 +196,7 @@ impl Store {
         self.client
             .request(
                 Method::POST,
-                &format!("/storage/v1/b/{from_bucket}/o/{from}/rewriteTo/b/{to_bucket}/o/{to}"),
+                format!("/storage/v1/b/{from_bucket}/o/{from}/rewriteTo/b/{to_bucket}/o/{to}"),
             )
             .query("sourceGeneration", old.generation.to_string())
             .maybe("destinationKmsKeyName", encryption.kms_key())

@@ -2,11 +2,15 @@
 //! known already.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard},
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::{Arc, Mutex, MutexGuard},
+    time::SystemTime,
 };
 
-use super::model::Resource;
+use serde::{Deserialize, Serialize};
+
+use super::model::{CustomerEncryption, PUT_ID, Resource};
 use crate::Key;
 
 /// So many keys are remembered; then all are forgotten, which costs nothing but certainty after a lost answer, and a request.
@@ -16,50 +20,133 @@ const METADATA: usize = 1024;
 
 /// What each key had when it was last seen.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<Key, Last>>);
+pub(super) struct Known(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    keys: HashMap<Key, Last>,
+    /// Those of the object that was seen last, which most others share.
+    content_type: Option<Arc<str>>,
+    storage_class: Option<Arc<str>>,
+}
 
 #[derive(Debug)]
 struct Last {
     generation: u64,
-    /// As JSON: one allocation in place of a dozen, since far more are kept than are ever asked for.
-    resource: Option<Box<[u8]>>,
+    whole: Option<Whole>,
+}
+
+/// All that is read of an object. Far more are kept than are ever asked for, so a plain one allocates nothing.
+#[derive(Debug, Clone)]
+struct Whole {
+    size: u64,
+    metageneration: Option<u64>,
+    crc32c: u32,
+    created: Option<SystemTime>,
+    content_type: Option<Arc<str>>,
+    storage_class: Option<Arc<str>>,
+    /// [`Rare`] as JSON: one allocation in place of a dozen.
+    rare: Option<Arc<[u8]>>,
+}
+
+/// What a plain object does not have.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Rare {
+    metadata: BTreeMap<String, String>,
+    kms_key_name: Option<String>,
+    customer_encryption: Option<CustomerEncryption>,
 }
 
 impl Known {
     /// Notes what an answer has shown.
     pub(super) fn saw(&self, key: &Key, resource: &Resource) {
-        let metadata: usize = resource.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-        // Without a checksum, which not every answer shows, a load could not be verified.
-        let whole = metadata <= METADATA && resource.crc32c.is_some();
-        let json = whole.then(|| serde_json::to_vec(resource).ok()).flatten().map(Vec::into_boxed_slice);
-        let seen = Last { generation: resource.generation, resource: json };
+        let rare = rare(resource);
         let mut known = self.lock();
-        match known.get_mut(key) {
-            Some(last) => *last = seen,
-            None => {
-                if known.len() >= MOST {
-                    known.clear();
-                }
-                known.insert(key.clone(), seen);
-            }
-        }
+        let seen = &mut *known;
+        let whole = rare.and_then(|rare| {
+            Some(Whole {
+                size: resource.size,
+                metageneration: resource.metageneration,
+                // Without a checksum, which not every answer shows, a load could not be verified.
+                crc32c: resource.crc32c?,
+                created: resource.time_created,
+                content_type: shared(&mut seen.content_type, resource.content_type.as_deref()),
+                storage_class: shared(&mut seen.storage_class, resource.storage_class.as_deref()),
+                rare,
+            })
+        });
+        let last = Last { generation: resource.generation, whole };
+        let full = seen.keys.len() >= MOST && !seen.keys.contains_key(key);
+        // With room for as many again, so that others need not wait while it grows.
+        let forgotten = full.then(|| mem::replace(&mut seen.keys, HashMap::with_capacity(MOST)));
+        let replaced = seen.keys.insert(key.clone(), last);
+        // Nor until all that is freed.
+        drop(known);
+        drop((forgotten, replaced));
     }
 
     /// The generation that was seen last.
     pub(super) fn generation(&self, key: &Key) -> Option<u64> {
-        self.lock().get(key).map(|last| last.generation)
+        self.lock().keys.get(key).map(|last| last.generation)
     }
 
-    /// All that was seen last.
+    /// All that was seen last, but for the id of the `put`.
     pub(super) fn resource(&self, key: &Key) -> Option<Resource> {
-        let json = self.lock().get(key)?.resource.clone()?;
-        serde_json::from_slice(&json).ok()
+        let (generation, whole) = {
+            let seen = self.lock();
+            let last = seen.keys.get(key)?;
+            (last.generation, last.whole.clone()?)
+        };
+        let rare = match &whole.rare {
+            Some(json) => serde_json::from_slice(json).ok()?,
+            None => Rare::default(),
+        };
+        Some(Resource {
+            name: key.to_string(),
+            size: whole.size,
+            generation,
+            metageneration: whole.metageneration,
+            crc32c: Some(whole.crc32c),
+            content_type: whole.content_type.map(|text| text.as_ref().into()),
+            storage_class: whole.storage_class.map(|text| text.as_ref().into()),
+            time_created: whole.created,
+            metadata: rare.metadata,
+            kms_key_name: rare.kms_key_name,
+            customer_encryption: rare.customer_encryption,
+        })
     }
 
     // A panic while the lock is held cannot leave an entry half-written.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// What is not plain of an object, if anything; `None` where that is too much to keep.
+fn rare(resource: &Resource) -> Option<Option<Arc<[u8]>>> {
+    let own = || resource.metadata.iter().filter(|(name, _)| *name != PUT_ID);
+    let metadata: usize = own().map(|(name, value)| name.len() + value.len()).sum();
+    if metadata > METADATA {
+        return None;
+    }
+    if own().next().is_none() && resource.kms_key_name.is_none() && resource.customer_encryption.is_none() {
+        return Some(None);
+    }
+    let rare = Rare {
+        metadata: own().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        kms_key_name: resource.kms_key_name.clone(),
+        customer_encryption: resource.customer_encryption.clone(),
+    };
+    Some(Some(serde_json::to_vec(&rare).ok()?.into()))
+}
+
+/// The text, shared with the object that was seen last if it had the same.
+fn shared(last: &mut Option<Arc<str>>, text: Option<&str>) -> Option<Arc<str>> {
+    let text = text?;
+    if last.as_deref() != Some(text) {
+        *last = Some(text.into());
+    }
+    last.clone()
 }
 
 #[cfg(test)]
@@ -68,16 +155,48 @@ mod tests {
 
     #[test]
     fn what_was_seen_comes_back_whole() {
-        let json = r#"{"name":"k","size":"9007199254740993","generation":"1700000000000001","metageneration":"3","crc32c":"AAAAAA==",
-            "contentType":"text/plain","storageClass":"NEARLINE","timeCreated":"2026-01-01T00:00:00.123Z","metadata":{"a":"\u00e9\n","persist-put-id":"x"},
+        let json = r#"{"name":"k","size":"9007199254740993","generation":"1700000000000001","metageneration":"3","crc32c":"AAAAAQ==",
+            "contentType":"text/plain","storageClass":"NEARLINE","timeCreated":"2026-01-01T00:00:00.123Z","metadata":{"a":"\u00e9\n","":""},
             "kmsKeyName":"projects/p","customerEncryption":{"keySha256":"y"}}"#;
+        let unnamed = r#"{"name":"k","size":"1","generation":"2","crc32c":"AAAAAQ==","metadata":{"":""}}"#;
         let bare = r#"{"name":"k","size":0,"generation":1,"crc32c":"AAAAAA=="}"#;
         let (known, key) = (Known::default(), Key::new("k").unwrap());
-        for json in [json, bare] {
-            let resource: Resource = serde_json::from_str(json).unwrap();
+        for json in [json, unnamed, bare, json] {
+            let mut resource: Resource = serde_json::from_str(json).unwrap();
+            let whole = format!("{resource:?}");
+            resource.metadata.insert(PUT_ID.into(), "x".into());
             known.saw(&key, &resource);
-            assert_eq!(format!("{:?}", known.resource(&key).unwrap()), format!("{resource:?}"));
+            assert_eq!(format!("{:?}", known.resource(&key).unwrap()), whole);
             assert_eq!(known.generation(&key), Some(resource.generation));
         }
+    }
+
+    #[test]
+    fn what_is_too_much_to_keep_or_cannot_be_verified_is_asked_for_again() {
+        let (known, key) = (Known::default(), Key::new("k").unwrap());
+        let long = "x".repeat(METADATA);
+        let long = format!(
+            r#"{{"name":"k","size":0,"generation":1,"crc32c":"AAAAAA==","metadata":{{"a":"{long}"}}}}"#
+        );
+        for json in [
+            &*long,
+            r#"{"name":"k","size":0,"generation":1,"crc32c":null}"#,
+            r#"{"name":"k","size":0,"generation":1}"#,
+        ] {
+            known.saw(&key, &serde_json::from_str(json).unwrap());
+            assert!(known.resource(&key).is_none(), "{json}");
+            assert_eq!(known.generation(&key), Some(1));
+        }
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_is_room_for() {
+        let (known, keys) = (Known::default(), |n: usize| Key::new(format!("k{n}")).unwrap());
+        let resource = serde_json::from_str(r#"{"name":"k","size":0,"generation":1}"#).unwrap();
+        (0..MOST).for_each(|n| known.saw(&keys(n), &resource));
+        known.saw(&keys(0), &resource);
+        assert_eq!(known.lock().keys.len(), MOST);
+        known.saw(&keys(MOST), &resource);
+        assert_eq!((known.generation(&keys(0)), known.generation(&keys(MOST))), (None, Some(1)));
     }
 }

@@ -85,7 +85,7 @@ impl Listing<'_> {
         let fields = format!("items({}),prefixes,nextPageToken", model::FIELDS);
         let call = store
             .client
-            .request(Method::GET, &format!("/storage/v1/b/{}/o", names::encode(&store.bucket)))
+            .request(Method::GET, format!("/storage/v1/b/{}/o", names::encode(&store.bucket)))
             .query("maxResults", most.to_string())
             .query("fields", fields)
             .maybe("prefix", Some(&options.prefix).filter(|prefix| !prefix.is_empty()))

@@ -1,9 +1,9 @@
 //! The object resource of the JSON API, as far as it is used.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::names;
 use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version};
@@ -23,7 +23,7 @@ pub(super) const FIELDS: &str = "name,size,generation,metageneration,crc32c,cont
                                  kmsKeyName,customerEncryption";
 
 /// <https://cloud.google.com/storage/docs/json_api/v1/objects#resource>
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Resource {
     pub(super) name: String,
@@ -32,12 +32,14 @@ pub(super) struct Resource {
     #[serde(deserialize_with = "int64")]
     pub(super) generation: u64,
     /// The version of what is said of the content, which can change without it.
-    #[serde(default, deserialize_with = "some_int64", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "some_int64")]
     pub(super) metageneration: Option<u64>,
-    pub(super) crc32c: Option<String>,
+    #[serde(default, deserialize_with = "checksum")]
+    pub(super) crc32c: Option<u32>,
     pub(super) content_type: Option<String>,
     pub(super) storage_class: Option<String>,
-    pub(super) time_created: Option<String>,
+    #[serde(default, deserialize_with = "time")]
+    pub(super) time_created: Option<SystemTime>,
     #[serde(default)]
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) kms_key_name: Option<String>,
@@ -115,6 +117,43 @@ fn some_int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
     int64(deserializer).map(Some)
 }
 
+fn checksum<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    read(deserializer, |text| {
+        // Four bytes, for which the decoder wants room for six.
+        let mut bytes = [0; 6];
+        let len = BASE64.decode_slice(text, &mut bytes).ok()?;
+        Some(u32::from_be_bytes(bytes[..len].try_into().ok()?))
+    })
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    read(deserializer, |text| Some(text.parse::<jiff::Timestamp>().ok()?.into()))
+}
+
+/// What a text stands for, without a copy of it. What cannot be read is as good as not there.
+fn read<'de, D: Deserializer<'de>, T, F: Fn(&str) -> Option<T>>(
+    deserializer: D,
+    read: F,
+) -> Result<Option<T>, D::Error> {
+    struct Text<F, T>(F, PhantomData<T>);
+    impl<T, F: Fn(&str) -> Option<T>> de::Visitor<'_> for Text<F, T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Option<T>, E> {
+            Ok((self.0)(text))
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+    }
+    deserializer.deserialize_any(Text(read, PhantomData))
+}
+
 impl Resource {
     /// The id of the `put` that wrote it.
     pub(super) fn put_id(&self) -> Option<&str> {
@@ -123,14 +162,12 @@ impl Resource {
 
     /// When this generation was written.
     pub(super) fn created(&self) -> Option<SystemTime> {
-        let time: jiff::Timestamp = self.time_created.as_deref()?.parse().ok()?;
-        Some(time.into())
+        self.time_created
     }
 
     /// The checksum of the stored bytes.
     pub(super) fn checksum(&self) -> Option<u32> {
-        let bytes = BASE64.decode(self.crc32c.as_deref()?).ok()?;
-        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+        self.crc32c
     }
 
     /// As the contract has it, without what is only ours.
@@ -166,33 +203,46 @@ struct NewResource<'a> {
     name: &'a str,
     content_type: &'a str,
     cache_control: &'static str,
-    metadata: BTreeMap<Cow<'a, str>, &'a str>,
+    metadata: NewMetadata<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_class: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     crc32c: Option<String>,
 }
 
-/// The JSON of a new object's resource.
+/// The caller's metadata and tags, and the id.
+struct NewMetadata<'a> {
+    options: &'a PutOptions,
+    put_id: &'a str,
+}
+
+impl Serialize for NewMetadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own = self.options.metadata.iter().map(|(name, value)| (Cow::from(name), value.as_str()));
+        let tag = |name: &str| Cow::from(format!("{TAG}{}", names::encode(name)));
+        let tags = self.options.tags.iter().map(|(name, value)| (tag(name), value.as_str()));
+        serializer.collect_map(own.chain(tags).chain([(PUT_ID.into(), self.put_id)]))
+    }
+}
+
+/// Writes the JSON of a new object's resource to the end of `out`.
 pub(super) fn new_resource(
+    out: &mut Vec<u8>,
     key: &Key,
     options: &PutOptions,
     put_id: &str,
     storage_class: Option<&str>,
     crc32c: Option<u32>,
-) -> Result<String> {
-    let own = options.metadata.iter().map(|(name, value)| (Cow::from(name), value.as_str()));
-    let tag = |name: &str| Cow::from(format!("{TAG}{}", names::encode(name)));
-    let tags = options.tags.iter().map(|(name, value)| (tag(name), value.as_str()));
+) -> Result<()> {
     let resource = NewResource {
         name: key.as_str(),
         content_type: options.content_type.as_deref().unwrap_or("application/octet-stream"),
         cache_control: CACHE,
-        metadata: own.chain(tags).chain([(PUT_ID.into(), put_id)]).collect(),
+        metadata: NewMetadata { options, put_id },
         storage_class: options.tier.map(class).or(storage_class),
         crc32c: crc32c.map(checksum_text),
     };
-    serde_json::to_string(&resource).map_err(|error| {
+    serde_json::to_writer(out, &resource).map_err(|error| {
         Error::new(ErrorKind::Internal, "the object's description is no JSON").with_source(error)
     })
 }

@@ -14,6 +14,21 @@ pub(super) fn encode(name: &str) -> Cow<'_, str> {
     utf8_percent_encode(name, UNSAFE).into()
 }
 
+/// A path of parts as they are and, each behind one of those, names. There is room for a query.
+pub(super) fn path(parts: &[&str]) -> String {
+    let mut path = String::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() * 2 + 160);
+    for pair in parts.chunks(2) {
+        path.push_str(pair[0]);
+        path.extend(pair.get(1).into_iter().flat_map(|name| pieces(name)));
+    }
+    path
+}
+
+/// What [`encode`] makes of a name, without an allocation for it.
+pub(super) fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    utf8_percent_encode(name, UNSAFE)
+}
+
 /// The text that [`encode`] encoded.
 pub(super) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()

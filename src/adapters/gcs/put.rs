@@ -35,22 +35,40 @@ impl Store {
             .map_err(named)?;
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
         let chunk = self.client.settings.chunk as usize;
-        let whole = body.in_memory().cloned();
-        // What is in memory and little more than a chunk is not worth a session: a commit of 8 MiB has its manifest beside that.
-        let at_once = whole.as_ref().map(Bytes::len).filter(|len| *len <= chunk + chunk / 8);
-        let chunk = at_once.unwrap_or(0).max(chunk);
-        // What is in memory anyway goes in one request, of which only what did not arrive is sent again.
-        let most = whole.filter(|whole| whole.len() > chunk).map_or(chunk, |whole| whole.len());
-        // An error of the body itself comes back as it is.
-        let mut rest = Pieces::new(Bytes::new(), body);
-        let data = Payload::new(rest.take(most).await?);
-        let stored = match rest.at_end().await? {
-            true if most == chunk => self.put_at_once(key, data, &options, &doubt).await.map_err(named)?,
+        let stored = match body.in_memory() {
+            // What is in memory and little more than a chunk is not worth a session: a commit of 8 MiB has its manifest beside that.
+            Some(whole) if whole.len() <= chunk + chunk / 8 => {
+                let data = whole.clone().into();
+                self.put_at_once(key, data, &options, &doubt).await.map_err(named)?
+            }
             // Boxed, as all that is rare: its future would be part of every put's, which is allocated and moved as a whole.
-            last => Box::pin(self.put_in_chunks(key, data, last, rest, &options, &doubt)).await?,
+            _ => Box::pin(self.put_in_pieces(key, body, &options, &doubt)).await?,
         };
         self.known.saw(key, &stored);
         Ok(stored.meta(key.clone()))
+    }
+
+    /// What is large, or of a length that only its end tells.
+    async fn put_in_pieces(
+        &self,
+        key: &Key,
+        body: Body,
+        options: &PutOptions,
+        doubt: &Doubt,
+    ) -> Result<Resource> {
+        let chunk = self.client.settings.chunk as usize;
+        // What is in memory anyway goes in one request, of which only what did not arrive is sent again.
+        let most = body.in_memory().map_or(chunk, Bytes::len);
+        // An error of the body itself comes back as it is.
+        let mut rest = Pieces::new(Bytes::new(), body);
+        let data = Payload::new(rest.take(most).await?);
+        match rest.at_end().await? {
+            true if most == chunk => {
+                let stored = self.put_at_once(key, data, options, doubt).await;
+                stored.map_err(|error| self.named("put", key, error))
+            }
+            last => self.put_in_chunks(key, data, last, rest, options, doubt).await,
+        }
     }
 
     /// One request: the object's resource and its bytes (`uploadType=multipart`).
@@ -62,33 +80,28 @@ impl Store {
         doubt: &Doubt,
     ) -> Result<Resource> {
         let expected = Expected { size: data.len(), crc32c: sum::append(0, &data).await? };
-        let resource = self.new_resource(key, options, doubt, Some(expected.crc32c))?;
-        let boundary = ["persist-", doubt.id()].concat();
-        let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
-        // Not by `format!`, which takes several times as long.
-        let head = [
-            "--",
-            &boundary,
-            "\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
-            &resource,
-            "\r\n--",
-            &boundary,
-            "\r\nContent-Type: ",
-            content_type,
-            "\r\n\r\n",
-        ]
-        .concat();
-        let tail = ["\r\n--", &boundary, "--\r\n"].concat();
-        let payload =
-            Payload::new([head.into()].into_iter().chain(data.parts().to_vec()).chain([tail.into()]));
-        let related = HeaderValue::from_str(&["multipart/related; boundary=", &boundary].concat())
+        let related = ["multipart/related; boundary=persist-", doubt.id()].concat();
+        let related = HeaderValue::try_from(related)
             .map_err(|error| Error::new(ErrorKind::Internal, "a boundary is no header").with_source(error))?;
+        let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
+        // What goes before and behind the data, in one piece of memory. Not by `format!`, which takes several times as long.
+        let mut frame = Vec::with_capacity(640);
+        write(
+            &mut frame,
+            &["--persist-", doubt.id(), "\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"],
+        );
+        self.new_resource(&mut frame, key, options, doubt, Some(expected.crc32c))?;
+        write(&mut frame, &["\r\n--persist-", doubt.id(), "\r\nContent-Type: ", content_type, "\r\n\r\n"]);
+        let head = frame.len();
+        write(&mut frame, &["\r\n--persist-", doubt.id(), "--\r\n"]);
+        let mut frame = Bytes::from(frame);
+        let payload = data.framed(frame.split_to(head), frame);
         let attempts = retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
                 Next::Go(condition) => condition,
                 Next::Done(stored) => return Ok(stored),
             };
-            let call = condition.apply(self.upload("multipart", key)).header(CONTENT_TYPE, related.clone());
+            let call = condition.apply(self.upload("multipart")).header(CONTENT_TYPE, related.clone());
             let began = Began::now();
             match self.client.json::<Resource>(call.payload(payload.clone())).await {
                 Ok((stored, _)) => Ok(Box::new(stored)),
@@ -108,26 +121,27 @@ impl Store {
         self.verified(*stored, expected, doubt).await
     }
 
-    /// The start of an upload request, with the parameters that every kind of it takes.
-    pub(super) fn upload(&self, kind: &str, key: &Key) -> super::client::Call {
+    /// The start of an upload request, with the parameters that every kind of it takes. The object's name is in its resource: on its way a URL is
+    /// parsed three times, so a short one is worth something to small saves.
+    pub(super) fn upload(&self, kind: &str) -> super::client::Call {
         let settings = &self.client.settings;
         self.client
-            .request(Method::POST, &["/upload/storage/v1/b/", &names::encode(&self.bucket), "/o"].concat())
+            .request(Method::POST, names::path(&["/upload/storage/v1/b/", &self.bucket, "/o"]))
             .query("uploadType", kind)
-            .query("name", key)
             .maybe("kmsKeyName", settings.encryption.kms_key())
             .headers(settings.encryption.headers())
     }
 
     pub(super) fn new_resource(
         &self,
+        out: &mut Vec<u8>,
         key: &Key,
         options: &PutOptions,
         doubt: &Doubt,
         crc32c: Option<u32>,
-    ) -> Result<String> {
+    ) -> Result<()> {
         let class = self.client.settings.storage_class.as_deref();
-        model::new_resource(key, options, doubt.id(), class, crc32c)
+        model::new_resource(out, key, options, doubt.id(), class, crc32c)
     }
 
     /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is removed.
@@ -143,7 +157,7 @@ impl Store {
             let message = format!(
                 "the service stored {} bytes with crc32c {}, sent were {} with {}; save again",
                 stored.size,
-                stored.crc32c.as_deref().unwrap_or("unknown"),
+                stored.crc32c.map_or("unknown".into(), checksum_text),
                 expected.size,
                 checksum_text(expected.crc32c)
             );
@@ -197,6 +211,10 @@ impl Store {
             Err(Failure { error, .. }) => Err(self.named("head", key, error)),
         }
     }
+}
+
+fn write(out: &mut Vec<u8>, texts: &[&str]) {
+    texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
 }
 
 /// What [`Store::look`] saw.

@@ -11,5 +11,5 @@ async fn the_futures_of_small_operations_are_small() {
     let put = size_of_val(&store.put(&key, Body::empty(), PutOptions::new()));
     let get = size_of_val(&store.get(&key, GetOptions::new()));
     let send = size_of_val(&store.client.send(store.metadata(&key)));
-    assert!(put <= 3700 && get <= 3800 && send <= 1700, "put {put}, get {get}, send {send}");
+    assert!(put <= 3300 && get <= 3600 && send <= 1500, "put {put}, get {get}, send {send}");
 }

@@ -173,7 +173,9 @@ impl Store {
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Result<Session, Box<Resource>>> {
-        let resource = self.new_resource(key, options, doubt, None)?;
+        let mut resource = Vec::new();
+        self.new_resource(&mut resource, key, options, doubt, None)?;
+        let resource = Bytes::from(resource);
         let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
         retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
@@ -181,9 +183,9 @@ impl Store {
                 Next::Done(stored) => return Ok(Err(stored)),
             };
             let mut call = condition
-                .apply(self.upload("resumable", key))
+                .apply(self.upload("resumable").query("name", key))
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))
-                .payload(Bytes::from(resource.clone()));
+                .payload(resource.clone());
             if let Ok(value) = HeaderValue::from_str(content_type) {
                 call = call.header(HeaderName::from_static("x-upload-content-type"), value);
             }

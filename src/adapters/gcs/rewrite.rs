@@ -121,7 +121,7 @@ impl Store {
             .client
             .request(
                 Method::POST,
-                &format!("/storage/v1/b/{bucket}/o/{object}/rewriteTo/b/{bucket}/o/{object}"),
+                format!("/storage/v1/b/{bucket}/o/{object}/rewriteTo/b/{bucket}/o/{object}"),
             )
             .condition("ifSourceGenerationMatch", old.generation)
             .condition("ifGenerationMatch", old.generation)

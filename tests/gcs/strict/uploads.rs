@@ -24,11 +24,12 @@ pub fn multipart(state: &mut State, request: &Req) -> Answer {
     let Some((resource, data)) = parts(request) else {
         return state.violation("the body is not multipart/related with a resource and the data");
     };
+    let name = resource.get("name").and_then(Value::as_str).or(request.query("name")).map(str::to_owned);
+    let Some(name) = name else { return state.violation("no name") };
     let object = match new_object(state, request, resource, data) {
         Ok(object) => object,
         Err(answer) => return answer,
     };
-    let Some(name) = request.query("name").map(str::to_owned) else { return state.violation("no name") };
     if let Some(refused) = state.condition(request, &name) {
         return refused;
     }
@@ -191,8 +192,8 @@ fn new_object(
             return Err(state.violation(format!("{field} in the object's JSON")));
         }
     }
-    if let Some(name) = resource.remove("name")
-        && name.as_str() != request.query("name")
+    if let (Some(name), Some(other)) = (resource.remove("name"), request.query("name"))
+        && name.as_str() != Some(other)
     {
         return Err(state.violation("two names"));
     }

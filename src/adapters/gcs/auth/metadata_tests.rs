@@ -87,7 +87,7 @@ async fn its_token_goes_to_the_storage_with_the_project_that_pays() {
     settings.base = format!("http://{host}").parse().unwrap();
     settings.credentials = Found::MetadataServer(Some(host), true);
     let client = Client::shared(settings).await.unwrap();
-    client.send(client.request(Method::GET, "/storage/v1/b/x")).await.unwrap();
+    client.send(client.request(Method::GET, "/storage/v1/b/x".into())).await.unwrap();
     let asked = serving.await.unwrap();
     assert!(asked[0].starts_with("get /computemetadata/") && asked[0].contains("metadata-flavor: google"));
     assert!(asked[1].starts_with("get /storage/v1/b/x ") && asked[1].contains("authorization: bearer t\r\n"));
