@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::SystemTime};
 
 use super::{Store, client::Call, errors::Failure, model::Resource};
 pub(super) use crate::began::Began;
-use crate::{Error, ErrorKind, Key, PutMode, Result, Version};
+use crate::{Error, ErrorKind, Key, PutMode, Result, Version, lock::lock};
 
 /// What must hold at the service for a write to take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +78,13 @@ impl Doubt {
     }
 
     fn since(&self) -> Option<Began> {
-        *self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        *lock(&self.since)
     }
 
     /// Notes that an attempt failed.
     pub(super) fn failed(&self, failure: &Failure, began: Began) {
         if failure.doubtful {
-            self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(began);
+            lock(&self.since).get_or_insert(began);
         }
     }
 

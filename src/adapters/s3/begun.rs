@@ -19,7 +19,7 @@ use super::{
     fail::fail,
     under_way::{self, UnderWay},
 };
-use crate::{ErrorKind, Key, Result, began::Began, cleanup};
+use crate::{ErrorKind, Key, Result, began::Began, cleanup, lock::lock};
 
 /// How long a save that failed waits for its clean-up. The rest goes on behind it: its error must not wait for a service that is away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -90,7 +90,7 @@ impl Begun {
                     sent.map_err(|failure| {
                         // What did not arrive, and what was refused, has begun nothing.
                         if failure.unanswered {
-                            let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
+                            let mut lost = lock(&lost);
                             lost.push((start, Began::now()));
                         }
                         failure.into()
