@@ -90,7 +90,7 @@ impl Begun {
                     sent.map_err(|failure| {
                         // What did not arrive, and what was refused, has begun nothing.
                         if failure.unanswered {
-                            let mut lost = lock(&lost);
+                            let mut lost = lock(lost);
                             lost.push((start, Began::now()));
                         }
                         failure.into()
