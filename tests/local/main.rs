@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, future};
+use futures_util::{StreamExt, TryStreamExt};
 use persist::{
     Body, Codec, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SaveOptions, SnapshotAdapter,
     SnapshotAdapterExt, adapters::local::LocalAdapter,
@@ -339,27 +339,6 @@ async fn nobody_waits_for_ever_for_a_lock() {
     folder.unlock().unwrap();
     put(&store, "folder/a", "new").await.unwrap();
     assert_eq!(files(store.root()), ["folder/a"]);
-}
-
-/// What has nothing to do with its directory goes on.
-#[tokio::test]
-async fn a_lock_that_is_never_let_go_does_not_take_every_thread() {
-    let (_directory, store) = store();
-    put(&store, "folder/a", "state").await.unwrap();
-    // More than is read without a thread.
-    let large = "state ".repeat(50_000);
-    put(&store, "large", &large).await.unwrap();
-    let folder = File::open(store.root().join("folder")).unwrap();
-    folder.lock().unwrap();
-    // More than the runtime has threads.
-    let names: Vec<String> = (0..600).map(|number| format!("folder/{number}")).collect();
-    let mut puts = Box::pin(future::join_all(names.iter().map(|name| put(&store, name, "state"))));
-    assert!((&mut puts).now_or_never().is_none());
-    let loaded = tokio::time::timeout(Duration::from_secs(60), store.load("large")).await;
-    assert!(loaded.expect("all threads wait for the lock").unwrap() == large);
-    folder.unlock().unwrap();
-    assert!(puts.await.iter().all(Result::is_ok));
-    assert_eq!(files(store.root()).len(), 602);
 }
 
 #[tokio::test]

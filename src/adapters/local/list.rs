@@ -13,7 +13,7 @@ use rustix::{fs::FileType, io::Errno};
 use super::{
     dir::{Root, entries, kind, open_dir, stat},
     fail::io_error,
-    hop::{hop, label},
+    hop::hop,
     name::{RESERVED, pieces, segment_of},
     stamp::Stamp,
 };
@@ -30,9 +30,6 @@ pub(super) fn list(root: &Arc<Root>, options: ListOptions) -> BoxStream<'static,
             return Ok::<_, Error>(None);
         }
         let want = rows.min(left);
-        // Below others it can come to the locks of more directories; most listings are of one.
-        let folder = walk.options.prefix.rsplit_once('/').map(|(folder, _)| folder);
-        let _turn = walk.root.turn(folder).await.map_err(|error| label(error, "list", None))?;
         let (batch, walk) = hop("list", None, move |given_up| {
             let mut batch = Vec::with_capacity(want);
             while batch.len() < want

@@ -161,14 +161,7 @@ impl SnapshotAdapter for LocalAdapter {
         let mut between = Between(None);
         loop {
             let mut batch = Vec::new();
-            let mut filled = fill(&mut body, &mut batch).await;
-            let mut turn = None;
-            if let Ok(true) = filled {
-                match self.root.turn(place.names()).await {
-                    Ok(mine) => turn = Some(mine),
-                    Err(error) => filled = Err(refused(error)),
-                }
-            }
+            let filled = fill(&mut body, &mut batch).await;
             let staged: Option<Staged> = between.0.take();
             let end = match filled {
                 Ok(end) => end,
@@ -199,9 +192,7 @@ impl SnapshotAdapter for LocalAdapter {
                     let (file, name) = stage()?;
                     file.commit(&name, &options, given_up)
                 };
-                let stored = hop("put", Some(key), commit).await;
-                drop(turn);
-                return stored;
+                return hop("put", Some(key), commit).await;
             }
             between.0 = Some(hop("put", Some(key), move |_| Ok(stage()?.0)).await?);
         }
@@ -223,7 +214,6 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let (root, place) = (self.root.clone(), Place::of(key));
-        let _turn = root.turn(place.names()).await.map_err(|error| label(error, "delete", Some(key)))?;
         hop("delete", Some(key), move |given_up| write::delete(&root, &place, &options, given_up)).await
     }
 
