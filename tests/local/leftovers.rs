@@ -10,9 +10,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Later than any leftover is kept.
 pub(super) const DAYS: Duration = Duration::from_secs(2 * 24 * 3600);
 
-/// Every directory below the root.
+/// Every directory below the root, some of which may go meanwhile.
 fn folders(root: &Path) -> usize {
-    let below = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let Ok(entries) = fs::read_dir(root) else { return 0 };
+    let below = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir());
     below.map(|path| 1 + folders(&path)).sum()
 }
 
