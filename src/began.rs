@@ -26,7 +26,13 @@ impl Began {
         self.clock.elapsed().unwrap_or_default().saturating_sub(self.running.elapsed())
     }
 
-    /// The shorter one.
+    /// Whether the machine slept for `limit` since, or longer. The two clocks may differ by a little without that.
+    #[cfg(feature = "gcs")]
+    pub(crate) fn overslept(self, limit: Duration) -> bool {
+        self.slept() >= limit.max(Duration::from_secs(1))
+    }
+
+    /// The shorter one: a lower bound, since a clock may have been set.
     #[cfg(feature = "s3")]
     pub(crate) fn ago_at_least(self) -> Duration {
         self.running.elapsed().min(self.clock.elapsed().unwrap_or_default())

@@ -102,6 +102,12 @@ async fn no_token_key_or_session_is_ever_written() {
         );
         server.state().tokens.revoke();
         let error = store.load("k").await.unwrap_err();
+        // Who refuses a form may quote it.
+        server.state().faults = Default::default();
+        let quoted = "in Request.Form: refresh_token=SECRET&assertion=SECRET, <b>SECRET</b>";
+        server.script(Kind::Token, [Fault::Answer(400, vec![], quoted.into())]);
+        let refused = store.load("k").await.unwrap_err();
+        write!(shown, "{refused} {refused:?}").unwrap();
         write!(shown, "{error} {error:?} {store:?} {config:?} {store}").unwrap();
         server.state().faults = Default::default();
     }

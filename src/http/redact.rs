@@ -3,6 +3,18 @@
 /// The most characters of a service's message that an error repeats.
 const MOST: usize = 300;
 
+/// What is said before a secret.
+const NAMES: [&str; 8] = [
+    "bearer",
+    "upload_id",
+    "uploadid",
+    "access_token",
+    "refresh_token",
+    "client_secret",
+    "assertion",
+    "subject_token",
+];
+
 /// A service's message as one line that can be shown: markup and line breaks become spaces, the query of every URL or path
 /// (upload sessions, signatures), access tokens and what follows `Bearer` become `…`, and a long message is cut.
 pub(crate) fn redact(text: &str) -> String {
@@ -21,7 +33,7 @@ pub(crate) fn redact(text: &str) -> String {
             out.push('…');
         }
         let name = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
-        secret = ["bearer", "upload_id", "uploadid", "access_token"].iter().any(|end| name.ends_with(end));
+        secret = NAMES.iter().any(|end| name.ends_with(end));
     }
     match out.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &out[..end]),
@@ -34,9 +46,11 @@ fn begin(word: &str) -> usize {
     let lower = word.to_ascii_lowercase();
     let is_query = |at: &usize| word[..*at].contains("://") || word[*at..].contains('=');
     let query = word.find('?').filter(is_query).map(|at| at + 1);
-    let named =
-        ["upload_id", "uploadid", "ya29.", "bearer%20", "bearer+"].iter().filter_map(|mark| lower.find(mark));
-    named.chain(query).min().unwrap_or(word.len())
+    let named = ["upload_id", "uploadid", "ya29.", "bearer%20", "bearer+"];
+    let named = named.iter().filter_map(|mark| lower.find(mark));
+    // A form, as who refuses it may quote it.
+    let set = NAMES.iter().filter_map(|name| Some(lower.find(&format!("{name}="))? + name.len() + 1));
+    named.chain(set).chain(query).min().unwrap_or(word.len())
 }
 
 /// The text between tags, and nothing of scripts and styles, if it is a page at all.

@@ -68,7 +68,9 @@ pub(crate) async fn send(
             Err(_) => match moved.load(Ordering::Relaxed) {
                 now if now != seen => seen = now,
                 now if now == len && len > 0 && !unseen => unseen = true,
-                _ => return Err(Lost { error: silent(quiet), sent: true }),
+                _ => {
+                    return Err(Lost { error: silent(if unseen { quiet + wait } else { quiet }), sent: true });
+                }
             },
         }
     }

@@ -21,6 +21,8 @@ fn messages_lose_queries_tokens_markup_and_length() {
         ("Bearer%20SECRET and upload_id=SECRET; UPLOAD_ID: SECRET", "… and … … …"),
         ("x-guploader-uploadid: SECRET, access_token: SECRET", "x-guploader-… … access_token: …"),
         ("{\"t\":\"ya29.SECRET\"}", "{\"t\":\"…"),
+        ("client_id=me&refresh_token=SECRET&client_secret=SECRET", "client_id=me&refresh_token=…"),
+        ("{\"client_secret\": \"SECRET\"}", "{\"client_secret\": …"),
         ("is it there? a=b why?", "is it there? a=b why?"),
     ] {
         assert_eq!(redact(text), shown);

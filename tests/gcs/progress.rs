@@ -232,8 +232,8 @@ async fn what_is_handed_over_may_still_be_on_its_way() {
     let server = Server::start().await;
     let quick = GcsConfig { timeout: Some(Duration::from_secs(1)), ..config(&server) };
     let store = GcsAdapter::open(BUCKET, &quick, &RetryConfig::none()).await.unwrap();
-    let late = || Fault::After(2200, Box::new(Fault::Pass));
-    server.script(Kind::Multipart, [late(), late()]);
+    let late = |ms| Fault::After(ms, Box::new(Fault::Pass));
+    server.script(Kind::Multipart, [late(2200), late(5000)]);
     // At 64 KiB a second, 256 KiB take four seconds.
     store.put(&key("k"), Body::from(data(CHUNK, 41)), PutOptions::new()).await.unwrap();
     let error = store.put(&key("l"), Body::from("state"), PutOptions::new()).await.unwrap_err();

@@ -83,7 +83,7 @@ impl Store {
     /// All steps. What fails is repeated where it was, with the same token, and attempts count from the last step that was done. A token
     /// is good for the condition that it began with: an unconditional copy that gets one, after a lost answer, begins anew.
     ///
-    /// Where the machine slept since the copy `began`, others may have saved: what has no condition goes no further then.
+    /// Where the machine slept since the copy `began`, others may have saved: what has no condition takes no further step then.
     async fn copy_steps(
         &self,
         call: Call,
@@ -112,7 +112,7 @@ impl Store {
                 }
             };
             let outcome = step.await;
-            let late = condition == Condition::Always && began.slept() >= self.retry.deadline;
+            let late = condition == Condition::Always && began.overslept(self.retry.deadline);
             match outcome {
                 Ok(Step::Done(stored)) => {
                     retries.progress(budget);

@@ -131,7 +131,7 @@ impl Store {
             };
             restarts += 1;
             // Another session is another write, and what has no condition would undo what others saved while the machine slept.
-            let late = options.mode == PutMode::Overwrite && began.slept() >= self.retry.deadline;
+            let late = options.mode == PutMode::Overwrite && began.overslept(self.retry.deadline);
             match upload.chunk.start {
                 0 if late => return Err(named(overslept(again))),
                 0 if restarts <= RESTARTS => {}

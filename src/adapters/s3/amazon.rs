@@ -24,8 +24,9 @@ pub(super) fn is_s3(host: &str) -> bool {
 
 fn is_service(label: &str) -> bool {
     let named = ["s3", "s3-fips", "s3-accelerate", "s3-external-1", "s3-accesspoint", "s3-accesspoint-fips"];
-    // The older form, with the region in the same label.
-    named.contains(&label) || label.strip_prefix("s3-").is_some_and(is_region)
+    // The older forms, with the region in the same label.
+    let region = label.strip_prefix("s3-").map(|rest| rest.strip_prefix("fips-").unwrap_or(rest));
+    named.contains(&label) || region.is_some_and(is_region)
 }
 
 /// Such as `eu-west-1` and `us-gov-east-1`.
@@ -54,6 +55,7 @@ mod tests {
             "s3-external-1.amazonaws.com",
             "s3.dualstack.ap-southeast-2.amazonaws.com",
             "s3-fips.us-gov-west-1.amazonaws.com",
+            "s3-fips-us-gov-west-1.amazonaws.com",
             "s3-fips.dualstack.us-east-1.amazonaws.com",
             "s3-accelerate.amazonaws.com",
             "s3-accelerate.dualstack.amazonaws.com",

@@ -25,6 +25,8 @@ pub(super) struct Shown<'a> {
     request_id: Option<&'a str>,
     etag: Option<&'a str>,
     dated: bool,
+    /// It has headers that S3 alone gives.
+    own: bool,
     content_type: Option<&'a str>,
 }
 
@@ -36,6 +38,10 @@ macro_rules! shown {
                     request_id: output.request_id(),
                     etag: output.e_tag(),
                     dated: output.last_modified().is_some(),
+                    own: output.metadata().is_some_and(|own| !own.is_empty())
+                        || output.version_id().is_some()
+                        || output.storage_class().is_some()
+                        || output.server_side_encryption().is_some(),
                     content_type: output.content_type(),
                 }
             }
@@ -50,9 +56,10 @@ impl Shown<'_> {
     /// know no ETag for them, and a web server that has one page for all paths gives that a date and an ETag. A key
     /// may say that it is a page itself.
     pub(super) fn checked(self, operation: &'static str, key: &Key, shared: &Shared) -> Result<(), Failure> {
-        let name = key.as_str();
+        let name = key.as_str().to_ascii_lowercase();
         match self.request_id {
             Some(_) => Ok(()),
+            None if self.own => Ok(()),
             None if self.content_type.is_some_and(is_page)
                 && !name.ends_with(".html")
                 && !name.ends_with(".htm") =>

@@ -69,8 +69,9 @@ impl Progress {
     /// gets the time of the slowest line.
     fn unseen(&self, before: Duration) -> Duration {
         match self.body.len() {
-            len if len > UNSEEN => before,
-            len => before.max(Duration::from_secs((len * self.beside / SLOWEST) as u64)),
+            // At least as much was seen to go.
+            len if len >= 2 * UNSEEN => before,
+            len => before.max(Duration::from_secs((len.min(UNSEEN) * self.beside / SLOWEST) as u64)),
         }
     }
 }
@@ -163,6 +164,7 @@ mod tests {
         assert!(!lives(8 << 20, 4, 0, 31).await);
         assert!(!lives(8 << 20, 4, 1, 95).await);
         // A short one is taken at once, at whatever pace it goes.
+        assert!(lives(1_200_000, 4, 0, 60).await);
         assert!(lives(600_000, 4, 0, 60).await);
         assert!(!lives(600_000, 4, 0, 70).await);
         assert!(!lives(600_000, 1, 0, 40).await);

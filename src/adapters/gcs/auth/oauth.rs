@@ -160,10 +160,10 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
         // Good credentials must not be replaced because of a proxy's page.
         _ if foreign => {
             let (kind, fix) = advice(status);
-            let message = format!(
-                "{message}; if these words are not its own, something between answers for it; if they are, {fix}"
-            );
-            Error::new(kind, message)
+            Error::new(
+                kind,
+                format!("{message}; something between may answer for it; if nothing does, {fix}"),
+            )
         }
         _ => {
             let (kind, fix) = advice(status);
@@ -177,13 +177,12 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
 }
 
 /// The code, and `: invalid_grant, Token has been revoked`, from OAuth's form of errors (RFC 6749 section 5.2), or from Google's;
-/// and whether it is a text in neither.
+/// and whether it is a text in neither. None of that is shown: who refuses a form may quote it, with the secrets in it.
 fn reason(body: &[u8]) -> (String, String, bool) {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
-        let text = redact(&String::from_utf8_lossy(body));
-        return match text.is_empty() {
+        return match body.trim_ascii().is_empty() {
             true => Default::default(),
-            false => (String::new(), format!(": {text}"), true),
+            false => (String::new(), " with what is no JSON".into(), true),
         };
     };
     let error = &json["error"];
