@@ -62,7 +62,11 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     let Object { meta, mut body, .. } = object;
     let first = head(&mut body).await?;
     let kind = Kind::of(&first, &meta)?;
-    let checked = kind != Kind::Plain || plain::promised(&meta)?.is_some();
+    let checked = match kind {
+        Kind::Indexed | Kind::Foreign(Format::Gzip) => true,
+        Kind::Foreign(Format::Zstd) => zstd::has_checksum(&first),
+        Kind::Plain => plain::promised(&meta)?.is_some(),
+    };
     let body = match kind {
         Kind::Indexed => indexed::decode(adapter, key, &meta, first, body, limits, verify).await,
         Kind::Foreign(format) => foreign::decode(format, meta.size, first, body, limits, verify),

@@ -21,6 +21,11 @@ pub(super) fn is_zstd(head: &[u8]) -> bool {
         || matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
 }
 
+/// Whether its first frame has a checksum behind it (RFC 8878 section 3.1.1.1.1.4), as ours and those of the tool `zstd` have.
+pub(super) fn has_checksum(head: &[u8]) -> bool {
+    matches!(head, [0x28, 0xb5, 0x2f, 0xfd, descriptor, ..] if descriptor & 4 != 0)
+}
+
 /// Whether this build can write what `codec` says.
 pub(super) fn check_built_in(codec: Codec) -> Result<()> {
     match codec {

@@ -69,7 +69,10 @@ pub(crate) async fn send(
                 now if now != seen => seen = now,
                 now if now == len && len > 0 && !unseen => unseen = true,
                 _ => {
-                    return Err(Lost { error: silent(if unseen { quiet + wait } else { quiet }), sent: true });
+                    return Err(Lost {
+                        error: silent(if unseen { quiet + wait } else { quiet }),
+                        sent: true,
+                    });
                 }
             },
         }

@@ -182,8 +182,8 @@ impl Store {
             match self.slot(place, seq, part).await {
                 // Pruned, and created again by a writer that slept: not what was listed.
                 Ok((_, read)) if !is_version(&read, &meta) => other = Some(meta),
-                Ok((Slot::Commit(bytes), _)) => {
-                    let found = Found { place: place.clone(), seq, bytes, total: meta.size };
+                Ok((Slot::Commit(bytes), read)) => {
+                    let found = Found { place: place.clone(), seq, bytes, total: read.size };
                     return Ok(Some(Newest { found, origin: false }));
                 }
                 Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
@@ -348,8 +348,16 @@ impl Store {
                         };
                     }
                     // Ids begin with their time, so behind an older commit there is none of this time. Who asks for a time asks for the first one.
-                    Ok(Described::Commit(manifest)) if id.is_none() || manifest.id.time() < time => {
-                        return damage.map_or(Ok(None), Err);
+                    Ok(Described::Commit(_)) if id.is_none() => {
+                        let Some((seq, error)) = damage else { return Ok(None) };
+                        // What is damaged is what is meant: to restore it fails, and a fallback goes on behind it.
+                        return match self.find_seq(&place, seq, part).await {
+                            Err(again) if again.kind() == ErrorKind::NotFound => Err(error),
+                            found => found.map(Some),
+                        };
+                    }
+                    Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
+                        return damage.map_or(Ok(None), |(_, error)| Err(error));
                     }
                     Ok(Described::Commit(_)) => {}
                     // What is meant may have yet to come.
@@ -361,12 +369,14 @@ impl Store {
                         };
                     }
                     Ok(Described::Origin(of)) => origin = Some(of),
-                    Err(error) if error.kind() == ErrorKind::Corrupt => damage = damage.or(Some(error)),
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        damage = damage.or(Some((row.seq, error)));
+                    }
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
             }
-            if let Some(damage) = damage {
+            if let Some((_, damage)) = damage {
                 return Err(damage);
             }
             // On the line; a fork that was removed has given its start up.

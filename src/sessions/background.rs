@@ -89,11 +89,12 @@ impl Session {
     /// A rebase since the state was queued means that the state knows nothing of what others saved.
     async fn save_queued(&self, state: Bytes, options: CommitOptions, rebases: u64) -> Result<Commit> {
         options.check()?;
-        let mut writer = self.writer_since(rebases).await?;
+        let mut writer = self.writer_since(rebases, &options).await?;
         self.write_as(&mut writer, Payload::State(state), Vec::new(), options).await
     }
 }
 
+// Not the crate's `lock`, whose rule the counters do not keep: they change together, in code that cannot panic between.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -92,7 +92,12 @@ impl Writer {
             Behind::Own => return Ok(()),
             Behind::Others => self.take_back(store, place, seq, version).await?,
             // Others may have built on it.
-            Behind::Unknown => {}
+            Behind::Unknown => {
+                let message = format!(
+                    "commit {seq} is there, and nobody can tell what others went on from; rebase or fork to go on"
+                );
+                return Err(self.lost(message));
+            }
         }
         Err(self.lost(format!(
             "commit {seq} was made by another writer and lost since, and others went on; rebase or fork to go on"

@@ -20,11 +20,12 @@ impl Session {
     /// As [`load`](Session::load). After `Corrupt`, [`load_with_fallback`](Session::load_with_fallback) does in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
-        let before = writer.head.as_ref().map(|head| (head.seq, head.id));
+        // A session without commits, seen for the first time, is as new to nobody.
+        let before = writer.head.as_ref().map_or((0, None), |head| (head.seq, head.id));
         // Until this has succeeded, a handle that lost to a rival stays one that may not write.
         let seen = self.look(&mut writer).await;
         match &seen {
-            Ok(_) if before == writer.head.as_ref().map(|head| (head.seq, head.id)) => {}
+            Ok(_) if writer.head.as_ref().is_some_and(|head| (head.seq, head.id) == before) => {}
             Ok(_) => self.rebased(),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 writer.forget_states();

@@ -95,7 +95,7 @@ impl Store {
     /// The error for a session that cannot begin under a name, by `how`: a fork or an import.
     pub(super) async fn taken(&self, place: &Place, how: &'static str) -> Error {
         let removed = match self.find_latest(place, Part::End).await {
-            Ok(Some(newest)) => newest.found.manifest().is_ok_and(|manifest| manifest.is_removed()),
+            Ok(Some(newest)) => newest.is_removed(),
             _ => false,
         };
         let to = if how == "import" { "under" } else { "to" };

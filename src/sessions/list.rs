@@ -31,8 +31,8 @@ impl SessionName {
         Ok(SessionName { agent, session, place })
     }
 
-    /// The ids as they are in keys: names of files that are safe everywhere, of at most 160 bytes each. Two sessions have the same only
-    /// for who does not tell upper and lower case apart.
+    /// The ids as they are in keys: names of files that are safe everywhere, of at most 160 bytes each. No two sessions
+    /// have the same; on a file system that takes upper and lower case for one, two may.
     pub fn segments(&self) -> [&str; 2] {
         [&self.place.agent, &self.place.session]
     }

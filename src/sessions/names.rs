@@ -90,8 +90,8 @@ impl Place {
         match seq {
             Some(seq) if self.commit(seq).is_ok_and(|of| of == *key) => Ok(seq),
             _ => {
-                let message = "an object among the session's commits is none of them; remove it";
-                Err(Error::new(ErrorKind::Corrupt, message).with_key(key))
+                let message = "an object among the session's commits is none of them";
+                Err(Error::new(ErrorKind::Corrupt, message).with_advice("remove it").with_key(key))
             }
         }
     }

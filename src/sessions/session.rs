@@ -160,7 +160,7 @@ impl Session {
         options: CommitOptions,
     ) -> Result<Commit> {
         options.check()?;
-        let mut writer = self.writer_since(rebases).await?;
+        let mut writer = self.writer_since(rebases, &options).await?;
         self.write_as(&mut writer, content, values, options).await.inspect(|_| self.saved())
     }
 
@@ -216,7 +216,9 @@ impl Session {
 
     /// A handle of another session of the same agent.
     pub(super) fn sibling(&self, name: &str) -> Result<Session> {
-        self.inner.of.session(self.agent(), name)
+        // The agent's folder as it is: of a long id that nobody knows, the name is all there is.
+        let place = Place { agent: self.place().agent.clone(), ..Place::new(self.agent(), name)? };
+        Ok(Session::new(self.inner.of.clone(), place, self.agent().to_owned(), name.to_owned()))
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -236,9 +238,15 @@ impl Session {
     ///
     /// # Errors
     /// `Conflict`.
-    pub(super) async fn writer_since(&self, rebases: u64) -> Result<MutexGuard<'_, Writer>> {
+    pub(super) async fn writer_since(
+        &self,
+        rebases: u64,
+        options: &CommitOptions,
+    ) -> Result<MutexGuard<'_, Writer>> {
         let writer = self.writer().await;
-        match self.rebases() == rebases {
+        // Who says by its number what the state is made of has seen that.
+        let is_head = |expected| writer.head.as_ref().is_some_and(|head| head.is(expected));
+        match self.rebases() == rebases || options.expect.is_some_and(is_head) {
             true => Ok(writer),
             false => Err(conflict(
                 "this handle was rebased after the state was made; save one that is made of the newest",

@@ -83,7 +83,7 @@ impl Session {
         options.check()?;
         let store = self.store();
         store.may_write()?;
-        let mut writer = self.writer_since(rebases).await?;
+        let mut writer = self.writer_since(rebases, &options).await?;
         self.follow(&mut writer, &options).await?;
         self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.

@@ -131,10 +131,6 @@ fn folders_in_place_of_files() {
     let folder = home.path("").display().to_string();
     let run = home.session(&["import", "a", "s", &folder]);
     assert!(run.code == 2 && run.err.contains(&format!("{folder} is a folder; ")), "{}", run.err);
-    // `session ls` would show a session that nobody can load or remove.
-    let run = home.pipe(&["save", "sessions/a/b/notes"], "state");
-    assert!(run.code == 2 && run.err.contains("sessions/a/b is a folder of sessions"), "{}", run.err);
-    assert_eq!(home.session(&["ls"]).text(), "");
 }
 
 /// As in a container that may have no more processes.
@@ -148,7 +144,7 @@ fn no_thread_to_be_had() {
     command.args(["ls", "--json"]).current_dir("/");
     // The limit does not hold for root; and nobody else's processes count.
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
-        let user = 100_000 + std::process::id();
+        let user = 20_000 + std::process::id() % 40_000;
         command.uid(user).gid(user);
     }
     let run = Run::from(command.output().unwrap());

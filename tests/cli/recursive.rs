@@ -192,6 +192,48 @@ fn a_copy_of_sessions_mixes_no_histories() {
     }
 }
 
+/// A backup's folder may have any name.
+#[test]
+fn a_copy_of_sessions_to_a_folder_of_another_name_is_one_too() {
+    let home = Home::new();
+    home.commits(3);
+    let backup = format!("file://{}//nightly", home.path("backup").display());
+    home.run(&["cp", "-r", "sessions", &backup]).text();
+    let before = files(&home.path("backup"));
+    home.run(&["cp", "-r", "sessions", &backup]).text();
+    let lost = Home::new();
+    lost.commits(2);
+    let run = lost.run(&["cp", "-r", "sessions", &backup]);
+    assert!(run.code == 4 && run.err.contains("left out a/s: "), "{}: {}", run.code, run.err);
+    assert_eq!(files(&home.path("backup")), before);
+    home.session(&["prune", "a", "s", "--keep-last", "1"]);
+    fs::remove_dir_all(home.store()).unwrap();
+    home.run(&["cp", "-r", &backup, "sessions"]).text();
+    assert_eq!(history(&home).len(), 3);
+    home.session(&["verify", "a", "s"]).text();
+}
+
+/// Prunes take commits from the source that the backup has.
+#[test]
+fn a_copy_of_sessions_goes_on_behind_a_prune() {
+    let home = Home::new();
+    home.commits(3);
+    let to = format!("file://{}//sessions", home.path("backup").display());
+    home.run(&["cp", "-r", "sessions", &to]).text();
+    home.commits(12);
+    fs::remove_file(home.object(3)).unwrap();
+    home.run(&["cp", "-r", "sessions", &to]).text();
+    let copied = Home::new();
+    copied.run(&["cp", "-r", &to, "sessions"]).text();
+    assert_eq!(history(&copied).len(), 15);
+    // One object that cannot be read holds up nobody else.
+    home.save("sessions/k", "state");
+    fs::write(home.object(15), "torn").unwrap();
+    let run = home.run(&["cp", "-r", "sessions", &to]);
+    assert!(run.code == 4 && run.err.contains("left out a/s: "), "{}: {}", run.code, run.err);
+    assert_eq!(copied.run(&["load", &format!("{to}/k")]).text(), "state");
+}
+
 #[test]
 fn a_copy_of_sessions_goes_on_where_the_last_one_ended() {
     let home = Home::new();

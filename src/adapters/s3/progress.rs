@@ -26,6 +26,8 @@ const PIECE: usize = 128 << 10;
 const UNSEEN: usize = 1 << 20;
 /// The slowest line, for all that share it, in bytes a second; as `attempt_timeout` counts.
 const SLOWEST: usize = 64 << 10;
+/// So many bodies at most are thought to share a line that is so slow.
+const MANY: usize = 8;
 
 /// Watches one attempt, as an interceptor that hands its body over in pieces.
 #[derive(Debug, Clone)]
@@ -71,7 +73,9 @@ impl Progress {
         match self.body.len() {
             // At least as much was seen to go.
             len if len >= 2 * UNSEEN => before,
-            len => before.max(Duration::from_secs((len.min(UNSEEN) * self.beside / SLOWEST) as u64)),
+            len => {
+                before.max(Duration::from_secs((len.min(UNSEEN) * self.beside.min(MANY) / SLOWEST) as u64))
+            }
         }
     }
 }

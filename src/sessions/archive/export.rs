@@ -1,7 +1,7 @@
 //! Out of a storage.
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, future::ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{HEADER, Header, LINE, Moved, tar};
@@ -42,7 +42,11 @@ impl Session {
             _ => {}
         }
         // In this order: what a prune removes goes from the line first.
-        let rows: Vec<_> = store.commits(place, ListOptions::new()).try_collect().await?;
+        // What is no commit is not exported; `verify` tells it.
+        let commits = store.commits(place, ListOptions::new());
+        let commits =
+            commits.filter(|row| ready(!row.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt)));
+        let rows: Vec<_> = commits.try_collect().await?;
         let (line, _) = store.line(place).await?;
         // A fork that was removed has given its start up.
         let origin = store.origin(place).await?.filter(|_| line.has(1));

@@ -136,7 +136,7 @@ impl Import<'_> {
                     self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
-                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)?;
+                    let tag = TagRef::decode(&entry(input, size, MAX_LINE).await?)?;
                     // Until then it would be a tag of whatever session is there.
                     if !self.is_complete() {
                         return Err(tar::bad("a tag is in front of its commits"));

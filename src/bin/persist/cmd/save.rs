@@ -9,9 +9,7 @@ use std::{
 use anyhow::Result;
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
-use persist::{
-    Body, Codec, Error, ErrorKind, Key, PutMode, PutOptions, SaveOptions, SnapshotAdapterExt, Version,
-};
+use persist::{Body, Codec, Error, ErrorKind, PutMode, PutOptions, SaveOptions, SnapshotAdapterExt, Version};
 use serde_json::json;
 
 use crate::{
@@ -40,10 +38,6 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     let (store, key) = storage.locate(&args.key).await?;
     let instead = "`persist session save` adds a commit, `persist cp` puts a copy back";
     not_of_session(&storage.root(&args.key)?, &key, instead)?;
-    if let Some(folder) = folder_of_session(&key) {
-        let message = format!("{folder} is a folder of sessions, which would list it as one; choose another");
-        return Err(Error::new(ErrorKind::InvalidInput, message).with_key(&key).into());
-    }
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);
@@ -69,15 +63,6 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     }
     output.note(|| format!("saved {} as {} ({})", human(saved.size), human(saved.meta.size), saved.meta.key));
     Ok(())
-}
-
-/// The folder of a session that the key lies in.
-fn folder_of_session(key: &Key) -> Option<String> {
-    let names: Vec<&str> = key.segments().collect();
-    match names[..] {
-        ["sessions", agent, session, _, ..] => Some(format!("sessions/{agent}/{session}")),
-        _ => None,
-    }
 }
 
 /// What is saved as it is can be checked only by metadata, and these are sent before the bytes: so a state that fits into one part is read first.

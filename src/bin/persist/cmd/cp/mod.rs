@@ -12,6 +12,7 @@ use persist::{
 
 use crate::{
     args::Cp,
+    cmd::PARALLEL,
     output::{self, Output, count, human},
     place::Part,
     progress::Progress,
@@ -22,8 +23,6 @@ use self::sessions::Standing;
 
 /// How often a snapshot is opened again because it was replaced meanwhile.
 const REPLACED: u32 = 4;
-/// Snapshots under way at once.
-const PARALLEL: usize = 8;
 
 pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     if args.recursive {
@@ -102,16 +101,19 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     let copies = objects.map_ok(|meta| {
         let (from, to, progress) = (&from, &to, &progress);
         let name = renamed(&meta.key, from, to);
-        let part = name.as_ref().ok().and_then(|name| to.root.part_of(name));
+        let part = name.as_ref().ok().and_then(|name| sessions::part(&meta.key, name, from, to));
         let standing = part.as_ref().and_then(|part| standings.get(&part.folder)).copied();
         if let (Some(Standing::Other), Ok(name)) = (standing, &name) {
-            left_out.extend(to.root.session_of(name).map(session_name));
+            let session = to.root.session_of(name).or_else(|| from.root.session_of(&meta.key));
+            left_out.extend(session.map(session_name));
         }
         let is_written_once = part.as_ref().is_some_and(Part::is_written_once);
-        let absent = args.if_absent || is_written_once;
+        // A session's tags and its `line` go with its commits.
+        let if_absent = args.if_absent && standing != Some(Standing::Behind);
+        let absent = if_absent || is_written_once;
         // A body's name is its own. Where a server cannot create a large one, the look before has to do.
         let creates = can.create && (can.create_large || part.is_some_and(|part| part.kind != "b"));
-        let creates = args.if_absent || (is_written_once && creates);
+        let creates = if_absent || (is_written_once && creates);
         let skip = match standing {
             Some(Standing::Other) => true,
             Some(Standing::Ahead) => !is_written_once,
@@ -171,7 +173,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     if !left_out.is_empty() {
         let names = left_out.into_iter().collect::<Vec<_>>().join(", ");
         let message = format!(
-            "left out {names}: the destination has another history under this name, or one that cannot be told from another; copy to another folder, or remove it there first"
+            "left out {names}: what is here and what is there is not of one history: one side began anew, or a commit is damaged (`persist session verify`); copy to another folder, and keep both until you know which is right"
         );
         return Err(Error::new(ErrorKind::Conflict, message).into());
     }

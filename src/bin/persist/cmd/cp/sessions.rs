@@ -1,16 +1,17 @@
 //! What a copy of folders may do to a session that is already at its destination.
 //!
 //! Commits are written once. Of two histories under one name a copy would make a third that nobody saved, so it looks at the newest
-//! commits first: where one side has the newest of the other, byte for byte, both are one history.
+//! number that both sides have: where that commit is the same, byte for byte, so is all before it, and the sides have no
+//! number above it in common that the copy could mix.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use bytes::Bytes;
-use futures_util::{TryStreamExt, future::ready};
+use futures_util::{Stream, TryStreamExt, future::ready};
 use persist::{Body, ErrorKind, GetOptions, Key, ListOptions, SnapshotAdapter};
 
-use super::{PARALLEL, renamed};
-use crate::storage::Folder;
+use super::renamed;
+use crate::{cmd::PARALLEL, place::Part, storage::Folder};
 
 /// How the session at the destination stands to that of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,48 +24,70 @@ pub(super) enum Standing {
     Other,
 }
 
-/// The sessions of which both sides have commits, by their folders at the destination.
+/// Which part of a session a copy is, or is made of: a backup's folder may have any name.
+pub(super) fn part(key: &Key, name: &Key, from: &Folder, to: &Folder) -> Option<Part> {
+    to.root.part_of(name).or_else(|| from.root.part_of(key))
+}
+
+/// The sessions of which both sides have commits, by their folders.
 pub(super) async fn compared(from: &Folder, to: &Folder) -> persist::Result<BTreeMap<String, Standing>> {
     let mut seen = None;
     let rows = from.store.list(ListOptions::new().prefix(&from.prefix));
-    // Newest first: the first of each is the newest.
-    let newest = rows.try_filter_map(|entry| {
+    let first_of_each = rows.try_filter_map(|entry| {
         let first = entry.into_object().and_then(|meta| {
             let name = renamed(&meta.key, from, to).ok()?;
-            let part = to.root.part_of(&name).filter(|part| part.kind == "c")?;
+            let part = part(&meta.key, &name, from, to).filter(|part| part.kind == "c")?;
             let is_new = seen.as_ref() != Some(&part.folder);
             seen = Some(part.folder.clone());
-            is_new.then_some((part.folder, meta.key, name))
+            is_new.then_some((part.folder, name))
         });
         ready(Ok(first))
     });
-    let compared = newest.map_ok(|(folder, key, name)| async move {
-        Ok(standing(from, to, &key, &name).await?.map(|standing| (folder, standing)))
+    let compared = first_of_each.map_ok(|(folder, name)| async move {
+        Ok(standing(from, to, &name).await?.map(|standing| (folder, standing)))
     });
     compared.try_buffered(PARALLEL).try_filter_map(|one| ready(Ok(one))).try_collect().await
 }
 
-/// `key` is the newest commit in the source, and `name` what the copy calls it. None where the destination has no commit.
-async fn standing(from: &Folder, to: &Folder, key: &Key, name: &Key) -> persist::Result<Option<Standing>> {
+/// `name` is one of the copies of commits. `None` where the destination has no commit.
+async fn standing(from: &Folder, to: &Folder, name: &Key) -> persist::Result<Option<Standing>> {
     let commits = name.as_str().rsplitn(3, '/').nth(2).map_or(String::new(), |all| format!("{all}/"));
-    let mut rows = to.store.list(ListOptions::new().prefix(commits));
-    let newest = loop {
-        match rows.try_next().await?.map(|entry| entry.into_object()) {
-            Some(Some(meta)) => break meta.key,
-            Some(None) => {}
-            None => return Ok(None),
+    let commits = commits.strip_prefix(&to.prefix).unwrap_or_default();
+    // Newest first, which is the order of the names.
+    let (mut ours, mut theirs) = (Box::pin(names(from, commits)), Box::pin(names(to, commits)));
+    let (mut one, mut other) = (ours.try_next().await?, theirs.try_next().await?);
+    let Some(newest) = other.clone() else { return Ok(None) };
+    let is_behind = one.as_ref().is_some_and(|one| *one <= newest);
+    while let (Some(here), Some(there)) = (&one, &other) {
+        match here.cmp(there) {
+            Ordering::Less => one = ours.try_next().await?,
+            Ordering::Greater => other = theirs.try_next().await?,
+            Ordering::Equal => {
+                let here = Key::new(format!("{}{here}", from.prefix))?;
+                let there = Key::new(format!("{}{there}", to.prefix))?;
+                let is_same = same(from.store.as_ref(), &here, to.store.as_ref(), &there).await?;
+                return Ok(Some(match (is_same, is_behind) {
+                    (true, true) => Standing::Behind,
+                    (true, false) => Standing::Ahead,
+                    (false, _) => Standing::Other,
+                }));
+            }
         }
-    };
-    let (one, other) = (from.store.as_ref(), to.store.as_ref());
-    let there =
-        newest.as_str().strip_prefix(&to.prefix).map(|name| Key::new(format!("{}{name}", from.prefix)));
-    if let Some(Ok(there)) = there
-        && same(one, &there, other, &newest).await?
-    {
-        return Ok(Some(Standing::Behind));
     }
-    let ahead = same(one, key, other, name).await?;
-    Ok(Some(if ahead { Standing::Ahead } else { Standing::Other }))
+    // Nothing in common: nobody can tell.
+    Ok(Some(Standing::Other))
+}
+
+/// The objects below a folder of a folder, by their names in the latter.
+fn names(folder: &Folder, below: &str) -> impl Stream<Item = persist::Result<String>> {
+    let rows = folder.store.list(ListOptions::new().prefix(format!("{}{below}", folder.prefix)));
+    rows.try_filter_map(|entry| {
+        let name = entry.into_object().and_then(|meta| {
+            let name = meta.key.as_str().strip_prefix(&folder.prefix)?;
+            Some(name.to_owned())
+        });
+        ready(Ok(name))
+    })
 }
 
 /// Whether both are there, with the same bytes.
@@ -77,9 +100,16 @@ async fn same(
     let (one, other) = tokio::join!(one.get(key, GetOptions::new()), other.get(name, GetOptions::new()));
     match (one, other) {
         (Ok(one), Ok(other)) => Ok(one.meta.size == other.meta.size && equal(one.body, other.body).await?),
-        (Err(error), _) | (_, Err(error)) if error.kind() != ErrorKind::NotFound => Err(error),
+        // One that cannot be read is no reason to leave out all others.
+        (Err(error), _) | (_, Err(error)) if !stays(error.kind()) => Err(error),
         _ => Ok(false),
     }
+}
+
+/// Whether it is that object which fails, and would again.
+fn stays(kind: ErrorKind) -> bool {
+    use ErrorKind::{AccessDenied, Corrupt, InvalidConfig, NotFound, Unsupported};
+    matches!(kind, AccessDenied | Corrupt | InvalidConfig | NotFound | Unsupported)
 }
 
 async fn equal(mut one: Body, mut other: Body) -> persist::Result<bool> {
