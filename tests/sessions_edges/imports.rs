@@ -339,6 +339,17 @@ async fn small_entries_have_small_limits() {
     }
 }
 
+#[tokio::test]
+async fn an_archive_of_a_session_with_a_very_long_name_comes_back() {
+    let bench = Bench::new(19);
+    let name = "\u{1}".repeat(20_000);
+    bench.session(&name).save("state").await.unwrap();
+    let mut archive = Vec::new();
+    bench.session(&name).export(&mut archive).await.unwrap();
+    bench.session("copy").import(&mut &archive[..]).await.unwrap();
+    assert_eq!(bench.session("copy").load(At::Latest).await.unwrap().state, "state");
+}
+
 /// An archive is believed to be whole until it is needed.
 #[tokio::test]
 async fn an_export_of_damaged_objects_fails() {

@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-/// The longest header or tag.
+/// The longest tag.
 const MAX_SMALL: u64 = 64 << 10;
-/// The longest line; in memory it becomes 12 times as long.
+/// The longest header, which has the ids, of any length; and the longest line, which becomes 12 times as long in memory.
 const MAX_LINE: u64 = 8 << 20;
 /// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not allow longer ones. Longer states have a body of
 /// their own.
@@ -136,7 +136,7 @@ impl Import<'_> {
                     self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
-                    let tag = TagRef::decode(&entry(input, size, MAX_LINE).await?)?;
+                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)?;
                     // Until then it would be a tag of whatever session is there.
                     if !self.is_complete() {
                         return Err(tar::bad("a tag is in front of its commits"));
@@ -381,7 +381,7 @@ impl Import<'_> {
 /// The first entry.
 async fn header<R: AsyncRead + Unpin + Send>(input: &mut R) -> Result<Header> {
     let size = tar::first(input, HEADER).await?;
-    let header: Header = serde_json::from_slice(&entry(input, size, MAX_SMALL).await?)
+    let header: Header = serde_json::from_slice(&entry(input, size, MAX_LINE).await?)
         .map_err(|e| tar::bad("its first entry").with_source(e))?;
     match header.format {
         1 => Ok(header),
