@@ -4,7 +4,7 @@
 const MOST: usize = 300;
 
 /// What is said before a secret.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "bearer",
     "upload_id",
     "uploadid",
@@ -13,6 +13,8 @@ const NAMES: [&str; 8] = [
     "client_secret",
     "assertion",
     "subject_token",
+    "actor_token",
+    "id_token",
 ];
 
 /// A service's message as one line that can be shown: markup and line breaks become spaces, the query of every URL or path
@@ -48,8 +50,12 @@ fn begin(word: &str) -> usize {
     let query = word.find('?').filter(is_query).map(|at| at + 1);
     let named = ["upload_id", "uploadid", "ya29.", "bearer%20", "bearer+"];
     let named = named.iter().filter_map(|mark| lower.find(mark));
-    // A form, as who refuses it may quote it.
-    let set = NAMES.iter().filter_map(|name| Some(lower.find(&format!("{name}="))? + name.len() + 1));
+    // A form or JSON, as who refuses it may quote it.
+    let set = NAMES.iter().filter_map(|name| {
+        let end = lower.find(name)? + name.len();
+        let gap = lower[end..].find(|c: char| c.is_ascii_alphanumeric())?;
+        (gap > 0).then_some(end + gap)
+    });
     named.chain(set).chain(query).min().unwrap_or(word.len())
 }
 

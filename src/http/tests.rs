@@ -23,6 +23,7 @@ fn messages_lose_queries_tokens_markup_and_length() {
         ("{\"t\":\"ya29.SECRET\"}", "{\"t\":\"…"),
         ("client_id=me&refresh_token=SECRET&client_secret=SECRET", "client_id=me&refresh_token=…"),
         ("{\"client_secret\": \"SECRET\"}", "{\"client_secret\": …"),
+        ("{\"client_secret\":\"SECRET\"}", "{\"client_secret\":\"…"),
         ("is it there? a=b why?", "is it there? a=b why?"),
     ] {
         assert_eq!(redact(text), shown);

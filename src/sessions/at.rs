@@ -350,11 +350,7 @@ impl Store {
                     // Ids begin with their time, so behind an older commit there is none of this time. Who asks for a time asks for the first one.
                     Ok(Described::Commit(_)) if id.is_none() => {
                         let Some((seq, error)) = damage else { return Ok(None) };
-                        // What is damaged is what is meant: to restore it fails, and a fallback goes on behind it.
-                        return match self.find_seq(&place, seq, part).await {
-                            Err(again) if again.kind() == ErrorKind::NotFound => Err(error),
-                            found => found.map(Some),
-                        };
+                        return self.meant(&place, seq, part, error).await;
                     }
                     Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
                         return damage.map_or(Ok(None), |(_, error)| Err(error));
@@ -376,8 +372,8 @@ impl Store {
                     Err(error) => return Err(error),
                 }
             }
-            if let Some((_, damage)) = damage {
-                return Err(damage);
+            if let Some((seq, error)) = damage {
+                return if id.is_some() { Err(error) } else { self.meant(&place, seq, part, error).await };
             }
             // On the line; a fork that was removed has given its start up.
             let last = match (origin, rows.last()) {
@@ -392,6 +388,14 @@ impl Store {
             (place, upto) = (last.source, last.target.seq);
         }
         Ok(None)
+    }
+
+    /// A damaged commit that is the one of a time: to restore it fails, and a fallback goes on behind it.
+    async fn meant(&self, place: &Place, seq: u64, part: Part, damage: Error) -> Result<Option<Found>> {
+        match self.find_seq(place, seq, part).await {
+            Err(again) if again.kind() == ErrorKind::NotFound => Err(damage),
+            found => found.map(Some),
+        }
     }
 
     /// When each of these commits, the newest first, was there at the latest, by the storage's clock. A clock that was ahead once gives its time to all

@@ -103,6 +103,7 @@ async fn a_stray_object_in_front_of_the_newest_stops_nobody() {
         assert_eq!(reader.save("four").await.unwrap().seq, 4);
         assert_eq!(session.rebase().await.unwrap().unwrap().commit.seq, 4);
         assert_eq!(session.take_over().await.unwrap().commit.seq, 5);
+        session.export(&mut Vec::new()).await.unwrap();
         bench.damage("s", 5).await;
         let late = bench.session("s");
         assert_eq!(late.load_with_fallback(At::Latest).await.unwrap().commit.seq, 4);

@@ -231,7 +231,7 @@ pub(crate) struct Cp {
     pub(crate) source: String,
     /// To: a key or a URL
     pub(crate) destination: String,
-    /// Copy all snapshots below a folder; with --if-absent skip those that are there
+    /// Copy all snapshots below a folder; with --if-absent skip those that are there, but for the tags of sessions that go on
     #[arg(short, long)]
     pub(crate) recursive: bool,
     /// Only if there is no such snapshot yet

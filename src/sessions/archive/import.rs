@@ -27,7 +27,7 @@ use crate::{
 
 /// The longest tag.
 const MAX_SMALL: u64 = 64 << 10;
-/// The longest header, which has the ids, of any length; and the longest line, which becomes 12 times as long in memory.
+/// The longest header, which has the ids; and the longest line, which becomes 12 times as long in memory.
 const MAX_LINE: u64 = 8 << 20;
 /// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not allow longer ones. Longer states have a body of
 /// their own.

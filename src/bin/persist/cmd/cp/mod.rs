@@ -108,7 +108,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
             left_out.extend(session.map(session_name));
         }
         let is_written_once = part.as_ref().is_some_and(Part::is_written_once);
-        // A session's tags and its `line` go with its commits.
+        // A session's tags and its `line` go with its newer commits.
         let if_absent = args.if_absent && standing != Some(Standing::Behind);
         let absent = if_absent || is_written_once;
         // A body's name is its own. Where a server cannot create a large one, the look before has to do.
@@ -117,7 +117,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
         let skip = match standing {
             Some(Standing::Other) => true,
             Some(Standing::Ahead) => !is_written_once,
-            Some(Standing::Behind) | None => false,
+            Some(Standing::Behind | Standing::Even) | None => false,
         };
         async move {
             let name = name?;
@@ -173,7 +173,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     if !left_out.is_empty() {
         let names = left_out.into_iter().collect::<Vec<_>>().join(", ");
         let message = format!(
-            "left out {names}: what is here and what is there is not of one history: one side began anew, or a commit is damaged (`persist session verify`); copy to another folder, and keep both until you know which is right"
+            "left out {names}: nobody can tell that here and there is one history: one side began anew, a prune or a removal left no commit that both have, or one is damaged (`persist session verify`); copy to another folder, and keep both until you know which is right"
         );
         return Err(Error::new(ErrorKind::Conflict, message).into());
     }

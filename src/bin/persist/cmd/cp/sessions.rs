@@ -1,8 +1,8 @@
 //! What a copy of folders may do to a session that is already at its destination.
 //!
 //! Commits are written once. Of two histories under one name a copy would make a third that nobody saved, so it looks at the newest
-//! number that both sides have: where that commit is the same, byte for byte, so is all before it, and the sides have no
-//! number above it in common that the copy could mix.
+//! number that both sides have: where that commit is the same, byte for byte, so is all before it. That two sides parted
+//! shows only while prunes leave a number behind that point on both.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -16,8 +16,10 @@ use crate::{cmd::PARALLEL, place::Part, storage::Folder};
 /// How the session at the destination stands to that of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The source goes on from it, or both are equal.
+    /// The source goes on from it.
     Behind,
+    /// Both have the same newest commit.
+    Even,
     /// It goes on from the source: the copy adds what it lacks, and its tags and its `line` stay.
     Ahead,
     /// Another history, or nobody can tell: the copy leaves it alone.
@@ -57,7 +59,12 @@ async fn standing(from: &Folder, to: &Folder, name: &Key) -> persist::Result<Opt
     let (mut ours, mut theirs) = (Box::pin(names(from, commits)), Box::pin(names(to, commits)));
     let (mut one, mut other) = (ours.try_next().await?, theirs.try_next().await?);
     let Some(newest) = other.clone() else { return Ok(None) };
-    let is_behind = one.as_ref().is_some_and(|one| *one <= newest);
+    // What sorts first is newer.
+    let standing = match one.as_ref().map_or(Ordering::Greater, |one| one.cmp(&newest)) {
+        Ordering::Less => Standing::Behind,
+        Ordering::Equal => Standing::Even,
+        Ordering::Greater => Standing::Ahead,
+    };
     while let (Some(here), Some(there)) = (&one, &other) {
         match here.cmp(there) {
             Ordering::Less => one = ours.try_next().await?,
@@ -66,11 +73,7 @@ async fn standing(from: &Folder, to: &Folder, name: &Key) -> persist::Result<Opt
                 let here = Key::new(format!("{}{here}", from.prefix))?;
                 let there = Key::new(format!("{}{there}", to.prefix))?;
                 let is_same = same(from.store.as_ref(), &here, to.store.as_ref(), &there).await?;
-                return Ok(Some(match (is_same, is_behind) {
-                    (true, true) => Standing::Behind,
-                    (true, false) => Standing::Ahead,
-                    (false, _) => Standing::Other,
-                }));
+                return Ok(Some(if is_same { standing } else { Standing::Other }));
             }
         }
     }
@@ -78,13 +81,15 @@ async fn standing(from: &Folder, to: &Folder, name: &Key) -> persist::Result<Opt
     Ok(Some(Standing::Other))
 }
 
-/// The objects below a folder of a folder, by their names in the latter.
+/// The commits below a folder of a folder, by their names in the latter. What others left between them is none.
 fn names(folder: &Folder, below: &str) -> impl Stream<Item = persist::Result<String>> {
     let rows = folder.store.list(ListOptions::new().prefix(format!("{}{below}", folder.prefix)));
     rows.try_filter_map(|entry| {
         let name = entry.into_object().and_then(|meta| {
             let name = meta.key.as_str().strip_prefix(&folder.prefix)?;
-            Some(name.to_owned())
+            let (place, seq) = name.rsplit('/').next()?.split_once('-')?;
+            let is_number = |text: &str| text.parse::<u64>().is_ok();
+            (is_number(place) && is_number(seq)).then(|| name.to_owned())
         });
         ready(Ok(name))
     })
@@ -108,8 +113,7 @@ async fn same(
 
 /// Whether it is that object which fails, and would again.
 fn stays(kind: ErrorKind) -> bool {
-    use ErrorKind::{AccessDenied, Corrupt, InvalidConfig, NotFound, Unsupported};
-    matches!(kind, AccessDenied | Corrupt | InvalidConfig | NotFound | Unsupported)
+    matches!(kind, ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported)
 }
 
 async fn equal(mut one: Body, mut other: Body) -> persist::Result<bool> {
