@@ -99,7 +99,7 @@ pub(crate) async fn read(mut response: Response, most: usize, quiet: Duration) -
     loop {
         match chunk(&mut response, quiet).await {
             // In one piece, which needs no copy.
-            Ok(Some(chunk)) if all.is_empty() && chunk.len() == whole => return (chunk, Ok(())),
+            Ok(Some(chunk)) if all.is_empty() && whole > 0 && chunk.len() == whole => return (chunk, Ok(())),
             Ok(Some(chunk)) => {
                 // An announced length may be anything.
                 all.reserve(chunk.len().max(whole.min(ROOM).saturating_sub(all.len())));

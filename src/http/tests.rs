@@ -63,6 +63,14 @@ async fn an_answer_that_trickles_has_an_end() {
     assert_eq!(text(answer(1024), 1024, quiet).await.unwrap_err().kind(), ErrorKind::Timeout);
 }
 
+/// A piece without bytes is no end, where the length is not announced.
+#[tokio::test]
+async fn an_empty_piece_is_not_all_of_an_answer() {
+    let pieces = ["", "all", "", " of it"].map(|piece| Ok::<_, Infallible>(Bytes::from(piece)));
+    let answer = hyper::Response::new(reqwest::Body::wrap_stream(stream::iter(pieces)));
+    assert_eq!(text(answer.into(), 1024, Duration::from_secs(30)).await.unwrap(), "all of it");
+}
+
 /// Another crate in a user's tree may turn reqwest's decompression on, and no test of ours has such a tree.
 #[test]
 fn decompression_is_refused_by_name() {
