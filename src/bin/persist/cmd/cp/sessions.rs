@@ -102,12 +102,15 @@ async fn same(
     other: &dyn SnapshotAdapter,
     name: &Key,
 ) -> persist::Result<bool> {
-    let (one, other) = tokio::join!(one.get(key, GetOptions::new()), other.get(name, GetOptions::new()));
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok(one.meta.size == other.meta.size && equal(one.body, other.body).await?),
+    let read = async {
+        let (one, other) =
+            tokio::try_join!(one.get(key, GetOptions::new()), other.get(name, GetOptions::new()))?;
+        Ok::<bool, persist::Error>(one.meta.size == other.meta.size && equal(one.body, other.body).await?)
+    };
+    match read.await {
         // One that cannot be read is no reason to leave out all others.
-        (Err(error), _) | (_, Err(error)) if !stays(error.kind()) => Err(error),
-        _ => Ok(false),
+        Err(error) if stays(error.kind()) => Ok(false),
+        read => read,
     }
 }
 
