@@ -277,15 +277,20 @@ async fn an_import_that_fails_takes_no_body_of_another_one() {
     assert_eq!(bench.keys("/copy/b/").await.len(), 4);
 }
 
-/// The slower one finds what it was about to write.
-#[tokio::test]
-async fn two_imports_of_one_pruned_archive_both_succeed() {
+/// An archive of five commits, of which a prune left the newest and a tagged one.
+async fn pruned_archive() -> Vec<u8> {
     let source = Bench::new(28);
     let session = whole(&source, "s", 5).await;
     session.tag("two", 2).await.unwrap();
     source.hours(5);
     session.prune(Retention::new().last(1)).await.unwrap();
-    let archive = exported(&session).await;
+    exported(&session).await
+}
+
+/// The slower one finds what it was about to write.
+#[tokio::test]
+async fn two_imports_of_one_pruned_archive_both_succeed() {
+    let archive = pruned_archive().await;
     for held in 0..9 {
         let bench = Bench::new(29);
         let (fault, sessions) = bench.faulty();
@@ -334,12 +339,7 @@ async fn what_an_import_finds_behind_an_error_is_put_once_more() {
 /// The line that an earlier try of it has put, perhaps without the last sync.
 #[tokio::test]
 async fn an_import_puts_a_line_that_is_there_once_more() {
-    let source = Bench::new(28);
-    let session = whole(&source, "s", 5).await;
-    session.tag("two", 2).await.unwrap();
-    source.hours(5);
-    session.prune(Retention::new().last(1)).await.unwrap();
-    let archive = exported(&session).await;
+    let archive = pruned_archive().await;
     // The line comes last but for the newest commit.
     let other = Bench::new(34);
     let (fault, sessions) = other.faulty();
