@@ -26,7 +26,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There is no snapshot under this key (or no such bucket).
+    /// There is no snapshot under this key (or no such bucket). Never a file of the caller's own: that is `Io`.
     NotFound,
     /// `PutMode::Create` found a snapshot under the key.
     AlreadyExists,
@@ -52,7 +52,7 @@ pub enum ErrorKind {
     Timeout,
     /// Stored bytes are not what was saved.
     Corrupt,
-    /// The operating system refused: disk full, permissions, a closed pipe.
+    /// The operating system refused: disk full, permissions, a closed pipe, a file that is not there.
     Io,
     /// A bug in persist: please report it.
     Internal,
@@ -268,6 +268,18 @@ impl Error {
         &self.repr.message
     }
 
+    /// The message and all causes behind it, in one line: for texts that have no `source` to keep them in.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+
     /// The message without the advice behind it: for whoever gives another one. Not every error knows its advice.
     #[doc(hidden)]
     pub fn what(&self) -> &str {
@@ -275,20 +287,14 @@ impl Error {
     }
 }
 
-/// The bridge from `std`: an [`Error`] that travelled inside an [`io::Error`] comes out as it was.
+/// The bridge from `std`: an [`Error`] that travelled inside an [`io::Error`] comes out as it was, and every other
+/// one is [`Io`](ErrorKind::Io). A file of the caller's own that is missing is no missing snapshot: whoever answers
+/// `NotFound` with a new beginning would save it over a good state.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
-            io::ErrorKind::PermissionDenied => ErrorKind::AccessDenied,
-            io::ErrorKind::TimedOut => ErrorKind::Timeout,
-            io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
-            _ => ErrorKind::Io,
-        };
         match error.downcast::<Error>() {
             Ok(inner) => inner,
-            Err(error) => Error::new(kind, error.to_string()).with_retryable(false).with_source(error),
+            Err(error) => Error::new(ErrorKind::Io, error.to_string()).with_source(error),
         }
     }
 }

@@ -56,3 +56,25 @@ fn only_passing_kinds_are_retryable_by_default() {
     }
     assert!(!Error::new(ErrorKind::Timeout, "x").with_retryable(false).retryable());
 }
+
+#[test]
+fn a_missing_file_of_the_callers_own_is_no_missing_snapshot() {
+    fn resume() -> crate::Result<Vec<u8>> {
+        Ok(std::fs::read("/there/is/no/such/prompt.txt")?)
+    }
+    let error = resume().unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Io, false));
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).unwrap();
+    assert_eq!(cause.kind(), io::ErrorKind::NotFound);
+    for kind in [io::ErrorKind::AlreadyExists, io::ErrorKind::PermissionDenied, io::ErrorKind::TimedOut] {
+        let error = Error::from(io::Error::from(kind));
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Io, false), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_chain_has_every_cause() {
+    let inner = Error::new(ErrorKind::Io, "closed").with_source(io::Error::other("reset"));
+    let error = Error::new(ErrorKind::Unavailable, "no answer").with_source(inner).with_backend("s3");
+    assert_eq!(error.chain(), "s3: no answer: closed: reset");
+}

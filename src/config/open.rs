@@ -145,7 +145,12 @@ impl StorageConfig {
         let below = self.below()?;
         let (root, below) = match self.backend {
             StorageBackend::Local => {
-                let folder = path::absolute(self.folder()?)?.display().to_string();
+                let folder = self.folder()?;
+                let folder = path::absolute(&folder).map_err(|error| {
+                    let message = format!("local_path {folder:?} cannot be made a whole path; write it as one");
+                    bad(message).with_source(error)
+                })?;
+                let folder = folder.display().to_string();
                 let folder = folder.trim_end_matches('/');
                 (
                     format!("file://{}{}", url::escaped(folder), if folder.is_empty() { "/" } else { "" }),

@@ -238,7 +238,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     // tempfile adds the name that only it knows.
     let text = error.to_string();
     let error = match text.split_once(" at path ") {
@@ -247,10 +247,9 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     };
     let kind = match error.kind() {
         // What is not found is the caller's file or folder; NotFound is for snapshots.
-        NotFound | NotADirectory | IsADirectory => ErrorKind::InvalidInput,
-        // No service refused it: credentials do not help.
-        PermissionDenied => ErrorKind::Io,
-        other => Error::from(io::Error::from(other)).kind(),
+        NotFound | NotADirectory | IsADirectory | InvalidInput => ErrorKind::InvalidInput,
+        // No service refused it: credentials do not help, nor does another attempt.
+        _ => ErrorKind::Io,
     };
     Error::new(kind, format!("the file {} cannot be {what}", path.display())).with_source(error)
 }

@@ -25,13 +25,7 @@ impl Failure {
 impl From<Error> for Failure {
     #[track_caller]
     fn from(error: Error) -> Self {
-        let mut message = format!("an operation failed: {error}");
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            message.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        Failure::new(message)
+        Failure::new(format!("an operation failed: {}", error.chain()))
     }
 }
 
