@@ -53,3 +53,26 @@ async fn every_form_of_save_and_load_takes_options() {
     store.download_if_newer("key", &target, &first.meta.version).await.unwrap().unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), b"[2]");
 }
+
+/// A state that was loaded, changed and saved replaces what was loaded, and nothing that came in between.
+#[tokio::test]
+async fn a_version_of_a_load_shows_a_rival_between_load_and_save() {
+    let store = MemoryAdapter::new();
+    store.save_json(&vec![1], "key").await.unwrap();
+    let (mut state, version) = store.load_json_versioned::<Vec<u32>>("key").await.unwrap();
+    let (bytes, same) = store.load_versioned("key").await.unwrap();
+    assert_eq!((&bytes[..], &same), (&b"[1]"[..], &version));
+    store.save_json(&vec![1, 2], "key").await.unwrap();
+    state.push(3);
+    let late = store.save_json_with(&state, "key", SaveOptions::new().replace(version.clone())).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+
+    let newer = LoadOptions::new().if_not_version(version);
+    let (mut state, version) = store.load_json_versioned_with::<Vec<u32>>("key", newer).await.unwrap();
+    state.push(3);
+    store.save_json_with(&state, "key", SaveOptions::new().replace(version.clone())).await.unwrap();
+    let (state, _) = store.load_versioned_with("key", LoadOptions::new()).await.unwrap();
+    assert_eq!(&state[..], b"[1,2,3]");
+    let unchanged = store.load_versioned_with("key", LoadOptions::new().if_version(version)).await;
+    assert_eq!(unchanged.unwrap_err().kind(), ErrorKind::Conflict);
+}

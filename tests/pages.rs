@@ -80,6 +80,25 @@ mod readme {
 }
 
 #[tokio::test]
+async fn readme_read_change_save() -> persist::Result<()> {
+    use persist::{SaveOptions, SnapshotAdapterExt};
+    const KEY: &str = "state.json.gz";
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct State {
+        step: u64,
+    }
+    let store = persist::StorageConfig::from_url("memory://")?.open().await?;
+    store.save_json(&State { step: 7 }, KEY).await?;
+
+    let (mut state, version) = store.load_json_versioned::<State>(KEY).await?;
+    state.step += 1;
+    let unchanged = SaveOptions::new().replace(version);
+    store.save_json_with(&state, KEY, unchanged).await?; // `Conflict` where somebody was faster: load again
+    assert_eq!(store.load_json::<State>(KEY).await?.step, 8);
+    Ok(())
+}
+
+#[tokio::test]
 async fn readme_sessions() -> persist::Result<()> {
     let store = persist::StorageConfig::from_url("memory://")?.open().await?;
     let state = "state";

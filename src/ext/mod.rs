@@ -33,15 +33,17 @@ use crate::{
 /// let store = MemoryAdapter::new();
 ///
 /// // Whole, as JSON, and by range.
-/// let first = store.save_json(&vec![1, 2, 3], "run/state.json.gz").await?;
+/// store.save_json(&vec![1, 2, 3], "run/state.json.gz").await?;
 /// assert_eq!(store.load_json::<Vec<u32>>("run/state.json.gz").await?, [1, 2, 3]);
 /// assert_eq!(store.load_range("run/state.json.gz", 1..4).await?, "1,2");
 ///
-/// // Only if nobody was faster.
-/// let unchanged = SaveOptions::new().replace(first.meta.version);
-/// store.save_with("[4]", "run/state.json.gz", unchanged.clone()).await?;
+/// // Read, change, save: only if nobody was faster. The version is that of what was loaded.
+/// let (mut state, version) = store.load_json_versioned::<Vec<u32>>("run/state.json.gz").await?;
+/// state.push(4);
+/// let unchanged = SaveOptions::new().replace(version);
+/// store.save_json_with(&state, "run/state.json.gz", unchanged.clone()).await?;
 /// let late = store.save_with("[5]", "run/state.json.gz", unchanged).await.unwrap_err();
-/// assert_eq!(late.kind(), ErrorKind::Conflict);
+/// assert_eq!(late.kind(), ErrorKind::Conflict); // load again, change that, save
 ///
 /// // Of any size, in bounded memory. Only a clean end says that the state is good.
 /// store.save_stream(tokio::io::repeat(7).take(3 << 20), "run/large.gz").await?;
@@ -125,8 +127,26 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
 
     /// [`load`](Self::load) with options.
     async fn load_with(&self, key: impl IntoKey, options: LoadOptions) -> Result<Bytes> {
+        Ok(self.load_versioned_with(key, options).await?.0)
+    }
+
+    /// [`load`](Self::load), and the version of what was loaded: the one for [`SaveOptions::replace`]. A version that
+    /// is asked for behind the load may be that of a state which somebody saved in between.
+    async fn load_versioned(&self, key: impl IntoKey) -> Result<(Bytes, Version)> {
+        self.load_versioned_with(key, LoadOptions::new()).await
+    }
+
+    /// [`load_versioned`](Self::load_versioned) with options.
+    async fn load_versioned_with(
+        &self,
+        key: impl IntoKey,
+        options: LoadOptions,
+    ) -> Result<(Bytes, Version)> {
         let key = key.into_key()?;
-        let load = || async { open(self, &key, &options).await?.body.collect(u64::MAX).await };
+        let load = || async {
+            let reader = open(self, &key, &options).await?;
+            Ok((reader.body.collect(u64::MAX).await?, reader.meta.version))
+        };
         of_one_version(options.if_version.as_ref(), load).await
     }
 
@@ -250,6 +270,20 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         key: impl IntoKey,
         options: LoadOptions,
     ) -> Result<T> {
+        Ok(self.load_json_versioned_with(key, options).await?.0)
+    }
+
+    /// [`load_json`](Self::load_json), and the version of what was loaded, as [`load_versioned`](Self::load_versioned).
+    async fn load_json_versioned<T: DeserializeOwned>(&self, key: impl IntoKey) -> Result<(T, Version)> {
+        self.load_json_versioned_with(key, LoadOptions::new()).await
+    }
+
+    /// [`load_json_versioned`](Self::load_json_versioned) with options.
+    async fn load_json_versioned_with<T: DeserializeOwned>(
+        &self,
+        key: impl IntoKey,
+        options: LoadOptions,
+    ) -> Result<(T, Version)> {
         let key = key.into_key()?;
         let bad = |error| {
             let message = "the snapshot is intact, but not the JSON that was asked for";
@@ -258,7 +292,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
                 .with_key(&key)
                 .with_source(error)
         };
-        serde_json::from_slice(&self.load_with(&key, options).await?).map_err(bad)
+        let (state, version) = self.load_versioned_with(&key, options).await?;
+        Ok((serde_json::from_slice(&state).map_err(bad)?, version))
     }
 
     /// Whether there is a snapshot.
