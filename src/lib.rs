@@ -18,6 +18,10 @@
 //! # Ok::<(), persist::Error>(()) }).unwrap();
 //! ```
 //!
+//! # Runtime
+//! Everything runs in a tokio runtime with all of its drivers: `#[tokio::main]`, or `enable_all` of a builder. Without a
+//! runtime, or where a timeout or a retry needs the clock and there is no time driver, tokio panics.
+//!
 //! # How the data flows
 //! ```text
 //! save: state -> SHA-256 -> gzip segments in parallel -> Body -> layers -> adapter.put -> parts -> retry -> service

@@ -47,6 +47,9 @@ impl StorageConfig {
     /// # Errors
     /// `InvalidConfig` that names the setting, `Unsupported` for a backend that this build does not have, and what the
     /// backend fails with.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime. With an `idle_timeout`, operations panic in one without a time driver: use `enable_all`.
     pub async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
         self.check_values()?;
         let below = self.below()?;

@@ -61,7 +61,7 @@ pub enum Injection {
 /// use std::sync::Arc;
 /// use persist::{ErrorKind, SnapshotAdapterExt, adapters::memory::MemoryAdapter};
 /// use persist::layers::{Fault, Injection, Operation};
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {
 /// let store = Fault::new(Arc::new(MemoryAdapter::new()));
 /// store.inject(Operation::Put, Injection::After(ErrorKind::Unavailable));

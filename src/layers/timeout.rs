@@ -29,7 +29,10 @@ use crate::{
 /// 32 MiB; GCS: a chunk) and while the service puts a large object together, it seems silent: the limit must be longer than that takes. A body in memory
 /// is taken in one go, so it has the limit's time for each 32 MiB.
 ///
-/// A write that timed out may have happened; only that nobody will say so.
+/// A write that timed out may have taken effect; nobody will report it.
+///
+/// # Panics
+/// Its operations panic in a runtime without a time driver (`enable_all` of tokio's builder, or `enable_time`, gives it one).
 #[derive(Debug)]
 pub struct Timeout {
     inner: Arc<dyn SnapshotAdapter>,
@@ -73,15 +76,15 @@ fn each_in_time<'a, T: Send + 'a>(
 
 /// What a put waits for.
 #[derive(Debug, Clone)]
-struct Progress(Arc<Mutex<(Instant, bool)>>);
+struct Silence(Arc<Mutex<(Instant, bool)>>);
 
-impl Default for Progress {
+impl Default for Silence {
     fn default() -> Self {
-        Progress(Arc::new(Mutex::new((Instant::now(), false))))
+        Silence(Arc::new(Mutex::new((Instant::now(), false))))
     }
 }
 
-impl Progress {
+impl Silence {
     /// The body was polled; `waiting` if it had nothing.
     fn note(&self, waiting: bool) {
         *lock(&self.0) = (Instant::now(), waiting);
@@ -106,8 +109,8 @@ impl SnapshotAdapter for Timeout {
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let windows = body.in_memory().map_or(1, |bytes| bytes.len().div_ceil(WINDOW).max(1));
         let limit = self.limit.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX));
-        let progress = Progress::default();
-        let seen = progress.clone();
+        let silence = Silence::default();
+        let seen = silence.clone();
         let body = body.map_stream(|mut stream| {
             stream::poll_fn(move |cx| {
                 let item = stream.poll_next_unpin(cx);
@@ -118,7 +121,7 @@ impl SnapshotAdapter for Timeout {
         let mut put = self.inner.put(key, body, options);
         loop {
             // Longer than any clock runs: no limit at all.
-            let Some(silent_until) = progress.last().checked_add(limit) else { return put.await };
+            let Some(silent_until) = silence.last().checked_add(limit) else { return put.await };
             if silent_until <= Instant::now() {
                 return Err(too_long(limit, "put").with_key(key));
             }

@@ -27,7 +27,7 @@ use crate::Result;
 /// # assert_eq!(checkpoints.session().load(3).await?.commit.step, Some(25));
 /// # Ok(())
 /// # }
-/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 /// ```
 #[derive(Debug)]
 #[must_use]

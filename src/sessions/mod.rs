@@ -12,7 +12,7 @@
 //! assert_eq!(session.load(At::Seq(1)).await?.state, "state after step 1");
 //! # Ok(())
 //! # }
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
 //! `docs/sessions.md` is the guide, `docs/sessions-format.md` specifies every byte.
