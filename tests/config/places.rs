@@ -317,3 +317,38 @@ fn a_file_in_yaml_says_the_same() {
     assert_eq!(config, Files::new(toml).with(None, &[]).unwrap());
     assert!(config.s3.anonymous && config.codec == Some(Codec::Gzip { level: 9 }));
 }
+
+/// For the services `persist` and `persist-minio` of a namespace, every pod of it has these.
+#[test]
+fn the_services_of_kubernetes_are_passed_over() {
+    for name in ["PERSIST", "PERSIST_MINIO", "PERSIST_S3_BUCKET"] {
+        for (rest, value) in [
+            ("SERVICE_HOST", "10.0.0.11"),
+            ("SERVICE_PORT", "9000"),
+            ("SERVICE_PORT_WEB_API", "9000"),
+            ("PORT", "tcp://10.0.0.11:9000"),
+            ("PORT_9000_TCP", "tcp://10.0.0.11:9000"),
+            ("PORT_9000_TCP_ADDR", "10.0.0.11"),
+            ("PORT_9000_UDP_PORT", "9000"),
+            ("PORT_9000_SCTP_PROTO", "sctp"),
+        ] {
+            let variable = format!("{name}_{rest}");
+            let found = from_vars(&[(&variable, value)]).unwrap();
+            assert_eq!(found, StorageConfig::default(), "{variable}");
+            let own = persist::config::SETTINGS.iter().flat_map(|setting| setting.variables);
+            assert!(
+                !own.into_iter().any(|own| own.ends_with(&format!("_{rest}"))),
+                "{variable} is a setting"
+            );
+        }
+    }
+    for (variable, value) in [
+        ("PERSIST_S3_PORT", "9000"),
+        ("PERSIST_PORT_TCP", "tcp://10.0.0.11:9000"),
+        ("PERSIST_PORT_80_TCP_NAME", "x"),
+        ("PERSIST_SERVICE", "x"),
+    ] {
+        let wrong = message(from_vars(&[(variable, value)]));
+        assert!(wrong.contains(variable), "{wrong}");
+    }
+}
