@@ -15,7 +15,7 @@ use persist::{
     testing::{Suite, run_all},
 };
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Shelf(Mutex<(u64, Objects)>);
 
 type Objects = BTreeMap<Key, (ObjectMeta, Bytes)>;
@@ -109,6 +109,13 @@ impl SnapshotAdapter for Shelf {
 impl fmt::Display for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("shelf://")
+    }
+}
+
+/// What it holds is its users': nothing of it belongs into the logs of a program.
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shelf({self})")
     }
 }
 

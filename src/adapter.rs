@@ -23,6 +23,7 @@ use crate::{
 /// The page `docs/backends.md` of the repository teaches how to write an adapter.
 ///
 /// `Display` is the location in one line and without secrets, such as `gs://bucket/prefix`; `Debug` and errors show none either.
+/// Programs log `Debug` of what holds an adapter: it is short, and shows no key and no content, which are their users'.
 ///
 /// No method has a default: a wrapper that forgot one would silently lose what the inner adapter does.
 #[async_trait]

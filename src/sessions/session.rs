@@ -281,8 +281,9 @@ impl Session {
     }
 }
 
+/// As logs name it.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({})", self.place())
+        write!(f, "Session({})", self.place().logged())
     }
 }

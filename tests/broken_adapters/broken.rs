@@ -25,6 +25,8 @@ pub(crate) enum How {
     DisplayHasTwoLines,
     DisplayNamesAUser,
     DebugShowsTheSecret,
+    DebugShowsKeys,
+    DebugShowsContent,
     PutAnswersAnotherVersion,
     PutStoresAsItGoes,
     PutBeginsUnasked,
@@ -88,6 +90,8 @@ pub(crate) struct Broken {
     how: How,
     /// Shown by `Debug`.
     _secret: &'static str,
+    /// The same.
+    shown: Mutex<Vec<String>>,
     pub(crate) puts: Arc<AtomicU64>,
     removed: Mutex<BTreeSet<Key>>,
     /// Keys of commits under way.
@@ -113,6 +117,7 @@ impl Broken {
             inner: MemoryAdapter::new(),
             how,
             _secret,
+            shown: Mutex::default(),
             puts: Arc::default(),
             removed: Mutex::default(),
             busy: Mutex::default(),
@@ -194,6 +199,12 @@ impl Broken {
             How::ConditionsAreIgnoredWhereUnsupported => options.mode = PutMode::Overwrite,
             How::PutKeepsTheFirst if !create && !replace && self.exists(key).await => {
                 return self.inner.head(key).await;
+            }
+            How::DebugShowsKeys => self.shown.lock().unwrap().push(key.to_string()),
+            How::DebugShowsContent => {
+                let bytes = body.collect(u64::MAX).await?;
+                self.shown.lock().unwrap().push(format!("{bytes:?}"));
+                body = Body::from(bytes);
             }
             How::PutForgetsMetadata => options.metadata.clear(),
             How::ConditionsForgetMetadata if create || replace => options.metadata.clear(),

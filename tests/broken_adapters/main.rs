@@ -20,6 +20,8 @@ const ALL: &[(How, &[&str])] = &[
     (How::DisplayHasTwoLines, &["display_is_one_line_without_secrets"]),
     (How::DisplayNamesAUser, &["display_is_one_line_without_secrets"]),
     (How::DebugShowsTheSecret, &["display_is_one_line_without_secrets"]),
+    (How::DebugShowsKeys, &["display_is_one_line_without_secrets"]),
+    (How::DebugShowsContent, &["display_is_one_line_without_secrets"]),
     (How::PutAnswersAnotherVersion, &["put_is_seen_at_once", "head_agrees_with_put_and_get"]),
     (How::PutStoresAsItGoes, &["put_shows_nothing_before_it_is_done", "put_dropped_changes_nothing"]),
     (How::PutBeginsUnasked, &["put_dropped_before_it_was_polled_changes_nothing"]),

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     fs::File,
     io,
     os::unix::fs::MetadataExt,
@@ -26,7 +27,6 @@ use crate::{Error, ErrorKind, Key, Result, lock::lock};
 const REMEMBERED: usize = 4096;
 
 /// The directory that holds everything.
-#[derive(Debug)]
 pub(super) struct Root {
     pub(super) path: PathBuf,
     /// Directories whose own entry is known to be on disk; the root under `..`, and under no name once something was saved in it.
@@ -38,6 +38,13 @@ pub(super) struct Root {
     /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of change an old one.
     pub(super) ahead: Duration,
     pub(super) seen: super::copied::Seen,
+}
+
+/// Not what it remembers: names of directories are ids of agents and users.
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.path, f)
+    }
 }
 
 /// Which directory it is. An inode alone is not enough: that of a removed one is soon used again.
