@@ -137,11 +137,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     }
 
     /// [`load_versioned`](Self::load_versioned) with options.
-    async fn load_versioned_with(
-        &self,
-        key: impl IntoKey,
-        options: LoadOptions,
-    ) -> Result<(Bytes, Version)> {
+    async fn load_versioned_with(&self, key: impl IntoKey, options: LoadOptions) -> Result<(Bytes, Version)> {
         let key = key.into_key()?;
         let load = || async {
             let reader = open(self, &key, &options).await?;
