@@ -28,7 +28,7 @@ const MAX_RESERVED: u64 = 64 << 20;
 pub struct Body {
     inner: Inner,
     len: Option<u64>,
-    /// How it failed: what it gives from then on is no end.
+    /// The kind of its first error; every later read fails with it again.
     failed: Option<ErrorKind>,
 }
 

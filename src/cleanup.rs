@@ -32,7 +32,7 @@ impl Drop for Counted {
     }
 }
 
-/// Work on threads that may block, as it knows itself and as who waits for it does. It is over when both have let go of it.
+/// State shared by work on a blocking thread and whoever waits for it. It ends with the last of them.
 #[derive(Debug, Default)]
 pub(crate) struct Job {
     /// Nobody waits for it any more.

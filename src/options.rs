@@ -4,6 +4,16 @@ use std::{collections::BTreeMap, ops::Range};
 
 use crate::{Error, ErrorKind, ObjectMeta, Result, Tier, Version};
 
+/// What adapters say where a key has no snapshot.
+pub(crate) const NONE: &str = "there is no snapshot";
+/// What they say to a create on a taken key.
+pub(crate) const TAKEN: &str = "a snapshot is already there";
+/// What they say to whoever reads a version that is no longer the current one.
+pub(crate) const REPLACED: &str = "the snapshot was replaced; load it again";
+/// What they say to whoever would remove such a version.
+pub(crate) const REPLACED_BEFORE_REMOVAL: &str =
+    "another writer replaced the snapshot; look at it before you remove it";
+
 /// When a `put` may take effect. An adapter that cannot ask [`check`](Self::check), because the service
 /// decides, answers a mode that it does not know with `Unsupported`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,7 +38,7 @@ impl PutMode {
         let (kind, message) = match (self, current) {
             (PutMode::Overwrite, _) | (PutMode::Create, None) => return Ok(()),
             (PutMode::Replace(expected), Some(version)) if expected == version => return Ok(()),
-            (PutMode::Create, Some(_)) => (ErrorKind::AlreadyExists, "a snapshot is already there"),
+            (PutMode::Create, Some(_)) => (ErrorKind::AlreadyExists, TAKEN),
             (PutMode::Replace(_), Some(_)) => {
                 (ErrorKind::Conflict, "another writer replaced the snapshot; load it and try again")
             }
@@ -256,7 +266,7 @@ impl GetOptions {
     /// that is not in it.
     pub fn resolve(&self, current: &ObjectMeta) -> Result<Range<u64>> {
         if self.if_version.as_ref().is_some_and(|expected| *expected != current.version) {
-            return Err(Error::new(ErrorKind::Conflict, "the snapshot was replaced"));
+            return Err(Error::new(ErrorKind::Conflict, REPLACED));
         }
         if self.if_not_version.as_ref() == Some(&current.version) {
             return Err(Error::new(ErrorKind::NotModified, "the snapshot is unchanged"));
@@ -295,7 +305,7 @@ impl DeleteOptions {
     pub fn check(&self, current: &Version) -> Result<()> {
         match &self.if_version {
             Some(expected) if expected != current => {
-                Err(Error::new(ErrorKind::Conflict, "another writer replaced the snapshot"))
+                Err(Error::new(ErrorKind::Conflict, REPLACED_BEFORE_REMOVAL))
             }
             _ => Ok(()),
         }

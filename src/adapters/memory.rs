@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version, options::NONE,
 };
 
 /// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them along.
@@ -62,7 +62,7 @@ fn about(error: Error, operation: &'static str, key: &Key) -> Error {
 }
 
 fn missing(operation: &'static str, key: &Key) -> Error {
-    about(Error::new(ErrorKind::NotFound, "there is no snapshot"), operation, key)
+    about(Error::new(ErrorKind::NotFound, NONE), operation, key)
 }
 
 #[async_trait]

@@ -87,7 +87,7 @@ pub(crate) async fn encode(body: Body, codec: Codec) -> Result<Encoded> {
 /// shorter segments, so that several cores work on it.
 async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
     let raw_size = state.iter().map(|piece| piece.len() as u64).sum();
-    if raw_size <= frame::SHORT as u64 {
+    if raw_size <= frame::SHORT_SEGMENT as u64 {
         return threads::run(move || {
             let mut hasher = Sha256::new();
             hash(&mut hasher, &state);
@@ -102,8 +102,8 @@ async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
     };
     let whole = state.clone();
     let digest = threads::run(move || Ok(Digest::of(&whole)));
-    let segments = (0..state.len()).step_by(frame::SHORT).map(|from| {
-        let to = (from + frame::SHORT).min(state.len());
+    let segments = (0..state.len()).step_by(frame::SHORT_SEGMENT).map(|from| {
+        let to = (from + frame::SHORT_SEGMENT).min(state.len());
         let (segment, last) = ([state.slice(from..to)], to == state.len());
         threads::run(move || segment::deflate(&segment, level, last))
     });
@@ -116,7 +116,7 @@ async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
         entries.push(entry);
     }
     let digest = digest.await?;
-    let index = Index { digest, raw_size, segment_bits: frame::SHORT_BITS, entries };
+    let index = Index { digest, raw_size, segment_bits: frame::SHORT_SEGMENT_BITS, entries };
     file.extend_from_slice(&index.closing(&[])?);
     Ok((file, Summary { raw_size, digest }))
 }

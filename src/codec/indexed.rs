@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Up to this size a file is read whole before it is decoded: one request instead of two.
-pub(super) const SMALL: u64 = 2 << 20;
+pub(super) const READ_WHOLE: u64 = 2 << 20;
 
 /// The state in the file of `first`, which holds the head, and `body`.
 pub(super) async fn decode<A: SnapshotAdapter + ?Sized>(
@@ -55,7 +55,7 @@ pub(super) async fn open<A: SnapshotAdapter + ?Sized>(
     first: Bytes,
     body: Body,
 ) -> Result<(Index, Bytes, Bytes, Body)> {
-    let (first, body, end) = if first.len() as u64 == meta.size || meta.size <= SMALL {
+    let (first, body, end) = if first.len() as u64 == meta.size || meta.size <= READ_WHOLE {
         let stored = whole(first, body).await?;
         let closing = frame::closing_len(&stored, stored.len() as u64)?;
         (stored.clone(), Body::empty(), stored.slice(stored.len() - closing..))
@@ -136,12 +136,12 @@ async fn get_range<A: SnapshotAdapter + ?Sized>(
 async fn whole(first: Bytes, mut body: Body) -> Result<Bytes> {
     let Some(second) = body.chunk().await? else { return Ok(first) };
     // An announced length may be anything.
-    let rest = body.len().unwrap_or(0).min(2 * SMALL) as usize;
+    let rest = body.len().unwrap_or(0).min(2 * READ_WHOLE) as usize;
     let mut all = BytesMut::with_capacity(first.len() + second.len() + rest);
     all.extend_from_slice(&first);
     let mut next = Some(second);
     while let Some(chunk) = next {
-        if (all.len() + chunk.len()) as u64 > 2 * SMALL {
+        if (all.len() + chunk.len()) as u64 > 2 * READ_WHOLE {
             return Err(corrupt("the storage gave more bytes than the object has"));
         }
         all.extend_from_slice(&chunk);

@@ -13,7 +13,7 @@ use rustix::{
 
 use super::{
     dir::Root,
-    name::Place,
+    name::Location,
     read::missing,
     sidecar::{self, Sidecar},
     stamp::{Stamp, step},
@@ -34,7 +34,7 @@ pub(super) fn works(directory: &File) -> bool {
 }
 
 /// The object, or why there is none, if that is known without waiting.
-pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> Option<Result<Object>> {
+pub(super) fn get(root: &Root, key: &Key, place: &Location, options: &GetOptions) -> Option<Result<Object>> {
     if !root.reads_cached() {
         return None;
     }
@@ -50,7 +50,12 @@ pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -
     }
 }
 
-fn look(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> rustix::io::Result<Option<Object>> {
+fn look(
+    root: &Root,
+    key: &Key,
+    place: &Location,
+    options: &GetOptions,
+) -> rustix::io::Result<Option<Object>> {
     let cached = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
     let top = rustix::fs::openat2(
         CWD,

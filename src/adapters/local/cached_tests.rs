@@ -46,7 +46,7 @@ async fn what_is_not_in_the_cache_or_is_unusual_is_left_to_the_long_way() {
     let adapter = LocalAdapter::open(folder.path()).unwrap();
     let left = |name: &str, options: GetOptions| {
         let key = key(name);
-        get(&adapter.root, &key, &Place::of(&key), &options).is_none()
+        get(&adapter.root, &key, &Location::of(&key), &options).is_none()
     };
     adapter.put(&key("large"), Body::from(vec![1; MOST as usize + 1]), PutOptions::new()).await.unwrap();
     assert!(left("large", GetOptions::new()));

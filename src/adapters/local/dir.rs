@@ -62,8 +62,8 @@ impl Identity {
     }
 }
 
-/// Why an operation on a directory must start anew: another process removed the directory, because it was empty.
-pub(super) enum Step<T> {
+/// Whether a directory was made, or must be made anew: another process removed it, because it was empty.
+pub(super) enum Made<T> {
     Done(T),
     Vanished,
 }
@@ -133,9 +133,9 @@ impl Root {
         Ok(Some(at))
     }
 
-    /// The directory at `path` (names as of [`Place`](super::name::Place)), made where it is missing, and durable.
+    /// The directory at `path` (names as of [`Location`](super::name::Location)), made where it is missing, and durable.
     /// True with it: this adapter had not written there yet.
-    pub(super) fn make(&self, key: &Key, path: &[(String, usize)]) -> Result<Step<(File, bool)>> {
+    pub(super) fn make(&self, key: &Key, path: &[(String, usize)]) -> Result<Made<(File, bool)>> {
         let mut at = match self.open() {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -166,7 +166,7 @@ impl Root {
             };
             let next = match next {
                 Ok(directory) => directory,
-                Err(Errno::NOENT) => return Ok(Step::Vanished),
+                Err(Errno::NOENT) => return Ok(Made::Vanished),
                 Err(Errno::NOTDIR | Errno::LOOP) => return Err(in_the_way(&at, name, &key.as_str()[..*end])),
                 Err(error) => {
                     let path = self.path.join(walked).join(name);
@@ -183,7 +183,7 @@ impl Root {
             }
             at = next;
         }
-        Ok(Step::Done((at, new)))
+        Ok(Made::Done((at, new)))
     }
 
     fn remembers(&self, path: &Path, found: Identity) -> bool {

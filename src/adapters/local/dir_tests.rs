@@ -31,8 +31,8 @@ pub(in super::super) fn inode(path: &Path) -> u64 {
 
 fn make(root: &Root, path: &str) {
     let key = Key::new(format!("{path}/file")).unwrap();
-    let place = super::super::name::Place::of(&key);
-    assert!(matches!(root.make(&key, &place.directories).unwrap(), Step::Done(_)));
+    let place = super::super::name::Location::of(&key);
+    assert!(matches!(root.make(&key, &place.directories).unwrap(), Made::Done(_)));
 }
 
 fn root(path: &Path) -> Root {

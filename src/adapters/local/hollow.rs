@@ -24,8 +24,8 @@ pub(super) fn remove(root: &Root, at: &File, name: &str) -> rustix::io::Result<(
     unlink()
 }
 
-/// Removes what a sweep would take, and nothing else: what came since the look at all of it is somebody's. Only the lock of the directory around this one
-/// is held.
+/// Removes what [`is_leftover`] says, and fails with `NOTEMPTY` at anything else, which came since [`holds`] looked. Of
+/// all locks only that of the directory around this one is held.
 fn clear(root: &Root, at: &File, name: &str) -> rustix::io::Result<()> {
     let below = open_dir(at, name)?;
     for (name, kind) in entries(&below).into_iter().flatten().flatten() {
@@ -40,7 +40,7 @@ fn clear(root: &Root, at: &File, name: &str) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Whether all files in a tree of directories are such as only the adapter makes and no key is.
+/// Whether the tree has directories and the adapter's own files only: no snapshot, nothing of other programs.
 pub(super) fn holds_own_files_only(at: &File, name: &str) -> bool {
     holds(at, name, DEEPEST, &|_, name| is_own(name))
 }

@@ -46,7 +46,7 @@ pub(crate) use self::name::{folder_of, is_plain};
 use self::{
     dir::Root,
     hop::{Between, hop, label},
-    name::Place,
+    name::Location,
     write::Staged,
 };
 use crate::{
@@ -157,7 +157,7 @@ impl SnapshotAdapter for LocalAdapter {
             let message = "a local disk has no storage tiers; leave the tier out";
             return Err(refused(Error::new(ErrorKind::Unsupported, message)));
         }
-        let place = Arc::new(Place::of(key));
+        let place = Arc::new(Location::of(key));
         let mut between = Between(None);
         loop {
             let mut batch = Vec::new();
@@ -199,7 +199,7 @@ impl SnapshotAdapter for LocalAdapter {
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
-        let (root, name, place) = (self.root.clone(), key.clone(), Place::of(key));
+        let (root, name, place) = (self.root.clone(), key.clone(), Location::of(key));
         #[cfg(target_os = "linux")]
         if let Some(object) = cached::get(&root, key, &place, &options) {
             return object.map_err(|error| label(error, "get", Some(key)));
@@ -209,11 +209,11 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let (root, name) = (self.root.clone(), key.clone());
-        hop("head", Some(key), move |_| read::head(&root, &name, &Place::of(&name))).await
+        hop("head", Some(key), move |_| read::head(&root, &name, &Location::of(&name))).await
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        let (root, place) = (self.root.clone(), Place::of(key));
+        let (root, place) = (self.root.clone(), Location::of(key));
         hop("delete", Some(key), move |given_up| write::delete(&root, &place, &options, given_up)).await
     }
 

@@ -10,14 +10,14 @@ const LONGEST: usize = 250;
 
 /// Where a key's object lies below the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     /// The directories, from the root down, each with the length of the key up to it, for messages.
     pub(super) directories: Vec<(String, usize)>,
     /// The file.
     pub(super) file: String,
 }
 
-impl Place {
+impl Location {
     pub(super) fn of(key: &Key) -> Self {
         let mut names = Vec::new();
         let mut end = 0;
@@ -28,7 +28,7 @@ impl Place {
         }
         // A key has at least one segment and a segment at least one piece.
         let file = names.pop().map(|(name, _)| name).unwrap_or_default();
-        Place { directories: names, file }
+        Location { directories: names, file }
     }
 
     /// The names of the directories.

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
-use super::{Place, pieces, segment_of};
+use super::{Location, pieces, segment_of};
 use crate::Key;
 
 #[test]
 fn what_is_safe_stays_as_it_is() {
     let key = Key::new("agents/user@example.com/état 🦀/state.json.gz").unwrap();
-    let place = Place::of(&key);
+    let place = Location::of(&key);
     let directories: Vec<_> = place.directories.iter().map(|(name, end)| (name.as_str(), *end)).collect();
     assert_eq!(directories, [("agents", 6), ("user@example.com", 23), ("état 🦀", 34)]);
     assert_eq!(place.file, "state.json.gz");

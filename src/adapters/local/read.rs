@@ -13,11 +13,11 @@ use super::{
     dir::{Root, stat},
     fail::{foreign, io_error},
     hop::hop,
-    name::Place,
+    name::Location,
     sidecar::{self, Sidecar},
     stamp::Stamp,
 };
-use crate::{Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result};
+use crate::{Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result, options::NONE};
 
 /// What is read at once. A body up to this size needs no second hop to a blocking thread.
 const CHUNK: u64 = 512 * 1024;
@@ -33,10 +33,10 @@ struct Opened {
 }
 
 pub(super) fn missing() -> Error {
-    Error::new(ErrorKind::NotFound, "there is no snapshot")
+    Error::new(ErrorKind::NotFound, NONE)
 }
 
-fn open(root: &Root, key: &Key, place: &Place) -> Result<Opened> {
+fn open(root: &Root, key: &Key, place: &Location) -> Result<Opened> {
     let failed = |error: std::io::Error| io_error("reading", error);
     for _ in 0..PATIENCE {
         let directory = root.find(place.names())?.ok_or_else(missing)?;
@@ -77,11 +77,11 @@ fn open(root: &Root, key: &Key, place: &Place) -> Result<Opened> {
     Err(Error::new(ErrorKind::Io, "writers keep replacing the snapshot while it is opened; try again"))
 }
 
-pub(super) fn head(root: &Root, key: &Key, place: &Place) -> Result<ObjectMeta> {
+pub(super) fn head(root: &Root, key: &Key, place: &Location) -> Result<ObjectMeta> {
     Ok(open(root, key, place)?.meta)
 }
 
-pub(super) fn get(root: &Root, key: &Key, place: &Place, options: &GetOptions) -> Result<Object> {
+pub(super) fn get(root: &Root, key: &Key, place: &Location, options: &GetOptions) -> Result<Object> {
     let Opened { file, stamp, meta } = open(root, key, place)?;
     let range = options.resolve(&meta)?;
     let len = range.end - range.start;

@@ -13,31 +13,34 @@ use rustix::{
 };
 
 use super::{
-    dir::{Root, Step, kind, stat, sync},
+    dir::{Made, Root, kind, stat, sync},
     fail::{foreign, io_error},
     hollow,
-    name::{Place, RESERVED},
+    name::{Location, RESERVED},
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, now, set_later, set_time},
     sweep,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, cleanup::check};
+use crate::{
+    DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, cleanup::check,
+    options::TAKEN,
+};
 
 /// How often an operation starts anew because others removed its directory at the same moment.
 const PATIENCE: usize = 100;
 /// How long before it is visible a version may have got its time, in nanoseconds. Far more than a save takes, and far less than half of the shortest
 /// fence window of sessions, whose prunes rely on it.
-const LATE: i64 = 5_000_000_000;
+const MOST_LATE: i64 = 5_000_000_000;
 /// How often a version gets a new time before the lock is held, and under it.
-const TIMES: usize = 2;
-/// As [`LATE`], for a disk on which all of these times came too late. Still less than half of that window.
-const SLOW: i64 = 20_000_000_000;
+const ATTEMPTS: usize = 2;
+/// As [`MOST_LATE`], for a disk on which all of these times came too late. Still less than half of that window.
+const MOST_LATE_SLOW_DISK: i64 = 20_000_000_000;
 
 /// An object under way: a temporary file, which goes away with this value unless it was committed, and so do directories that were made for it.
 #[derive(Debug)]
 pub(super) struct Staged {
     root: Arc<Root>,
-    place: Arc<Place>,
+    place: Arc<Location>,
     directory: File,
     /// This adapter has not written to the directory before.
     new_here: bool,
@@ -61,13 +64,13 @@ struct Pending {
 impl Pending {
     /// Whether its time is of long ago.
     fn late(&self) -> bool {
-        now() - self.asked > LATE
+        now() - self.asked > MOST_LATE
     }
 }
 
 impl Staged {
     /// An empty temporary file in the directory where the object will lie.
-    pub(super) fn new(root: Arc<Root>, key: &Key, place: Arc<Place>) -> Result<Self> {
+    pub(super) fn new(root: Arc<Root>, key: &Key, place: Arc<Location>) -> Result<Self> {
         let name = format!("{RESERVED}{TEMPORARY}{}", ulid::Ulid::generate());
         match Self::make(&root, key, &place, &name) {
             Ok((directory, new_here, file)) => {
@@ -83,9 +86,9 @@ impl Staged {
         }
     }
 
-    fn make(root: &Root, key: &Key, place: &Place, name: &str) -> Result<(File, bool, File)> {
+    fn make(root: &Root, key: &Key, place: &Location, name: &str) -> Result<(File, bool, File)> {
         for _ in 0..PATIENCE {
-            let Step::Done((directory, new_here)) = root.make(key, &place.directories)? else { continue };
+            let Made::Done((directory, new_here)) = root.make(key, &place.directories)? else { continue };
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => return Ok((directory, new_here, file.into())),
@@ -120,7 +123,7 @@ impl Staged {
         let sidecar = Sidecar::of(&self.place.file, stamp, options, &self.magic);
         let mut version = Pending { asked, stamp, sidecar, exact: stamp.mtime == asked };
         if let Err(refused) = self.publish(&mut version, &options.mode, given_up) {
-            // What was faster may be the caller's own attempt, whose last sync failed or is still under way. To be told of it makes it durable.
+            // The version that was faster may be the caller's own, not synced yet. Sync before telling of it.
             if matches!(refused.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) {
                 sync(&self.directory).map_err(|error| unsynced("another writer was faster", error))?;
             }
@@ -170,8 +173,8 @@ impl Staged {
         let mut early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
         let mut times = 0;
         let (_lock, current) = loop {
-            // Without the lock: on a busy disk, those who wait for it would be late in their turn.
-            if version.late() && times < TIMES {
+            // Without the lock: those who wait for it on a busy disk must not wait for this sync, too.
+            if version.late() && times < ATTEMPTS {
                 check(given_up)?;
                 self.date(version)?;
                 drop(early.take());
@@ -181,7 +184,7 @@ impl Staged {
             let current = current(&self.root, &self.directory, file)?;
             mode.check(current.map(Stamp::version).as_ref())?;
             times += 1;
-            if !version.late() || times >= TIMES {
+            if !version.late() || times >= ATTEMPTS {
                 break (lock, current);
             }
         };
@@ -203,7 +206,8 @@ impl Staged {
         if matches!(renamed, Err(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY))
             && !self.is_at(file, version.stamp)
         {
-            // Saves below this name make a directory of it, without the lock. What is in it is named; an empty one is removed.
+            // A save below this name may have made a directory of it, without the lock. An empty one is removed; one with
+            // content is the error.
             mode.check(self::current(&self.root, &self.directory, file)?.map(Stamp::version).as_ref())?;
             renamed = rename();
         }
@@ -238,7 +242,7 @@ impl Staged {
         given_up: &AtomicBool,
     ) -> Result<Option<Beside<'a>>> {
         let (mut beside, mut settled) = (early, version.exact);
-        for _ in 0..TIMES {
+        for _ in 0..ATTEMPTS {
             if settled && !version.late() {
                 return Ok(beside);
             }
@@ -258,7 +262,7 @@ impl Staged {
             settled = true;
         }
         // Such a disk is slow and not stuck: a save on it is better late than refused.
-        if now() - version.asked <= SLOW {
+        if now() - version.asked <= MOST_LATE_SLOW_DISK {
             return Ok(beside);
         }
         let message = "each sync of the file takes longer than 20 seconds, so that its time would not be that of its appearance; try again";
@@ -307,7 +311,7 @@ pub(super) fn is_temporary(name: &str) -> bool {
 }
 
 fn taken() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "a snapshot is already there")
+    Error::new(ErrorKind::AlreadyExists, TAKEN)
 }
 
 /// The error of the last step, whatever its reason: every other kind says that nothing was changed.
@@ -365,7 +369,7 @@ fn current(root: &Root, directory: &File, file: &str) -> Result<Option<Stamp>> {
 /// Removes an object, durably, and the directories that are empty then.
 pub(super) fn delete(
     root: &Root,
-    place: &Place,
+    place: &Location,
     options: &DeleteOptions,
     given_up: &AtomicBool,
 ) -> Result<()> {
@@ -376,7 +380,7 @@ pub(super) fn delete(
 }
 
 /// True if there is no such object now, so that directories may be empty.
-fn remove(root: &Root, place: &Place, options: &DeleteOptions, given_up: &AtomicBool) -> Result<bool> {
+fn remove(root: &Root, place: &Location, options: &DeleteOptions, given_up: &AtomicBool) -> Result<bool> {
     let Some(directory) = root.find(place.names())? else { return Ok(true) };
     {
         let _lock = root.lock(&directory, place.names(), given_up)?;
@@ -397,7 +401,13 @@ fn remove(root: &Root, place: &Place, options: &DeleteOptions, given_up: &Atomic
 }
 
 /// Takes the name of this version away, under the lock.
-fn unlink(root: &Root, directory: &File, place: &Place, stamp: Stamp, options: &DeleteOptions) -> Result<()> {
+fn unlink(
+    root: &Root,
+    directory: &File,
+    place: &Location,
+    stamp: Stamp,
+    options: &DeleteOptions,
+) -> Result<()> {
     options.check(&stamp.version())?;
     match rustix::fs::unlinkat(directory, place.file.as_str(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}

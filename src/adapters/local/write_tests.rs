@@ -65,14 +65,14 @@ impl Store {
 
     fn put(&self, content: &str, options: PutOptions) -> Result<ObjectMeta> {
         let (key, dropped) = (Key::new("state").unwrap(), AtomicBool::new(false));
-        let mut staged = Staged::new(self.0.clone(), &key, Arc::new(Place::of(&key)))?;
+        let mut staged = Staged::new(self.0.clone(), &key, Arc::new(Location::of(&key)))?;
         staged.write(&[Bytes::from(content.to_owned())])?;
         staged.commit(&key, &options, &dropped)
     }
 
     fn head(&self) -> ObjectMeta {
         let key = Key::new("state").unwrap();
-        super::super::read::head(&self.0, &key, &Place::of(&key)).unwrap()
+        super::super::read::head(&self.0, &key, &Location::of(&key)).unwrap()
     }
 }
 
@@ -133,7 +133,7 @@ fn a_renaming_that_happened_is_none_that_failed() {
             assert_eq!(meta.metadata["round"], round.to_string());
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "a file and its metadata");
             let (key, options) = (Key::new("state").unwrap(), DeleteOptions::default());
-            delete(&store.0, &Place::of(&key), &options, &AtomicBool::new(false)).unwrap();
+            delete(&store.0, &Location::of(&key), &options, &AtomicBool::new(false)).unwrap();
         }
     }
     // The second name of a file whose first one stayed, as a link has it.
@@ -155,7 +155,7 @@ fn a_directory_that_appears_before_the_renaming_is_no_snapshot() {
         APPEARS.set(vec![path.clone()]);
         store.put("in place of an empty one", options()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"in place of an empty one");
-        delete(&store.0, &Place::of(&key), &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
+        delete(&store.0, &Location::of(&key), &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
         APPEARS.set(vec![path.join("below")]);
         let error = store.put("refused", options()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -182,7 +182,7 @@ fn what_a_save_or_removal_finds_done_is_made_durable() {
     let store = Store::new(folder.path());
     let (key, below) = (Key::new("state").unwrap(), Key::new("none/state").unwrap());
     let remove =
-        |key: &Key| delete(&store.0, &Place::of(key), &DeleteOptions::new(), &AtomicBool::new(false));
+        |key: &Key| delete(&store.0, &Location::of(key), &DeleteOptions::new(), &AtomicBool::new(false));
     let first = store.put("first", PutOptions::new()).unwrap().version;
     fail_next();
     let error = store.put("second", PutOptions::new().replace(first.clone())).unwrap_err();
@@ -217,7 +217,7 @@ fn a_removal_that_was_given_up_removes_nothing() {
     let (store, key) = (Store::new(folder.path()), Key::new("state").unwrap());
     store.put("state", PutOptions::new()).unwrap();
     let given_up = AtomicBool::new(true);
-    delete(&store.0, &Place::of(&key), &DeleteOptions::new(), &given_up).unwrap_err();
+    delete(&store.0, &Location::of(&key), &DeleteOptions::new(), &given_up).unwrap_err();
     assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"state");
 }
 
@@ -228,7 +228,7 @@ fn a_version_is_as_new_as_it_is_visible() {
     let ages = |modified: std::time::SystemTime| {
         let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
         assert!(
-            (-3_000_000_000..=LATE + 1_000_000_000).contains(&(now() - modified)),
+            (-3_000_000_000..=MOST_LATE + 1_000_000_000).contains(&(now() - modified)),
             "{} ns",
             now() - modified
         );
@@ -236,7 +236,7 @@ fn a_version_is_as_new_as_it_is_visible() {
     // How many syncs there are where times are kept exactly, and where they are not.
     let cases: [(&[i64], [usize; 2]); 4] = [
         (&[], [1, 2]),
-        (&[LATE / 2], [1, 2]),
+        (&[MOST_LATE / 2], [1, 2]),
         (&[MINUTE], [2, 3]),
         // From the back: also the sync of the new time takes long.
         (&[0, 2 * MINUTE, MINUTE], [3, 4]),

@@ -12,8 +12,8 @@ use crate::Result;
 pub(super) const SEGMENT_BITS: u8 = 20;
 pub(super) const SEGMENT: usize = 1 << SEGMENT_BITS;
 /// The same for a state of one segment that is cut further. Shorter ones still would cost over 2 % in size.
-pub(super) const SHORT_BITS: u8 = 18;
-pub(super) const SHORT: usize = 1 << SHORT_BITS;
+pub(super) const SHORT_SEGMENT_BITS: u8 = 18;
+pub(super) const SHORT_SEGMENT: usize = 1 << SHORT_SEGMENT_BITS;
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
