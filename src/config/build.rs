@@ -16,7 +16,7 @@ impl StorageConfig {
         Self::default_local().with_local_path(folder)
     }
 
-    /// The memory of this process.
+    /// The memory of this process: a new, empty one for each [`open`](Self::open).
     pub fn memory() -> Self {
         StorageConfig { backend: StorageBackend::Memory, ..Self::default() }
     }

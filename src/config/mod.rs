@@ -9,18 +9,22 @@
 //! # Layout
 //! - `table`: the one table of settings, all their names, meanings and defaults; `values`, `duration`: how their text is read
 //! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by default
-//! - `source`, `sources`, `effective`: what one place says, how places lie over each other, and how that is shown
+//! - `variables`: those of the process; `source`, `sources`, `effective`: what one place says, how places lie over each
+//!   other, and how that is shown
 //! - `suggest`: the nearest right name for a wrong one
 //! - `build`, `services`, `services_build`: the data, its constructors and builder methods
+//! - `place`: the place that a configuration names
 //! - `open`: from a configuration to an adapter
+//! - `copy`: what a service copies by itself
 
 mod build;
+mod copy;
 mod duration;
 mod effective;
 mod file;
 mod folders;
-mod inside;
 mod open;
+mod place;
 mod services;
 mod services_build;
 mod source;
@@ -29,6 +33,7 @@ mod suggest;
 mod table;
 mod url;
 mod values;
+mod variables;
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -44,8 +49,8 @@ pub(crate) use values::{CONTENT, is_content};
 pub use self::{
     duration::parse_duration,
     file::{parse_toml, parse_yaml},
-    open::variables,
     url::{split_key, split_prefix},
+    variables::variables,
 };
 
 use crate::{Codec, Error, ErrorKind, Result, RetryConfig};

@@ -16,8 +16,8 @@ pub(super) struct Value {
     pub(super) shared: bool,
     /// Out of a URL.
     pub(super) of_url: bool,
-    /// A relative path for which there is no folder: nobody can use it, and it need not count.
-    astray: bool,
+    /// A relative path from a pipe, which has no folder to begin in: an error if it is used.
+    without_folder: bool,
 }
 
 /// What one place says.
@@ -48,7 +48,7 @@ impl Source {
     }
 
     fn push(&mut self, setting: &'static Setting, text: String, from: String, of_url: bool) {
-        self.values.push(Value { setting, text, from, shared: self.shared, of_url, astray: false });
+        self.values.push(Value { setting, text, from, shared: self.shared, of_url, without_folder: false });
     }
 
     /// Makes relative paths begin in `folder`, not wherever a process happens to run.
@@ -58,11 +58,11 @@ impl Source {
     pub(super) fn start_paths_at(&mut self, folder: Option<&Path>) -> Result<()> {
         // What is no path would look like one behind the folder.
         let relative = |value: &&mut Value| {
-            value.setting.is_path() && Path::new(&value.text).is_relative() && value.fits()
+            value.setting.is_path && Path::new(&value.text).is_relative() && value.is_usable()
         };
         for value in self.values.iter_mut().filter(relative) {
             let Some(folder) = folder else {
-                value.astray = true;
+                value.without_folder = true;
                 continue;
             };
             let wrong = "the file's folder is not UTF-8; write the whole path";
@@ -81,7 +81,7 @@ impl Source {
         self.values.iter().any(|value| value.setting.location && !value.shared)
     }
 
-    /// For each thing that is set, the one value that sets it, if `backend` is the one that is used.
+    /// The value of each setting, if `backend` is used: `gcs_bucket` sets `bucket` there, for example.
     ///
     /// # Errors
     /// `InvalidConfig` for two values that say different things, naming both.
@@ -122,7 +122,7 @@ impl Value {
     pub(super) fn shown_text(&self) -> String {
         match self.text.rsplit_once('@') {
             _ if self.setting.secret => "(set, hidden)".into(),
-            _ if self.setting.is_path() && values::is_content(&self.text) => "{…}".into(),
+            _ if self.setting.is_path && values::is_content(&self.text) => "{…}".into(),
             // However badly the address is written, what may be a password stays out.
             Some((_, host)) if self.setting.name.ends_with("endpoint_url") => {
                 let scheme =
@@ -133,16 +133,16 @@ impl Value {
         }
     }
 
-    /// The settings among which it decides. That something is *not* anonymous names no credentials.
+    /// The bundle that this value settles. `anonymous = false` names no credentials and settles none.
     pub(super) fn bundle(&self) -> &'static str {
         match self.setting.name.ends_with(".anonymous") && values::boolean(&self.text) == Ok(false) {
             true => "",
-            false => self.setting.bundle(),
+            false => self.setting.bundle,
         }
     }
 
     pub(super) fn apply(&self, config: &mut StorageConfig) -> Result<()> {
-        if self.astray {
+        if self.without_folder {
             let wrong = "a pipe has no folder in which it could begin; write the whole path";
             return Err(bad(format!("{}: {wrong}", self.shown())));
         }
@@ -155,7 +155,7 @@ impl Value {
     }
 
     /// Whether it can be used at all.
-    pub(super) fn fits(&self) -> bool {
+    pub(super) fn is_usable(&self) -> bool {
         self.apply(&mut StorageConfig::default()).is_ok()
     }
 }

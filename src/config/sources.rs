@@ -8,10 +8,10 @@ use std::{
 use super::{
     SETTINGS, Setting, StorageBackend, StorageConfig, bad, file, folders,
     source::{Source, Value},
-    suggest,
     table::setting,
+    variables::{OWN, check_names},
 };
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// The places that configure persist, the strongest first: lay them in the order command line, environment, file.
 ///
@@ -51,7 +51,7 @@ impl Sources {
     /// `InvalidConfig` for a URL that cannot be used, without its password.
     pub fn url(mut self, url: &str, from: &str) -> Result<Self> {
         let mut source = Source::default();
-        source.add(known("storage_url")?, url, from.into())?;
+        source.add(row("storage_url")?, url, from.into())?;
         self.sources.push(source);
         Ok(self)
     }
@@ -63,9 +63,9 @@ impl Sources {
     pub fn snapshot_url(mut self, url: &str) -> Result<Self> {
         const FROM: &str = "the URL of the snapshot";
         let mut source = Source::default();
-        source.add(known("storage_url")?, url, FROM.into())?;
+        source.add(row("storage_url")?, url, FROM.into())?;
         if source.get("namespace").is_none() {
-            source.add(known("namespace")?, "", FROM.into())?;
+            source.add(row("namespace")?, "", FROM.into())?;
         }
         self.sources.push(source);
         Ok(self)
@@ -122,8 +122,8 @@ impl Sources {
         let file = match (named, variable) {
             (Some(file), _) => file.to_path_buf(),
             (None, Some(file)) => file.into(),
-            // One that is there and cannot be read is an error: it may name another place for snapshots. But where this user may not look, as in the home of
-            // another one that a container's `HOME` names, there is none of this user's.
+            // A file that is there and cannot be read is an error: it may name another place for snapshots. A directory that this
+            // user may not enter (a container's `HOME`) counts as having none.
             (None, None) => match self.default_file.clone().filter(|file| folders::is_there(file)) {
                 Some(file) if folders::is_hidden(&file) => {
                     tracing::warn!(file = %file.display(), "no permission to look for a configuration file");
@@ -168,10 +168,11 @@ impl Sources {
         // Once persist's own settings say where snapshots are, a generic name that means nothing to persist
         // is meant for somebody else. Until then it may be a slip, and snapshots must not go elsewhere than
         // they were meant to.
-        let placed = self.sources.iter().any(Source::names_a_place);
-        let strays =
-            |source: &Source, value: &Value| placed && std::ptr::eq(source, &self.generic) && !value.fits();
-        let named = all().find_map(|source| source.get("backend").filter(|value| !strays(source, value)));
+        let names_a_place = self.sources.iter().any(Source::names_a_place);
+        let is_foreign = |source: &Source, value: &Value| {
+            names_a_place && std::ptr::eq(source, &self.generic) && !value.is_usable()
+        };
+        let named = all().find_map(|source| source.get("backend").filter(|value| !is_foreign(source, value)));
         let backend = match named {
             Some(value) => {
                 let mut config = StorageConfig::default();
@@ -181,25 +182,25 @@ impl Sources {
             None => StorageBackend::default(),
         };
         let mut winners = Winners::new();
-        let mut located = false;
+        let mut url_seen = false;
         for (rank, source) in all().enumerate() {
             // Decided by the sources above, before this one has a say.
             let settled: Vec<&str> = winners.values().map(|(_, value)| value.bundle()).collect();
             for (target, value) in source.targets(backend)? {
                 let bundle = value.bundle();
-                let others = value.shared && !value.setting.is_for(backend) && !value.fits();
-                if others || strays(source, value) {
+                let others = value.shared && !value.setting.is_for(backend) && !value.is_usable();
+                if others || is_foreign(source, value) {
                     tracing::debug!("{} is passed over: it is not for persist", value.from);
                     continue;
                 }
                 // What a URL says besides is about the storage that it names.
-                let elsewhere = located && (value.setting.location || value.of_url);
+                let elsewhere = url_seen && (value.setting.location || value.of_url);
                 let replaced = elsewhere || (!bundle.is_empty() && settled.contains(&bundle));
                 if !replaced {
                     winners.entry(target).or_insert((rank, value));
                 }
             }
-            located |= source.whole_location;
+            url_seen |= source.whole_location;
         }
         check_bucket(&mut winners, backend, named)?;
         check_ownerless(all(), named)?;
@@ -213,54 +214,12 @@ impl Sources {
     }
 }
 
-/// What the names of all variables of persist begin with.
-const OWN: &str = "PERSIST_";
-
 type Winners<'a> = BTreeMap<&'static str, (usize, &'a Value)>;
 
 /// A row of the table that is known to be there.
-fn known(name: &str) -> Result<&'static Setting> {
-    setting(name).ok_or_else(|| bad(format!("there is no setting {name}")))
-}
-
-/// Refuses variables that look like persist's and are not.
-fn check_names(variables: &BTreeMap<String, String>) -> Result<()> {
-    let known = || SETTINGS.iter().flat_map(|setting| setting.variables.iter().copied());
-    // Of the project's own tests and benchmarks.
-    let others = |name: &str| name.starts_with("PERSIST_BENCH_") || name.starts_with("PERSIST_TEST_");
-    let unknown = |(name, value): &(&String, &String)| {
-        name.starts_with(OWN)
-            && !others(name)
-            && !is_service_link(name, value)
-            && !known().any(|known| known == name.as_str())
-    };
-    match variables.iter().find(unknown) {
-        Some((name, _)) => {
-            let hint = suggest::hint(name, known());
-            Err(bad(format!("there is no variable {name}{hint} (`persist env` lists all)")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether it is one of the variables that Kubernetes gives to every pod about each service of its namespace. A service
-/// whose name begins with `persist` must not stop agents that know nothing of it.
-/// <https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables>
-fn is_service_link(name: &str, value: &str) -> bool {
-    let of_port = |rest: &str| {
-        let mut parts = rest.split('_');
-        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        parts.next().is_some_and(is_number)
-            && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
-            && matches!(parts.next(), None | Some("ADDR" | "PORT" | "PROTO"))
-            && parts.next().is_none()
-    };
-    name.ends_with("_SERVICE_HOST")
-        || name.ends_with("_SERVICE_PORT")
-        || name.contains("_SERVICE_PORT_")
-        // Else it may be meant for persist.
-        || name.ends_with("_PORT") && value.contains("://")
-        || name.rsplit_once("_PORT_").is_some_and(|(_, rest)| of_port(rest))
+fn row(name: &str) -> Result<&'static Setting> {
+    let missing = || Error::new(ErrorKind::Internal, format!("there is no setting {name}"));
+    setting(name).ok_or_else(missing)
 }
 
 /// A bucket for a backend that has none: a mistake where it was named no lower than the backend, else a remnant.
@@ -286,7 +245,7 @@ fn check_bucket(winners: &mut Winners<'_>, backend: StorageBackend, named: Optio
 
 /// `PERSIST_GCS_BUCKET` without a word about the backend would be passed over, and the snapshots would go to the local disk.
 fn check_ownerless<'a>(mut sources: impl Iterator<Item = &'a Source>, named: Option<&Value>) -> Result<()> {
-    let ownerless = |value: &&Value| value.setting.only_for().is_some() && !value.shared;
+    let ownerless = |value: &&Value| value.setting.only_for.is_some() && !value.shared;
     match sources.find_map(|source| source.values.iter().find(ownerless)) {
         Some(value) if named.is_none() => {
             let how = "is for one backend, but nothing names the backend; set PERSIST_BACKEND, or use a URL";

@@ -27,6 +27,13 @@ pub struct Setting {
     pub secret: bool,
     /// Whether it says where snapshots are, so that a storage URL replaces it.
     pub(super) location: bool,
+    /// Whether it is a path of this machine.
+    pub(super) is_path: bool,
+    /// Settings that make sense only together have one: as soon as one of them is set, the others are not taken from
+    /// places below. Half of one key and half of another would be worse than none.
+    pub(super) bundle: &'static str,
+    /// The backend that it is for, if it sets there what another setting sets for all: `gcs_bucket` sets `bucket`.
+    pub(super) only_for: Option<(StorageBackend, &'static str)>,
     pub(super) apply: Apply,
 }
 
@@ -52,40 +59,12 @@ impl Setting {
         }
     }
 
-    /// The backend whose bucket or prefix it is, if it is for one only.
-    pub(super) fn only_for(&self) -> Option<StorageBackend> {
-        match self.name {
-            "s3_bucket" | "s3_prefix" => Some(StorageBackend::S3),
-            "gcs_bucket" | "gcs_prefix" => Some(StorageBackend::Gcs),
-            _ => None,
-        }
-    }
-
     /// Which setting it sets when `backend` is used: `gcs_bucket` is the bucket when that is GCS, and says nothing otherwise.
     pub(super) fn target(&self, backend: StorageBackend) -> Option<&'static str> {
-        match (self.only_for(), self.name.split_once('_')) {
-            (Some(only), Some((_, target))) => (only == backend).then_some(target),
-            _ => Some(self.name),
+        match self.only_for {
+            Some((only, target)) => (only == backend).then_some(target),
+            None => Some(self.name),
         }
-    }
-
-    /// Settings that make sense only together have one: as soon as one of them is set, the others are not taken from places below. Half of one key and
-    /// half of another would be worse than none.
-    pub(super) fn bundle(&self) -> &'static str {
-        match self.name {
-            "gcs.credentials_path" | "gcs.credentials_json" | "gcs.anonymous" => "the credentials of gcs",
-            "s3.profile"
-            | "s3.access_key_id"
-            | "s3.secret_access_key"
-            | "s3.session_token"
-            | "s3.anonymous" => "the credentials of s3",
-            _ => "",
-        }
-    }
-
-    /// Whether it is a path of this machine.
-    pub(super) fn is_path(&self) -> bool {
-        matches!(self.name, "config" | "local_path" | "gcs.credentials_path")
     }
 
     /// Whether any text is a value. Numbers and flags must not be: `012` and `no` mean one thing to a parser of files, and another to whoever has a namespace
@@ -112,7 +91,19 @@ const fn plain(
     default: &'static str,
     apply: Apply,
 ) -> Setting {
-    Setting { name, variables, generic: &[], meaning, default, secret: false, location: false, apply }
+    Setting {
+        name,
+        variables,
+        generic: &[],
+        meaning,
+        default,
+        secret: false,
+        location: false,
+        is_path: false,
+        bundle: "",
+        only_for: None,
+        apply,
+    }
 }
 
 const fn location(
@@ -123,7 +114,7 @@ const fn location(
     default: &'static str,
     apply: Apply,
 ) -> Setting {
-    Setting { name, variables, generic, meaning, default, secret: false, location: true, apply }
+    Setting { generic, location: true, ..plain(name, variables, meaning, default, apply) }
 }
 
 const fn secret(
@@ -133,14 +124,31 @@ const fn secret(
     default: &'static str,
     apply: Apply,
 ) -> Setting {
-    Setting { name, variables, generic: &[], meaning, default, secret: true, location: false, apply }
+    Setting { secret: true, ..plain(name, variables, meaning, default, apply) }
 }
+
+impl Setting {
+    const fn path(self) -> Self {
+        Setting { is_path: true, ..self }
+    }
+
+    const fn of(self, bundle: &'static str) -> Self {
+        Setting { bundle, ..self }
+    }
+
+    const fn sets(self, target: &'static str, backend: StorageBackend) -> Self {
+        Setting { only_for: Some((backend, target)), ..self }
+    }
+}
+
+const S3_CREDENTIALS: &str = "the credentials of s3";
+const GCS_CREDENTIALS: &str = "the credentials of gcs";
 
 /// All settings, in the order in which they are applied and shown.
 #[rustfmt::skip] // one line a name, one a meaning: a table
 pub static SETTINGS: &[Setting] = &[
     plain("config", &["PERSIST_CONFIG"],
-        "The configuration file, `.toml` or (feature `yaml`) `.yaml`.", "`persist/persist.toml` in the platform's configuration directory, if it is there", |_, _| Ok(())),
+        "The configuration file, `.toml` or (feature `yaml`) `.yaml`.", "`persist/persist.toml` in the platform's configuration directory, if it is there", |_, _| Ok(())).path(),
     location("storage_url", &["PERSIST_STORAGE_URL"], &[],
         "Where snapshots are, as a URL: `file:///path`, a path, `memory://`, `s3://bucket/prefix`, `gs://bucket/prefix`.", "unset", |_, _| Ok(())),
     location("backend", &["PERSIST_BACKEND"], &["STORAGE_BACKEND"],
@@ -148,17 +156,17 @@ pub static SETTINGS: &[Setting] = &[
     location("bucket", &["PERSIST_BUCKET"], &["STORAGE_BUCKET"],
         "The bucket of S3 or GCS.", "none: it must be named", |c, v| some(&mut c.bucket, text(v))),
     location("s3_bucket", &["PERSIST_S3_BUCKET", "AWS_S3_BUCKET"], &[],
-        "The bucket, when the backend is S3.", "unset", |c, v| some(&mut c.bucket, text(v))),
+        "The bucket, when the backend is S3.", "unset", |c, v| some(&mut c.bucket, text(v))).sets("bucket", StorageBackend::S3),
     location("gcs_bucket", &["PERSIST_GCS_BUCKET", "GCS_BUCKET"], &[],
-        "The bucket, when the backend is GCS.", "unset", |c, v| some(&mut c.bucket, text(v))),
+        "The bucket, when the backend is GCS.", "unset", |c, v| some(&mut c.bucket, text(v))).sets("bucket", StorageBackend::Gcs),
     location("prefix", &["PERSIST_PREFIX"], &["STORAGE_PREFIX"],
         "A path inside the bucket or folder below which all keys lie.", "none", |c, v| some(&mut c.prefix, below(v))),
     location("s3_prefix", &["PERSIST_S3_PREFIX"], &[],
-        "The prefix, when the backend is S3.", "unset", |c, v| some(&mut c.prefix, below(v))),
+        "The prefix, when the backend is S3.", "unset", |c, v| some(&mut c.prefix, below(v))).sets("prefix", StorageBackend::S3),
     location("gcs_prefix", &["PERSIST_GCS_PREFIX"], &[],
-        "The prefix, when the backend is GCS.", "unset", |c, v| some(&mut c.prefix, below(v))),
+        "The prefix, when the backend is GCS.", "unset", |c, v| some(&mut c.prefix, below(v))).sets("prefix", StorageBackend::Gcs),
     location("local_path", &["PERSIST_LOCAL_PATH"], &["STORAGE_BASE_PATH"],
-        "The folder of the local backend.", "`persist` in the platform's data directory", |c, v| some(&mut c.local_base_path, path(v))),
+        "The folder of the local backend.", "`persist` in the platform's data directory", |c, v| some(&mut c.local_base_path, path(v))).path(),
     plain("namespace", &["PERSIST_NAMESPACE"],
         "A path below the prefix, for one of several tenants.", "none", |c, v| some(&mut c.namespace, below(v))),
     plain("compression", &["PERSIST_COMPRESSION"],
@@ -188,15 +196,15 @@ pub static SETTINGS: &[Setting] = &[
     plain("s3.path_style", &["PERSIST_S3_PATH_STYLE"],
         "The bucket in the path instead of the host name.", "`true` with an endpoint URL", |c, v| some(&mut c.s3.path_style, boolean(v))),
     plain("s3.profile", &["PERSIST_S3_PROFILE"],
-        "The profile in the AWS configuration files.", "`AWS_PROFILE`, else `default`", |c, v| some(&mut c.s3.profile, text(v))),
+        "The profile in the AWS configuration files.", "`AWS_PROFILE`, else `default`", |c, v| some(&mut c.s3.profile, text(v))).of(S3_CREDENTIALS),
     secret("s3.access_key_id", &["PERSIST_S3_ACCESS_KEY_ID"],
-        "An explicit access key id.", "the AWS SDK's chain", |c, v| some(&mut c.s3.access_key_id, hidden(v))),
+        "An explicit access key id.", "the AWS SDK's chain", |c, v| some(&mut c.s3.access_key_id, hidden(v))).of(S3_CREDENTIALS),
     secret("s3.secret_access_key", &["PERSIST_S3_SECRET_ACCESS_KEY"],
-        "Its secret.", "the AWS SDK's chain", |c, v| some(&mut c.s3.secret_access_key, hidden(v))),
+        "Its secret.", "the AWS SDK's chain", |c, v| some(&mut c.s3.secret_access_key, hidden(v))).of(S3_CREDENTIALS),
     secret("s3.session_token", &["PERSIST_S3_SESSION_TOKEN"],
-        "Its session token, for temporary credentials.", "unset", |c, v| some(&mut c.s3.session_token, hidden(v))),
+        "Its session token, for temporary credentials.", "unset", |c, v| some(&mut c.s3.session_token, hidden(v))).of(S3_CREDENTIALS),
     plain("s3.anonymous", &["PERSIST_S3_ANONYMOUS"],
-        "Unsigned requests, for public buckets.", "`false`", |c, v| set(&mut c.s3.anonymous, boolean(v))),
+        "Unsigned requests, for public buckets.", "`false`", |c, v| set(&mut c.s3.anonymous, boolean(v))).of(S3_CREDENTIALS),
     plain("s3.requester_pays", &["PERSIST_S3_REQUESTER_PAYS"],
         "The requester pays for requests and transfer.", "`false`", |c, v| set(&mut c.s3.requester_pays, boolean(v))),
     plain("s3.encryption", &["PERSIST_S3_ENCRYPTION"],
@@ -224,11 +232,11 @@ pub static SETTINGS: &[Setting] = &[
     plain("s3.total_timeout", &["PERSIST_S3_TOTAL_TIMEOUT"],
         "The longest operation as a whole, with all of its attempts and with the content of a save or a load.", "none", |c, v| some(&mut c.s3.total_timeout, duration(v))),
     plain("gcs.credentials_path", &["PERSIST_GCS_CREDENTIALS_PATH", "GOOGLE_APPLICATION_CREDENTIALS"],
-        "The credentials file.", "gcloud's file, else the metadata server", |c, v| some(&mut c.gcs.credentials_path, path(v))),
+        "The credentials file.", "gcloud's file, else the metadata server", |c, v| some(&mut c.gcs.credentials_path, path(v))).path().of(GCS_CREDENTIALS),
     secret("gcs.credentials_json", &["PERSIST_GCS_CREDENTIALS_JSON"],
-        "The content of a credentials file.", "unset", |c, v| some(&mut c.gcs.credentials_json, hidden(v))),
+        "The content of a credentials file.", "unset", |c, v| some(&mut c.gcs.credentials_json, hidden(v))).of(GCS_CREDENTIALS),
     plain("gcs.anonymous", &["PERSIST_GCS_ANONYMOUS"],
-        "Unsigned requests, for public buckets and emulators.", "`true` with an emulator, else `false`", |c, v| set(&mut c.gcs.anonymous, boolean(v))),
+        "Unsigned requests, for public buckets and emulators.", "`true` with an emulator, else `false`", |c, v| set(&mut c.gcs.anonymous, boolean(v))).of(GCS_CREDENTIALS),
     plain("gcs.project", &["PERSIST_GCS_PROJECT"],
         "The project that is billed, for requester-pays buckets.", "the credentials' quota project", |c, v| some(&mut c.gcs.project, text(v))),
     plain("gcs.kms_key", &["PERSIST_GCS_KMS_KEY"],

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use super::folders;
-use super::{Parsed, SETTINGS, Setting, StorageBackend, open::planned, suggest, values};
+use super::{Parsed, SETTINGS, Setting, StorageBackend, place::planned, suggest, values};
 use crate::{Error, ErrorKind, Key, Result};
 
 /// The schemes and their backends.
@@ -40,7 +40,7 @@ impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Parsed<Option<Self>> {
         let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
         let lower = scheme.to_ascii_lowercase();
-        let (scheme, backend) = match known(scheme) {
+        let (scheme, backend) = match known_scheme(scheme) {
             Some(known) => known,
             // One letter is a drive of Windows, and `outer:1` a name.
             None if scheme.len() < 2 || !rest.starts_with("//") || scheme.contains('/') => return Ok(None),
@@ -102,7 +102,7 @@ impl<'a> Parts<'a> {
 }
 
 /// A scheme and its backend, however it is written.
-fn known(scheme: &str) -> Option<(&'static str, StorageBackend)> {
+fn known_scheme(scheme: &str) -> Option<(&'static str, StorageBackend)> {
     SCHEMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)).copied()
 }
 
@@ -230,7 +230,7 @@ pub(super) fn without_secrets(text: &str) -> String {
             _ => "{…}".into(),
         };
     }
-    let database = text.split_once(':').and_then(|(scheme, _)| known(scheme));
+    let database = text.split_once(':').and_then(|(scheme, _)| known_scheme(scheme));
     if let Some((scheme, _)) = database.filter(|(_, backend)| !backend.is_written()) {
         return format!("{scheme}:…");
     }
@@ -306,7 +306,7 @@ pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
 /// Whether it is meant as a URL. No key has `//` in it. Many have a `:`, but hardly one a scheme before `:/`: with one slash for two, `s3:/bucket/k` would
 /// be a copy on the local disk that somebody takes for a backup.
 fn is_url(text: &str) -> bool {
-    text.contains("://") || text.split_once(":/").is_some_and(|(scheme, _)| known(scheme).is_some())
+    text.contains("://") || text.split_once(":/").is_some_and(|(scheme, _)| known_scheme(scheme).is_some())
 }
 
 /// Cuts the path of a file at the last `//`, which no key has in it, else at the last `/`.
