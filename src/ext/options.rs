@@ -47,7 +47,7 @@ impl SaveOptions {
         self
     }
 
-    /// Condition, metadata, tags and tier of the object.
+    /// Condition, metadata, tags and tier of the object, **in place of all that was set before**: call it first.
     pub fn put(mut self, put: PutOptions) -> Self {
         self.put = put;
         self

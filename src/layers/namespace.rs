@@ -38,7 +38,7 @@ impl Namespace {
         Key::new(format!("{}{key}", self.prefix)).map_err(|_| {
             let (prefix, len) = (self.prefix.len(), key.as_str().len());
             let message = format!(
-                "the key has {len} bytes, and the storage's prefix takes {prefix} of the {} that both may have",
+                "the key has {len} bytes, and prefix and namespace take {prefix} of the {} bytes that all may have",
                 Key::MAX_BYTES
             );
             Error::new(ErrorKind::InvalidInput, message).with_key(key)

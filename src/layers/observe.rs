@@ -22,6 +22,8 @@ use crate::{
 ///
 /// Keys appear as [`Key::pseudonym`] unless `DEBUG` is enabled for the target `persist::keys`, because ids of users do not belong into logs. With
 /// `persist=debug` they appear, with `persist=debug,persist::keys=info` they do not.
+///
+/// [`StorageConfig::open`](crate::StorageConfig::open) has put it around its storages already.
 #[derive(Debug)]
 pub struct Observe {
     inner: Arc<dyn SnapshotAdapter>,
@@ -34,10 +36,10 @@ impl Observe {
         Observe { inner, backend }
     }
 
-    fn start(&self, operation: &'static str, key: Option<&Key>) -> Watch {
+    fn start(&self, operation: &'static str, key: Option<&Key>) -> InFlight {
         let key = key.map(Key::logged);
         let span = info_span!("persist", operation, backend = self.backend, key);
-        Watch { operation, backend: self.backend, span, bytes: 0, started: Instant::now(), ended: false }
+        InFlight { operation, backend: self.backend, span, bytes: 0, started: Instant::now(), ended: false }
     }
 
     async fn watch<T>(
@@ -57,7 +59,7 @@ impl Observe {
 }
 
 /// An operation under way. Whatever happens to it, it is reported once.
-struct Watch {
+struct InFlight {
     operation: &'static str,
     backend: &'static str,
     span: Span,
@@ -66,7 +68,7 @@ struct Watch {
     ended: bool,
 }
 
-impl Watch {
+impl InFlight {
     fn end(&mut self, failed: Option<ErrorKind>) {
         use ErrorKind::{AlreadyExists, Conflict, NotFound, NotModified};
         let outcome = failed.map_or("ok", ErrorKind::as_str);
@@ -109,7 +111,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.report(Level::DEBUG, "dropped");
     }

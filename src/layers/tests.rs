@@ -33,7 +33,7 @@ async fn a_namespace_hides_itself() {
     assert_eq!(store.to_string(), "memory://team/a");
     let long = store.load("x/".repeat(382) + "xxx").await.unwrap_err();
     assert_eq!(long.kind(), ErrorKind::InvalidInput);
-    assert!(long.to_string().contains("the storage's prefix takes 7 of the 768"), "{long}");
+    assert!(long.to_string().contains("prefix and namespace take 7 of the 768"), "{long}");
     for bad in ["", "/", "../up", "a//b", "/a"] {
         assert_eq!(
             Namespace::new(inner.clone(), bad).unwrap_err().kind(),
