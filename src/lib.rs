@@ -62,6 +62,10 @@
 //! | `metrics` | counters and histograms through the facade `metrics` |
 //! | `testing` | the conformance suite |
 //! | `full` | all of these but `s3-sso` |
+//!
+//! Items that are `#[doc(hidden)]` are for the command line and the fuzz targets of this package, and no part of the API.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
 pub mod adapters;
