@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::{Sources, StorageBackend, StorageConfig, bad, place::planned, url, values, variables::variables};
 use crate::{
-    Codec, Error, ErrorKind, Key, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers,
+    Codec, Error, ErrorKind, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers,
     sessions::WINDOWS,
 };
 
@@ -145,7 +145,7 @@ impl StorageConfig {
     /// # Errors
     /// As [`open`](Self::open).
     #[cfg(feature = "s3")]
-    pub async fn open_s3(&self) -> Result<Option<(crate::adapters::s3::S3Adapter, Option<Key>)>> {
+    pub async fn open_s3(&self) -> Result<Option<(crate::adapters::s3::S3Adapter, Option<crate::Key>)>> {
         if self.backend != StorageBackend::S3 {
             return Ok(None);
         }
@@ -156,7 +156,7 @@ impl StorageConfig {
     async fn s3(&self) -> Result<crate::adapters::s3::S3Adapter> {
         let below = self.below()?;
         // The probe writes where the credentials may.
-        let prefix = below.as_ref().map_or("", Key::as_str);
+        let prefix = below.as_ref().map_or("", crate::Key::as_str);
         crate::adapters::s3::S3Adapter::open_under(self.bucket()?, prefix, &self.s3, &self.retry)
             .boxed()
             .await
