@@ -39,7 +39,9 @@ impl Session {
                     Ok(Line::Commit(Box::new(shown(*manifest, &place, meta.size))))
                 }
                 // Pruned while the log was read.
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Line::Nothing),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    store.confirm_gone(&place.commit(seq)?).await.map(|()| Line::Nothing)
+                }
                 Err(error) => Err(error),
                 // Only an import puts one here: what lies before it is half a session.
                 Ok((Described::Origin(_), _)) if seq > 1 => Err(importing(&place)),

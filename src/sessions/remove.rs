@@ -145,7 +145,13 @@ impl Session {
         let mut rows = store.history(place, None);
         while let Some(row) = rows.next().await {
             let described = match row {
-                Ok((place, seq)) => store.manifest(&place, seq).await,
+                Ok((place, seq)) => match store.manifest(&place, seq).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        store.confirm_gone(&place.commit(seq)?).await?;
+                        continue;
+                    }
+                    described => described,
+                },
                 Err(error) => Err(error),
             };
             match described {
@@ -154,7 +160,7 @@ impl Session {
                     break;
                 }
                 Ok((Described::Origin(_), _)) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
                 Err(error) => return Err(error),
             }
         }

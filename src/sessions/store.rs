@@ -149,6 +149,21 @@ impl Store {
         Ok(rows.into_iter().filter_map(crate::ListEntry::into_object).collect())
     }
 
+    /// Makes sure that an object which a read did not find is gone. Something in front of the storage may have answered in its place,
+    /// and whoever takes that for "removed meanwhile" removes, or passes over, what hangs on the object.
+    ///
+    /// # Errors
+    /// `Unavailable` where a listing has it.
+    pub(super) async fn confirm_gone(&self, key: &Key) -> Result<()> {
+        let mut rows = self.adapter.list(ListOptions::new().prefix(key.as_str()));
+        while let Some(row) = rows.try_next().await? {
+            if row.into_object().is_some_and(|meta| meta.key == *key) {
+                return Err(hidden(key));
+            }
+        }
+        Ok(())
+    }
+
     /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's or a copying tool's own, the next one.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
         for options in [ListOptions::new().limit(1), ListOptions::new()] {
@@ -181,7 +196,8 @@ impl Store {
                 Some(again) if again.meta.version == newest.meta.version => Err(two_versions(&meta.key)),
                 _ => Err(importing(place)),
             },
-            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.confirm_gone(&newest.meta.key).await,
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
             _ => Ok(()),
         }
     }
@@ -275,6 +291,12 @@ pub(super) async fn all<T>(work: Vec<impl Future<Output = Result<T>>>) -> Result
 pub(super) enum Described {
     Commit(Box<Manifest>),
     Origin(Origin),
+}
+
+/// The error for an object that a listing shows and a read does not find.
+pub(super) fn hidden(key: &Key) -> Error {
+    let message = "the storage lists the object, and a read does not find it; try again, and look for a proxy that answers in its place";
+    Error::new(ErrorKind::Unavailable, message).with_key(key).with_retryable(true)
 }
 
 /// The error for a commit that the line has left behind.

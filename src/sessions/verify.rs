@@ -75,7 +75,11 @@ impl Session {
             let bytes = match store.slot(&place, seq, Part::Whole).await {
                 Ok((Slot::Commit(bytes), _)) => bytes,
                 // Pruned since.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let gone = store.confirm_gone(&place.commit(seq)?).await;
+                    gone.map_err(|error| error.with_operation("verify"))?;
+                    continue;
+                }
                 // Only an import puts one here: what lies before it is half a session.
                 Ok((Slot::Origin(_), _)) if seq > 1 && newest == Some(seq) => {
                     return Err(importing(&place).with_operation("verify"));
@@ -180,7 +184,10 @@ impl Session {
                 let decoded = match store.read(&meta.key).await {
                     Ok((bytes, _)) => super::object::at(decode(&bytes), &meta.key),
                     // Removed meanwhile.
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        store.confirm_gone(&meta.key).await?;
+                        continue;
+                    }
                     Err(error) => Err(error),
                 };
                 match decoded {

@@ -11,12 +11,12 @@ use super::{KeptBy, Pruned, Retention};
 use crate::{
     Error, ErrorKind, Key, ListOptions, ObjectMeta, Result,
     sessions::{
-        Session,
+        CommitId, Session,
         line::LineRecord,
         manifest::Manifest,
         names::unbody,
         refs::{ForkRef, Origin, TagRef},
-        store::{Described, PARALLEL, Part, Row, Slot, all},
+        store::{Described, PARALLEL, Part, Row, Slot, all, hidden},
     },
 };
 
@@ -67,10 +67,14 @@ impl Session {
             std::future::ready(from == 0 || !is_stray)
         });
         let rows: Vec<Row> = commits.try_collect().await?;
-        let oldest = rows.last().filter(|row| row.seq == 1).map(|_| store.origin(self.place()));
-        let start = match oldest {
-            Some(origin) => origin.await?,
-            None => None,
+        let start = match rows.last() {
+            Some(Row { seq: 1, meta }) => match store.slot(self.place(), 1, Part::End).await {
+                Ok((Slot::Origin(origin), _)) => Some(origin),
+                Ok((Slot::Commit(_), _)) => None,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(hidden(&meta.key)),
+                Err(error) => return Err(error),
+            },
+            _ => None,
         };
         let is_start = |row: &Row| row.seq == 1 && start.is_some();
         let origin = start.as_ref().filter(|_| line.has(1));
@@ -166,9 +170,10 @@ impl Session {
         let bodies = store.objects(self.place().prefix("b/")).await?.into_iter().filter_map(|meta| {
             let (seq, id) = unbody(self.place(), &meta.key)?;
             let (on_line, old) = (line.has(seq), is_garbage(meta.modified));
-            let missing = may_be(seq) && !present.contains(&seq) && (seq <= upto || kept.contains(&seq));
+            let was_listed = present.contains(&seq);
+            let missing = may_be(seq) && !was_listed && (seq <= upto || kept.contains(&seq));
             Some(async move {
-                let needed = on_line && (!old || missing || self.has_body(seq, id).await?);
+                let needed = on_line && (!old || missing || self.has_body(seq, id, was_listed).await?);
                 Ok((meta, on_line, needed))
             })
         });
@@ -270,7 +275,10 @@ impl Session {
         match self.store().manifest(self.place(), seq).await {
             Ok((Described::Commit(manifest), _)) => Ok(Some(*manifest)),
             Ok((Described::Origin(_), _)) => Ok(None),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.store().confirm_gone(&self.place().commit(seq)?).await.map(|()| None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -298,13 +306,16 @@ impl Session {
         }
     }
 
-    /// Whether the commit `seq` has this body.
-    async fn has_body(&self, seq: u64, id: crate::sessions::CommitId) -> Result<bool> {
+    /// Whether the commit `seq` has this body, or may have it.
+    async fn has_body(&self, seq: u64, id: CommitId, was_listed: bool) -> Result<bool> {
         match self.store().manifest(self.place(), seq).await {
             Ok((Described::Commit(manifest), _)) => Ok(manifest.body.is_some_and(|body| body.id == id)),
             Ok((Described::Origin(_), _)) => Ok(false),
             Err(error) => match error.kind() {
-                ErrorKind::NotFound => Ok(false),
+                // One that was lost since may come back from a copy.
+                ErrorKind::NotFound => {
+                    self.store().confirm_gone(&self.place().commit(seq)?).await.map(|()| was_listed)
+                }
                 ErrorKind::Corrupt => Ok(true),
                 _ => Err(error),
             },
