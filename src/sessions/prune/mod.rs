@@ -103,7 +103,7 @@ impl Session {
                 Err(error) => return Err(error.with_operation("prune")),
             }
         }
-        let message = "tags and forks keep coming; prune again later";
+        let message = "tags, forks or other prunes keep coming in between; prune again later";
         Err(Error::new(ErrorKind::Conflict, message).with_operation("prune").with_retryable(true))
     }
 

@@ -13,7 +13,7 @@ use crate::{
     sessions::{
         CommitId, Session,
         line::LineRecord,
-        manifest::Manifest,
+        manifest::{Manifest, chain},
         names::unbody,
         refs::{ForkRef, Origin, TagRef},
         store::{Described, PARALLEL, Part, Row, Slot, all, hidden},
@@ -94,7 +94,7 @@ impl Session {
         }
         let upto = newest.max(line.upto);
         let first = origin.map_or(0, |origin| origin.target.seq) + 1;
-        let (is_fork, has_origin) = (first > 1, origin.is_some());
+        let has_origin = origin.is_some();
         let may_be = |seq: u64| seq >= first && !(has_origin && seq == 1);
         let on_line = |seq: u64| line.has(seq) && may_be(seq);
         let commits: Vec<(u64, SystemTime)> =
@@ -157,7 +157,7 @@ impl Session {
         }
         kept.extend(missing.iter().map(|run| *run.end()));
         kept.retain(|seq| on_line(*seq));
-        let needs_source = self.close(&mut kept, &present, is_fork).await?;
+        let needs_source = self.close(&mut kept, &present, first).await?;
         let released = match origin {
             Some(Origin { id, source, .. }) if !needs_source && !kept.is_empty() => Some(source.fork(*id)?),
             _ => None,
@@ -223,38 +223,45 @@ impl Session {
         Ok(false)
     }
 
-    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session.
-    async fn close(&self, kept: &mut BTreeSet<u64>, present: &BTreeSet<u64>, is_fork: bool) -> Result<bool> {
-        let (place, mut needs_source) = (self.place(), false);
-        let asked: Vec<u64> = kept.iter().rev().copied().collect();
-        // A chunk after the other: what one's chain has needs no look any more.
-        let mut covered = BTreeSet::new();
-        let mut queue = asked.into_iter();
-        loop {
-            let next: Vec<u64> = queue.by_ref().filter(|seq| !covered.contains(seq)).take(PARALLEL).collect();
-            if next.is_empty() {
-                return Ok(needs_source);
-            }
+    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session. `first` is
+    /// the first number that is this session's own.
+    ///
+    /// Keyframes only go forward: so the commits from a keyframe to any that is made of it are all made of that, and one manifest tells what
+    /// each of them needs.
+    async fn close(&self, kept: &mut BTreeSet<u64>, present: &BTreeSet<u64>, first: u64) -> Result<bool> {
+        let (mut open, mut width, mut needs_source) = (kept.clone(), 1, false);
+        while !open.is_empty() {
+            let next: Vec<u64> = open.iter().rev().take(width).copied().collect();
             let manifests = all(next.iter().map(|seq| self.manifest_of(*seq)).collect()).await?;
+            // Side by side only where the newer ones do not tell of the older ones.
+            width = (2 * width).min(PARALLEL);
             for (seq, manifest) in next.into_iter().zip(manifests) {
+                if !open.contains(&seq) {
+                    width = 1;
+                    continue;
+                }
                 let Some(manifest) = manifest else {
                     let from = self.chain_begins(seq, present).await?;
-                    needs_source |= is_fork && from.is_none();
-                    let needed: Vec<u64> = present.range(from.unwrap_or(0)..=seq).copied().collect();
-                    covered.extend(&needed);
-                    kept.extend(needed);
+                    needs_source |= first > 1 && from.is_none();
+                    let from = from.unwrap_or(0);
+                    kept.extend(present.range(from..=seq));
+                    drop(open.split_off(&from));
                     continue;
                 };
-                for seq in manifest.chain() {
-                    let own = manifest.place_of(seq, place) == *place;
-                    needs_source |= !own;
-                    if own {
-                        covered.insert(seq);
-                        kept.insert(seq);
+                let keyframe = seq - manifest.depth;
+                let upto = manifest.lines.iter().map(|line| line.upto).max().unwrap_or(0);
+                let own = first.max(upto.saturating_add(1));
+                needs_source |= keyframe < own;
+                for of in open.split_off(&keyframe) {
+                    match of == seq || present.contains(&of) {
+                        true => kept.extend(chain(keyframe, of).filter(|base| *base >= own)),
+                        // Its number may stand for others in front of it, which are missing as well.
+                        false => kept.extend(present.range(keyframe..=of)),
                     }
                 }
             }
         }
+        Ok(needs_source)
     }
 
     /// Where the chain of a commit that cannot be read begins at the earliest: with the keyframe of the next older one that can,
