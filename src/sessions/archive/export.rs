@@ -32,8 +32,8 @@ impl Session {
     /// # Errors
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written, or
     /// an import is under way.
-    pub async fn export<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
-        let (store, place) = (self.store(), self.place());
+    pub async fn export<W: AsyncWrite + Unpin + Send>(&self, mut out: W) -> Result<Moved> {
+        let (store, place, out) = (self.store(), self.place(), &mut out);
         match store.find_latest(place, Part::End).await {
             Ok(Some(newest)) if newest.is_removed() => {
                 return Err(removed(place, newest.found.seq).with_operation("export"));
