@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     CommitId, Session,
     at::{importing, no_commit, removed},
-    log::Step,
+    log::Entry,
     manifest::Manifest,
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
@@ -60,12 +60,12 @@ impl Session {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
         let (mut history, mut holes) = (Vec::new(), Vec::new());
-        let mut steps = store.lines(place);
-        while let Some(step) = steps.next().await {
-            match step {
-                Ok(Step::Commit(place, seq)) => history.push((place, seq)),
-                Ok(Step::Missing(place, hole)) => holes.push((place, hole)),
-                Ok(Step::Stray(error)) => found.note(None, error)?,
+        let mut entries = store.lines(place);
+        while let Some(entry) = entries.next().await {
+            match entry {
+                Ok(Entry::Commit(place, seq)) => history.push((place, seq)),
+                Ok(Entry::Missing(place, hole)) => holes.push((place, hole)),
+                Ok(Entry::Stray(error)) => found.note(None, error)?,
                 Err(error) => found.note(None, error).map_err(|error| error.with_operation("verify"))?,
             }
         }
