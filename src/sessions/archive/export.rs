@@ -25,9 +25,10 @@ use crate::{
 };
 
 impl Session {
-    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object by object, in bounded memory; a fork's
-    /// commits are packed anew, one state in memory at a time. The history that a fork shares with the session that it comes from is not part of
-    /// it; what its commits need from there is.
+    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object by object, one
+    /// after the other, in bounded memory but for the list of its commits; a fork's commits are packed anew, one state in
+    /// memory at a time. The history that a fork shares with the session that it comes from is not part of it; what its
+    /// commits need from there is.
     ///
     /// # Errors
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written, or
