@@ -113,7 +113,8 @@ impl Session {
             Err(error) => return Err(error),
         };
         writer.taken_over();
-        // As the writer that it was: one of an earlier epoch may not, and is not let in again by it.
+        // Keeps the epoch: a handle that was fenced off by a take-over must not end the session, nor be let in again by
+        // trying.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         let same = writer.head.as_ref().is_some_and(|before| before.is_same(&head));
         last.adopt(head);

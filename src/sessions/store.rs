@@ -181,8 +181,9 @@ impl Store {
         Ok(None)
     }
 
-    /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed, and where that cannot be known now.
-    /// Damage of the newest is not looked at.
+    /// Fails with `Conflict` while an import into this session is unfinished: its origin stands under the newest number, or
+    /// stood there when `newest` was listed. Also fails where that cannot be told. Whether the newest commit is damaged is
+    /// not checked.
     pub(super) async fn not_importing(&self, place: &Place, newest: &Row) -> Result<()> {
         match self.slot(place, newest.seq, Part::End).await {
             Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
@@ -191,7 +192,9 @@ impl Store {
                     false => Ok(()),
                 }
             }
-            // The listing may have the last commit of an import without those in front of it. Another one has what was read.
+            // The object was replaced since the listing, perhaps by the last commit of an import; then the listing may
+            // lack the commits in front of it. If a second listing agrees with the first, it is the storage whose
+            // listings and reads disagree.
             Ok((_, meta)) if !is_version(&meta, &newest.meta) => match self.newest(place).await? {
                 Some(again) if again.meta.version == newest.meta.version => Err(two_versions(&meta.key)),
                 _ => Err(importing(place)),
@@ -202,8 +205,9 @@ impl Store {
         }
     }
 
-    /// Whether an import is under way, whose origin is the newest there is, under this number. Under the first it stays where the archive
-    /// does not begin with commit 1; then there is a line, and what that tells of was lost.
+    /// Whether the import is unfinished whose origin is the newest object, under the number `origin`. Number 1 keeps its
+    /// origin for good where the archive does not begin with commit 1; then `line` names newer commits, and those were
+    /// lost.
     pub(super) async fn is_half(&self, place: &Place, origin: u64) -> Result<bool> {
         Ok(origin > 1 || self.line(place).await?.0.newest() <= 1)
     }

@@ -126,7 +126,7 @@ impl Session {
                 Err(error) => found.note(Some(seq), error)?,
             }
         }
-        // Behind what they are at fault for.
+        // Last: commits that cannot be loaded for want of these were noted above.
         for (place, hole) in &holes {
             found.note(Some(*hole.end()), missing(hole).with_key(&place.commit(*hole.end())?))?;
         }
@@ -233,14 +233,15 @@ impl Session {
                 let names = format_args!("{who} names commit {seq} ({id}), there is another ({})", there.id);
                 found.note(None, corrupt(names).with_key(key))
             }
-            // A prune has removed it. Written beside that by a writer that died before it could take the tag back, or left in a copy.
+            // A tag that was written beside a prune, by a writer that died before it could take the tag back; or one of
+            // a copy that is only added to.
             Err(error)
                 if error.kind() == ErrorKind::NotFound && !self.store().line(place).await?.0.has(seq) =>
             {
                 found.garbage += 1;
                 Ok(())
             }
-            // Behind the newest that is left.
+            // Its number is above the newest commit that is left.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let message = format!("commit {seq}, which {who} names, is missing");
                 let error =

@@ -246,7 +246,7 @@ async fn a_session_with_an_old_damaged_commit_is_exported_from_a_fork() {
         let mut archive = Vec::new();
         fork.export(&mut archive).await.unwrap();
         let copy = bench.session("copy");
-        copy.import(&mut &archive[..]).await.unwrap();
+        copy.import(&archive[..]).await.unwrap();
         assert!(copy.load(At::Latest).await.unwrap().state == super::sessions_support::noise(90, 900));
         assert!(copy.verify().await.unwrap().is_good());
     }

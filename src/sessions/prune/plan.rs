@@ -61,7 +61,8 @@ impl Session {
         now: SystemTime,
     ) -> Result<Plan> {
         let store = self.store();
-        // Nobody knows what an object among them is that is no commit. Only the end of a session passes over it, and leaves it.
+        // An object here that is no commit is an error: nobody knows what it is. Only a removal (`from` > 0) skips it,
+        // and leaves it.
         let commits = store.commits(self.place(), ListOptions::new()).filter(|row| {
             let is_stray = row.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
             std::future::ready(from == 0 || !is_stray)
@@ -83,7 +84,8 @@ impl Session {
             store.not_importing(self.place(), newest).await?;
         }
         let newest = rows.first().map_or(0, |row| row.seq);
-        // What comes next is behind the numbers that are told here, or would be taken for what was pruned.
+        // Saves must go on behind every number that `line` has told of: smaller ones count as pruned. So nothing is
+        // pruned before one did.
         if line.newest() > newest {
             let message = format!(
                 "commit {0}, the newest, is missing; restore its object from a copy, or save: that goes on behind it",
@@ -181,7 +183,8 @@ impl Session {
             garbage += u64::from(on_line && !needed);
             others.extend((!needed).then_some(meta));
         }
-        // What is young keeps its number from writers that have just looked, on the line or not.
+        // A young object stays even where it is off the line: it keeps a writer that has just looked from taking its
+        // number.
         let gone = rows.into_iter().filter(|row| !line.has(row.seq));
         let (commits, young): (Vec<Row>, Vec<Row>) = gone.partition(|row| is_old(row.meta.modified));
         let (start, commits): (Vec<Row>, Vec<Row>) = commits.into_iter().partition(is_start);
