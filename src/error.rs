@@ -157,9 +157,9 @@ impl Error {
         Error { repr: Box::new(repr), source: None }
     }
 
-    /// What to do about it, behind the message and `; `.
+    /// What to do about it, behind the message and `; `, in place of an earlier advice.
     pub(crate) fn with_advice(mut self, advice: &str) -> Self {
-        self.repr.what = self.repr.message.len();
+        self.repr.message.truncate(self.repr.what);
         self.repr.message.extend(["; ", advice]);
         self
     }

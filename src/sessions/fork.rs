@@ -49,12 +49,13 @@ impl Session {
         let reference = source.fork(id)?;
         let origin = Origin { id, target, source: source.clone(), ids: fork.ids() };
         store.refer(fork.place(), &origin).await?;
-        let forked = match store.pinned(&origin.source, target).await {
-            Ok(()) => store.create_origin(fork.place(), &origin, looked).await,
-            Err(error) => Err(error),
+        let (pinned, forked) = match store.pinned(&origin.source, target).await {
+            Ok(()) => (true, store.create_origin(fork.place(), &origin, looked).await),
+            Err(error) => (false, Err(error)),
         };
         match forked {
             // The origin may be there, or come: the next prunes find whether a fork belongs to it.
+            Err(error) if pinned && error.kind() != ErrorKind::AlreadyExists => Err(error),
             Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
                 Err(error)
             }
@@ -123,7 +124,9 @@ impl Store {
                 Ok(_) => return Err(self.taken(place, "fork").await.with_source(error)),
                 // It may be this one, from an attempt whose answer was lost: then it needs its reference.
                 Err(unread)
-                    if error.kind() == ErrorKind::AlreadyExists && unread.kind() != ErrorKind::NotFound =>
+                    if error.kind() == ErrorKind::AlreadyExists
+                        && (unread.kind() != ErrorKind::NotFound
+                            || self.confirm_gone(&key).await.is_err()) =>
                 {
                     let message = format!(
                         "the session {place} is there, but whose it is could not be read; fork again"

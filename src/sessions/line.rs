@@ -67,8 +67,12 @@ impl LineRecord {
         let (mut above, mut holes) = (None, Vec::new());
         for seq in present.take_while(|seq| *seq >= first).chain([first - 1]) {
             if let Some(above) = above {
-                let runs = std::iter::once(&untouched).chain(&self.runs);
-                let inside = runs.map(|run| (*run.start()).max(seq + 1)..=(*run.end()).min(above - 1));
+                // Runs descend, too: of all of them, those between the two.
+                let (low, high) = (seq + 1, above - 1);
+                let runs = &self.runs[self.runs.partition_point(|run| *run.start() > high)..];
+                let runs = runs.iter().take_while(|run| *run.end() >= low);
+                let inside = std::iter::once(&untouched).chain(runs);
+                let inside = inside.map(|run| (*run.start()).max(low)..=(*run.end()).min(high));
                 holes.extend(inside.filter(|range| !range.is_empty()));
             }
             above = Some(seq);
@@ -168,6 +172,33 @@ mod tests {
             (1, &[], &[]),
         ] {
             assert_eq!(record.holes(first, present.iter().copied()), holes, "{first} {present:?}");
+        }
+    }
+
+    #[test]
+    fn holes_are_those_of_all_runs() {
+        let slow = |record: &LineRecord, first: u64, present: &[u64]| {
+            let mut holes = Vec::new();
+            let below = present.iter().copied().take_while(|seq| *seq >= first).chain([first - 1]);
+            for (above, seq) in present.iter().zip(below.skip(1)) {
+                let runs = std::iter::once(record.upto + 1..=u64::MAX).chain(record.runs.clone());
+                let inside = runs.map(|run| (*run.start()).max(seq + 1)..=(*run.end()).min(above - 1));
+                holes.extend(inside.filter(|range| !range.is_empty()));
+            }
+            holes
+        };
+        let chosen = |bits: u64| (1..=9).rev().filter(move |seq| bits >> (seq - 1) & 1 == 1);
+        for kept in 0..1 << 7 {
+            for upto in [7, 9] {
+                let record = LineRecord::keep(upto, chosen(kept).collect());
+                for bits in 0..1 << 9 {
+                    let present: Vec<u64> = chosen(bits).collect();
+                    for first in 1..4 {
+                        let holes = record.holes(first, present.iter().copied());
+                        assert_eq!(holes, slow(&record, first, &present), "{record:?} {present:?} {first}");
+                    }
+                }
+            }
         }
     }
 

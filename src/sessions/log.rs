@@ -25,32 +25,34 @@ impl Session {
     /// it. It ends where the session was [removed](Session::remove).
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
-        let described = store.lines(self.place()).map(move |step| async move {
-            let (place, seq) = match step? {
-                Step::Commit(place, seq) => (place, seq),
-                Step::Missing(place, hole) => {
+        let described = store.lines(self.place()).map(move |entry| async move {
+            let (place, seq) = match entry? {
+                Entry::Commit(place, seq) => (place, seq),
+                Entry::Missing(place, hole) => {
                     return Err(missing(&hole).with_key(&place.commit(*hole.end())?));
                 }
-                Step::Stray(error) => return Err(error),
+                Entry::Stray(error) => return Err(error),
             };
             match store.manifest(&place, seq).await {
-                Ok((Described::Commit(manifest), _)) if manifest.is_removed() => Ok(Line::Ends),
+                Ok((Described::Commit(manifest), _)) if manifest.is_removed() => Ok(Logged::Ends),
                 Ok((Described::Commit(manifest), meta)) => {
-                    Ok(Line::Commit(Box::new(shown(*manifest, &place, meta.size))))
+                    Ok(Logged::Commit(Box::new(shown(*manifest, &place, meta.size))))
                 }
                 // Pruned while the log was read.
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Line::Nothing),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    store.confirm_gone(&place.commit(seq)?).await.map(|()| Logged::Nothing)
+                }
                 Err(error) => Err(error),
                 // Only an import puts one here: what lies before it is half a session.
                 Ok((Described::Origin(_), _)) if seq > 1 => Err(importing(&place)),
-                Ok((Described::Origin(_), _)) => Ok(Line::Nothing),
+                Ok((Described::Origin(_), _)) => Ok(Logged::Nothing),
             }
         });
         let lines = described.buffered(PARALLEL);
-        let lines = lines.try_take_while(|line| std::future::ready(Ok(!matches!(line, Line::Ends))));
+        let lines = lines.try_take_while(|line| std::future::ready(Ok(!matches!(line, Logged::Ends))));
         let commit = |line| match line {
-            Line::Commit(commit) => Some(*commit),
-            Line::Nothing | Line::Ends => None,
+            Logged::Commit(commit) => Some(*commit),
+            Logged::Nothing | Logged::Ends => None,
         };
         lines.try_filter_map(move |line| std::future::ready(Ok(commit(line)))).boxed()
     }
@@ -73,7 +75,7 @@ pub(super) fn shown(manifest: Manifest, place: &Place, object: u64) -> Commit {
 }
 
 /// What the log says of one place.
-enum Line {
+enum Logged {
     Commit(Box<Commit>),
     Nothing,
     /// The session was removed there.
@@ -81,7 +83,7 @@ enum Line {
 }
 
 /// What a history has in one place.
-pub(super) enum Step {
+pub(super) enum Entry {
     Commit(Place, u64),
     /// On the line, and without objects.
     Missing(Place, RangeInclusive<u64>),
@@ -90,7 +92,7 @@ pub(super) enum Step {
 }
 
 /// The part of a history that lies in one session.
-struct Segment<'a> {
+struct Stretch<'a> {
     store: &'a Store,
     place: Place,
     rows: BoxStream<'a, Result<Row>>,
@@ -98,21 +100,21 @@ struct Segment<'a> {
     origin: Result<Option<Origin>>,
     /// The number above those that are still to come.
     above: Option<u64>,
-    /// The newest row, where the segment begins with that, until it was looked at.
+    /// The newest row, where the stretch begins with that, until it was looked at.
     newest: Option<Row>,
     begins: bool,
     /// Whether what is missing is looked for.
     holes: bool,
-    ready: VecDeque<Step>,
+    ready: VecDeque<Entry>,
     ended: bool,
 }
 
-impl Segment<'_> {
-    async fn next(&mut self) -> Result<Option<Step>> {
+impl Stretch<'_> {
+    async fn next(&mut self) -> Result<Option<Entry>> {
         while self.ready.is_empty() && !self.ended {
             let row = match self.rows.try_next().await {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    self.ready.push_back(Step::Stray(error));
+                    self.ready.push_back(Entry::Stray(error));
                     continue;
                 }
                 row => row?,
@@ -144,7 +146,7 @@ impl Segment<'_> {
             if !self.ended {
                 self.above = Some(below);
                 if begins.is_none() && self.line.has(below) {
-                    self.ready.push_back(Step::Commit(self.place.clone(), below));
+                    self.ready.push_back(Entry::Commit(self.place.clone(), below));
                 }
             }
         }
@@ -168,7 +170,7 @@ impl Segment<'_> {
             self.store.not_importing(&self.place, &newest).await?;
         }
         let place = &self.place;
-        self.ready.extend(holes(&self.line).into_iter().map(|hole| Step::Missing(place.clone(), hole)));
+        self.ready.extend(holes(&self.line).into_iter().map(|hole| Entry::Missing(place.clone(), hole)));
         Ok(())
     }
 }
@@ -176,25 +178,25 @@ impl Segment<'_> {
 impl Store {
     /// Places and numbers of the line, newest first; those before `below` only. What is missing or no commit is passed over.
     pub(super) fn history(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<(Place, u64)>> {
-        let there = |step| match step {
-            Step::Commit(place, seq) => Some((place, seq)),
-            Step::Missing(..) | Step::Stray(_) => None,
+        let there = |entry| match entry {
+            Entry::Commit(place, seq) => Some((place, seq)),
+            Entry::Missing(..) | Entry::Stray(_) => None,
         };
-        let steps = self.walk(place, below, false);
-        steps.try_filter_map(move |step| std::future::ready(Ok(there(step)))).boxed()
+        let entries = self.walk(place, below, false);
+        entries.try_filter_map(move |entry| std::future::ready(Ok(there(entry)))).boxed()
     }
 
     /// The line, across forks, and what is missing there.
     ///
     /// # Errors
     /// `Conflict` in place of what an import has yet to bring.
-    pub(super) fn lines(&self, place: &Place) -> BoxStream<'_, Result<Step>> {
+    pub(super) fn lines(&self, place: &Place) -> BoxStream<'_, Result<Entry>> {
         self.walk(place, None, true)
     }
 
-    fn walk(&self, place: &Place, below: Option<u64>, holes: bool) -> BoxStream<'_, Result<Step>> {
+    fn walk(&self, place: &Place, below: Option<u64>, holes: bool) -> BoxStream<'_, Result<Entry>> {
         let start = Some((place.clone(), below, HashSet::new()));
-        let segments = stream::try_unfold(start, move |next| async move {
+        let stretches = stream::try_unfold(start, move |next| async move {
             let Some((place, below, mut seen)) = next else { return Ok::<_, Error>(None) };
             // An import or a hand may have made a circle.
             if !seen.insert(place.clone()) {
@@ -220,7 +222,7 @@ impl Store {
             let rows = self.commits(&place, options);
             // `line` was read before: what it tells of is there, or something newer.
             let above = below.or((line.upto > 0).then(|| line.upto.saturating_add(1)));
-            let segment = Segment {
+            let stretch = Stretch {
                 store: self,
                 place,
                 rows,
@@ -233,16 +235,16 @@ impl Store {
                 ready: VecDeque::new(),
                 ended: false,
             };
-            let steps = stream::try_unfold(Some(segment), |segment| async move {
-                let Some(mut segment) = segment else { return Ok(None) };
-                match segment.next().await? {
-                    Some(step) => Ok(Some((step, Some(segment)))),
-                    None => segment.origin.map(|_| None),
+            let entries = stream::try_unfold(Some(stretch), |stretch| async move {
+                let Some(mut stretch) = stretch else { return Ok(None) };
+                match stretch.next().await? {
+                    Some(entry) => Ok(Some((entry, Some(stretch)))),
+                    None => stretch.origin.map(|_| None),
                 }
             });
-            Ok(Some((steps, next)))
+            Ok(Some((entries, next)))
         });
-        segments.try_flatten().boxed()
+        stretches.try_flatten().boxed()
     }
 
     /// Where the session was forked from, if it was.

@@ -71,13 +71,15 @@ pub(super) struct Manifest {
     pub(super) ids: Option<(String, String)>,
 }
 
+/// The commits that the state of commit `seq` is made of, itself first, where `keyframe` is the last.
+pub(super) fn chain(keyframe: u64, seq: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(seq - keyframe), |&depth| base_of(depth)).map(move |depth| keyframe + depth)
+}
+
 impl Manifest {
     /// The commits that this one's state is made of, itself first, the keyframe last.
     pub(super) fn chain(&self) -> Vec<u64> {
-        let keyframe = self.seq - self.depth;
-        std::iter::successors(Some(self.depth), |&depth| base_of(depth))
-            .map(|depth| keyframe + depth)
-            .collect()
+        chain(self.seq - self.depth, self.seq).collect()
     }
 
     /// Whether its object holds the whole state.

@@ -113,7 +113,8 @@ impl Session {
             Err(error) => return Err(error),
         };
         writer.taken_over();
-        // As the writer that it was: one of an earlier epoch may not, and is not let in again by it.
+        // Keeps the epoch: a handle that was fenced off by a take-over must not end the session, nor be let in again by
+        // trying.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         let same = writer.head.as_ref().is_some_and(|before| before.is_same(&head));
         last.adopt(head);
@@ -145,7 +146,13 @@ impl Session {
         let mut rows = store.history(place, None);
         while let Some(row) = rows.next().await {
             let described = match row {
-                Ok((place, seq)) => store.manifest(&place, seq).await,
+                Ok((place, seq)) => match store.manifest(&place, seq).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        store.confirm_gone(&place.commit(seq)?).await?;
+                        continue;
+                    }
+                    described => described,
+                },
                 Err(error) => Err(error),
             };
             match described {
@@ -154,7 +161,7 @@ impl Session {
                     break;
                 }
                 Ok((Described::Origin(_), _)) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
                 Err(error) => return Err(error),
             }
         }

@@ -94,7 +94,7 @@ impl Store {
     async fn with_body(&self, place: Place, seq: u64, key: Key, bytes: Option<Bytes>) -> Result<Fetched> {
         let bytes = match bytes {
             Some(bytes) => bytes,
-            None => match self.slot(&place, seq, Part::Whole).await?.0 {
+            None => match object::at(self.slot(&place, seq, Part::Whole).await, &key)?.0 {
                 Slot::Commit(bytes) => bytes,
                 Slot::Origin(_) => return Err(corrupt("a fork's origin is no base").with_key(&key)),
             },
@@ -106,10 +106,10 @@ impl Store {
         let Some(body) = manifest.body else { return Ok(Fetched { seq, key, bytes, body: None }) };
         let at = place.body(seq, body.id)?;
         let body = if manifest.depth > 0 {
-            self.delta_body(&at, &manifest).await?
+            object::at(self.delta_body(&at, &manifest).await, &at)?
         } else {
             // The streaming codec decodes in parallel.
-            let state = self.open_body(&at, &manifest).await?;
+            let state = object::at(self.open_body(&at, &manifest).await, &at)?;
             object::at(state.collect(u64::MAX).await, &at)?
         };
         Ok(Fetched { seq, key, bytes, body: Some((at, body)) })
@@ -121,7 +121,10 @@ impl Store {
     pub(super) async fn missing(&self, place: &Place, seq: u64, error: Error) -> Error {
         match self.line(place).await {
             Ok((line, _)) if line.has(seq) => match error.key().cloned() {
-                Some(key) => lost(&key).with_source(error),
+                Some(key) => match self.confirm_gone(&key).await {
+                    Ok(()) => lost(&key).with_source(error),
+                    Err(error) => error,
+                },
                 None => error,
             },
             Ok(_) => not_on_line(seq).with_source(error),

@@ -149,6 +149,21 @@ impl Store {
         Ok(rows.into_iter().filter_map(crate::ListEntry::into_object).collect())
     }
 
+    /// Makes sure that an object which a read did not find is gone. Something in front of the storage may have answered in its place,
+    /// and whoever takes that for "removed meanwhile" removes, or passes over, what hangs on the object.
+    ///
+    /// # Errors
+    /// `Unavailable` where a listing has it.
+    pub(super) async fn confirm_gone(&self, key: &Key) -> Result<()> {
+        let mut rows = self.adapter.list(ListOptions::new().prefix(key.as_str()));
+        while let Some(row) = rows.try_next().await? {
+            if row.into_object().is_some_and(|meta| meta.key == *key) {
+                return Err(hidden(key));
+            }
+        }
+        Ok(())
+    }
+
     /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's or a copying tool's own, the next one.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
         for options in [ListOptions::new().limit(1), ListOptions::new()] {
@@ -166,8 +181,9 @@ impl Store {
         Ok(None)
     }
 
-    /// Fails where an import had yet to put its newest commit under this number, the newest, when it was listed, and where that cannot be known now.
-    /// Damage of the newest is not looked at.
+    /// Fails with `Conflict` while an import into this session is unfinished: its origin stands under the newest number, or
+    /// stood there when `newest` was listed. Also fails where that cannot be told. Whether the newest commit is damaged is
+    /// not checked.
     pub(super) async fn not_importing(&self, place: &Place, newest: &Row) -> Result<()> {
         match self.slot(place, newest.seq, Part::End).await {
             Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
@@ -176,18 +192,22 @@ impl Store {
                     false => Ok(()),
                 }
             }
-            // The listing may have the last commit of an import without those in front of it. Another one has what was read.
+            // The object was replaced since the listing, perhaps by the last commit of an import; then the listing may
+            // lack the commits in front of it. If a second listing agrees with the first, it is the storage whose
+            // listings and reads disagree.
             Ok((_, meta)) if !is_version(&meta, &newest.meta) => match self.newest(place).await? {
                 Some(again) if again.meta.version == newest.meta.version => Err(two_versions(&meta.key)),
                 _ => Err(importing(place)),
             },
-            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.confirm_gone(&newest.meta.key).await,
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Whether an import is under way, whose origin is the newest there is, under this number. Under the first it stays where the archive
-    /// does not begin with commit 1; then there is a line, and what that tells of was lost.
+    /// Whether the import is unfinished whose origin is the newest object, under the number `origin`. Number 1 keeps its
+    /// origin for good where the archive does not begin with commit 1; then `line` names newer commits, and those were
+    /// lost.
     pub(super) async fn is_half(&self, place: &Place, origin: u64) -> Result<bool> {
         Ok(origin > 1 || self.line(place).await?.0.newest() <= 1)
     }
@@ -275,6 +295,12 @@ pub(super) async fn all<T>(work: Vec<impl Future<Output = Result<T>>>) -> Result
 pub(super) enum Described {
     Commit(Box<Manifest>),
     Origin(Origin),
+}
+
+/// The error for an object that a listing shows and a read does not find.
+pub(super) fn hidden(key: &Key) -> Error {
+    let message = "the storage lists the object, and a read does not find it; try again, and look for a proxy that answers in its place";
+    Error::new(ErrorKind::Unavailable, message).with_key(key).with_retryable(true)
 }
 
 /// The error for a commit that the line has left behind.

@@ -127,7 +127,7 @@ impl Session {
         }
         match store.adapter.head(&key).await {
             Ok(meta) => store.adapter.delete(&key, DeleteOptions::new().if_version(meta.version)).await,
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => store.confirm_gone(&key).await,
             Err(error) => Err(error),
         }
     }
@@ -162,8 +162,16 @@ impl Store {
     /// Makes sure, after a reference to `target` was written, that every later prune sees it: one that has announced itself before is
     /// cancelled, and one that has decided before did not remove the commit. `docs/adr/0011-prune-marks.md` has the argument.
     pub(super) async fn pinned(&self, place: &Place, target: Target) -> Result<()> {
+        let mut unread = None;
         for _ in 0..ATTEMPTS {
             let (line, version) = self.line(place).await?;
+            // Where a prune has announced itself in a line that is not seen, the reference would be too late.
+            if version.is_none()
+                && let Err(error) = self.confirm_gone(&place.line()?).await
+            {
+                unread = Some(error);
+                continue;
+            }
             if let (Some(_), Some(version)) = (line.announced, version) {
                 let bytes = LineRecord { announced: None, ..line }.encode();
                 match self.put(&place.line()?, bytes.into(), PutOptions::new().replace(version)).await {
@@ -180,8 +188,8 @@ impl Store {
             };
             return if there && line.has(target.seq) { Ok(()) } else { Err(not_on_line(target.seq)) };
         }
-        Err(Error::new(ErrorKind::Conflict, "prunes keep announcing themselves; try again")
-            .with_retryable(true))
+        let busy = || Error::new(ErrorKind::Conflict, "prunes keep announcing themselves; try again");
+        Err(unread.unwrap_or_else(|| busy().with_retryable(true)))
     }
 
     /// All small objects of one kind.
@@ -200,10 +208,11 @@ impl Store {
         decoded.collect()
     }
 
+    /// What a listing has shown, if nobody has removed it since.
     async fn read_if_there(&self, key: Key) -> Result<Option<(Bytes, crate::ObjectMeta)>> {
         match self.read(&key).await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.confirm_gone(&key).await.map(|()| None),
             Err(error) => Err(error),
         }
     }

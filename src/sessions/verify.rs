@@ -1,19 +1,20 @@
 //! Reading everything, to know that it is well.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashSet, ops::RangeInclusive};
 
 use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::{
-    Session,
+    CommitId, Session,
     at::{importing, no_commit, removed},
-    log::Step,
+    log::Entry,
+    manifest::Manifest,
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot},
-    wire::wrong,
+    wire::{corrupt, wrong},
 };
 use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
@@ -27,7 +28,7 @@ pub struct Verified {
     pub bytes: u64,
     /// What is not.
     pub damaged: Vec<Damaged>,
-    /// Objects that are on no line: the next prune removes them.
+    /// Objects that are on no line, and tags and marks of forks whose commit was pruned: the next prune removes them.
     pub garbage: u64,
 }
 
@@ -59,23 +60,27 @@ impl Session {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
         let (mut history, mut holes) = (Vec::new(), Vec::new());
-        let mut steps = store.lines(place);
-        while let Some(step) = steps.next().await {
-            match step {
-                Ok(Step::Commit(place, seq)) => history.push((place, seq)),
-                Ok(Step::Missing(place, hole)) => holes.push((place, hole)),
-                Ok(Step::Stray(error)) => found.note(None, error)?,
+        let mut entries = store.lines(place);
+        while let Some(entry) = entries.next().await {
+            match entry {
+                Ok(Entry::Commit(place, seq)) => history.push((place, seq)),
+                Ok(Entry::Missing(place, hole)) => holes.push((place, hole)),
+                Ok(Entry::Stray(error)) => found.note(None, error)?,
                 Err(error) => found.note(None, error).map_err(|error| error.with_operation("verify"))?,
             }
         }
         let newest = history.first().map(|(_, seq)| *seq);
         // Oldest first: what a chain needs has just been read.
-        let mut cache = Cache::default();
+        let (mut cache, mut known) = (Cache::default(), Known::default());
         for (place, seq) in history.into_iter().rev() {
             let bytes = match store.slot(&place, seq, Part::Whole).await {
                 Ok((Slot::Commit(bytes), _)) => bytes,
                 // Pruned since.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let gone = store.confirm_gone(&place.commit(seq)?).await;
+                    gone.map_err(|error| error.with_operation("verify"))?;
+                    continue;
+                }
                 // Only an import puts one here: what lies before it is half a session.
                 Ok((Slot::Origin(_), _)) if seq > 1 && newest == Some(seq) => {
                     return Err(importing(&place).with_operation("verify"));
@@ -102,11 +107,17 @@ impl Session {
                 Err(error) => Err(error),
             };
             match checked {
-                Ok(manifest) if manifest.is_removed() => {}
-                Ok(manifest) => {
-                    found.good += 1;
-                    found.bytes += manifest.size;
-                }
+                Ok(manifest) => match known.strange_parent(&manifest) {
+                    Some(parent) => {
+                        let message = format_args!("it follows commit {parent}, which is not on this line");
+                        found.note(Some(seq), corrupt(message).with_key(&place.commit(seq)?))?;
+                    }
+                    None if manifest.is_removed() => {}
+                    None => {
+                        found.good += 1;
+                        found.bytes += manifest.size;
+                    }
+                },
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // A limit was hit: that says nothing about the commit.
                 Err(error) if error.kind() == ErrorKind::InvalidInput => {
@@ -115,7 +126,7 @@ impl Session {
                 Err(error) => found.note(Some(seq), error)?,
             }
         }
-        // Behind what they are at fault for.
+        // Last: commits that cannot be loaded for want of these were noted above.
         for (place, hole) in &holes {
             found.note(Some(*hole.end()), missing(hole).with_key(&place.commit(*hole.end())?))?;
         }
@@ -180,7 +191,10 @@ impl Session {
                 let decoded = match store.read(&meta.key).await {
                     Ok((bytes, _)) => super::object::at(decode(&bytes), &meta.key),
                     // Removed meanwhile.
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        store.confirm_gone(&meta.key).await?;
+                        continue;
+                    }
                     Err(error) => Err(error),
                 };
                 match decoded {
@@ -217,17 +231,17 @@ impl Session {
             Ok(there) if there.id == id => Ok(()),
             Ok(there) => {
                 let names = format_args!("{who} names commit {seq} ({id}), there is another ({})", there.id);
-                found.note(None, super::wire::corrupt(names).with_key(key))
+                found.note(None, corrupt(names).with_key(key))
             }
-            // Of a tag that came beside the prune, and whose writer died before it took it back.
+            // A tag that was written beside a prune, by a writer that died before it could take the tag back; or one of
+            // a copy that is only added to.
             Err(error)
                 if error.kind() == ErrorKind::NotFound && !self.store().line(place).await?.0.has(seq) =>
             {
-                let message =
-                    format!("{who} names commit {seq}, which a prune removed: untag it, or prune again");
-                found.note(None, Error::new(ErrorKind::Corrupt, message).with_key(key))
+                found.garbage += 1;
+                Ok(())
             }
-            // Behind the newest that is left.
+            // Its number is above the newest commit that is left.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let message = format!("commit {seq}, which {who} names, is missing");
                 let error =
@@ -238,6 +252,27 @@ impl Session {
             Err(error) if found.names(error.key()) => Ok(()),
             Err(error) => found.note(Some(seq), error),
         }
+    }
+}
+
+/// The ids of a history's commits, for as long as none of them is missing, pruned or damaged.
+#[derive(Default)]
+struct Known {
+    upto: u64,
+    ids: HashSet<CommitId>,
+}
+
+impl Known {
+    /// Takes the next commit, and gives its parent where that is certainly not on the line. It need not be the commit before: a fallback goes
+    /// on from an older one. So where any number before it is not known, as after prunes, nothing is certain.
+    fn strange_parent(&mut self, manifest: &Manifest) -> Option<CommitId> {
+        if manifest.seq != self.upto + 1 {
+            return None;
+        }
+        let parent = manifest.parent.filter(|parent| self.upto > 0 && !self.ids.contains(parent));
+        self.upto = manifest.seq;
+        self.ids.insert(manifest.id);
+        parent
     }
 }
 

@@ -226,3 +226,28 @@ async fn an_imported_session_with_a_long_name_is_listed_by_its_own() {
         assert_eq!(copy.show(At::Latest).await.unwrap().session, two);
     }
 }
+
+/// An archive has all commits or none. What an export that meets damage says to do instead does it.
+#[tokio::test]
+async fn a_session_with_an_old_damaged_commit_is_exported_from_a_fork() {
+    for missing in [false, true] {
+        let bench = Bench::new(90);
+        let (session, _) = bench.saved("s", 6).await;
+        // Nothing that comes behind is made of it.
+        session.save(super::sessions_support::noise(90, 900)).await.unwrap();
+        let _ = if missing { bench.lose("s", 2).await } else { bench.damage("s", 2).await };
+        let error = session.export(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let text = error.to_string();
+        assert!(text.contains("from a copy, or fork from a good commit, take over the fork"), "{text}");
+        assert!(!text.contains("fallback"), "{text}");
+        let fork = bench.session("s").fork("ok", 7).await.unwrap();
+        fork.take_over().await.unwrap();
+        let mut archive = Vec::new();
+        fork.export(&mut archive).await.unwrap();
+        let copy = bench.session("copy");
+        copy.import(&archive[..]).await.unwrap();
+        assert!(copy.load(At::Latest).await.unwrap().state == super::sessions_support::noise(90, 900));
+        assert!(copy.verify().await.unwrap().is_good());
+    }
+}

@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use persist::{ErrorKind, Key, sessions::*};
 
-use super::{Bench, commit_key};
+use super::{Bench, commit_key, sessions_support::noise};
 
 /// What the log says: numbers, and `None` for damage.
 async fn log(session: &Session) -> Vec<Option<u64>> {
@@ -123,5 +123,53 @@ async fn a_stray_object_in_front_of_the_newest_stops_nobody() {
         assert_eq!(bench.session("s").load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(bench.keys("/s/").await.iter().filter(|key| **key == stray).count(), 1);
         assert_eq!(bench.session("s").save("anew").await.unwrap().seq, 8);
+    }
+}
+
+/// A whole state of another line under a commit's number: put back from the wrong copy, or under the wrong key.
+#[tokio::test]
+async fn a_commit_of_another_line_is_damage() {
+    let bench = Bench::new(20);
+    let (session, _) = bench.saved("s", 5).await;
+    let fork = session.fork("fork", 5).await.unwrap();
+    for seq in 6..=8 {
+        session.save(noise(seq, 900)).await.unwrap();
+        fork.save(noise(100 + seq, 900)).await.unwrap();
+    }
+    for session in [&session, &fork] {
+        assert!(session.verify().await.unwrap().is_good());
+    }
+    for seq in [7, 8] {
+        let other = bench.adapter.raw(&commit_key("fork", seq)).await;
+        let own = bench.lose("s", seq).await;
+        bench.set("s", seq, other).await;
+        let verified = bench.session("s").verify().await.unwrap();
+        let told = verified.damaged.iter().find(|damaged| damaged.seq == Some(seq));
+        let told = told.unwrap_or_else(|| panic!("{seq} {verified:?}"));
+        assert_eq!(told.key.as_deref(), Some(commit_key("s", seq).as_str()));
+        assert!(told.reason.contains("is not on this line"), "{told:?}");
+        bench.set("s", seq, own).await;
+        assert!(bench.session("s").verify().await.unwrap().is_good());
+    }
+}
+
+/// A fallback goes on from an older commit than the one before. That is no other line, also once the damaged one is back, and a prune has been.
+#[tokio::test]
+async fn a_commit_behind_a_fallback_is_none_of_another_line() {
+    let bench = Bench::new(21);
+    let (session, _) = bench.saved("s", 6).await;
+    let whole = bench.damage("s", 6).await;
+    let reader = bench.session("s");
+    assert_eq!(reader.load_with_fallback(At::Latest).await.unwrap().commit.seq, 5);
+    reader.save("on top of the fifth").await.unwrap();
+    reader.save("and so on").await.unwrap();
+    bench.set("s", 6, whole).await;
+    assert!(session.verify().await.unwrap().is_good());
+    session.tag("kept", 6).await.unwrap();
+    bench.hours(5);
+    for last in [3, 2, 1] {
+        bench.session("s").prune(Retention::new().last(last)).await.unwrap();
+        let verified = session.verify().await.unwrap();
+        assert!(verified.is_good(), "{last} {verified:?}");
     }
 }

@@ -10,6 +10,7 @@ mod fallback;
 mod forks;
 mod half;
 mod handles;
+mod hidden;
 mod imports;
 mod lost;
 mod prune;

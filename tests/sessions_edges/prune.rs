@@ -197,3 +197,61 @@ async fn a_prune_that_does_not_learn_the_time_holds_nobody_up() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     session.prune(Retention::new().last(1)).await.unwrap();
 }
+
+/// What is to stay is found by one manifest for each keyframe, and not for each commit.
+#[tokio::test]
+async fn a_prune_that_removes_little_reads_little() {
+    let bench = Bench::new(62);
+    let (session, states) = bench.saved("s", 800).await;
+    bench.hours(3);
+    for removes in [true, false] {
+        let before = bench.adapter.counts();
+        let pruned = bench.session("s").prune(Retention::new().last(790)).await.unwrap();
+        let cost = bench.adapter.counts() - before;
+        assert_eq!(!pruned.removed.is_empty(), removes, "{pruned:?}");
+        assert!(cost.get <= 40, "{cost:?}");
+    }
+    for seq in [11, 12, 400, 799, 800] {
+        assert!(session.load(seq).await.unwrap().state == states[seq as usize - 1]);
+    }
+    assert!(session.verify().await.unwrap().is_good());
+}
+
+/// Keyframes on end are read side by side, and each keeps what is made of it.
+#[tokio::test]
+async fn what_stays_is_whole_whatever_it_is_made_of() {
+    for seed in 0..30 {
+        let bench = Bench::new(seed);
+        let session = bench.session("s");
+        let (mut random, mut states) = (Random(seed), Vec::new());
+        while states.len() < 60 {
+            let run = growing(random.next(), 1 + random.below(12) as usize);
+            states.extend(run);
+            // Of some runs, the next one is no change but a new state.
+            for n in 0..random.below(4) {
+                states.push(noise(random.next(), 700 + n as usize));
+            }
+        }
+        for state in &states {
+            bench.clock.pass(60_000);
+            session.save(state.clone()).await.unwrap();
+        }
+        let last = states.len() as u64;
+        let tagged: Vec<u64> = (0..3).map(|_| 1 + random.below(last)).collect();
+        for (n, seq) in tagged.iter().enumerate() {
+            session.tag(&format!("t{n}"), *seq).await.unwrap();
+        }
+        bench.hours(3);
+        let kept = 1 + random.below(last / 2);
+        let dry = session.prune_dry_run(Retention::new().last(kept)).await.unwrap();
+        let pruned = session.prune(Retention::new().last(kept)).await.unwrap();
+        assert_eq!((dry.kept, dry.removed), (pruned.kept, pruned.removed.clone()));
+        for seq in tagged.into_iter().chain(last + 1 - kept..=last) {
+            let restored = bench.session("s").load(seq).await;
+            let restored = restored.unwrap_or_else(|error| panic!("{seed} {seq} {pruned:?}: {error}"));
+            assert!(restored.state == states[seq as usize - 1], "{seed} {seq}");
+        }
+        let verified = session.verify().await.unwrap();
+        assert!(verified.is_good() && verified.good == pruned.kept, "{seed} {verified:?}");
+    }
+}

@@ -25,15 +25,16 @@ use crate::{
 };
 
 impl Session {
-    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object by object, in bounded memory; a fork's
-    /// commits are packed anew, one state in memory at a time. The history that a fork shares with the session that it comes from is not part of
-    /// it; what its commits need from there is.
+    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object by object, one
+    /// after the other, in bounded memory but for the list of its commits; a fork's commits are packed anew, one state in
+    /// memory at a time. The history that a fork shares with the session that it comes from is not part of it; what its
+    /// commits need from there is.
     ///
     /// # Errors
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written, or
     /// an import is under way.
-    pub async fn export<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
-        let (store, place) = (self.store(), self.place());
+    pub async fn export<W: AsyncWrite + Unpin + Send>(&self, mut out: W) -> Result<Moved> {
+        let (store, place, out) = (self.store(), self.place(), &mut out);
         match store.find_latest(place, Part::End).await {
             Ok(Some(newest)) if newest.is_removed() => {
                 return Err(removed(place, newest.found.seq).with_operation("export"));
@@ -56,7 +57,7 @@ impl Session {
         if rows.first().is_some_and(|row| row.seq < line.newest())
             && store.newest(place).await?.is_some_and(|row| row.seq < line.upto)
         {
-            return Err(missing(&(line.upto..=line.upto)).with_operation("export"));
+            return Err(missing(&(line.upto..=line.upto)).with_advice(MENDED).with_operation("export"));
         }
         let (mut seqs, removed) = self.behind_removal(seqs).await?;
         let Some(&newest) = seqs.first() else {
@@ -71,7 +72,7 @@ impl Session {
         let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
         let first = first.max(begins).max(removed + 1);
         if let Some(hole) = line.holes(first, seqs.iter().copied()).first() {
-            return Err(missing(hole).with_operation("export"));
+            return Err(missing(hole).with_advice(MENDED).with_operation("export"));
         }
         let header = Header { format: 1, agent: self.agent().to_owned(), session: self.name().to_owned() };
         let header = serde_json::to_vec(&header).unwrap_or_default();
@@ -171,6 +172,9 @@ impl Session {
     }
 }
 
+/// What to do where a commit is damaged or missing: loads may fall back, an archive has all or nothing.
+const MENDED: &str = "restore what is damaged or missing from a copy, or fork from a good commit, take over the fork and export that";
+
 /// A commit that is gone was pruned meanwhile.
 fn whole(error: Error) -> Error {
     match error.kind() {
@@ -178,6 +182,7 @@ fn whole(error: Error) -> Error {
             let message = "a prune removed a commit while it was exported; export again";
             Error::new(ErrorKind::Conflict, message).with_operation("export").with_source(error)
         }
+        ErrorKind::Corrupt => error.with_advice(MENDED).with_operation("export"),
         _ => error.with_operation("export"),
     }
 }

@@ -63,7 +63,7 @@ impl Session {
     /// # Errors
     /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
     /// newer version.
-    pub async fn import<R: AsyncRead + Unpin + Send>(&self, input: &mut R) -> Result<Moved> {
+    pub async fn import<R: AsyncRead + Unpin + Send>(&self, mut input: R) -> Result<Moved> {
         let mut import = Import {
             session: self,
             line: None,
@@ -75,7 +75,7 @@ impl Session {
             tags: Vec::new(),
             moved: Moved::default(),
         };
-        import.run(input).await.map_err(|error| error.with_operation("import"))?;
+        import.run(&mut input).await.map_err(|error| error.with_operation("import"))?;
         self.has_begun();
         Ok(import.moved)
     }
@@ -86,8 +86,8 @@ impl SessionName {
     ///
     /// # Errors
     /// `InvalidInput` where it is no archive, `Corrupt` for one that is damaged or cut, `Unsupported` for one of a newer version.
-    pub async fn of_archive<R: AsyncRead + Unpin + Send>(archive: &mut R) -> Result<Self> {
-        let named = header(archive).await.and_then(|of| SessionName::new(of.agent, of.session));
+    pub async fn of_archive<R: AsyncRead + Unpin + Send>(mut archive: R) -> Result<Self> {
+        let named = header(&mut archive).await.and_then(|of| SessionName::new(of.agent, of.session));
         named.map_err(|error| error.with_operation("import"))
     }
 }

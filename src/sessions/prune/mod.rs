@@ -103,7 +103,7 @@ impl Session {
                 Err(error) => return Err(error.with_operation("prune")),
             }
         }
-        let message = "tags and forks keep coming; prune again later";
+        let message = "tags, forks or other prunes keep coming in between; prune again later";
         Err(Error::new(ErrorKind::Conflict, message).with_operation("prune").with_retryable(true))
     }
 
@@ -158,16 +158,22 @@ impl Session {
         let bytes = LineRecord { announced: Some(id), ..line.clone() }.encode();
         let (version, now) = match store.put(&key, bytes.into(), mode).await {
             // Behind a proxy that drops the answer's date, an adapter has only the clock of this machine. The earlier one keeps more.
-            Ok(meta) => match store.adapter.head(&key).await {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    let _ = self.settle(LineRecord { announced: None, ..line }, meta.version).await;
-                    return Err(error);
+            Ok(meta) => {
+                let stored = match store.adapter.head(&key).await {
+                    Ok(there) => Ok(there.modified),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        store.confirm_gone(&key).await.map(|()| meta.modified)
+                    }
+                    Err(error) => Err(error),
+                };
+                match stored {
+                    Ok(stored) => (meta.version, meta.modified.min(stored)),
+                    Err(error) => {
+                        let _ = self.settle(LineRecord { announced: None, ..line }, meta.version).await;
+                        return Err(error);
+                    }
                 }
-                there => {
-                    let stored = there.map_or(meta.modified, |there| there.modified);
-                    (meta.version, meta.modified.min(stored))
-                }
-            },
+            }
             Err(error) => match store.read(&key).await {
                 Ok((bytes, meta))
                     if LineRecord::decode(&bytes).is_ok_and(|line| line.announced == Some(id)) =>

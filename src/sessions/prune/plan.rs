@@ -11,12 +11,12 @@ use super::{KeptBy, Pruned, Retention};
 use crate::{
     Error, ErrorKind, Key, ListOptions, ObjectMeta, Result,
     sessions::{
-        Session,
+        CommitId, Session,
         line::LineRecord,
-        manifest::Manifest,
+        manifest::{Manifest, chain},
         names::unbody,
         refs::{ForkRef, Origin, TagRef},
-        store::{Described, PARALLEL, Part, Row, Slot, all},
+        store::{Described, PARALLEL, Part, Row, Slot, all, hidden},
     },
 };
 
@@ -61,16 +61,21 @@ impl Session {
         now: SystemTime,
     ) -> Result<Plan> {
         let store = self.store();
-        // Nobody knows what an object among them is that is no commit. Only the end of a session passes over it, and leaves it.
+        // An object here that is no commit is an error: nobody knows what it is. Only a removal (`from` > 0) skips it,
+        // and leaves it.
         let commits = store.commits(self.place(), ListOptions::new()).filter(|row| {
             let is_stray = row.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
             std::future::ready(from == 0 || !is_stray)
         });
         let rows: Vec<Row> = commits.try_collect().await?;
-        let oldest = rows.last().filter(|row| row.seq == 1).map(|_| store.origin(self.place()));
-        let start = match oldest {
-            Some(origin) => origin.await?,
-            None => None,
+        let start = match rows.last() {
+            Some(Row { seq: 1, meta }) => match store.slot(self.place(), 1, Part::End).await {
+                Ok((Slot::Origin(origin), _)) => Some(origin),
+                Ok((Slot::Commit(_), _)) => None,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(hidden(&meta.key)),
+                Err(error) => return Err(error),
+            },
+            _ => None,
         };
         let is_start = |row: &Row| row.seq == 1 && start.is_some();
         let origin = start.as_ref().filter(|_| line.has(1));
@@ -79,7 +84,8 @@ impl Session {
             store.not_importing(self.place(), newest).await?;
         }
         let newest = rows.first().map_or(0, |row| row.seq);
-        // What comes next is behind the numbers that are told here, or would be taken for what was pruned.
+        // Saves must go on behind every number that `line` has told of: smaller ones count as pruned. So nothing is
+        // pruned before one did.
         if line.newest() > newest {
             let message = format!(
                 "commit {0}, the newest, is missing; restore its object from a copy, or save: that goes on behind it",
@@ -90,7 +96,7 @@ impl Session {
         }
         let upto = newest.max(line.upto);
         let first = origin.map_or(0, |origin| origin.target.seq) + 1;
-        let (is_fork, has_origin) = (first > 1, origin.is_some());
+        let has_origin = origin.is_some();
         let may_be = |seq: u64| seq >= first && !(has_origin && seq == 1);
         let on_line = |seq: u64| line.has(seq) && may_be(seq);
         let commits: Vec<(u64, SystemTime)> =
@@ -153,7 +159,7 @@ impl Session {
         }
         kept.extend(missing.iter().map(|run| *run.end()));
         kept.retain(|seq| on_line(*seq));
-        let needs_source = self.close(&mut kept, &present, is_fork).await?;
+        let needs_source = self.close(&mut kept, &present, first).await?;
         let released = match origin {
             Some(Origin { id, source, .. }) if !needs_source && !kept.is_empty() => Some(source.fork(*id)?),
             _ => None,
@@ -166,9 +172,10 @@ impl Session {
         let bodies = store.objects(self.place().prefix("b/")).await?.into_iter().filter_map(|meta| {
             let (seq, id) = unbody(self.place(), &meta.key)?;
             let (on_line, old) = (line.has(seq), is_garbage(meta.modified));
-            let missing = may_be(seq) && !present.contains(&seq) && (seq <= upto || kept.contains(&seq));
+            let was_listed = present.contains(&seq);
+            let missing = may_be(seq) && !was_listed && (seq <= upto || kept.contains(&seq));
             Some(async move {
-                let needed = on_line && (!old || missing || self.has_body(seq, id).await?);
+                let needed = on_line && (!old || missing || self.has_body(seq, id, was_listed).await?);
                 Ok((meta, on_line, needed))
             })
         });
@@ -176,7 +183,8 @@ impl Session {
             garbage += u64::from(on_line && !needed);
             others.extend((!needed).then_some(meta));
         }
-        // What is young keeps its number from writers that have just looked, on the line or not.
+        // A young object stays even where it is off the line: it keeps a writer that has just looked from taking its
+        // number.
         let gone = rows.into_iter().filter(|row| !line.has(row.seq));
         let (commits, young): (Vec<Row>, Vec<Row>) = gone.partition(|row| is_old(row.meta.modified));
         let (start, commits): (Vec<Row>, Vec<Row>) = commits.into_iter().partition(is_start);
@@ -218,38 +226,45 @@ impl Session {
         Ok(false)
     }
 
-    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session.
-    async fn close(&self, kept: &mut BTreeSet<u64>, present: &BTreeSet<u64>, is_fork: bool) -> Result<bool> {
-        let (place, mut needs_source) = (self.place(), false);
-        let asked: Vec<u64> = kept.iter().rev().copied().collect();
-        // A chunk after the other: what one's chain has needs no look any more.
-        let mut covered = BTreeSet::new();
-        let mut queue = asked.into_iter();
-        loop {
-            let next: Vec<u64> = queue.by_ref().filter(|seq| !covered.contains(seq)).take(PARALLEL).collect();
-            if next.is_empty() {
-                return Ok(needs_source);
-            }
+    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session. `first` is
+    /// the first number that is this session's own.
+    ///
+    /// Keyframes only go forward: so the commits from a keyframe to any that is made of it are all made of that, and one manifest tells what
+    /// each of them needs.
+    async fn close(&self, kept: &mut BTreeSet<u64>, present: &BTreeSet<u64>, first: u64) -> Result<bool> {
+        let (mut open, mut width, mut needs_source) = (kept.clone(), 1, false);
+        while !open.is_empty() {
+            let next: Vec<u64> = open.iter().rev().take(width).copied().collect();
             let manifests = all(next.iter().map(|seq| self.manifest_of(*seq)).collect()).await?;
+            // Side by side only where the newer ones do not tell of the older ones.
+            width = (2 * width).min(PARALLEL);
             for (seq, manifest) in next.into_iter().zip(manifests) {
+                if !open.contains(&seq) {
+                    width = 1;
+                    continue;
+                }
                 let Some(manifest) = manifest else {
                     let from = self.chain_begins(seq, present).await?;
-                    needs_source |= is_fork && from.is_none();
-                    let needed: Vec<u64> = present.range(from.unwrap_or(0)..=seq).copied().collect();
-                    covered.extend(&needed);
-                    kept.extend(needed);
+                    needs_source |= first > 1 && from.is_none();
+                    let from = from.unwrap_or(0);
+                    kept.extend(present.range(from..=seq));
+                    drop(open.split_off(&from));
                     continue;
                 };
-                for seq in manifest.chain() {
-                    let own = manifest.place_of(seq, place) == *place;
-                    needs_source |= !own;
-                    if own {
-                        covered.insert(seq);
-                        kept.insert(seq);
+                let keyframe = seq - manifest.depth;
+                let upto = manifest.lines.iter().map(|line| line.upto).max().unwrap_or(0);
+                let own = first.max(upto.saturating_add(1));
+                needs_source |= keyframe < own;
+                for of in open.split_off(&keyframe) {
+                    match of == seq || present.contains(&of) {
+                        true => kept.extend(chain(keyframe, of).filter(|base| *base >= own)),
+                        // Its number may stand for others in front of it, which are missing as well.
+                        false => kept.extend(present.range(keyframe..=of)),
                     }
                 }
             }
         }
+        Ok(needs_source)
     }
 
     /// Where the chain of a commit that cannot be read begins at the earliest: with the keyframe of the next older one that can,
@@ -270,7 +285,10 @@ impl Session {
         match self.store().manifest(self.place(), seq).await {
             Ok((Described::Commit(manifest), _)) => Ok(Some(*manifest)),
             Ok((Described::Origin(_), _)) => Ok(None),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.store().confirm_gone(&self.place().commit(seq)?).await.map(|()| None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -298,13 +316,16 @@ impl Session {
         }
     }
 
-    /// Whether the commit `seq` has this body.
-    async fn has_body(&self, seq: u64, id: crate::sessions::CommitId) -> Result<bool> {
+    /// Whether the commit `seq` has this body, or may have it.
+    async fn has_body(&self, seq: u64, id: CommitId, was_listed: bool) -> Result<bool> {
         match self.store().manifest(self.place(), seq).await {
             Ok((Described::Commit(manifest), _)) => Ok(manifest.body.is_some_and(|body| body.id == id)),
             Ok((Described::Origin(_), _)) => Ok(false),
             Err(error) => match error.kind() {
-                ErrorKind::NotFound => Ok(false),
+                // One that was lost since may come back from a copy.
+                ErrorKind::NotFound => {
+                    self.store().confirm_gone(&self.place().commit(seq)?).await.map(|()| was_listed)
+                }
                 ErrorKind::Corrupt => Ok(true),
                 _ => Err(error),
             },

@@ -86,8 +86,8 @@ impl Retention {
         const HOUR: u64 = 3600;
         let mut kept: BTreeSet<u64> = commits.iter().take(self.last as usize).map(|(seq, _)| *seq).collect();
         if let Some(age) = self.within {
-            let young = |time: SystemTime| now.duration_since(time).is_ok_and(|old| old > age);
-            kept.extend(commits.iter().filter(|(_, time)| !young(*time)).map(|(seq, _)| *seq));
+            let is_older = |time: SystemTime| now.duration_since(time).is_ok_and(|since| since > age);
+            kept.extend(commits.iter().filter(|(_, time)| !is_older(*time)).map(|(seq, _)| *seq));
         }
         // The first of January 1970 was a Thursday.
         for (count, length, shift) in
