@@ -237,6 +237,12 @@ pub(crate) struct Cp {
     /// Only if there is no such snapshot yet
     #[arg(long)]
     pub(crate) if_absent: bool,
+    /// Where a session was removed from the source, end it at the destination, too
+    #[arg(long, requires = "recursive")]
+    pub(crate) removals: bool,
+    /// Only say how many would be copied, and what would be left out
+    #[arg(long, requires = "recursive")]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Group)]

@@ -71,7 +71,7 @@ impl Place {
         let own = sessions_in(&all).filter(|_| self.session_of(key).is_some())? + 3;
         let folder = &below[..below.len().saturating_sub(all.len() - own)];
         let folder = folder.iter().map(|name| format!("{name}/")).collect();
-        Some(Part { folder, kind: all[own].to_owned() })
+        Some(Part { folder, kind: all[own].to_owned(), name: all[own..].join("/") })
     }
 
     /// Which storage the session is of that `key`, an object of this, is a part of, where it is one.
@@ -92,6 +92,8 @@ pub(crate) struct Part {
     pub(crate) folder: String,
     /// `c` of a commit, `b` of a body, `f` of a fork, `t` of a tag, `line`.
     pub(crate) kind: String,
+    /// What its key has behind the session's own folder.
+    pub(crate) name: String,
 }
 
 impl Part {
