@@ -257,8 +257,8 @@ fn path(text: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// The ids of a session of this storage, as segments. What has not quite the name of one of its objects belongs to it, too.
-fn session_of(key: &Key) -> Option<[&str; 2]> {
+/// The ids of a session of this storage, as segments, whose folder the key is in. What has not quite the name of one of its objects belongs to it, too.
+fn folder_of_session(key: &Key) -> Option<[&str; 2]> {
     let mut segments = key.segments();
     (segments.next() == Some("sessions")).then_some(())?;
     let ids = [segments.next()?, segments.next()?];
@@ -267,7 +267,16 @@ fn session_of(key: &Key) -> Option<[&str; 2]> {
 
 /// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that shares its folders; `instead` is what to do.
 pub(crate) fn not_of_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
-    let Some(ids) = session_of(key).or_else(|| root.session_of(key)) else { return Ok(()) };
+    refuse(root.session_of(key), key, instead)
+}
+
+/// The same, and what would put a stray among the objects of a session.
+pub(crate) fn not_into_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
+    refuse(folder_of_session(key).or_else(|| root.session_of(key)), key, instead)
+}
+
+fn refuse(ids: Option<[&str; 2]>, key: &Key, instead: &str) -> persist::Result<()> {
+    let Some(ids) = ids else { return Ok(()) };
     let message = format!("it is part of the session {}; {instead}", session_name(ids));
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(key))
 }

@@ -9,7 +9,7 @@ use persist::{
     layers::Namespace,
     sessions::{SessionName, Sessions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::Verify,
@@ -20,7 +20,7 @@ use crate::{
             history::{damage, verified_row},
         },
     },
-    output::{Output, cell, count, human},
+    output::{Output, cell, count, fault, human, reason},
     place::{Of, Place},
     progress::Progress,
     storage::Storage,
@@ -218,7 +218,7 @@ async fn all_sessions(
         row
     };
     let sessions = Sessions::new(store)?;
-    let mut verified = each(&sessions, |_, session| async move { session.verify().await }.boxed());
+    let mut verified = each(&sessions, None, |_, session| async move { session.verify().await }.boxed());
     loop {
         let (SessionName { agent, session, .. }, found) = match verified.next().await {
             Some(Ok(verified)) => verified,
@@ -228,8 +228,8 @@ async fn all_sessions(
                 all.why.get_or_insert(error.kind());
                 let kind = error.kind().as_str();
                 return output.row(
-                    || named(json!({"ok": false, "kind": kind, "message": error.to_string()})),
-                    || cell(&format!("{kind:<8} sessions{within}: {}", error.message())),
+                    || named(failed(json!({}), &error)),
+                    || cell(&format!("{kind:<8} sessions{within}: {}", reason(&error, None))),
                 );
             }
         };
@@ -239,13 +239,10 @@ async fn all_sessions(
             // Half an import, a limit, a permission or the service: that one alone.
             Err(error) => {
                 all.add(error.kind());
-                let (kind, message) = (error.kind().as_str(), error.message());
+                let (kind, why) = (error.kind().as_str(), reason(&error, None));
                 output.row(
-                    || {
-                        let message = error.to_string();
-                        named(json!({"agent": agent, "session": session, "ok": false, "kind": kind, "message": message}))
-                    },
-                    || cell(&format!("{kind:<8} session {agent}/{session}{within}: {message}")),
+                    || named(failed(json!({"agent": agent, "session": session}), &error)),
+                    || cell(&format!("{kind:<8} session {agent}/{session}{within}: {why}")),
                 )?;
                 continue;
             }
@@ -301,9 +298,23 @@ fn good(key: &Key, Read { size, checked }: Read, output: &Output) -> Result<()> 
 fn bad(key: &Key, error: &Error, output: &Output) -> Result<()> {
     let kind = error.kind().as_str();
     output.row(
-        || json!({"key": key.as_str(), "ok": false, "kind": kind, "message": error.to_string()}),
-        || cell(&format!("{kind:<8} {key}: {}", error.message())),
+        || {
+            let mut row = failed(json!({}), error);
+            row["key"] = json!(key.as_str());
+            row
+        },
+        || cell(&format!("{kind:<8} {key}: {}", reason(error, Some(key)))),
     )
+}
+
+/// The row of what cannot be verified, which `named` says.
+fn failed(named: Value, error: &Error) -> Value {
+    let mut row = fault(error);
+    row["ok"] = json!(false);
+    if let (Some(row), Value::Object(named)) = (row.as_object_mut(), named) {
+        row.extend(named);
+    }
+    row
 }
 
 #[cfg(test)]

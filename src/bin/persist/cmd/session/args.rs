@@ -257,6 +257,9 @@ pub(crate) struct Prune {
     /// Every session of the storage, as `session ls` lists them
     #[arg(long)]
     pub(crate) all: bool,
+    /// Of all, only this agent's
+    #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
+    pub(crate) of_agent: Option<String>,
     /// Keep the newest N
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_last: Option<u64>,
@@ -287,6 +290,9 @@ pub(crate) struct Export {
     /// All sessions, as `session ls` lists them, to files in DIR, which is made where it is missing
     #[arg(long, value_name = "DIR")]
     pub(crate) all: Option<PathBuf>,
+    /// Of all, only this agent's
+    #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
+    pub(crate) of_agent: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -299,4 +305,7 @@ pub(crate) struct Import {
     /// All archives in DIR
     #[arg(long, value_name = "DIR")]
     pub(crate) all: Option<PathBuf>,
+    /// Of all, only this agent's
+    #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
+    pub(crate) of_agent: Option<String>,
 }

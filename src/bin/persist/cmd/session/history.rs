@@ -35,8 +35,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
 
 /// The end of a command that has told what is damaged.
 fn has_damage() -> anyhow::Error {
-    let message =
-        "the session has damage; load with --fallback, or restore the objects that are named from a copy";
+    let message = "the session has damage; restore the objects that are named from a copy, or load with --fallback; `persist rm` removes what is no commit";
     Error::new(ErrorKind::Corrupt, message).into()
 }
 

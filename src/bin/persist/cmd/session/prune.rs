@@ -36,7 +36,7 @@ pub(super) async fn run(
         return output.row(|| json!(pruned), || told(&pruned));
     }
     let mut rows = Rows::new(output);
-    let mut pruned = each(sessions, move |_, session| prune(session));
+    let mut pruned = each(sessions, args.of_agent.as_deref(), move |_, session| prune(session));
     while let Some((name, pruned)) = pruned.try_next().await? {
         match pruned {
             Ok(pruned) => rows.good(Named::of(&name), json!(pruned), &told(&pruned))?,
@@ -44,7 +44,7 @@ pub(super) async fn run(
             Err(error) => rows.bad(Named::of(&name), &error)?,
         }
     }
-    rows.end("pruned", || no_session(store))
+    rows.end("pruned", "session", || no_session(store, args.of_agent.as_deref()))
 }
 
 fn retention(args: &Prune) -> persist::Result<Retention> {
