@@ -12,6 +12,8 @@ use jiff::{Timestamp, Unit};
 use persist::{ErrorKind, Key, ObjectMeta};
 use serde_json::{Value, json};
 
+use crate::progress::beside;
+
 pub(crate) struct Output {
     pub(crate) json: bool,
     terminal: bool,
@@ -29,7 +31,7 @@ impl Output {
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         let line = if self.json { json().to_string() } else { shown(&text()) };
-        written(writeln!(io::stdout(), "{line}"))
+        written(beside(|| writeln!(io::stdout(), "{line}")))
     }
 
     /// What a person at a terminal wants to know and a script does not.
@@ -113,7 +115,7 @@ pub(crate) fn cell(text: &str) -> String {
 
 /// A line on standard error; where that is closed, nobody wants to know.
 pub(crate) fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", cell(line));
+    let _ = beside(|| writeln!(io::stderr(), "{}", cell(line)));
 }
 
 /// Who read the output wants no more of it.

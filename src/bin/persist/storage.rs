@@ -178,6 +178,10 @@ impl Storage {
 
     /// The folder that `text` names, with or without a `/` at the end.
     pub(crate) async fn folder(&self, text: &str) -> Result<Folder> {
+        if matches!(text, "." | "./" | "/") {
+            let message = format!("{text:?} names no folder of the storage; \"\" is all of it");
+            return Err(Error::new(ErrorKind::InvalidInput, message).into());
+        }
         let text = match is_url(text) {
             true => closed(text),
             false => text.to_owned(),

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod completions;
 mod cp;
 mod doctor;
 mod env;
@@ -32,5 +33,6 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Session(command) => session::run(command, storage, output).await,
         Command::Doctor(args) => doctor::run(args, storage, output).await,
         Command::Env => env::run(storage, output).await,
+        Command::Completions { shell } => completions::run(shell),
     }
 }
