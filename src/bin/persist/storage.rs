@@ -150,9 +150,9 @@ impl Storage {
     }
 
     /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is set.
-    pub(crate) fn above(&self, folders: usize) -> Result<String> {
+    pub(crate) fn ancestor_url(&self, folders: usize) -> Result<String> {
         let sources = self.sources()?;
-        let url = place::above(&sources.resolve()?, folders)?;
+        let url = place::ancestor_url(&sources.resolve()?, folders)?;
         // What the storage's own URL says besides, a server for example, another one must say again.
         let is_own = |row: &Effective| row.setting.name == "storage_url";
         let own = sources.effective()?.into_iter().find(is_own).and_then(|row| row.value);
@@ -198,9 +198,8 @@ impl Storage {
         Ok(Folder { store, prefix, place, root })
     }
 
-    /// Refuses `--storage` where each of `names`, all that the command is about, is a URL: these say where they are, and what else the option says, a server for
-    /// example, would not hold.
-    pub(crate) fn is_not_idle(&self, names: &[&str]) -> persist::Result<()> {
+    /// Refuses `--storage` where every one of `names` is a URL: nothing would use it, nor its parameters.
+    pub(crate) fn check_no_storage_beside_urls(&self, names: &[&str]) -> persist::Result<()> {
         if self.url.is_none() || names.is_empty() || !names.iter().all(|name| is_url(name)) {
             return Ok(());
         }

@@ -21,7 +21,7 @@ use crate::{
         },
     },
     output::{Output, cell, count, fault, human, reason},
-    place::{Of, Place},
+    place::{Owner, Place},
     progress::Progress,
     storage::Storage,
 };
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     let mut worst = worse(snapshots.worst(), sessions.worst());
     if parts > 0 {
         let whole: Result<Vec<String>> =
-            whole.into_iter().map(|folders| Ok(quoted(storage.above(folders)?))).collect();
+            whole.into_iter().map(|folders| Ok(quoted(storage.ancestor_url(folders)?))).collect();
         let has_namespace = storage.sources()?.resolve()?.namespace.is_some();
         told.push(format!(
             "{} here {} of sessions, which can be verified only from the folder that `sessions` is in{}: persist verify --all --storage {}",
@@ -120,7 +120,7 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
     let read = objects.map(|meta| async move {
         let key = meta?.key;
         let found = match place.storage_of(&key) {
-            Some(of) => Err(of),
+            Some(owner) => Err(owner),
             None => Ok(read_all(store.as_ref(), &key).await),
         };
         Ok::<_, Error>((key, found))
@@ -128,8 +128,8 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
     let mut read = Box::pin(read.buffered(PARALLEL));
     while let Some((key, found)) = read.try_next().await? {
         match found {
-            Err(Of::Below(root)) => drop(all.roots.insert(root)),
-            Err(Of::Above(folders)) => {
+            Err(Owner::Below(root)) => drop(all.roots.insert(root)),
+            Err(Owner::Above(folders)) => {
                 all.parts += 1;
                 all.whole.insert(folders);
             }

@@ -143,7 +143,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
         return Err(nothing(&from).await?.into());
     }
     sum.report(&to, &left_out, args.dry_run, output)?;
-    if left_out.is_empty() { Ok(()) } else { Err(told(&left_out).into()) }
+    if left_out.is_empty() { Ok(()) } else { Err(why(&left_out).into()) }
 }
 
 /// Copies one object, if it is its fate. Gives the copy, or with `dry_run` what would be copied, under the copy's name.
@@ -228,7 +228,7 @@ async fn nothing(from: &Folder) -> persist::Result<Error> {
 }
 
 /// Which sessions were left out, and why.
-fn told(left_out: &BTreeMap<String, Standing>) -> Error {
+fn why(left_out: &BTreeMap<String, Standing>) -> Error {
     let reasons = [
         (
             Standing::Removed,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use persist::{
-    Error, ErrorKind,
+    Error, ErrorKind, FileTarget,
     sessions::{Moved, Session},
 };
 use serde_json::json;
@@ -16,7 +16,6 @@ use tokio::fs::File;
 use super::args::{Export, Import};
 use crate::{
     cmd::save::{announce, opened},
-    files::Written,
     output::{self, Output, count, human},
 };
 
@@ -38,10 +37,10 @@ pub(super) async fn export(session: Session, args: Export, output: &Output) -> R
 }
 
 pub(super) async fn to_file(session: &Session, path: &Path) -> persist::Result<Moved> {
-    let written = Written::begin(path).await?;
-    let moved = session.export(&mut File::from_std(written.file()?)).await;
+    let target = FileTarget::new(path.to_owned()).await?;
+    let moved = session.export(&mut File::from_std(target.open()?)).await;
     let moved = moved.map_err(|error| unwritten(advised(error), path))?;
-    written.finish().await?;
+    target.finish().await?;
     Ok(moved)
 }
 
@@ -87,11 +86,11 @@ fn path(file: &Option<PathBuf>) -> Option<&Path> {
 }
 
 fn tell(output: &Output, verb: &str, moved: Moved) -> Result<()> {
-    output.note(|| format!("{verb} {}", told(&moved)));
+    output.note(|| format!("{verb} {}", summary(&moved)));
     if output.json { output.row(|| json!(moved), String::new) } else { Ok(()) }
 }
 
-pub(super) fn told(moved: &Moved) -> String {
+pub(super) fn summary(moved: &Moved) -> String {
     let (commits, tags) = (count(moved.commits, "commit"), count(moved.tags, "tag"));
     format!("{commits} and {tags}, {}", human(moved.bytes))
 }

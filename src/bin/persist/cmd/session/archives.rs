@@ -41,7 +41,7 @@ pub(super) async fn export(
     while let Some((name, exported)) = exported.try_next().await? {
         let named = Named::of(&name).file(&path(dir, &name));
         match exported {
-            Ok(moved) => rows.good(named, json!(moved), &format!("exported {}", archive::told(&moved)))?,
+            Ok(moved) => rows.good(named, json!(moved), &format!("exported {}", archive::summary(&moved)))?,
             Err(error) if error.kind() == ErrorKind::NotFound => rows.pass_over(named, &error)?,
             Err(error) => rows.bad(named, &error)?,
         }
@@ -56,7 +56,7 @@ fn path(dir: &Path, name: &SessionName) -> PathBuf {
 }
 
 async fn export_one(name: &SessionName, session: &Session, path: &Path) -> persist::Result<Moved> {
-    files::make_folder(files::folder(path))?;
+    files::make_folder(path.parent().unwrap_or(path))?;
     // Where upper and lower case are one.
     if let Ok(of) = whose(path).await
         && (&of.agent, &of.session) != (&name.agent, &name.session)
@@ -114,10 +114,12 @@ pub(super) async fn import(
                 let mut more = json!(moved);
                 more["there"] = json!(there);
                 match there {
-                    true => {
-                        rows.there(named, more, &format!("is there already, with {}", archive::told(&moved)))?
-                    }
-                    false => rows.good(named, more, &format!("imported {}", archive::told(&moved)))?,
+                    true => rows.there(
+                        named,
+                        more,
+                        &format!("is there already, with {}", archive::summary(&moved)),
+                    )?,
+                    false => rows.good(named, more, &format!("imported {}", archive::summary(&moved)))?,
                 }
             }
             Err(error) => rows.bad(named, &error)?,

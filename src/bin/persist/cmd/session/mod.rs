@@ -157,7 +157,7 @@ fn line(commit: &Commit) -> String {
 }
 
 /// What a person wants to know after a save.
-fn told(session: &Session, commit: &Commit) -> String {
+fn summary(session: &Session, commit: &Commit) -> String {
     let (size, stored) = (human(commit.size), human(commit.stored_size));
     format!("{}/{} commit {}: {size}, stored as {stored}", session.agent(), session.name(), commit.seq)
 }
