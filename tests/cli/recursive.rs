@@ -315,7 +315,7 @@ fn a_copy_takes_a_removal_along_only_if_that_is_said() {
         assert_eq!(home.object(2).exists(), window == "1h");
         for more in [&[][..], &["--if-absent"], &["--dry-run"]] {
             let run = home.run(&[&["cp", "-r", "sessions", &to], more].concat());
-            let message = "left out a/s: removed from the source, and kept where they go; ";
+            let message = "left out a/s: removed from the source, and left as it is at the destination; ";
             assert!(run.code == 4 && run.err.contains(message), "{}: {}", run.code, run.err);
             assert_eq!(files(&home.path("backup")), before);
         }

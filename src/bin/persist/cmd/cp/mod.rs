@@ -232,7 +232,7 @@ fn why(left_out: &BTreeMap<String, Standing>) -> Error {
     let reasons = [
         (
             Standing::Removed,
-            "removed from the source, and kept where they go; if that was no mistake, copy again with --removals",
+            "removed from the source, and left as it is at the destination; if the removal was meant, copy again with --removals",
         ),
         (
             Standing::Other,
