@@ -20,8 +20,7 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
         let file = File::open(&path).map_err(|error| failed("read", &path, error))?;
         let meta = file.metadata().map_err(|error| failed("read", &path, error))?;
         if meta.is_dir() {
-            let message = format!("{} is a directory; name a file", path.display());
-            return Err(Error::new(ErrorKind::InvalidInput, message));
+            return Err(is_folder(&path));
         }
         // No length: the file may grow while it is read, and the codec does not need one.
         Ok(Body::from_blocking(file))
@@ -29,12 +28,12 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
     .await
 }
 
-/// Writes the state to `path`: to a temporary file beside it that takes its name at the end. What is no
-/// regular file is written as it is, and so is what stands for an open file, such as `/dev/stdout`: the state
-/// comes behind what is there, and what fails there is the inner error, behind which nothing may start again.
+/// Writes the state to a temporary file beside `path`, which takes its name at the end. A device, a pipe or an
+/// open file (`/dev/stdout`) is written directly; then a failure is the inner error, which is never retried,
+/// because a part has been written.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Result<ObjectMeta>> {
     let meta = reader.meta().clone();
-    let FileTarget { target, waiter: _waiter } = FileTarget::new(path).await?;
+    let FileTarget { target, waiter: _waiter, .. } = FileTarget::new(path).await?;
     match target {
         Target::Device(file) => return Ok(reader.copy_to(file).await.map(|_| meta)),
         Target::File { path, permissions, temporary } => {
@@ -48,6 +47,8 @@ pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Resul
 /// Where to write. The command line writes the states of sessions and archives to one, too.
 #[derive(Debug)]
 pub struct FileTarget {
+    /// As it was given, for errors.
+    path: PathBuf,
     target: Target,
     /// Behind the target: what is left of that then is on a thread.
     waiter: Waiter,
@@ -85,24 +86,40 @@ impl Write for Temporary {
 }
 
 impl FileTarget {
+    /// Looks whether there can be a file at `path`, before anything is read for it.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a folder, and where the folder that it lies in is none.
+    pub fn check(path: &Path) -> Result<()> {
+        let above = folder(path);
+        let bad = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+        match (fs::metadata(path), fs::metadata(above)) {
+            (Ok(there), _) if there.is_dir() => Err(is_folder(path)),
+            (_, Ok(above_it)) if !above_it.is_dir() => {
+                bad(format!("{} is no folder; name another file", above.display()))
+            }
+            (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                bad(format!("the folder {} is not there; make it, or name another file", above.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where `path` leads.
     ///
     /// # Errors
-    /// `InvalidInput` for a folder, and as the operating system refuses.
+    /// As [`check`](FileTarget::check), and as the operating system refuses.
     pub async fn new(path: PathBuf) -> Result<Self> {
         let waiter = Waiter::new(true);
-        let job = waiter.job();
+        let (job, given) = (waiter.job(), path.clone());
         let target = threads::run(move || {
+            Self::check(&path)?;
             let failed = |error| failed("written", &path, error);
             let path = match lead(&path) {
                 Lead::File(path) => path,
                 Lead::Open(path) => return Ok(Target::Device(once_more(&path).map_err(failed)?)),
             };
             let old = match fs::metadata(&path) {
-                Ok(old) if old.is_dir() => {
-                    let message = format!("{} is a directory; name a file", path.display());
-                    return Err(Error::new(ErrorKind::InvalidInput, message));
-                }
                 Ok(old) if !old.is_file() => {
                     let device = File::options().write(true).open(&path).map_err(failed)?;
                     return Ok(Target::Device(device));
@@ -122,18 +139,19 @@ impl FileTarget {
             let file = builder.tempfile_in(folder(&path)).map_err(failed)?;
             Ok(Target::File { path, permissions: old, temporary: Temporary { file, job } })
         });
-        Ok(FileTarget { target: target.await?, waiter })
+        Ok(FileTarget { path: given, target: target.await?, waiter })
     }
 
     /// What to write to.
     ///
     /// # Errors
     /// As the operating system refuses.
-    pub fn open(&self) -> io::Result<File> {
-        match &self.target {
+    pub fn open(&self) -> Result<File> {
+        let file = match &self.target {
             Target::Device(file) => file.try_clone(),
             Target::File { temporary, .. } => temporary.file.as_file().try_clone(),
-        }
+        };
+        file.map_err(|error| failed("written", &self.path, error))
     }
 
     /// Gives the file its name, durably. Without this it stays as it was.
@@ -141,7 +159,7 @@ impl FileTarget {
     /// # Errors
     /// As the operating system refuses; the file has its name already where that is said.
     pub async fn finish(self) -> Result<()> {
-        let FileTarget { target, waiter: _waiter } = self;
+        let FileTarget { target, waiter: _waiter, .. } = self;
         match target {
             Target::Device(_) => Ok(()),
             Target::File { path, permissions, temporary } => {
@@ -235,6 +253,10 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn is_folder(path: &Path) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("{} is a folder; name a file", path.display()))
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {

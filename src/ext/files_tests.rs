@@ -117,7 +117,7 @@ async fn a_download_that_was_given_up_replaces_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     fs::write(&path, "old").unwrap();
-    let FileTarget { target, waiter } = FileTarget::new(path.clone()).await.unwrap();
+    let FileTarget { target, waiter, .. } = FileTarget::new(path.clone()).await.unwrap();
     let Target::File { path, permissions, temporary } = target else { panic!("it is no file") };
     drop(waiter);
     finish(temporary, &path, permissions).unwrap_err();

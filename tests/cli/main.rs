@@ -4,6 +4,7 @@
 
 mod commands;
 mod harness;
+mod help;
 #[cfg(target_os = "linux")]
 mod memory;
 mod mistakes;

@@ -192,7 +192,8 @@ fn a_copy_of_sessions_mixes_no_histories() {
         assert_eq!((history(&live), history(&lost)), (here, there));
         assert_eq!(files(&live.store()).len(), before.len() + 1);
         for home in [&live, &lost] {
-            fs::remove_file(home.store().join("sessions/a/s/c/.DS_Store")).unwrap();
+            // It has no name that a session gives: anybody may remove it.
+            home.run(&["rm", "sessions/a/s/c/.DS_Store"]).text();
             home.session(&["verify", "a", "s"]).text();
         }
     }
@@ -249,7 +250,7 @@ fn a_copy_of_sessions_goes_on_where_the_last_one_ended() {
     let to = format!("{backup}//sessions");
     let copied = |home: &Home| {
         let rows = home.run(&["cp", "-r", "sessions", &to, "--json"]).rows();
-        rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        rows.iter().filter_map(|row| Some(row["key"].as_str()?.to_owned())).collect::<Vec<_>>()
     };
     assert_eq!(copied(&home).len(), 3);
     home.commits(1);
@@ -262,7 +263,7 @@ fn a_copy_of_sessions_goes_on_where_the_last_one_ended() {
     fs::remove_file(home.object(1)).unwrap();
     assert_eq!(home.session(&["verify", "a", "s"]).code, 5);
     let rows = home.run(&["cp", "-r", &to, "sessions", "--json"]).rows();
-    assert_eq!((rows.len(), &rows[0]["key"]), (1, &json!("sessions/a/s/c/999999999/998-1")));
+    assert_eq!((rows.len(), &rows[0]["key"]), (2, &json!("sessions/a/s/c/999999999/998-1")));
     home.session(&["verify", "a", "s"]).text();
     assert_eq!(history(&home), before);
     assert_eq!(home.session(&["load", "a", "s", "--at", "good"]).text(), "{\"step\":1}");
@@ -285,4 +286,86 @@ fn a_name_that_is_missing_keeps_the_others() {
     assert_eq!(home.keys(), ["a", "b"]);
     home.run(&["rm", "a", "a", "--must-exist"]).text();
     assert_eq!(home.keys(), ["b"]);
+}
+
+/// A session that somebody removed by mistake is still in the backup, where it can be loaded, the next night as well.
+#[test]
+fn a_copy_takes_a_removal_along_only_if_that_is_said() {
+    // What is younger than the fence window stays behind the marker; without it there is nothing that both sides have.
+    for window in ["1h", "60s"] {
+        let home = Home::new();
+        let session = |arguments: &[&str]| {
+            let mut command = home.command(&[&["session"], arguments].concat());
+            Run::from(command.env("PERSIST_FENCE_WINDOW", window).output().unwrap())
+        };
+        home.commits(2);
+        home.session(&["tag", "a", "s", "good", "--at", "1"]).text();
+        home.save("sessions/k", "state");
+        let backup = format!("file://{}", home.path("backup").display());
+        let to = format!("{backup}//sessions");
+        home.run(&["cp", "-r", "sessions", &to]).text();
+        let before = files(&home.path("backup"));
+        if window == "60s" {
+            let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+            for path in files(&home.store().join("sessions/a")) {
+                fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+            }
+        }
+        session(&["rm", "a", "s"]).text();
+        assert_eq!(home.object(2).exists(), window == "1h");
+        for more in [&[][..], &["--if-absent"], &["--dry-run"]] {
+            let run = home.run(&[&["cp", "-r", "sessions", &to], more].concat());
+            let message = "left out a/s: removed from the source, and left as it is at the destination; ";
+            assert!(run.code == 4 && run.err.contains(message), "{}: {}", run.code, run.err);
+            assert_eq!(files(&home.path("backup")), before);
+        }
+        let there = |arguments: &[&str]| home.session(&[arguments, &["--storage", &backup]].concat());
+        assert_eq!(there(&["load", "a", "s"]).text(), "{\"step\":2}");
+        assert_eq!(there(&["load", "a", "s", "--at", "good"]).text(), "{\"step\":1}");
+        there(&["verify", "a", "s"]).text();
+        // From a folder in the session, and to one of another name.
+        let run = home.run(&["cp", "-r", "sessions/a/s/c", &format!("{to}/a/s/c")]);
+        assert_eq!(run.code, 4, "{}", run.err);
+        // It was meant.
+        home.run(&["cp", "-r", "sessions", &to, "--removals"]).text();
+        assert_eq!(there(&["load", "a", "s"]).code, 3);
+        // What begins anew goes on in both.
+        home.commits(1);
+        home.run(&["cp", "-r", "sessions", &to]).text();
+        assert_eq!(there(&["load", "a", "s"]).text(), "{\"step\":1}");
+    }
+}
+
+#[test]
+fn a_copy_says_first_what_it_would_do() {
+    let home = Home::new();
+    home.commits(2);
+    home.save("sessions/k", "state");
+    let to = format!("file://{}//sessions", home.path("backup").display());
+    let would = home.run(&["cp", "-r", "sessions", &to, "--dry-run"]).text();
+    let folder = home.path("backup");
+    assert!(would.starts_with("would copy 3 snapshots, "), "{would}");
+    assert!(would.ends_with(&format!(", to file://{}/sessions/\n", folder.display())), "{would}");
+    assert!(!folder.exists());
+    let dry = home.run(&["cp", "-r", "sessions", &to, "--dry-run", "--json"]).rows();
+    let done = home.run(&["cp", "-r", "sessions", &to, "--json"]).rows();
+    assert_eq!(dry.len(), 4);
+    assert!(dry.iter().zip(&done).all(|(dry, done)| dry["key"] == done["key"]), "{dry:?} {done:?}");
+    assert_eq!(dry[0], json!({"key": "sessions/a/s/c/999999999/997-2"}));
+    let bytes = &done[3]["bytes"];
+    for (row, dry_run) in [(&dry[3], true), (&done[3], false)] {
+        assert_eq!(
+            *row,
+            json!({"copied": 3, "bytes": bytes, "skipped": 0, "left_out": [], "dry_run": dry_run})
+        );
+    }
+    let again = home.run(&["cp", "-r", "sessions", &to, "--dry-run", "--if-absent"]).text();
+    assert!(
+        again.starts_with("would copy 0 snapshots, 0 B, to ") && again.ends_with("; 3 skipped\n"),
+        "{again}"
+    );
+    let run = home.run(&["cp", "-r", "sessions/k", &to]);
+    let message = "\"sessions/k\" is no folder but a snapshot; copy it without --recursive";
+    assert!(run.code == 2 && run.err.contains(message), "{}", run.err);
+    assert_eq!(home.run(&["cp", "sessions/k", "x", "--dry-run"]).code, 2);
 }

@@ -52,7 +52,7 @@ fn all_sessions_are_pruned_beside_one_that_cannot() {
         (&rows[0]["agent"], &rows[0]["session"], &rows[0]["ok"]),
         (&json!("a"), &json!("s"), &json!(true))
     );
-    assert_eq!(names(&rows[1]), ["agent", "kind", "message", "ok", "session"]);
+    assert_eq!(names(&rows[1]), ["agent", "causes", "key", "kind", "message", "ok", "session"]);
     assert_eq!((&rows[1]["kind"], &rows[1]["ok"]), (&json!("conflict"), &json!(false)));
     assert_eq!(rows[2]["session"], "x/y");
     assert_eq!(rows[3], json!({"ok": false, "sessions": 3}));
@@ -131,7 +131,8 @@ fn all_sessions_move_by_archives_whatever_their_ids() {
     home.session(&["tag", "--at", "1", "--", "bot", "-x", "good"]).text();
     home.session(&["fork", "--", "bot", "-x", "begun"]).text();
     // The folder is made.
-    assert_eq!(home.session(&["export", "--all", "to/archives"]).text(), "");
+    let exported = home.session(&["export", "--all", "to/archives"]).text();
+    assert_eq!(exported, "exported 5 sessions, passed over 1\n");
     let archives = files(&home.path("to/archives"));
     assert_eq!(archives.len(), 5, "{archives:?}");
     let rows = home.session(&["export", "--all", "to/archives", "--json"]).rows();
@@ -142,11 +143,12 @@ fn all_sessions_move_by_archives_whatever_their_ids() {
     assert!(begun["passed_over"].as_str().unwrap().contains("no commit of its own"), "{begun}");
     assert_eq!(rows[6], json!({"ok": true, "sessions": 5}));
     let file = |row: &Value| home.path(row["file"].as_str().unwrap_or("none"));
-    assert!(rows.iter().filter(|row| row.get("file").is_some()).all(|row| file(row).is_file()));
+    assert!(rows.iter().take(6).all(|row| file(row).is_file() || row.get("passed_over").is_some()));
 
     fs::write(home.path("to/archives/notes.txt"), "mine").unwrap();
     fs::write(home.path("to/archives/.persist-left.tmp"), "").unwrap();
-    assert_eq!(there(&home, &["import", "--all", "to/archives"]).text(), "");
+    let imported = there(&home, &["import", "--all", "to/archives"]).text();
+    assert_eq!(imported, "imported 5 archives\n");
     for (agent, session) in ids {
         let log = home.session(&["log", "--json", "--", agent, session]).text();
         let moved = home.session(&["log", "--json", "--storage", "there", "--", agent, session]);
@@ -181,14 +183,14 @@ fn an_import_of_all_goes_on_behind_what_is_another_or_damaged() {
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].starts_with("invalid_input dir/a/no.tar: ") && lines.len() == 2, "{out}");
     assert!(lines[1].starts_with("already_exists a/one: ") && lines[1].contains("exists already"), "{out}");
-    assert_eq!(run.err, "persist: 2 of 4 sessions cannot be imported; their rows say why\n");
+    assert_eq!(run.err, "persist: 2 of 4 archives cannot be imported; their rows say why\n");
     assert_eq!(run.code, 2);
     assert_eq!(there(&home, &["load", "a", "one"]).text(), "of its own");
     for name in ["two", "three"] {
         assert_eq!(there(&home, &["load", "a", name]).text(), name);
     }
     let whole = fs::read(home.path("dir/a/three.tar")).unwrap();
-    fs::write(home.path("dir/a/no.tar"), &whole[..whole.len() - 700]).unwrap();
+    fs::write(home.path("dir/a/three.tar"), &whole[..whole.len() - 700]).unwrap();
     let rows = there(&home, &["import", "--all", "dir", "--json"]);
     assert_eq!((rows.code, rows.rows().len()), (5, 5), "{}", rows.err);
 }
@@ -227,4 +229,92 @@ fn the_archive_of_another_session_is_not_replaced() {
     let out = String::from_utf8(run.out).unwrap();
     assert!(run.code == 4 && out.contains("dir/a/s.tar is the archive of the session a/other"), "{out}");
     assert_eq!(files(&home.path("dir")).len(), 2);
+}
+
+/// Which of them is restored must not be chance.
+#[test]
+fn several_archives_of_one_session_are_refused() {
+    let home = Home::new();
+    home.pipe(&["session", "save", "b", "other"], "other").text();
+    for night in ["1", "2", "3"] {
+        home.commits(1);
+        home.session(&["export", "a", "s", &format!("{night}.tar")]).text();
+    }
+    fs::create_dir(home.path("dir")).unwrap();
+    for night in ["1", "2", "3"] {
+        fs::rename(home.path(&format!("{night}.tar")), home.path(&format!("dir/{night}.tar"))).unwrap();
+    }
+    home.session(&["export", "b", "other", "dir/other.tar"]).text();
+    let run = there(&home, &["import", "--all", "dir"]);
+    let out = String::from_utf8(run.out).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((run.code, lines.len()), (4, 3), "{out}");
+    let all = ["dir/1.tar", "dir/2.tar", "dir/3.tar"];
+    assert!(lines.iter().all(|line| line.starts_with("conflict a/s: ")), "{out}");
+    assert!(lines.iter().all(|line| all.iter().all(|file| line.contains(file))), "{out}");
+    assert_eq!(run.err, "persist: 3 of 4 archives cannot be imported; their rows say why\n");
+    assert_eq!(there(&home, &["ls"]).text(), "b\tother\n");
+    let again = there(&home, &["import", "--all", "dir", "--agent", "b"]).text();
+    assert_eq!(again, "imported 0 archives, 1 there already\n");
+}
+
+/// Each row says which object or file it was, and why.
+#[test]
+fn rows_of_what_fails_say_why() {
+    let home = Home::new();
+    home.commits(2);
+    let key = "sessions/a/s/c/999999999/997-2";
+    let mut bytes = fs::read(home.object(2)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(home.object(2), bytes).unwrap();
+    let run = home.session(&["export", "--all", "dir"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 5 && out.starts_with(&format!("corrupt  a/s: {key}: ")), "{out}");
+    assert!(out.contains("fork from a good commit, take the fork over, and export that"), "{out}");
+    let row = home.session(&["export", "--all", "dir", "--json"]).rows().remove(0);
+    assert_eq!((&row["key"], &row["file"], &row["causes"]), (&json!(key), &json!("dir/a/s.tar"), &json!([])));
+    // That is what helps.
+    home.session(&["fork", "a", "s", "good", "--at", "1"]).text();
+    home.session(&["take-over", "a", "good"]).text();
+    home.session(&["export", "a", "good", "good.tar"]).text();
+    // A file is in the way of a folder.
+    home.write("folder/a", "mine");
+    let run = home.session(&["export", "--all", "folder"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 2 && out.contains("the folder folder/a cannot be made: "), "{}: {out}", run.code);
+    let row = home.session(&["export", "--all", "folder", "--json"]).rows().remove(0);
+    assert_eq!(
+        (row["causes"].as_array().unwrap().len(), &row["file"]),
+        (1, &json!("folder/a/good.tar")),
+        "{row}"
+    );
+    #[cfg(target_os = "linux")]
+    refused(&home, &[(&["export", "a", "good", "/dev/full"], 1, "the file /dev/full cannot be written\n")]);
+    let run = home.run(&["verify", "--all", "--json"]);
+    assert_eq!(run.rows().len(), 3);
+}
+
+#[test]
+fn all_sessions_of_one_agent() {
+    let home = Home::new();
+    for agent in ["a", "b"] {
+        home.pipe(&["session", "save", agent, "s"], "state").text();
+    }
+    assert_eq!(home.session(&["export", "--all", "dir", "--agent", "b"]).text(), "exported 1 session\n");
+    assert_eq!(files(&home.path("dir")), [home.path("dir/b/s.tar")]);
+    let pruned = home.session(&["prune", "--all", "--agent", "a", "--keep-last", "1"]).text();
+    assert!(pruned.starts_with("a/s: ") && pruned.lines().count() == 1, "{pruned}");
+    assert_eq!(there(&home, &["import", "--all", "dir", "--agent", "b"]).text(), "imported 1 archive\n");
+    refused(
+        &home,
+        &[
+            (&["export", "--all", "dir", "--agent", "none"], 3, "there is no session of \"none\" in "),
+            (
+                &["import", "--all", "dir", "--agent", "none"],
+                3,
+                "there is no archive *.tar of \"none\" in dir",
+            ),
+            (&["export", "a", "s", "--agent", "a"], 2, "--all"),
+        ],
+    );
 }

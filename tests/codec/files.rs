@@ -51,9 +51,10 @@ async fn a_failed_download_leaves_the_old_file_and_nothing_else() {
     let download = silent.download("key", &path);
     assert!(tokio::time::timeout(std::time::Duration::from_millis(50), download).await.is_err());
     assert_eq!(fs::read(&path).unwrap(), b"old");
-    for (path, text) in
-        [(folder.path().to_owned(), "is a directory"), (folder.path().join("no/where"), "no/where")]
-    {
+    for (path, text) in [
+        (folder.path().to_owned(), "is a folder"),
+        (folder.path().join("no/where"), "no is not there; make it"),
+    ] {
         let error = store.download("key", &path).await.unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
     }
@@ -138,9 +139,6 @@ async fn a_file_that_cannot_be_read_is_named() {
     let error = store.upload(folder.path().join("none"), "key").await.unwrap_err();
     assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("none"), "{error}");
     let error = store.upload(folder.path(), "key").await.unwrap_err();
-    assert!(
-        error.kind() == ErrorKind::InvalidInput && error.to_string().contains("is a directory"),
-        "{error}"
-    );
+    assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("is a folder"), "{error}");
     assert!(!store.exists("key").await.unwrap());
 }

@@ -26,8 +26,9 @@ pub(crate) struct Args {
 }
 
 const AFTER: &str = "\
-Without any configuration snapshots are stored in the platform's data directory. `persist env` lists every setting.
-A KEY may be a whole URL, such as gs://bucket/agents/42/state.json.gz, which then names the storage too.
+Without any configuration snapshots are stored in the platform's data
+directory. `persist env` lists every setting. A KEY may be a whole URL, such as
+gs://bucket/agents/42/state.json.gz, which then names the storage too.
 
 Exit codes:
   0  done
@@ -46,19 +47,22 @@ Exit codes:
 pub(crate) enum Command {
     /// Save FILE, or standard input, as the snapshot KEY
     ///
-    /// The snapshot appears whole or not at all. It is an ordinary .gz file, unless --codec says otherwise.
+    /// The snapshot appears whole or not at all. It is an ordinary .gz file,
+    /// unless --codec says otherwise.
     ///
-    /// What gives nothing and is no file, such as a pipe or /dev/null, is refused without --allow-empty. A producer that fails later
-    /// is seen by the shell alone: with `set -o pipefail` the exit code tells.
+    /// What gives nothing and is no file, such as a pipe or /dev/null, is refused
+    /// without --allow-empty. A producer that fails later is seen by the shell
+    /// alone: with `set -o pipefail` the exit code tells.
     ///
     /// Examples:
     ///   persist save agents/42/state.json.gz state.json
-    ///   set -o pipefail; agent dump | persist save agents/42/state.json.gz --if-absent
+    ///   set -o pipefail; agent dump | persist save agents/42.gz --if-absent
     #[command(verbatim_doc_comment)]
     Save(Save),
     /// Load the snapshot KEY to standard output, or to a file
     ///
-    /// A file is replaced only after every byte was checked: a failed load leaves it as it was.
+    /// A file is replaced only after every byte was checked: a failed load leaves
+    /// it as it was.
     ///
     /// Examples:
     ///   persist load agents/42/state.json.gz | jq .step
@@ -67,13 +71,14 @@ pub(crate) enum Command {
     Load(Load),
     /// List keys in byte order
     ///
-    /// PREFIX is the beginning of a name and need not end at a `/`; a URL names the storage too.
+    /// PREFIX is the beginning of a name and need not end at a `/`; a URL names the
+    /// storage too.
     ///
     /// Examples:
     ///   persist ls agents/42/ --long
     ///   persist ls s3://bucket/agents/ --folders
     ///   persist ls --json | jq -r 'select(.stored_size > 1000000) | .key'
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, visible_alias = "list")]
     Ls(Ls),
     /// Show what is known about a snapshot: sizes, version, time, codec, digest, metadata
     ///
@@ -86,43 +91,58 @@ pub(crate) enum Command {
     ///
     /// A snapshot that is not there is no error, unless --must-exist says so.
     ///
-    /// With --recursive KEYS are folders, and all snapshots below them are removed; it says how many. Sessions are removed by `persist session rm`.
+    /// With --recursive KEYS are folders, and all snapshots below them are removed;
+    /// it says how many. Sessions are removed by `persist session rm`.
     ///
     /// Examples:
     ///   persist rm agents/42/state.json.gz
     ///   persist rm --recursive agents/42 --dry-run
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, visible_alias = "delete")]
     Rm(Rm),
     /// Copy a snapshot as it is, also between storages
     ///
-    /// The stored bytes are copied, with their metadata; nothing is compressed anew.
+    /// The stored bytes are copied, with their metadata; nothing is compressed
+    /// anew.
     ///
-    /// With --recursive SOURCE and DESTINATION are folders, and all snapshots below one are copied to the same names below the other.
-    /// Nothing is removed there. What broke off goes on with --if-absent. A session that has another history there is left out.
+    /// With --recursive SOURCE and DESTINATION are folders ("" is all of the
+    /// storage), and all snapshots below one are copied to the same names below the
+    /// other. Nothing is removed there. What broke off goes on with --if-absent. A
+    /// session that has another history there, or was removed here, is left out.
     ///
     /// Examples:
     ///   persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz
-    ///   persist cp --recursive s3://old-bucket/agents/ gs://new-bucket/agents/ --if-absent
+    ///   persist cp --recursive s3://old/agents/ gs://new/agents/ --if-absent
+    ///   persist cp --recursive "" s3://backup --dry-run
     #[command(verbatim_doc_comment)]
     Cp(Cp),
     /// Read every byte of a snapshot, or of all, and say whether all is well
     ///
     /// With --all each that cannot be loaded is a line on standard output, and the exit code is not 0. Where there is
     /// nothing to verify, it is 3: the storage may not be the right one.
-    #[command(override_usage = "persist verify <KEY | --all>")]
+    #[command(override_usage = "persist verify [OPTIONS] <KEY | --all>")]
     Verify(Verify),
     /// History of an agent's session: commits that cannot be lost or forked unnoticed
     #[command(subcommand)]
     Session(crate::cmd::session::args::Command),
-    /// Check configuration, credentials, reachability, permissions, conditional writes and clock
+    /// Check configuration, credentials, permissions, conditional writes and clock
     ///
-    /// Writes and removes a small probe object. Says what to fix. On S3 it also shows uploads that crashed writers left.
+    /// Writes and removes a small probe object. Says what to fix. On S3 it also
+    /// shows uploads that crashed writers left.
     ///
     /// Example: persist doctor --clean-uploads --older-than 7d
     #[command(verbatim_doc_comment)]
     Doctor(Doctor),
     /// Show every setting: its variables, meaning, default and effective value; secrets are hidden
     Env,
+    /// Print what a shell needs to complete commands and options
+    ///
+    /// Example, for bash:
+    ///   persist completions bash > ~/.local/share/bash-completion/completions/persist
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Command {
@@ -130,7 +150,11 @@ impl Command {
     pub(crate) fn writes(&self) -> bool {
         match self {
             Command::Load(args) => args.output.as_ref().is_some_and(|path| path.as_os_str() != "-"),
-            Command::Ls(_) | Command::Stat { .. } | Command::Verify(_) | Command::Env => false,
+            Command::Ls(_)
+            | Command::Stat { .. }
+            | Command::Verify(_)
+            | Command::Env
+            | Command::Completions { .. } => false,
             Command::Session(command) => command.writes(),
             Command::Save(_) | Command::Rm(_) | Command::Cp(_) | Command::Doctor(_) => true,
         }
@@ -148,7 +172,9 @@ impl Command {
             Command::Rm(args) => args.keys.iter().map(String::as_str).collect(),
             Command::Cp(args) => vec![&args.source, &args.destination],
             Command::Verify(args) => args.key.as_deref().into_iter().collect(),
-            Command::Session(_) | Command::Doctor(_) | Command::Env => Vec::new(),
+            Command::Session(_) | Command::Doctor(_) | Command::Env | Command::Completions { .. } => {
+                Vec::new()
+            }
         }
     }
 }
@@ -199,7 +225,7 @@ pub(crate) struct Ls {
     #[arg(short, long)]
     pub(crate) long: bool,
     /// At most so many
-    #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
     /// Only those behind this key, which need not be there: the next page
     #[arg(long, value_name = "KEY")]
@@ -237,6 +263,12 @@ pub(crate) struct Cp {
     /// Only if there is no such snapshot yet
     #[arg(long)]
     pub(crate) if_absent: bool,
+    /// Where a session was removed from the source, end it at the destination, too
+    #[arg(long, requires = "recursive")]
+    pub(crate) removals: bool,
+    /// Only say how many would be copied, and what would be left out
+    #[arg(long, requires = "recursive")]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Group)]

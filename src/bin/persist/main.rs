@@ -3,7 +3,7 @@
 //! - `args`: what can be asked, and the help
 //! - `storage`: which storage is meant
 //! - `place`: whether one folder lies in another
-//! - `files`: files that are written whole or not at all
+//! - `files`: folders for files that are written
 //! - `output`: text, JSON, errors, exit codes
 //! - `progress`: a bar for long work on a terminal
 //! - `signals`: how a command that writes is interrupted

@@ -9,8 +9,10 @@ use std::{
 };
 
 use jiff::{Timestamp, Unit};
-use persist::{ErrorKind, ObjectMeta};
+use persist::{ErrorKind, Key, ObjectMeta};
 use serde_json::{Value, json};
+
+use crate::progress::beside;
 
 pub(crate) struct Output {
     pub(crate) json: bool,
@@ -29,7 +31,7 @@ impl Output {
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         let line = if self.json { json().to_string() } else { shown(&text()) };
-        written(writeln!(io::stdout(), "{line}"))
+        written(beside(|| writeln!(io::stdout(), "{line}")))
     }
 
     /// What a person at a terminal wants to know and a script does not.
@@ -52,7 +54,7 @@ impl Output {
         }
         let ours = error.chain().find_map(|cause| cause.downcast_ref::<persist::Error>());
         let code = ours.map_or(1, |error| exit_code(error.kind()));
-        let messages = chain(error);
+        let messages = chain(error.chain());
         let (message, causes) = messages.split_first().map_or(("failed", &[][..]), |(m, c)| (m.as_str(), c));
         if self.json {
             let row = json!({
@@ -113,7 +115,7 @@ pub(crate) fn cell(text: &str) -> String {
 
 /// A line on standard error; where that is closed, nobody wants to know.
 pub(crate) fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", cell(line));
+    let _ = beside(|| writeln!(io::stderr(), "{}", cell(line)));
 }
 
 /// Who read the output wants no more of it.
@@ -155,10 +157,35 @@ pub(crate) fn bulk() -> io::Result<File> {
     Ok(File::from(handle))
 }
 
+/// What failed in one of several rows, as JSON.
+pub(crate) fn fault(error: &persist::Error) -> Value {
+    let mut messages = chain(causes(error));
+    let causes = messages.split_off(1);
+    let kind = error.kind().as_str();
+    json!({"kind": kind, "message": messages.pop(), "key": error.key(), "causes": causes})
+}
+
+/// The same for people, in one line; `own` is the key that the row itself names.
+pub(crate) fn reason(error: &persist::Error, own: Option<&Key>) -> String {
+    let mut reasons: Vec<String> =
+        error.key().filter(|key| Some(*key) != own).map(Key::to_string).into_iter().collect();
+    reasons.push(in_our_words(error.message()));
+    for cause in chain(causes(error)).into_iter().skip(1) {
+        if !reasons.iter().any(|reason| reason.contains(&cause)) {
+            reasons.push(cause);
+        }
+    }
+    reasons.join(": ")
+}
+
+fn causes(error: &persist::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
+}
+
 /// The messages of an error and its causes, without those that only repeat the one before.
-fn chain(error: &anyhow::Error) -> Vec<String> {
+fn chain<'a>(causes: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
-    for message in error.chain().map(|cause| in_our_words(&cause.to_string())) {
+    for message in causes.map(|cause| in_our_words(&cause.to_string())) {
         if !messages.last().is_some_and(|last| last.contains(&message)) {
             messages.push(message);
         }

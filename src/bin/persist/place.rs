@@ -53,8 +53,8 @@ impl Place {
         self.server.is_some() != other.server.is_some()
     }
 
-    /// The ids of the session that `key`, an object of this, is a part of, as segments. It is one also where this is a folder above or below the
-    /// storage that the session was saved to.
+    /// The ids (as segments) of the session that `key`, an object of this storage, is a part of, also where this storage is a folder above or
+    /// inside the session's own.
     pub(crate) fn session_of<'a>(&'a self, key: &'a Key) -> Option<[&'a str; 2]> {
         // The names of buckets are no part of keys.
         let bucket = if self.backend == StorageBackend::Local { 0 } else { 1 };
@@ -71,18 +71,18 @@ impl Place {
         let own = sessions_in(&all).filter(|_| self.session_of(key).is_some())? + 3;
         let folder = &below[..below.len().saturating_sub(all.len() - own)];
         let folder = folder.iter().map(|name| format!("{name}/")).collect();
-        Some(Part { folder, kind: all[own].to_owned() })
+        Some(Part { folder, kind: all[own].to_owned(), name: all[own..].join("/") })
     }
 
-    /// Which storage the session is of that `key`, an object of this, is a part of, where it is one.
-    pub(crate) fn storage_of(&self, key: &Key) -> Option<Of> {
+    /// The storage of the session that `key` is a part of; `None` for other objects.
+    pub(crate) fn storage_of(&self, key: &Key) -> Option<Owner> {
         let below: Vec<&str> = key.segments().collect();
         if let Some(at) = sessions_in(&below) {
-            return Some(Of::Below(below[..at].join("/")));
+            return Some(Owner::Below(below[..at].join("/")));
         }
         let all: Vec<&str> = self.names.iter().map(String::as_str).chain(below).collect();
         let at = sessions_in(&all).filter(|_| self.session_of(key).is_some())?;
-        Some(Of::Above(self.names.len().saturating_sub(at)))
+        Some(Owner::Above(self.names.len().saturating_sub(at)))
     }
 }
 
@@ -92,6 +92,8 @@ pub(crate) struct Part {
     pub(crate) folder: String,
     /// `c` of a commit, `b` of a body, `f` of a fork, `t` of a tag, `line`.
     pub(crate) kind: String,
+    /// What its key has behind the session's own folder.
+    pub(crate) name: String,
 }
 
 impl Part {
@@ -102,7 +104,7 @@ impl Part {
 }
 
 /// Where the storage of a session is, seen from another one.
-pub(crate) enum Of {
+pub(crate) enum Owner {
     /// It is this, or a folder in it, as keys have it.
     Below(String),
     /// This is a folder in it, so many folders down.
@@ -113,7 +115,7 @@ pub(crate) enum Of {
 ///
 /// # Errors
 /// `InvalidConfig` where it is not configured where the storage is.
-pub(crate) fn above(config: &StorageConfig, folders: usize) -> Result<String> {
+pub(crate) fn ancestor_url(config: &StorageConfig, folders: usize) -> Result<String> {
     let mut there = StorageConfig { prefix: None, namespace: None, ..config.clone() };
     if config.backend == StorageBackend::Local {
         // As they are on disk, where names are encoded and links are followed.
@@ -131,7 +133,7 @@ pub(crate) fn above(config: &StorageConfig, folders: usize) -> Result<String> {
     there.location()
 }
 
-/// Where the folder called `sessions` is among the names that lead to an object of one.
+/// The position of the folder `sessions` among the names that lead to an object of a session.
 fn sessions_in(names: &[&str]) -> Option<usize> {
     (1..=3).find_map(|own| {
         let (above, own) = names.split_at(names.len().checked_sub(own)?);
@@ -256,8 +258,8 @@ mod tests {
         ] {
             let config = StorageConfig::from_url(url).unwrap();
             let found = match Place::of(&config, "").unwrap().storage_of(&Key::new(key).unwrap()) {
-                Some(Of::Above(folders)) => above(&config, folders).unwrap(),
-                Some(Of::Below(root)) => root,
+                Some(Owner::Above(folders)) => ancestor_url(&config, folders).unwrap(),
+                Some(Owner::Below(root)) => root,
                 None => panic!("{url} {key}"),
             };
             assert_eq!(found, storage, "{url} {key}");

@@ -150,9 +150,9 @@ impl Storage {
     }
 
     /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is set.
-    pub(crate) fn above(&self, folders: usize) -> Result<String> {
+    pub(crate) fn ancestor_url(&self, folders: usize) -> Result<String> {
         let sources = self.sources()?;
-        let url = place::above(&sources.resolve()?, folders)?;
+        let url = place::ancestor_url(&sources.resolve()?, folders)?;
         // What the storage's own URL says besides, a server for example, another one must say again.
         let is_own = |row: &Effective| row.setting.name == "storage_url";
         let own = sources.effective()?.into_iter().find(is_own).and_then(|row| row.value);
@@ -178,6 +178,10 @@ impl Storage {
 
     /// The folder that `text` names, with or without a `/` at the end.
     pub(crate) async fn folder(&self, text: &str) -> Result<Folder> {
+        if matches!(text, "." | "./" | "/") {
+            let message = format!("{text:?} names no folder of the storage; \"\" is all of it");
+            return Err(Error::new(ErrorKind::InvalidInput, message).into());
+        }
         let text = match is_url(text) {
             true => closed(text),
             false => text.to_owned(),
@@ -194,9 +198,8 @@ impl Storage {
         Ok(Folder { store, prefix, place, root })
     }
 
-    /// Refuses `--storage` where each of `names`, all that the command is about, is a URL: these say where they are, and what else the option says, a server for
-    /// example, would not hold.
-    pub(crate) fn is_not_idle(&self, names: &[&str]) -> persist::Result<()> {
+    /// Refuses `--storage` where every one of `names` is a URL: nothing would use it, nor its parameters.
+    pub(crate) fn check_no_storage_beside_urls(&self, names: &[&str]) -> persist::Result<()> {
         if self.url.is_none() || names.is_empty() || !names.iter().all(|name| is_url(name)) {
             return Ok(());
         }
@@ -257,8 +260,8 @@ fn path(text: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// The ids of a session of this storage, as segments. What has not quite the name of one of its objects belongs to it, too.
-fn session_of(key: &Key) -> Option<[&str; 2]> {
+/// The ids of a session of this storage, as segments, whose folder the key is in. What has not quite the name of one of its objects belongs to it, too.
+fn folder_of_session(key: &Key) -> Option<[&str; 2]> {
     let mut segments = key.segments();
     (segments.next() == Some("sessions")).then_some(())?;
     let ids = [segments.next()?, segments.next()?];
@@ -267,7 +270,16 @@ fn session_of(key: &Key) -> Option<[&str; 2]> {
 
 /// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that shares its folders; `instead` is what to do.
 pub(crate) fn not_of_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
-    let Some(ids) = session_of(key).or_else(|| root.session_of(key)) else { return Ok(()) };
+    refuse(root.session_of(key), key, instead)
+}
+
+/// The same, and what would put a stray among the objects of a session.
+pub(crate) fn not_into_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
+    refuse(folder_of_session(key).or_else(|| root.session_of(key)), key, instead)
+}
+
+fn refuse(ids: Option<[&str; 2]>, key: &Key, instead: &str) -> persist::Result<()> {
+    let Some(ids) = ids else { return Ok(()) };
     let message = format!("it is part of the session {}; {instead}", session_name(ids));
     Err(Error::new(ErrorKind::InvalidInput, message).with_key(key))
 }

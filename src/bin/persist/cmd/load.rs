@@ -3,11 +3,10 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use persist::SnapshotAdapterExt;
+use persist::{FileTarget, SnapshotAdapterExt};
 
 use crate::{
     args::Load,
-    files,
     output::{self, Output},
     progress::Progress,
     storage::Storage,
@@ -18,7 +17,7 @@ pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Resul
     let progress = Progress::new(output);
     let store = progress.over(store);
     if let Some(path) = args.output.filter(|path| path.as_os_str() != "-") {
-        files::check(&path)?;
+        FileTarget::check(&path)?;
         let meta = store.download(key, &path).await?;
         drop(progress);
         if output.json {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
-use persist::{ListEntry, ListOptions};
+use persist::{Error, ErrorKind, ListEntry, ListOptions};
 use serde_json::json;
 
 use crate::{
@@ -15,6 +15,10 @@ pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<
     let (store, prefix) = storage.locate_prefix(args.prefix.unwrap_or_default()).await?;
     let mut options = ListOptions::new().prefix(&prefix);
     options.limit = args.limit;
+    if let Some(after) = args.after.as_deref().filter(|after| after.contains("://")) {
+        let message = format!("{after:?} is a URL; --after takes a key of the storage that is listed");
+        return Err(Error::new(ErrorKind::InvalidInput, message).into());
+    }
     options.start_after = args.after.map(beginning).transpose()?;
     options.delimiter = args.folders;
     let (mut rows, mut empty) = (store.list(options), true);

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod completions;
 mod cp;
 mod doctor;
 mod env;
@@ -20,7 +21,7 @@ use crate::{args::Command, output::Output, storage::Storage};
 pub(crate) const PARALLEL: usize = 8;
 
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
-    storage.is_not_idle(&command.names())?;
+    storage.check_no_storage_beside_urls(&command.names())?;
     match command {
         Command::Save(args) => save::run(args, storage, output).await,
         Command::Load(args) => load::run(args, storage, output).await,
@@ -32,5 +33,6 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Session(command) => session::run(command, storage, output).await,
         Command::Doctor(args) => doctor::run(args, storage, output).await,
         Command::Env => env::run(storage, output).await,
+        Command::Completions { shell } => completions::run(shell),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     args::{Save, once},
     output::{self, Output, human},
     progress::Progress,
-    storage::{Storage, not_of_session},
+    storage::{Storage, not_into_session},
 };
 
 /// Names of metadata that begin so are the format's own.
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     }
     let (store, key) = storage.locate(&args.key).await?;
     let instead = "`persist session save` adds a commit, `persist cp` puts a copy back";
-    not_of_session(&storage.root(&args.key)?, &key, instead)?;
+    not_into_session(&storage.root(&args.key)?, &key, instead)?;
     let mut put = PutOptions::new().mode(mode(&args));
     put.metadata.extend(args.metadata);
     put.tags.extend(args.tag);

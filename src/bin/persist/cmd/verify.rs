@@ -9,7 +9,7 @@ use persist::{
     layers::Namespace,
     sessions::{SessionName, Sessions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::Verify,
@@ -20,8 +20,8 @@ use crate::{
             history::{damage, verified_row},
         },
     },
-    output::{Output, cell, count, human},
-    place::{Of, Place},
+    output::{Output, cell, count, fault, human, reason},
+    place::{Owner, Place},
     progress::Progress,
     storage::Storage,
 };
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     let mut worst = worse(snapshots.worst(), sessions.worst());
     if parts > 0 {
         let whole: Result<Vec<String>> =
-            whole.into_iter().map(|folders| Ok(quoted(storage.above(folders)?))).collect();
+            whole.into_iter().map(|folders| Ok(quoted(storage.ancestor_url(folders)?))).collect();
         let has_namespace = storage.sources()?.resolve()?.namespace.is_some();
         told.push(format!(
             "{} here {} of sessions, which can be verified only from the folder that `sessions` is in{}: persist verify --all --storage {}",
@@ -120,7 +120,7 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
     let read = objects.map(|meta| async move {
         let key = meta?.key;
         let found = match place.storage_of(&key) {
-            Some(of) => Err(of),
+            Some(owner) => Err(owner),
             None => Ok(read_all(store.as_ref(), &key).await),
         };
         Ok::<_, Error>((key, found))
@@ -128,8 +128,8 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
     let mut read = Box::pin(read.buffered(PARALLEL));
     while let Some((key, found)) = read.try_next().await? {
         match found {
-            Err(Of::Below(root)) => drop(all.roots.insert(root)),
-            Err(Of::Above(folders)) => {
+            Err(Owner::Below(root)) => drop(all.roots.insert(root)),
+            Err(Owner::Above(folders)) => {
                 all.parts += 1;
                 all.whole.insert(folders);
             }
@@ -218,7 +218,7 @@ async fn all_sessions(
         row
     };
     let sessions = Sessions::new(store)?;
-    let mut verified = each(&sessions, |_, session| async move { session.verify().await }.boxed());
+    let mut verified = each(&sessions, None, |_, session| async move { session.verify().await }.boxed());
     loop {
         let (SessionName { agent, session, .. }, found) = match verified.next().await {
             Some(Ok(verified)) => verified,
@@ -228,8 +228,8 @@ async fn all_sessions(
                 all.why.get_or_insert(error.kind());
                 let kind = error.kind().as_str();
                 return output.row(
-                    || named(json!({"ok": false, "kind": kind, "message": error.to_string()})),
-                    || cell(&format!("{kind:<8} sessions{within}: {}", error.message())),
+                    || named(failed(json!({}), &error)),
+                    || cell(&format!("{kind:<8} sessions{within}: {}", reason(&error, None))),
                 );
             }
         };
@@ -239,13 +239,10 @@ async fn all_sessions(
             // Half an import, a limit, a permission or the service: that one alone.
             Err(error) => {
                 all.add(error.kind());
-                let (kind, message) = (error.kind().as_str(), error.message());
+                let (kind, why) = (error.kind().as_str(), reason(&error, None));
                 output.row(
-                    || {
-                        let message = error.to_string();
-                        named(json!({"agent": agent, "session": session, "ok": false, "kind": kind, "message": message}))
-                    },
-                    || cell(&format!("{kind:<8} session {agent}/{session}{within}: {message}")),
+                    || named(failed(json!({"agent": agent, "session": session}), &error)),
+                    || cell(&format!("{kind:<8} session {agent}/{session}{within}: {why}")),
                 )?;
                 continue;
             }
@@ -301,9 +298,23 @@ fn good(key: &Key, Read { size, checked }: Read, output: &Output) -> Result<()> 
 fn bad(key: &Key, error: &Error, output: &Output) -> Result<()> {
     let kind = error.kind().as_str();
     output.row(
-        || json!({"key": key.as_str(), "ok": false, "kind": kind, "message": error.to_string()}),
-        || cell(&format!("{kind:<8} {key}: {}", error.message())),
+        || {
+            let mut row = failed(json!({}), error);
+            row["key"] = json!(key.as_str());
+            row
+        },
+        || cell(&format!("{kind:<8} {key}: {}", reason(error, Some(key)))),
     )
+}
+
+/// The row of what cannot be verified, which `named` says.
+fn failed(named: Value, error: &Error) -> Value {
+    let mut row = fault(error);
+    row["ok"] = json!(false);
+    if let (Some(row), Value::Object(named)) = (row.as_object_mut(), named) {
+        row.extend(named);
+    }
+    row
 }
 
 #[cfg(test)]

@@ -1,25 +1,29 @@
 //! `persist cp`
 
+mod fate;
 mod sessions;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt};
 use persist::{
     Error, ErrorKind, GetOptions, Key, ListOptions, Object, ObjectMeta, PutMode, PutOptions, SnapshotAdapter,
 };
+use serde_json::json;
 
 use crate::{
     args::Cp,
     cmd::PARALLEL,
     output::{self, Output, count, human},
-    place::Part,
     progress::Progress,
     storage::{Folder, Storage, session_name},
 };
 
-use self::sessions::Standing;
+use self::{
+    fate::{Fate, fate},
+    sessions::Standing,
+};
 
 /// How often a snapshot is opened again because it was replaced meanwhile.
 const REPLACED: u32 = 4;
@@ -93,8 +97,8 @@ fn report(copied: &ObjectMeta, to: &dyn SnapshotAdapter, output: &Output) -> Res
 async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     let (from, to) = (storage.folder(&args.source).await?, storage.folder(&args.destination).await?);
     apart(&from, &to).await?;
-    let standings = sessions::compared(&from, &to).await?;
-    let (mut left_out, can) = (BTreeSet::new(), to.store.capabilities());
+    let standings = sessions::compared(&from, &to, args.removals).await?;
+    let (mut left_out, can) = (BTreeMap::new(), to.store.capabilities());
     let progress = Progress::new(output);
     let rows = from.store.list(ListOptions::new().prefix(&from.prefix));
     let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
@@ -103,55 +107,30 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
         let name = renamed(&meta.key, from, to);
         let part = name.as_ref().ok().and_then(|name| sessions::part(&meta.key, name, from, to));
         let standing = part.as_ref().and_then(|part| standings.get(&part.folder)).copied();
-        if let (Some(Standing::Other), Ok(name)) = (standing, &name) {
+        if let (Some(standing @ (Standing::Other | Standing::Removed)), Ok(name)) = (standing, &name) {
             let session = to.root.session_of(name).or_else(|| from.root.session_of(&meta.key));
-            left_out.extend(session.map(session_name));
+            left_out.extend(session.map(|session| (session_name(session), standing)));
         }
-        let is_written_once = part.as_ref().is_some_and(Part::is_written_once);
-        // A session's tags and its `line` go with its newer commits.
-        let if_absent = args.if_absent && standing != Some(Standing::Behind);
-        let absent = if_absent || is_written_once;
-        // A body's name is its own. Where a server cannot create a large one, the look before has to do.
-        let creates = can.create && (can.create_large || part.is_some_and(|part| part.kind != "b"));
-        let creates = if_absent || (is_written_once && creates);
-        let skip = match standing {
-            Some(Standing::Other) => true,
-            Some(Standing::Ahead) => !is_written_once,
-            Some(Standing::Behind | Standing::Even) | None => false,
-        };
-        async move {
-            let name = name?;
-            // Before its bytes are read.
-            if skip || (absent && there(to.store.as_ref(), &name).await?) {
-                return Ok(None);
-            }
-            let object = match open(from.store.as_ref(), &meta.key).await {
-                // Removed since it was listed.
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                object => object?,
-            };
-            let mode = if creates { PutMode::Create } else { PutMode::Overwrite };
-            match copy(object, to.store.as_ref(), &name, mode, progress).await {
-                // Somebody else was faster.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
-                copied => copied.map(Some),
-            }
-        }
+        let fate = fate(standing, part.as_ref(), args.if_absent, can);
+        async move { one(fate, meta, name?, from, to, args.dry_run, progress).await }
     });
-    let (mut copied, mut bytes, mut skipped) = (0_u64, 0, 0_u64);
+    let mut sum = Sum::default();
     let mut copies = Box::pin(copies.try_buffered(PARALLEL));
-    loop {
-        match copies.next().await {
-            None => break,
-            Some(Ok(None)) => skipped += 1,
-            Some(Ok(Some(meta))) => {
-                (copied, bytes) = (copied + 1, bytes + meta.size);
+    while let Some(copy) = copies.next().await {
+        match copy {
+            Ok(None) => sum.skipped += 1,
+            Ok(Some(meta)) => {
+                sum.add(&meta);
                 if output.json {
-                    output.row(|| output::object(&meta), String::new)?;
+                    let row = || match args.dry_run {
+                        true => json!({"key": meta.key.as_str()}),
+                        false => output::object(&meta),
+                    };
+                    output.row(row, String::new)?;
                 }
             }
-            Some(Err(error)) => {
-                let copied = count(copied, "snapshot");
+            Err(error) => {
+                let copied = count(sum.copied, "snapshot");
                 let message =
                     format!("this failed after {copied} had been copied; with --if-absent those are skipped");
                 return Err(anyhow::Error::new(error).context(message));
@@ -160,24 +139,112 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     }
     drop(copies);
     drop(progress);
-    if copied + skipped == 0 {
-        let Folder { store, prefix, .. } = &from;
-        let message = format!("there is no snapshot below {prefix:?} in {store}; see `persist ls --folders`");
-        return Err(Error::new(ErrorKind::NotFound, message).into());
+    if sum.copied + sum.skipped == 0 {
+        return Err(nothing(&from).await?.into());
     }
-    output.note(|| {
-        let rest = if skipped == 0 { String::new() } else { format!("; {skipped} skipped") };
-        let (copied, Folder { store, prefix, .. }) = (count(copied, "snapshot"), &to);
-        format!("copied {copied}, {}, to {store}/{prefix}{rest}", human(bytes))
+    sum.report(&to, &left_out, args.dry_run, output)?;
+    if left_out.is_empty() { Ok(()) } else { Err(why(&left_out).into()) }
+}
+
+/// Copies one object, if it is its fate. Gives the copy, or with `dry_run` what would be copied, under the copy's name.
+async fn one(
+    fate: Fate,
+    meta: ObjectMeta,
+    name: Key,
+    from: &Folder,
+    to: &Folder,
+    dry_run: bool,
+    progress: &Progress,
+) -> persist::Result<Option<ObjectMeta>> {
+    let mode = match fate {
+        Fate::Skip => return Ok(None),
+        // Before its bytes are read.
+        Fate::IfAbsent { .. } if there(to.store.as_ref(), &name).await? => return Ok(None),
+        Fate::IfAbsent { create: true } => PutMode::Create,
+        Fate::IfAbsent { create: false } | Fate::Over => PutMode::Overwrite,
+    };
+    if dry_run {
+        let mut meta = meta;
+        meta.key = name;
+        return Ok(Some(meta));
+    }
+    let object = match open(from.store.as_ref(), &meta.key).await {
+        // Removed since it was listed.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        object => object?,
+    };
+    match copy(object, to.store.as_ref(), &name, mode, progress).await {
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+        copied => copied.map(Some),
+    }
+}
+
+/// How many objects have met which fate.
+#[derive(Default)]
+struct Sum {
+    copied: u64,
+    bytes: u64,
+    skipped: u64,
+}
+
+impl Sum {
+    fn add(&mut self, meta: &ObjectMeta) {
+        self.copied += 1;
+        self.bytes += meta.size;
+    }
+
+    fn report(
+        &self,
+        to: &Folder,
+        left_out: &BTreeMap<String, Standing>,
+        dry_run: bool,
+        output: &Output,
+    ) -> Result<()> {
+        let Sum { copied, bytes, skipped } = *self;
+        let text = || {
+            let verb = if dry_run { "would copy" } else { "copied" };
+            let rest = if skipped == 0 { String::new() } else { format!("; {skipped} skipped") };
+            let (copied, store) = (count(copied, "snapshot"), to.store.to_string());
+            let (store, prefix) = (store.trim_end_matches('/'), &to.prefix);
+            format!("{verb} {copied}, {}, to {store}/{prefix}{rest}", human(bytes))
+        };
+        let names: Vec<&String> = left_out.keys().collect();
+        let row = || json!({"copied": copied, "bytes": bytes, "skipped": skipped, "left_out": names, "dry_run": dry_run});
+        output.row(row, text)
+    }
+}
+
+/// Why nothing was copied.
+async fn nothing(from: &Folder) -> persist::Result<Error> {
+    let Folder { store, prefix, .. } = from;
+    let name = prefix.trim_end_matches('/');
+    if !name.is_empty() && there(store.as_ref(), &Key::new(name)?).await? {
+        let message = format!("{name:?} is no folder but a snapshot; copy it without --recursive");
+        return Ok(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let message = format!("there is no snapshot below {prefix:?} in {store}; see `persist ls --folders`");
+    Ok(Error::new(ErrorKind::NotFound, message))
+}
+
+/// Which sessions were left out, and why.
+fn why(left_out: &BTreeMap<String, Standing>) -> Error {
+    let reasons = [
+        (
+            Standing::Removed,
+            "removed from the source, and left as it is at the destination; if the removal was meant, copy again with --removals",
+        ),
+        (
+            Standing::Other,
+            "nobody can tell that here and there is one history: one side began anew, a prune or a removal left no commit that both have, or one is damaged or cannot be read (`persist session verify`); copy to another folder, and keep both until you know which is right",
+        ),
+    ];
+    let told = reasons.iter().filter_map(|(standing, why)| {
+        let names = left_out.iter().filter(|(_, left)| *left == standing).map(|(name, _)| name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("left out {names}: {why}"))
     });
-    if !left_out.is_empty() {
-        let names = left_out.into_iter().collect::<Vec<_>>().join(", ");
-        let message = format!(
-            "left out {names}: nobody can tell that here and there is one history: one side began anew, a prune or a removal left no commit that both have, or one is damaged (`persist session verify`); copy to another folder, and keep both until you know which is right"
-        );
-        return Err(Error::new(ErrorKind::Conflict, message).into());
-    }
-    Ok(())
+    Error::new(ErrorKind::Conflict, told.collect::<Vec<_>>().join("; "))
 }
 
 /// What the copy of `key` is called.

@@ -4,14 +4,20 @@
 //! number that both sides have: where that commit is the same, byte for byte, so is all before it. That two sides parted
 //! shows only while prunes leave a number behind that point on both.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, future::ready};
-use persist::{Body, ErrorKind, GetOptions, Key, ListOptions, SnapshotAdapter};
+use persist::{
+    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SnapshotAdapter,
+    adapters::memory::MemoryAdapter, sessions::Sessions,
+};
 
 use super::renamed;
 use crate::{cmd::PARALLEL, place::Part, storage::Folder};
+
+/// A marker has notes, and no state.
+const LARGEST_MARKER: u64 = 1 << 20;
 
 /// How the session at the destination stands to that of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub(super) enum Standing {
     Ahead,
     /// Another history, or nobody can tell: the copy leaves it alone.
     Other,
+    /// It has states, and the source only says that it was removed: the copy leaves it alone, unless it is to take removals along.
+    Removed,
 }
 
 /// Which part of a session a copy is, or is made of: a backup's folder may have any name.
@@ -32,7 +40,12 @@ pub(super) fn part(key: &Key, name: &Key, from: &Folder, to: &Folder) -> Option<
 }
 
 /// The sessions of which both sides have commits, by their folders.
-pub(super) async fn compared(from: &Folder, to: &Folder) -> persist::Result<BTreeMap<String, Standing>> {
+/// With `removals`, a removal is as any other commit.
+pub(super) async fn compared(
+    from: &Folder,
+    to: &Folder,
+    removals: bool,
+) -> persist::Result<BTreeMap<String, Standing>> {
     let mut seen = None;
     let rows = from.store.list(ListOptions::new().prefix(&from.prefix));
     let first_of_each = rows.try_filter_map(|entry| {
@@ -46,13 +59,18 @@ pub(super) async fn compared(from: &Folder, to: &Folder) -> persist::Result<BTre
         ready(Ok(first))
     });
     let compared = first_of_each.map_ok(|(folder, name)| async move {
-        Ok(standing(from, to, &name).await?.map(|standing| (folder, standing)))
+        Ok(standing(from, to, &name, removals).await?.map(|standing| (folder, standing)))
     });
     compared.try_buffered(PARALLEL).try_filter_map(|one| ready(Ok(one))).try_collect().await
 }
 
 /// `name` is one of the copies of commits. `None` where the destination has no commit.
-async fn standing(from: &Folder, to: &Folder, name: &Key) -> persist::Result<Option<Standing>> {
+async fn standing(
+    from: &Folder,
+    to: &Folder,
+    name: &Key,
+    removals: bool,
+) -> persist::Result<Option<Standing>> {
     let commits = name.as_str().rsplitn(3, '/').nth(2).map_or(String::new(), |all| format!("{all}/"));
     let commits = commits.strip_prefix(&to.prefix).unwrap_or_default();
     // Newest first, which is the order of the names.
@@ -65,20 +83,64 @@ async fn standing(from: &Folder, to: &Folder, name: &Key) -> persist::Result<Opt
         Ordering::Equal => Standing::Even,
         Ordering::Greater => Standing::Ahead,
     };
+    let mut is_removed = false;
+    if let (Standing::Behind, Some(one)) = (standing, &one) {
+        let (here, there) = (copied(one, from, to)?, copied(&newest, from, to)?);
+        is_removed = match is_removal(from, &here.0, &here.2).await? {
+            Some(true) => is_removal(to, &there.1, &there.2).await? != Some(true),
+            Some(false) => false,
+            // The copy would end there, before all others.
+            None => return Ok(Some(Standing::Other)),
+        };
+    }
+    if is_removed && !removals {
+        return Ok(Some(Standing::Removed));
+    }
     while let (Some(here), Some(there)) = (&one, &other) {
         match here.cmp(there) {
             Ordering::Less => one = ours.try_next().await?,
             Ordering::Greater => other = theirs.try_next().await?,
             Ordering::Equal => {
-                let here = Key::new(format!("{}{here}", from.prefix))?;
-                let there = Key::new(format!("{}{there}", to.prefix))?;
+                let (here, there, _) = copied(here, from, to)?;
                 let is_same = same(from.store.as_ref(), &here, to.store.as_ref(), &there).await?;
                 return Ok(Some(if is_same { standing } else { Standing::Other }));
             }
         }
     }
-    // Nothing in common: nobody can tell.
-    Ok(Some(Standing::Other))
+    // Nothing in common: nobody can tell. What ends all that was there goes on from nothing.
+    Ok(Some(if is_removed { Standing::Behind } else { Standing::Other }))
+}
+
+/// The keys of an object and of its copy, from its name below both folders, and its name in its session.
+fn copied(name: &str, from: &Folder, to: &Folder) -> persist::Result<(Key, Key, String)> {
+    let key = Key::new(format!("{}{name}", from.prefix))?;
+    let copy = Key::new(format!("{}{name}", to.prefix))?;
+    let name = part(&key, &copy, from, to).map_or(String::new(), |part| part.name);
+    Ok((key, copy, name))
+}
+
+/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of this one object has no commit.
+/// `None` where it cannot be read.
+async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<Option<bool>> {
+    let read = async {
+        let object = folder.store.get(key, GetOptions::new()).await?;
+        if object.meta.size > LARGEST_MARKER {
+            Ok(None)
+        } else {
+            object.body.collect(LARGEST_MARKER).await.map(Some)
+        }
+    };
+    let bytes = match read.await {
+        Err(error) if stays(error.kind()) => return Ok(None),
+        read => read?,
+    };
+    let Some(bytes) = bytes else { return Ok(Some(false)) };
+    let alone = Arc::new(MemoryAdapter::new());
+    alone.put(&Key::new(format!("sessions/a/s/{name}"))?, Body::from(bytes), PutOptions::new()).await?;
+    let session = Sessions::new(alone)?.session("a", "s")?;
+    // What else is alone is damaged. Behind a marker a handle goes on from its number.
+    let is_empty = matches!(session.rebase().await, Ok(None));
+    Ok(Some(is_empty && session.seen().await.is_some_and(|seq| seq > 0)))
 }
 
 /// The commits below a folder of a folder, by their names in the latter. What others left between them is none.
@@ -114,9 +176,12 @@ async fn same(
     }
 }
 
-/// Whether it is that object which fails, and would again.
+/// Whether it is that object which fails, and would again. Without any permission the listing in front has failed.
 fn stays(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported)
+    matches!(
+        kind,
+        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::AccessDenied
+    )
 }
 
 async fn equal(mut one: Body, mut other: Body) -> persist::Result<bool> {
@@ -132,5 +197,45 @@ async fn equal(mut one: Body, mut other: Body) -> persist::Result<bool> {
             // Both have the same length.
             None => return Ok(left.is_empty() && right.is_empty()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use persist::{
+        StorageConfig,
+        layers::{Fault, Injection, Operation},
+    };
+
+    use super::*;
+    use crate::place::Place;
+
+    /// Another user's file, or another key of KMS: all others are copied.
+    #[tokio::test]
+    async fn a_commit_that_may_not_be_read_holds_up_nobody_else() -> persist::Result<()> {
+        for commits in [1, 2] {
+            let (here, there) = (Arc::new(MemoryAdapter::new()), Arc::new(MemoryAdapter::new()));
+            let session = Sessions::new(here.clone())?.session("a", "s")?;
+            for _ in 0..commits {
+                session.save("state").await?;
+            }
+            let first = Key::new("sessions/a/s/c/999999999/998-1")?;
+            let object = here.get(&first, GetOptions::new()).await?;
+            there.put(&first, object.body, PutOptions::new()).await?;
+            let here = Arc::new(Fault::new(here));
+            let folder = |url: &str, store: Arc<dyn SnapshotAdapter>| -> persist::Result<Folder> {
+                let config = StorageConfig::from_url(url)?;
+                let (place, root) = (Place::of(&config, "sessions/")?, Place::of(&config, "")?);
+                Ok(Folder { store, prefix: "sessions/".into(), place, root })
+            };
+            let (from, to) = (folder("s3://one", here.clone())?, folder("s3://two", there)?);
+            here.inject(Operation::Get, Injection::Before(ErrorKind::AccessDenied));
+            let otherwise = if commits == 1 { Standing::Even } else { Standing::Behind };
+            for expected in [Standing::Other, otherwise] {
+                let standings = compared(&from, &to, false).await?;
+                assert_eq!(standings.get("sessions/a/s/"), Some(&expected), "{commits}");
+            }
+        }
+        Ok(())
     }
 }

@@ -12,18 +12,19 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     cmd::{PARALLEL, verify::worse},
-    output::{Output, cell, count, in_our_words},
+    output::{Output, cell, count, fault, in_our_words, reason},
 };
 
 /// What came of the work on one.
 pub(crate) type Came<T> = (SessionName, persist::Result<T>);
 
-/// Does `work` with all sessions of the storage. What the listing fails with comes behind what it had listed.
+/// Does `work` with all sessions of the storage, or of one agent. What the listing fails with comes behind what it had listed.
 pub(crate) fn each<'a, T: Send + 'a>(
     sessions: &'a Sessions,
+    agent: Option<&str>,
     work: impl Fn(&SessionName, Session) -> BoxFuture<'a, persist::Result<T>> + Send + 'a,
 ) -> BoxStream<'a, persist::Result<Came<T>>> {
-    let begun = sessions.list(None).map_ok(move |name| {
+    let begun = sessions.list(agent).map_ok(move |name| {
         let came = work(&name, sessions.named(&name));
         (name, came)
     });
@@ -35,8 +36,9 @@ pub(crate) fn each<'a, T: Send + 'a>(
 }
 
 /// What is to be said where there is nothing to work on.
-pub(super) fn no_session(store: &dyn SnapshotAdapter) -> String {
-    format!("there is no session in {store}; is it the right storage?")
+pub(super) fn no_session(store: &dyn SnapshotAdapter, agent: Option<&str>) -> String {
+    let of = agent.map_or(String::new(), |agent| format!(" of {agent:?}"));
+    format!("there is no session{of} in {store}; is it the right storage?")
 }
 
 /// What a row is about.
@@ -84,12 +86,14 @@ pub(super) struct Rows<'a> {
     failed: u64,
     /// Those with which there was nothing to do.
     passed_over: u64,
+    /// Those with which it was done before.
+    there: u64,
     worst: Option<ErrorKind>,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(output: &'a Output) -> Self {
-        Rows { output, quiet: false, all: 0, failed: 0, passed_over: 0, worst: None }
+        Rows { output, quiet: false, all: 0, failed: 0, passed_over: 0, there: 0, worst: None }
     }
 
     pub(super) fn quiet(output: &'a Output) -> Self {
@@ -106,14 +110,18 @@ impl<'a> Rows<'a> {
         self.output.row(|| of.row(true, more), || line)
     }
 
+    /// One with which it was done before.
+    pub(super) fn there(&mut self, of: Named, more: Value, text: &str) -> Result<()> {
+        self.there += 1;
+        self.good(of, more, text)
+    }
+
     pub(super) fn bad(&mut self, of: Named, error: &Error) -> Result<()> {
         self.all += 1;
         self.failed += 1;
         self.worst = worse(self.worst, Some(error.kind()));
-        let kind = error.kind().as_str();
-        let line = cell(&format!("{kind:<8} {}: {}", of.text, in_our_words(error.message())));
-        let more = json!({"kind": kind, "message": in_our_words(&error.to_string())});
-        self.output.row(|| of.row(false, more), || line)
+        let line = cell(&format!("{:<8} {}: {}", error.kind().as_str(), of.text, reason(error, None)));
+        self.output.row(|| of.row(false, fault(error)), || line)
     }
 
     /// One that is only begun, or was removed: there is nothing to be done, and `why` says so.
@@ -127,23 +135,36 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// `done` is what was to be done with them, `none` what to say where there are none.
-    pub(super) fn end(self, done: &str, none: impl FnOnce() -> String) -> Result<()> {
+    /// `done` is what was to be done with them, `what` they are, `none` what to say where there are none.
+    pub(super) fn end(self, done: &str, what: &str, none: impl FnOnce() -> String) -> Result<()> {
         if self.all + self.passed_over == 0 {
             return Err(Error::new(ErrorKind::NotFound, none()).into());
         }
-        let all = count(self.all, "session");
         if self.output.json {
             self.output.row(|| json!({"ok": self.failed == 0, "sessions": self.all}), String::new)?;
         }
         match self.worst {
             Some(kind) => {
+                let all = count(self.all, what);
                 let message = format!("{} of {all} cannot be {done}; their rows say why", self.failed);
                 Err(Error::new(kind, message).into())
             }
             None => {
-                self.output.note(|| format!("{done} {all}"));
-                Ok(())
+                let mut sum = format!("{done} {}", count(self.all - self.there, what));
+                if self.there > 0 {
+                    sum += &format!(", {} there already", self.there);
+                }
+                if self.passed_over > 0 {
+                    sum += &format!(", passed over {}", self.passed_over);
+                }
+                match self.quiet && !self.output.json {
+                    // Else nobody would see that there is one less than yesterday.
+                    true => self.output.row(|| json!({}), || sum),
+                    false => {
+                        self.output.note(|| sum);
+                        Ok(())
+                    }
+                }
             }
         }
     }

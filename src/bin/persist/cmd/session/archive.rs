@@ -1,16 +1,21 @@
 //! `persist session export` and `import`
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
-use persist::sessions::{Moved, Session};
+use persist::{
+    Error, ErrorKind, FileTarget,
+    sessions::{Moved, Session},
+};
 use serde_json::json;
 use tokio::fs::File;
 
 use super::args::{Export, Import};
 use crate::{
     cmd::save::{announce, opened},
-    files::Written,
     output::{self, Output, count, human},
 };
 
@@ -18,18 +23,48 @@ pub(super) async fn export(session: Session, args: Export, output: &Output) -> R
     let moved = match path(&args.file) {
         Some(path) => to_file(&session, path).await?,
         None => {
+            if io::stdout().is_terminal() {
+                let message =
+                    "an archive is nothing for a terminal; name a file, or redirect standard output";
+                return Err(Error::new(ErrorKind::InvalidInput, message).into());
+            }
             let mut out = File::from_std(output::bulk().context("standard output cannot be used")?);
-            return session.export(&mut out).await.map(|_| ()).map_err(output::unwritten);
+            let exported = session.export(&mut out).await.map_err(advised);
+            return exported.map(|_| ()).map_err(output::unwritten);
         }
     };
     tell(output, "exported", moved)
 }
 
 pub(super) async fn to_file(session: &Session, path: &Path) -> persist::Result<Moved> {
-    let written = Written::begin(path).await?;
-    let moved = session.export(&mut File::from_std(written.file()?)).await?;
-    written.finish().await?;
+    let target = FileTarget::new(path.to_owned()).await?;
+    let moved = session.export(&mut File::from_std(target.open()?)).await;
+    let moved = moved.map_err(|error| unwritten(advised(error), path))?;
+    target.finish().await?;
     Ok(moved)
+}
+
+/// A session's error names the object at fault; without one it was the file.
+fn unwritten(error: Error, path: &Path) -> Error {
+    if error.kind() != ErrorKind::Io || error.key().is_some() || error.backend().is_some() {
+        return error;
+    }
+    let message = format!("the file {} cannot be written", path.display());
+    Error::new(ErrorKind::Io, message).with_source(error)
+}
+
+/// Neither loads nor saves with --fallback make an archive of damage.
+fn advised(error: Error) -> Error {
+    if error.kind() != ErrorKind::Corrupt {
+        return error;
+    }
+    let advice =
+        "restore its object from a copy, or fork from a good commit, take the fork over, and export that";
+    let told = Error::new(error.kind(), format!("{}; {advice}", error.what()));
+    match error.key() {
+        Some(key) => told.with_key(key),
+        None => told,
+    }
 }
 
 pub(super) async fn import(session: Session, args: Import, output: &Output) -> Result<()> {
@@ -51,11 +86,11 @@ fn path(file: &Option<PathBuf>) -> Option<&Path> {
 }
 
 fn tell(output: &Output, verb: &str, moved: Moved) -> Result<()> {
-    output.note(|| format!("{verb} {}", told(&moved)));
+    output.note(|| format!("{verb} {}", summary(&moved)));
     if output.json { output.row(|| json!(moved), String::new) } else { Ok(()) }
 }
 
-pub(super) fn told(moved: &Moved) -> String {
+pub(super) fn summary(moved: &Moved) -> String {
     let (commits, tags) = (count(moved.commits, "commit"), count(moved.tags, "tag"));
     format!("{commits} and {tags}, {}", human(moved.bytes))
 }

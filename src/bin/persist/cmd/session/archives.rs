@@ -1,6 +1,7 @@
 //! `persist session export --all` and `import --all`: a file for each session.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -12,7 +13,7 @@ use persist::{
     sessions::{At, Moved, Session, SessionName, Sessions},
 };
 use serde_json::json;
-use tokio::{fs::File, io::AsyncSeekExt};
+use tokio::fs::File;
 
 use super::{
     all::{Named, Rows, each, no_session},
@@ -27,27 +28,25 @@ pub(super) async fn export(
     store: &dyn SnapshotAdapter,
     sessions: &Sessions,
     dir: &Path,
+    agent: Option<&str>,
     output: &Output,
 ) -> Result<()> {
     files::make_folder(dir)?;
     let mut rows = Rows::quiet(output);
-    let mut exported = each(sessions, |name, session| {
+    let mut exported = each(sessions, agent, |name, session| {
         let path = path(dir, name);
         let name = name.clone();
         async move { export_one(&name, &session, &path).await }.boxed()
     });
     while let Some((name, exported)) = exported.try_next().await? {
-        let named = Named::of(&name);
+        let named = Named::of(&name).file(&path(dir, &name));
         match exported {
-            Ok(moved) => {
-                let named = named.file(&path(dir, &name));
-                rows.good(named, json!(moved), &format!("exported {}", archive::told(&moved)))?;
-            }
+            Ok(moved) => rows.good(named, json!(moved), &format!("exported {}", archive::summary(&moved)))?,
             Err(error) if error.kind() == ErrorKind::NotFound => rows.pass_over(named, &error)?,
             Err(error) => rows.bad(named, &error)?,
         }
     }
-    rows.end("exported", || no_session(store))
+    rows.end("exported", "session", || no_session(store, agent))
 }
 
 /// Two sessions have two files: what the storage keeps apart, folders and files keep apart.
@@ -57,9 +56,9 @@ fn path(dir: &Path, name: &SessionName) -> PathBuf {
 }
 
 async fn export_one(name: &SessionName, session: &Session, path: &Path) -> persist::Result<Moved> {
-    files::make_folder(files::folder(path))?;
+    files::make_folder(path.parent().unwrap_or(path))?;
     // Where upper and lower case are one.
-    if let Ok(of) = whose(path).await.map(|(_, of)| of)
+    if let Ok(of) = whose(path).await
         && (&of.agent, &of.session) != (&name.agent, &name.session)
     {
         let message = format!(
@@ -73,14 +72,39 @@ async fn export_one(name: &SessionName, session: &Session, path: &Path) -> persi
     archive::to_file(session, path).await
 }
 
-pub(super) async fn import(sessions: &Sessions, dir: &Path, output: &Output) -> Result<()> {
+pub(super) async fn import(
+    sessions: &Sessions,
+    dir: &Path,
+    agent: Option<&str>,
+    output: &Output,
+) -> Result<()> {
     let mut rows = Rows::quiet(output);
-    let imported = stream::iter(archives(dir)?).map(|path| async {
-        let (name, imported) = match whose(&path).await {
-            Ok((file, name)) => (Some(name.clone()), import_one(sessions.named(&name), file).await),
-            Err(error) => (None, Err(error)),
+    // All heads first: which of two archives of one session is imported must not be chance.
+    let heads = stream::iter(archives(dir)?).map(|path| async {
+        let name = whose(&path).await;
+        (path, name)
+    });
+    let mut heads: Vec<_> = heads.buffered(PARALLEL).collect().await;
+    if let Some(agent) = agent {
+        heads.retain(|(_, name)| name.as_ref().is_ok_and(|name| name.agent == agent));
+    }
+    let mut archives: HashMap<(String, String), Vec<PathBuf>> = HashMap::new();
+    for (path, name) in &heads {
+        if let Ok(SessionName { agent, session, .. }) = name {
+            archives.entry((agent.clone(), session.clone())).or_default().push(path.clone());
+        }
+    }
+    let archives = &archives;
+    let imported = stream::iter(heads).map(|(path, name)| async {
+        let name = match name {
+            Ok(name) => name,
+            Err(error) => return (path, None, Err(error)),
         };
-        (path, name, imported)
+        let imported = match archives.get(&(name.agent.clone(), name.session.clone())) {
+            Some(several) if several.len() > 1 => Err(one_of(several, &path)),
+            _ => import_one(sessions.named(&name), &path).await,
+        };
+        (path, Some(name), imported)
     });
     let mut imported = Box::pin(imported.buffered(PARALLEL));
     while let Some((path, name, imported)) = imported.next().await {
@@ -89,31 +113,50 @@ pub(super) async fn import(sessions: &Sessions, dir: &Path, output: &Output) -> 
             Ok((moved, there)) => {
                 let mut more = json!(moved);
                 more["there"] = json!(there);
-                let verb = if there { "is there already, with" } else { "imported" };
-                rows.good(named, more, &format!("{verb} {}", archive::told(&moved)))?;
+                match there {
+                    true => rows.there(
+                        named,
+                        more,
+                        &format!("is there already, with {}", archive::summary(&moved)),
+                    )?,
+                    false => rows.good(named, more, &format!("imported {}", archive::summary(&moved)))?,
+                }
             }
             Err(error) => rows.bad(named, &error)?,
         }
     }
-    rows.end("imported", || format!("there is no archive *.{END} in {}, nor in its folders", dir.display()))
+    rows.end("imported", "archive", || {
+        let of = agent.map_or(String::new(), |agent| format!(" of {agent:?}"));
+        format!("there is no archive *.{END}{of} in {}, nor in its folders", dir.display())
+    })
+}
+
+/// Nobody knows which of `several` archives of one session is wanted.
+fn one_of(several: &[PathBuf], path: &Path) -> Error {
+    let others = several.iter().filter(|other| *other != path).map(|other| other.display().to_string());
+    let message = format!(
+        "{} is an archive of this session, and so is {}; import the one that you want by its name",
+        path.display(),
+        others.collect::<Vec<_>>().join(", and ")
+    );
+    Error::new(ErrorKind::Conflict, message)
 }
 
 /// Whether the session was there before: an import of what is not the same fails.
-async fn import_one(session: Session, mut file: File) -> persist::Result<(Moved, bool)> {
+async fn import_one(session: Session, path: &Path) -> persist::Result<(Moved, bool)> {
+    let mut file = File::open(path).await.map_err(|error| unreadable(path, error))?;
     let there = session.show(At::Latest).await.is_ok();
     Ok((session.import(&mut file).await?, there))
 }
 
-/// An archive from its beginning, and the session that it was written from.
-async fn whose(path: &Path) -> persist::Result<(File, SessionName)> {
+/// The session that an archive was written from.
+async fn whose(path: &Path) -> persist::Result<SessionName> {
     // A pipe would be waited for.
     if !path.is_file() {
         return Err(unreadable(path, io::ErrorKind::NotFound.into()));
     }
     let mut file = File::open(path).await.map_err(|error| unreadable(path, error))?;
-    let name = SessionName::of_archive(&mut file).await?;
-    file.rewind().await.map_err(|error| unreadable(path, error))?;
-    Ok((file, name))
+    SessionName::of_archive(&mut file).await
 }
 
 /// Those in a folder, and in the folders in it.

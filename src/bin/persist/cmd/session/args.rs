@@ -11,26 +11,31 @@ use crate::args::{kept, number};
 pub(crate) enum Command {
     /// Save FILE, or standard input, as the next commit
     ///
-    /// Fails with exit code 4 if another writer was faster, and says who. Without --expect the commit follows whatever is newest:
-    /// who loads, changes and saves gives the number that `load -o FILE --json` has told.
-    /// With --value, several files become one commit: they are there together or not at all.
-    /// What gives nothing and is no file is refused without --allow-empty; with `set -o pipefail` the exit code tells of a producer that fails later.
+    /// Fails with exit code 4 if another writer was faster, and says who. Without
+    /// --expect the commit follows whatever is newest: who loads, changes and saves
+    /// gives the number that `load -o FILE --json` has told.
+    ///
+    /// With --value, several files become one commit: they are there together or
+    /// not at all.
+    ///
+    /// What gives nothing and is no file is refused without --allow-empty; with
+    /// `set -o pipefail` the exit code tells of a producer that fails later.
     ///
     /// Examples:
-    ///   persist session save support-bot user@example.com state.json --label "after tool call"
-    ///   seq=$(persist session load support-bot user@example.com -o state.json --json | jq .seq)
-    ///   persist session save support-bot user@example.com state.json --expect $seq
-    ///   set -o pipefail; agent dump | persist session save support-bot user@example.com
-    ///   persist session save support-bot user@example.com --value state=s.json --value image=i.png
+    ///   persist session save bot run-1 state.json --label "after tool call"
+    ///   seq=$(persist session load bot run-1 -o state.json --json | jq .seq)
+    ///   persist session save bot run-1 state.json --expect $seq
+    ///   set -o pipefail; agent dump | persist session save bot run-1
+    ///   persist session save bot run-1 --value state=s.json --value image=i.png
     #[command(verbatim_doc_comment)]
     Save(Save),
     /// Load a commit to standard output, or to a file
     ///
-    /// Examples:
-    ///   persist session load support-bot user@example.com | jq .step
-    ///   persist session load support-bot user@example.com --at 41 -o state.json
-    ///
     /// Of a commit with several values, --value says which.
+    ///
+    /// Examples:
+    ///   persist session load bot run-1 | jq .step
+    ///   persist session load bot run-1 --at 41 -o state.json
     #[command(verbatim_doc_comment)]
     Load(Load),
     /// List commits, newest first
@@ -47,17 +52,18 @@ pub(crate) enum Command {
     /// also of the one that is to go on: start that behind it, or let it open the session anew. A program that is started again opens it
     /// anew, too; stop the one that should not.
     TakeOver(Name),
-    /// Show what changed from commit A to commit B, in JSON terms
+    /// Show what changed between two commits, in JSON terms
     Diff(Diff),
     /// Remove commits that no rule keeps
     ///
     /// Always kept: the newest, tagged and forked ones, those of the last hour
     /// (PERSIST_FENCE_WINDOW), and what any of these is made of.
     ///
-    /// With --all each session is a line, one that fails too; the exit code is that of the worst.
+    /// With --all each session is a line, one that fails too; the exit code is that
+    /// of the worst.
     ///
     /// Examples:
-    ///   persist session prune support-bot user@example.com --keep-last 100 --keep-daily 30 --dry-run
+    ///   persist session prune bot run-1 --keep-last 100 --dry-run
     ///   persist session prune --all --keep-last 100 --keep-daily 30
     #[command(
         verbatim_doc_comment,
@@ -68,18 +74,22 @@ pub(crate) enum Command {
     ///
     /// Refused while other sessions are forks of it: remove those first. Commits younger than an hour (PERSIST_FENCE_WINDOW) stay;
     /// call it again later. A marker without a state stays behind, so that a writer that has not noticed gets a conflict.
+    #[command(visible_alias = "delete")]
     Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
     ///
-    /// With --all each session becomes DIR/AGENT/SESSION.tar, with the ids as they are in keys. A file of that name is replaced at once,
-    /// when the new one is whole; nothing is removed. A session that fails is a line, and the next ones are written.
+    /// With --all each session becomes DIR/AGENT/SESSION.tar, with the ids as they
+    /// are in keys. A file of that name is replaced at once, when the new one is
+    /// whole, unless it is the archive of another session; nothing is removed. A
+    /// session that fails is a line, and the next ones are written.
     ///
     /// Examples:
-    ///   persist session export support-bot user@example.com session.tar
+    ///   persist session export bot run-1 session.tar
     ///   persist session export --all archives/$(date +%F)
-    ///   set -o pipefail; persist session export a s | persist --storage s3://bucket session import a s
+    ///   set -o pipefail
+    ///   persist session export a s | persist --storage URL session import a s
     #[command(
         verbatim_doc_comment,
         override_usage = "persist session export [OPTIONS] <AGENT SESSION [FILE] | --all DIR>"
@@ -88,15 +98,16 @@ pub(crate) enum Command {
     /// Read an archive from FILE, or standard input, into a session that does not exist
     ///
     /// With --all every .tar file in DIR, and in the folders in it, becomes the session that it was written from. One that is there already with
-    /// the same commits stays as it is, another one of that name is a conflict. What fails is a line, and the next ones are read.
+    /// the same commits stays as it is, another one of that name is a conflict, and so are two archives of one session. What fails is a line, and the next ones are read.
     #[command(override_usage = "persist session import [OPTIONS] <AGENT SESSION [FILE] | --all DIR>")]
     Import(Import),
     /// List sessions, all or those of one agent
+    #[command(visible_alias = "list")]
     Ls {
         /// Only this agent's
         agent: Option<String>,
         /// Also number, time and size of the newest commit, and which were removed: two requests for each session
-        #[arg(long)]
+        #[arg(short, long)]
         long: bool,
     },
 }
@@ -207,8 +218,11 @@ pub(crate) struct Log {
     #[command(flatten)]
     pub(crate) name: Name,
     /// At most so many
-    #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
+    /// Only those older than this one: a number, an id, a tag or a time
+    #[arg(long, value_name = "COMMIT", allow_negative_numbers = true)]
+    pub(crate) before: Option<At>,
 }
 
 #[derive(Debug, Group)]
@@ -257,6 +271,9 @@ pub(crate) struct Prune {
     /// Every session of the storage, as `session ls` lists them
     #[arg(long)]
     pub(crate) all: bool,
+    /// Of all, only this agent's
+    #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
+    pub(crate) of_agent: Option<String>,
     /// Keep the newest N
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_last: Option<u64>,
@@ -287,6 +304,9 @@ pub(crate) struct Export {
     /// All sessions, as `session ls` lists them, to files in DIR, which is made where it is missing
     #[arg(long, value_name = "DIR")]
     pub(crate) all: Option<PathBuf>,
+    /// Of all, only this agent's
+    #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
+    pub(crate) of_agent: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -299,4 +319,7 @@ pub(crate) struct Import {
     /// All archives in DIR
     #[arg(long, value_name = "DIR")]
     pub(crate) all: Option<PathBuf>,
+    /// Of all, only this agent's
+    #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
+    pub(crate) of_agent: Option<String>,
 }

@@ -1,10 +1,10 @@
 //! `persist session log`, `show`, `tag`, `diff`, `rm` and `verify`
 
 use anyhow::Result;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::ready};
 use persist::{
     Error, ErrorKind,
-    sessions::{At, Change, Damaged, Session, Verified},
+    sessions::{At, Change, Commit, Damaged, Session, Verified},
 };
 use serde_json::{Value, json};
 
@@ -12,7 +12,17 @@ use super::args::{Diff, Log, Pick, Tag};
 use crate::output::{Output, cell, count, human, in_our_words, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
-    let mut rows = session.log().take(args.limit.unwrap_or(usize::MAX));
+    // Behind the row of that commit, whether it is good or not.
+    let before = match args.before {
+        Some(at) => Some(session.show(at).await?.seq),
+        None => None,
+    };
+    let newer = |row: &persist::Result<Commit>, seq| row.as_ref().map_or(true, |commit| commit.seq > seq);
+    let rows = session.log().skip_while(move |row| ready(before.is_some_and(|seq| newer(row, seq))));
+    let of_it =
+        move |row: &persist::Result<Commit>| row.as_ref().is_ok_and(|commit| Some(commit.seq) == before);
+    let rows = rows.skip_while(move |row| ready(of_it(row)));
+    let mut rows = Box::pin(rows.take(args.limit.unwrap_or(usize::MAX)));
     let (mut first, mut damaged) = (true, false);
     while let Some(row) = rows.next().await {
         match row {
@@ -27,7 +37,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
         }
         first = false;
     }
-    if first {
+    if first && before.is_none() {
         session.show(At::Latest).await?; // says that there is no commit
     }
     if damaged { Err(has_damage()) } else { Ok(()) }
@@ -35,8 +45,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
 
 /// The end of a command that has told what is damaged.
 fn has_damage() -> anyhow::Error {
-    let message =
-        "the session has damage; load with --fallback, or restore the objects that are named from a copy";
+    let message = "the session has damage; restore the objects that are named from a copy, or load with --fallback; `persist rm` removes what is no commit";
     Error::new(ErrorKind::Corrupt, message).into()
 }
 
@@ -84,6 +93,9 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         return Ok(());
     };
     if args.delete {
+        if output.interactive() && !session.tags().await?.iter().any(|tag| tag.name == name) {
+            output.note(|| format!("there is no tag {name:?}"));
+        }
         session.untag(&name).await?;
         return if output.json { output.row(|| json!({"name": name}), String::new) } else { Ok(()) };
     }

@@ -4,14 +4,13 @@ use std::{io::Write, path::Path};
 
 use anyhow::{Context, Result};
 use persist::{
-    Body, Error, ErrorKind,
+    Body, Error, ErrorKind, FileTarget,
     sessions::{Commit, Restored, Session, Skipped},
 };
 use serde_json::{Value, json};
 
 use super::args::Load;
 use crate::{
-    files::Written,
     output::{self, Output},
     progress::Progress,
 };
@@ -94,9 +93,9 @@ fn none_good(error: Error) -> Error {
 
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
-    let written = Written::begin(path).await?;
-    copy(body, &mut written.file()?).await?;
-    Ok(written.finish().await?)
+    let target = FileTarget::new(path.to_owned()).await?;
+    copy(body, &mut target.open()?).await?;
+    Ok(target.finish().await?)
 }
 
 async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {

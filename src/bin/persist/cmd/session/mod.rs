@@ -53,12 +53,16 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             (Some(name), _) => archive::export(open(&name)?, args, output).await,
             (None, dir) => {
                 let dir = dir.clone().unwrap_or_default();
-                archives::export(store.as_ref(), &sessions, &dir, output).await
+                let agent = args.of_agent.as_deref();
+                archives::export(store.as_ref(), &sessions, &dir, agent, output).await
             }
         },
         Command::Import(args) => match (args.one.name(), &args.all) {
             (Some(name), _) => archive::import(open(&name)?, args, output).await,
-            (None, dir) => archives::import(&sessions, &dir.clone().unwrap_or_default(), output).await,
+            (None, dir) => {
+                let agent = args.of_agent.as_deref();
+                archives::import(&sessions, &dir.clone().unwrap_or_default(), agent, output).await
+            }
         },
         Command::Ls { agent, long } => ls(&sessions, agent.as_deref(), long, output).await,
     }
@@ -153,7 +157,7 @@ fn line(commit: &Commit) -> String {
 }
 
 /// What a person wants to know after a save.
-fn told(session: &Session, commit: &Commit) -> String {
+fn summary(session: &Session, commit: &Commit) -> String {
     let (size, stored) = (human(commit.size), human(commit.stored_size));
     format!("{}/{} commit {}: {size}, stored as {stored}", session.agent(), session.name(), commit.seq)
 }

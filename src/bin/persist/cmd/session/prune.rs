@@ -33,18 +33,18 @@ pub(super) async fn run(
     };
     if let Some(name) = args.one.name() {
         let pruned = prune(sessions.session(name.agent, name.session)?).await?;
-        return output.row(|| json!(pruned), || told(&pruned));
+        return output.row(|| json!(pruned), || summary(&pruned));
     }
     let mut rows = Rows::new(output);
-    let mut pruned = each(sessions, move |_, session| prune(session));
+    let mut pruned = each(sessions, args.of_agent.as_deref(), move |_, session| prune(session));
     while let Some((name, pruned)) = pruned.try_next().await? {
         match pruned {
-            Ok(pruned) => rows.good(Named::of(&name), json!(pruned), &told(&pruned))?,
+            Ok(pruned) => rows.good(Named::of(&name), json!(pruned), &summary(&pruned))?,
             Err(error) if error.kind() == ErrorKind::NotFound => rows.pass_over(Named::of(&name), &error)?,
             Err(error) => rows.bad(Named::of(&name), &error)?,
         }
     }
-    rows.end("pruned", || no_session(store))
+    rows.end("pruned", "session", || no_session(store, args.of_agent.as_deref()))
 }
 
 fn retention(args: &Prune) -> persist::Result<Retention> {
@@ -63,7 +63,7 @@ fn retention(args: &Prune) -> persist::Result<Retention> {
     Ok(keep)
 }
 
-fn told(pruned: &Pruned) -> String {
+fn summary(pruned: &Pruned) -> String {
     let verb = if pruned.dry_run { "would remove" } else { "removed" };
     let (gone, bytes) = (count(pruned.removed.len() as u64, "commit"), human(pruned.bytes));
     let others = count(pruned.garbage, "other object");

@@ -59,7 +59,7 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
     if output.json {
         return output.row(|| super::load::row(&commit, skipped.as_deref()), String::new);
     }
-    output.note(|| super::told(&session, &commit));
+    output.note(|| super::summary(&session, &commit));
     Ok(())
 }
 
