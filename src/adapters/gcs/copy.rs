@@ -13,7 +13,7 @@ use super::{
     GcsAdapter, Store,
     client::Call,
     doubt::{Began, Condition, Doubt, Next},
-    errors::{Failure, no_bucket},
+    errors::Failure,
     model::{CACHE, PUT_ID, Reached, Resource, Rewrite},
     names,
     put::Expected,
@@ -152,7 +152,7 @@ impl Store {
                 Err(error) => Err(named(error)),
             },
             // The copy may have been made before the source went.
-            Err(failure) if failure.is(404) && !no_bucket(&failure) => {
+            Err(failure) if failure.no_object() => {
                 match doubt.landed(to, target).await? {
                     Some(stored) => Ok(Step::Done(stored)),
                     None => {

@@ -7,7 +7,6 @@ use reqwest::Method;
 use super::{
     Store,
     doubt::{Began, Condition, existed, generation},
-    errors::no_bucket,
     model::Resource,
 };
 use crate::{DeleteOptions, Error, ErrorKind, Key, Result, lock::lock, retry::retry};
@@ -41,7 +40,7 @@ impl Store {
             let began = Began::now();
             match self.client.done(call).await {
                 Ok(()) => Ok(()),
-                Err(failure) if failure.is(404) && !no_bucket(&failure) => Ok(()),
+                Err(failure) if failure.no_object() => Ok(()),
                 Err(failure) if failure.is_clear() && wanted.is_none() => Ok(()),
                 Err(failure) if failure.refused && wanted.is_some() => match self.look(key).await?.resource {
                     // The condition holds: something else is the matter.

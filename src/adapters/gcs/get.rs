@@ -120,7 +120,7 @@ impl Source {
             .query("generation", self.generation.to_string());
         let answer = match self.store.client.send(call).await {
             Ok(answer) => answer,
-            Err(failure) if failure.is(404) => return Err(gone()),
+            Err(failure) if failure.no_object() => return Err(gone()),
             Err(failure) => return Err(failure.error),
         };
         if seen(&answer).is_some_and(|other| other != self.generation) {

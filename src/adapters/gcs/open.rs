@@ -104,7 +104,7 @@ impl Store {
                     }
                 },
                 // Gone, or too short for the range: the metadata must show another generation, or nothing.
-                Err(failure) if failure.is(404) || failure.is(412) || failure.is(416) => {
+                Err(failure) if failure.not_found() || failure.is(412) || failure.is(416) => {
                     (resource, news) = (Box::pin(self.describe(key, options)).await?, true);
                     if resource.generation == generation {
                         return Err(failure.error);
