@@ -45,7 +45,9 @@ impl Bucket {
         // Boxed, since the SDK's futures take many KB each.
         match tokio::time::timeout(limit, Box::pin(request)).await {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => Err(errors::failure(operation, error, &self.shared)),
+            Ok(Err(error)) => {
+                Err(errors::failure(operation, error, &self.shared, self.server.names_requests))
+            }
             Err(_) => Err(Failure::timeout(operation, limit, &self.shared)),
         }
     }
