@@ -23,7 +23,11 @@ fn not_found(body: &str) -> Fault {
 }
 
 fn page() -> Fault {
-    Fault::Answer(404, vec![("content-type", "text/html".into())], "<html>default backend - 404</html>".into())
+    Fault::Answer(
+        404,
+        vec![("content-type", "text/html".into())],
+        "<html>default backend - 404</html>".into(),
+    )
 }
 
 #[tokio::test]
@@ -52,7 +56,8 @@ async fn a_404_that_is_not_the_services_is_an_outage() {
         server.script(Kind::Multipart, [not_found(body)]);
         let save = once.save("state", "new").await.unwrap_err();
         server.script(Kind::Start, [not_found(body)]);
-        let start = once.put(&key("new"), streamed(&data(3 * CHUNK, 1)), PutOptions::new()).await.unwrap_err();
+        let start =
+            once.put(&key("new"), streamed(&data(3 * CHUNK, 1)), PutOptions::new()).await.unwrap_err();
         server.script(Kind::Rewrite, [not_found(body), not_found(body)]);
         let tier = once.set_tier(&key("k"), Tier::Cool).await.unwrap_err();
         let copy = once.copy(&key("k"), &once, &key("new"), PutMode::Overwrite).await.unwrap_err();

@@ -205,9 +205,7 @@ impl Store {
                 let now = crate::http::server_time(&headers).and_then(|now| now.checked_sub(margin));
                 Ok(Seen { resource: Some(resource), now })
             }
-            Err(failure) if failure.no_object() => {
-                Ok(Seen { resource: None, now: None })
-            }
+            Err(failure) if failure.no_object() => Ok(Seen { resource: None, now: None }),
             Err(Failure { error, .. }) => Err(self.named("head", key, error)),
         }
     }

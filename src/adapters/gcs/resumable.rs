@@ -337,7 +337,9 @@ impl Store {
                         "the service takes the upload's data and stores none of it",
                     )
                 }
-                Err(failure) if failure.not_found() || failure.is(410) => return Err(Ended::Lost(failure.error)),
+                Err(failure) if failure.not_found() || failure.is(410) => {
+                    return Err(Ended::Lost(failure.error));
+                }
                 Err(failure) if failure.refused => return Err(Ended::Refused(failure)),
                 Err(failure) if failure.error.kind() == ErrorKind::Corrupt => {
                     return Err(Ended::Spoilt(failure.error));
