@@ -160,7 +160,7 @@ impl Begun {
         let mut sending = std::mem::take(&mut self.sending);
         let parts_under_way = !sending.is_empty();
         sending.abort_all();
-        let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
+        let (bucket, key, id) = (self.bucket.cleaning_up(), self.key.clone(), self.id.clone());
         Some(cleanup::spawn(&self.runtime, async move {
             // A part that arrives behind the removal would stay.
             sending.shutdown().await;

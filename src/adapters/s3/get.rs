@@ -80,7 +80,7 @@ impl Bucket {
         first: Option<Body>,
     ) -> Body {
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        resuming(range, first, self.retry.clone(), self.shared.budget.clone(), move |range| {
+        resuming(range, first, self.retry.clone(), self.budget.clone(), move |range| {
             let (bucket, key, version) = (bucket.clone(), key.clone(), version.clone());
             async move { bucket.rest(&key, &version, range).await.map_err(|error| about(error, "get", &key)) }
         })

@@ -157,6 +157,7 @@ impl S3Adapter {
             name: bucket.into(),
             shared: shared.clone(),
             retry: retry.clone(),
+            budget: shared.budget.clone(),
             server: Server::amazon(),
         };
         if shared.endpoint.is_some() {

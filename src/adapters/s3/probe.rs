@@ -104,7 +104,7 @@ async fn examined(
                 let once = Bucket { retry: RetryConfig::none(), ..bucket.clone() };
                 once.delete(&keys[1], DeleteOptions::new()).await
             }
-            Some(Wrote::All) => remove(&bucket, &keys).await,
+            Some(Wrote::All) => remove(&bucket.cleaning_up(), &keys).await,
         };
         if let Err(error) = removed {
             tracing::warn!(kind = %error.kind(), folder = %folder, "objects of the probe could not be removed");
