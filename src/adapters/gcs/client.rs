@@ -338,3 +338,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T> {
         Error::new(ErrorKind::Unavailable, message)
     })
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
