@@ -65,8 +65,11 @@ impl Store {
         match seen {
             None => Ok(()),
             Some(_) => {
-                let error = Error::new(ErrorKind::Conflict, "another writer replaced the snapshot");
-                Err(self.named("delete", key, error))
+                let error = Error::new(
+                    ErrorKind::Conflict,
+                    "another writer replaced the snapshot; look at it before you remove it",
+                );
+                Err(named("delete", key, error))
             }
         }
     }

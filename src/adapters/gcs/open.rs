@@ -190,7 +190,7 @@ fn conditional(mut call: Call, options: &GetOptions) -> Result<Call> {
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::Conflict, "the snapshot was replaced")
+    Error::new(ErrorKind::Conflict, "the snapshot was replaced; load it again")
 }
 
 fn unsteady(what: &str) -> Error {
