@@ -6,10 +6,11 @@ use reqwest::Method;
 
 use super::{
     Store,
-    doubt::{Began, Condition, existed, generation},
+    doubt::{Condition, existed, generation},
     model::Resource,
+    named,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, Result, lock::lock, retry::retry};
+use crate::{DeleteOptions, Error, ErrorKind, Key, Result, began::Began, lock::lock, retry::retry};
 
 impl Store {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
@@ -30,7 +31,7 @@ impl Store {
                     match seen.resource {
                         None => return Ok(()),
                         Some(old) if existed(&old, known, seen.now, since) => Some(old.generation),
-                        Some(_) => return Err(self.named("delete", key, unclear())),
+                        Some(_) => return Err(named("delete", key, unclear())),
                     }
                 }
                 (wanted, _) => wanted,
@@ -44,16 +45,14 @@ impl Store {
                 Err(failure) if failure.is_clear() && wanted.is_none() => Ok(()),
                 Err(failure) if failure.refused && wanted.is_some() => match self.look(key).await?.resource {
                     // The condition holds: something else is the matter.
-                    Some(old) if Some(old.generation) == wanted => {
-                        Err(self.named("delete", key, failure.error))
-                    }
+                    Some(old) if Some(old.generation) == wanted => Err(named("delete", key, failure.error)),
                     seen => self.delete_of_another(key, seen),
                 },
                 Err(failure) => {
                     if failure.doubtful {
                         lock(&since).get_or_insert(began);
                     }
-                    Err(self.named("delete", key, failure.error))
+                    Err(named("delete", key, failure.error))
                 }
             }
         })

@@ -76,7 +76,31 @@ impl From<Failure> for Error {
 /// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: Asked) -> Failure {
     let said = Said::new(body);
-    let (kind, fix) = match status.as_u16() {
+    let (kind, fix) = match status == StatusCode::NOT_FOUND && is_foreign(headers, body, asked) {
+        // A proxy whose service is away says that there is none, and not that an object is gone.
+        true => (
+            ErrorKind::Unavailable,
+            "the answer is not the service's; check PERSIST_GCS_ENDPOINT_URL and what stands in between",
+        ),
+        false => meaning(status.as_u16(), &said),
+    };
+    let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
+    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
+    let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt)
+        || (status == StatusCode::NOT_FOUND && kind == ErrorKind::Unavailable);
+    error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
+    if let Some(delay) = retry_after(headers) {
+        error = error.with_retry_after(delay);
+    }
+    let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+    let policy = said.opens(&["request violates constraint"]);
+    let refused = asked.conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
+    Failure { error, status: Some(status.as_u16()), doubtful, refused }
+}
+
+/// The table.
+fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
+    match status {
         304 => (ErrorKind::NotModified, "the snapshot is unchanged"),
         301 | 302 | 303 | 307 | 308 => (
             ErrorKind::InvalidConfig,
@@ -135,11 +159,6 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
             ErrorKind::AccessDenied,
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
         ),
-        // A proxy whose service is away says that there is none, and not that an object is gone.
-        404 if is_foreign(headers, body, asked) => (
-            ErrorKind::Unavailable,
-            "the answer is not the service's; check PERSIST_GCS_ENDPOINT_URL and what stands in between",
-        ),
         404 if said.no_bucket() => (ErrorKind::NotFound, NO_BUCKET),
         404 => (ErrorKind::NotFound, "there is no snapshot"),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
@@ -160,19 +179,7 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
         ),
         500..=599 => (ErrorKind::Unavailable, "the service failed"),
         _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
-    };
-    let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
-    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
-    let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt)
-        || (status == StatusCode::NOT_FOUND && kind == ErrorKind::Unavailable);
-    error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
-    if let Some(delay) = retry_after(headers) {
-        error = error.with_retry_after(delay);
     }
-    let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-    let policy = said.opens(&["request violates constraint"]);
-    let refused = asked.conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
-    Failure { error, status: Some(status.as_u16()), doubtful, refused }
 }
 
 /// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API says 404 in JSON,

@@ -69,7 +69,7 @@ impl Store {
                 return Ok(Opened { resource, range, answer: None, news });
             }
             let generation = resource.generation;
-            // For an answer at hand, newer metadata have come meanwhile: it was asked for before.
+            // Whether the bytes are requested after the metadata was read; an answer at hand is older than that.
             let asked = media.is_none();
             let answer = match media.take() {
                 Some(answer) => answer,

@@ -30,8 +30,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// The same for a clean-up, which has retries of its own: the storm that a save failed in has used up all others, and what
-    /// is left behind is billed.
+    /// This bucket for a clean-up, which has retries of its own: the storm that a save failed in has used up all others, and
+    /// what is left behind is billed.
     pub(super) fn cleaning_up(&self) -> Bucket {
         Bucket { budget: Arc::default(), ..self.clone() }
     }
