@@ -84,9 +84,9 @@ pub(crate) struct Retries<'a> {
     attempts: u32,
     /// The first failure. Not the start of the operation: a large body may take its time, and then break.
     since: Option<Began>,
-    /// The attempts of a stretch whose end is not yet known to be one.
+    /// Attempts from before the last [`ask`](Self::ask): given back to the budget if that shows progress.
     earlier: u32,
-    /// What is repeated may as well come another day.
+    /// Time that the machine slept does not count: reads, and what nobody sees, may be repeated at any time.
     unseen: bool,
 }
 
@@ -134,8 +134,8 @@ impl Retries<'_> {
         if self.unseen { since.running.elapsed() } else { since.ago() }
     }
 
-    /// Waits to find out whether the last attempt has brought something, which began then and ended with `error`. Attempts and time count
-    /// anew for that, and what was spent is not forgotten. False where the machine slept meanwhile, and where [`pause`](Self::pause) says so.
+    /// Waits, then lets the caller ask the service how far the attempt came that failed with `error`. Attempts and time count anew for
+    /// the asking. False if the machine slept since `began`, or where [`pause`](Self::pause) says no.
     #[cfg(feature = "gcs")]
     pub(crate) async fn ask(&mut self, began: Began, error: &Error, budget: &RetryBudget) -> bool {
         if began.slept() >= self.config.deadline {

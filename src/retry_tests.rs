@@ -23,7 +23,7 @@ async fn run(config: &RetryConfig, failures: u32, error: fn() -> Error) -> (Resu
 }
 
 #[tokio::test(start_paused = true)]
-async fn carries_what_passes() {
+async fn errors_that_pass_are_retried_until_one_attempt_succeeds() {
     let (outcome, attempts, _) = run(&RetryConfig::default(), 7, || failing(ErrorKind::Unavailable)).await;
     assert!(outcome.is_ok());
     assert_eq!(attempts, 8);
@@ -73,6 +73,18 @@ async fn waits_as_long_as_the_service_asks_but_not_past_the_deadline() {
     })
     .await;
     assert!(outcome.is_err() && attempts == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_longer_than_any_delay_ends_it_at_once() {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    for (max_delay, right) in [(second, 2), (second / 2, 1)] {
+        let config = RetryConfig { max_delay, deadline: day, ..RetryConfig::default() };
+        let (_, attempts, _) =
+            run(&config, 1, || failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(1)))
+                .await;
+        assert_eq!(attempts, right, "{max_delay:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

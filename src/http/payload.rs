@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// Up to this size what is in one part goes as it is.
-const SMALL: usize = 64 * 1024;
+const ONE_PIECE: usize = 64 * 1024;
 /// The most that is handed to the connection at once otherwise: each piece that it takes counts as progress.
 const PIECE: usize = 128 * 1024;
 
@@ -55,7 +55,7 @@ impl Payload {
     /// As a request body; `moved` counts the bytes that the connection has taken.
     pub(super) fn into_body(self, moved: Arc<AtomicU64>) -> reqwest::Body {
         match &self.0[..] {
-            [whole] if whole.len() <= SMALL => whole.clone().into(),
+            [whole] if whole.len() <= ONE_PIECE => whole.clone().into(),
             _ => {
                 let left = self.len();
                 reqwest::Body::wrap(Sending { parts: self.0, next: 0, part: Bytes::new(), left, moved })

@@ -25,7 +25,7 @@ const UNSEEN: u64 = 5 * 1024 * 1024;
 /// A line is allowed to be so slow, in bytes a second.
 const SLOW: u64 = 64 * 1024;
 /// An answer that is read whole may take so many times the longest silence.
-const LONG: u32 = 10;
+const MOST_SILENCES: u32 = 10;
 /// The most memory that is taken for bytes that have not come yet.
 const ROOM: usize = 64 * 1024;
 
@@ -112,10 +112,10 @@ pub(crate) async fn read(mut response: Response, most: usize, quiet: Duration) -
             Ok(None) => return (all.freeze(), Ok(())),
             Err(error) => return (all.freeze(), Err(error)),
         }
-        if started.get_or_insert_with(Instant::now).elapsed() > quiet.saturating_mul(LONG) {
+        if started.get_or_insert_with(Instant::now).elapsed() > quiet.saturating_mul(MOST_SILENCES) {
             let message = format!(
                 "the answer was not whole after {} s; raise the timeout if the line is that slow",
-                quiet.saturating_mul(LONG).as_secs_f32()
+                quiet.saturating_mul(MOST_SILENCES).as_secs_f32()
             );
             return (all.freeze(), Err(Error::new(ErrorKind::Timeout, message)));
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 
-use super::{redact, retry_after, text};
+use super::{Lost, client, redact, retry_after, send, text};
 use crate::ErrorKind;
 
 #[test]
@@ -78,4 +78,19 @@ fn decompression_is_refused_by_name() {
     for coding in ["gzip", "brotli", "deflate", "zstd"] {
         assert!(client.contains(&format!("\n        .no_{coding}()\n")), "{coding}");
     }
+}
+
+/// After a connection that could not be made nothing has happened; after any other failure it may have.
+#[tokio::test]
+async fn only_what_a_server_may_have_got_is_in_doubt() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let http = client(Duration::from_secs(10), false).unwrap();
+    let attempt = || send(http.post(&url), Some(Bytes::from("state").into()), Duration::from_secs(30));
+    let gone = async { drop(listener.accept().await.unwrap()) };
+    let (outcome, ()) = tokio::join!(attempt(), gone);
+    assert!(matches!(outcome, Err(Lost { sent: true, .. })));
+    drop(listener);
+    let refused = attempt().await.unwrap_err();
+    assert_eq!((refused.sent, refused.error.kind()), (false, ErrorKind::Unavailable), "{}", refused.error);
 }

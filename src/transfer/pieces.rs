@@ -1,11 +1,11 @@
-//! A body in pieces of wanted lengths, without copying it together.
+//! As `parts`, without copying: a body in pieces of wanted lengths, each as the chunks that came.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{Body, Result};
 
 /// Smaller chunks are copied together, so that a source that gives single bytes does not cost a list entry for each.
-const SMALL: usize = 8 * 1024;
+const COPY_BELOW: usize = 8 * 1024;
 
 /// A body that is cut as it is read.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Pieces {
         while left > 0 && !self.at_end().await? {
             let piece = self.rest.split_to(self.rest.len().min(left));
             left -= piece.len();
-            if piece.len() < SMALL {
+            if piece.len() < COPY_BELOW {
                 small.extend_from_slice(&piece);
                 continue;
             }

@@ -119,6 +119,15 @@ async fn too_many_bytes_are_corrupt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_behind_the_last_are_corrupt() {
+    let whole = Body::from_stream(stream::iter([Ok(data(5)), Ok(data(1))]));
+    let body = resuming(0..5, Some(whole), RetryConfig::default(), Default::default(), |_| async {
+        Ok(Body::empty())
+    });
+    assert_eq!(body.collect(100).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ranges_come_in_order_and_no_more_than_the_window() {
     let bytes = data(1000);
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -174,4 +183,24 @@ async fn only_a_connection_that_is_waited_for_gets_others_beside_it() {
     // As quick as the clock tells, whatever the reader takes.
     assert_eq!(added(none, none).await, [0; 0]);
     assert_eq!(added(none, 5 * ms).await, [0; 0]);
+}
+
+/// Each of them would go on to bring what nobody reads, and is billed.
+#[tokio::test(start_paused = true)]
+async fn a_download_that_is_dropped_ends_its_requests() {
+    let (held, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+    let mut body = in_parallel(0..100, 10, 4, move |part| {
+        let held = held.clone();
+        async move {
+            if part.start > 0 {
+                std::future::pending::<()>().await;
+            }
+            drop(held);
+            Ok(Body::from(data(10)))
+        }
+    });
+    assert_eq!(body.chunk().await.unwrap(), Some(data(10)));
+    drop(body);
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended.recv()).await;
+    assert_eq!(ended, Ok(None), "a request is still under way");
 }

@@ -152,3 +152,20 @@ async fn an_object_without_a_time_is_young() {
         assert!(store.head(&key("k")).await.unwrap().modified >= before);
     }
 }
+
+/// A range has no checksum: only its length tells that it is whole.
+#[tokio::test]
+async fn a_few_bytes_that_came_short_are_fetched_to_their_end() {
+    let (server, store) = setup().await;
+    let middle = ByteRange::Bounded { start: 10, length: 1000 };
+    for (range, wanted) in [(middle, 10..1010), (ByteRange::From(199_000), 199_000..SIZE)] {
+        for fault in [Fault::Cut(10), Fault::Unsized(10), Fault::Unsized(0)] {
+            server.forget_log();
+            server.script(Kind::Media, [fault.clone()]);
+            let object = store.get(&key("k"), GetOptions::new().range(range)).await.unwrap();
+            assert_eq!(object.body.collect(2000).await.unwrap(), data(SIZE, 1)[wanted.clone()], "{fault:?}");
+            assert_eq!(server.count(Kind::Media), 2, "{fault:?}");
+        }
+    }
+    server.clean();
+}

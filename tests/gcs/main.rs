@@ -17,6 +17,7 @@ mod endings;
 mod environment;
 mod errors;
 mod faults;
+mod foreign;
 mod listing;
 mod names;
 mod payer;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use persist::{Body, ErrorKind, PutOptions, SnapshotAdapter};
 use tokio::task::JoinHandle;
 
@@ -259,4 +260,23 @@ async fn where_it_cannot_be_told_nothing_is_removed() {
     bench.put("new", &noise(1, LARGE), PutOptions::new()).await.unwrap();
     persist::cleaned_up().await;
     assert_eq!((left(&bench).len(), bench.proxy.count("DELETE", "uploadId")), (2, 0));
+}
+
+/// All retries of a client are used up by the storm that its saves fail in: what they leave is removed all the same.
+#[tokio::test]
+async fn a_storm_leaves_no_uploads() {
+    let bench = Bench::new().await;
+    bench.proxy.fail(999, "HEAD", "", Fault::answer(503));
+    let target = key("state");
+    let looks = join_all((0..25).map(|_| bench.adapter.head(&target))).await;
+    assert!(looks.into_iter().all(|look| kind(look) == ErrorKind::Unavailable));
+    bench.proxy.clear();
+    bench.proxy.fail(1, "HEAD", "", Fault::answer(503));
+    assert_eq!(kind(bench.adapter.head(&target).await), ErrorKind::Unavailable, "no retry is left");
+    bench.proxy.fail(99, "PUT", "partNumber", Fault::answer(503));
+    bench.proxy.fail(3, "DELETE", "uploadId=", Fault::answer(503));
+    assert_eq!(kind(bench.put("large", &noise(1, LARGE), PutOptions::new()).await), ErrorKind::Unavailable);
+    persist::cleaned_up().await;
+    assert!(bench.is_clean());
+    assert!(bench.proxy.count("DELETE", "uploadId=") >= 4);
 }

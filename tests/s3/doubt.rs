@@ -106,6 +106,7 @@ async fn what_cannot_be_looked_at_may_have_been_done() {
 async fn what_is_not_there_is_no_rivals() {
     let bench = Bench::new().await;
     let create = || PutOptions::new().create();
+    let missing = || Fault::answer_with(404, &[("x-amz-request-id", "R")], "");
     for (name, len, method, target) in
         [("small", 1000, "PUT", "small"), ("large", LARGE, "POST", "uploadId=")]
     {
@@ -113,7 +114,7 @@ async fn what_is_not_there_is_no_rivals() {
         // Carried out, not answered; then the condition does not hold, and the look at it finds nothing.
         bench.proxy.fail(1, method, target, Fault::Swallow);
         bench.proxy.fail(1, method, target, answer(412, "PreconditionFailed"));
-        bench.proxy.fail(1, "HEAD", name, Fault::answer(404));
+        bench.proxy.fail(1, "HEAD", name, missing());
         let meta = bench.put(name, &bytes, create()).await.unwrap();
         assert_eq!(meta.version, bench.adapter.head(&key(name)).await.unwrap().version, "{name}");
         bench.strict.store().objects.clear();
@@ -122,7 +123,7 @@ async fn what_is_not_there_is_no_rivals() {
     // It stays like that.
     bench.proxy.fail(1, "PUT", "small", Fault::Swallow);
     bench.proxy.fail(99, "PUT", "small", answer(412, "PreconditionFailed"));
-    bench.proxy.fail(99, "HEAD", "small", Fault::answer(404));
+    bench.proxy.fail(99, "HEAD", "small", missing());
     let error = bench.put("small", &noise(1, 1000), create()).await.unwrap_err();
     assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
     assert!(error.to_string().contains("may have been carried out"), "{error}");
@@ -214,13 +215,14 @@ async fn a_404_to_the_end_of_a_creation_is_no_rival() {
     let bench = Bench::new().await;
     let no_such_key = "<Error><Code>NoSuchKey</Code><Message>scripted</Message></Error>";
     let create = || bench.put("large", &*Box::leak(Box::new(noise(1, LARGE))), PutOptions::new().create());
-    for fault in [Fault::answer(404), Fault::answer_with(404, &[], no_such_key)] {
+    let own = Fault::answer_with(404, &[("x-amz-request-id", "R")], "");
+    for fault in [own.clone(), Fault::answer_with(404, &[], no_such_key)] {
         bench.proxy.fail(1, "POST", "uploadId", fault);
         let error = create().await.unwrap_err();
         assert_eq!((error.kind(), error.retryable()), (ErrorKind::Conflict, true), "{error}");
     }
     bench.put("large", &noise(2, 100), PutOptions::new()).await.unwrap();
-    bench.proxy.fail(1, "POST", "uploadId", Fault::answer(404));
+    bench.proxy.fail(1, "POST", "uploadId", own);
     assert_eq!(kind(create().await), ErrorKind::AlreadyExists);
     assert!(bench.is_clean());
 }

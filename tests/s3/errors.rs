@@ -176,44 +176,6 @@ async fn a_snapshot_that_is_gone_while_it_is_read_is_a_conflict() {
     }
 }
 
-/// As that of a proxy while the service behind it is replaced: an agent must not start anew by it.
-#[tokio::test]
-async fn a_404_that_is_not_the_services_is_an_outage() {
-    let bench = Bench::new().await;
-    bench.put("state", &noise(1, 100), PutOptions::new()).await.unwrap();
-    for text in ["default backend - 404", "<html><body>404 page not found</body></html>"] {
-        let away = Fault::answer_with(404, &[("content-type", "text/html")], text);
-        bench.proxy.clear();
-        bench.proxy.fail(6, "GET", "state", away.clone());
-        let error = bench.read("state").await.unwrap_err();
-        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
-        assert!(error.to_string().contains("is not S3's"), "{error}");
-        assert_eq!(bench.read("state").await.unwrap(), noise(1, 100));
-        bench.proxy.fail(6, "DELETE", "state", away);
-        let removed = bench.adapter.delete(&key("state"), DeleteOptions::new()).await;
-        assert_eq!(kind(removed), ErrorKind::Unavailable);
-        assert!(bench.stored("state").is_some());
-    }
-    // One without a word may be the service's, and so is one with its own.
-    for own in [Fault::answer(404), Fault::answer_with(404, &[], &xml("NoSuchKey"))] {
-        bench.proxy.fail(1, "GET", "state", own);
-        assert_eq!(kind(bench.read("state").await), ErrorKind::NotFound);
-    }
-}
-
-/// A HEAD's answer has no text that would tell: VersityGW announces one as plain text, without an id of the request.
-#[tokio::test]
-async fn a_404_to_a_head_is_the_services_whatever_it_announces() {
-    let bench = Bench::new().await;
-    for media in ["text/plain; charset=utf-8", "text/html", "application/xml"] {
-        bench.proxy.clear();
-        let missing = Fault::answer_with(404, &[("content-type", media)], "Not Found");
-        bench.proxy.fail(6, "HEAD", "missing", missing);
-        assert_eq!(kind(bench.adapter.head(&key("missing")).await), ErrorKind::NotFound, "{media}");
-        assert_eq!(bench.proxy.count("HEAD", "missing"), 1, "{media}");
-    }
-}
-
 /// An attempt at a part that was given up may arrive behind the one that was answered, with another ETag where KMS encrypts.
 #[tokio::test]
 async fn parts_that_were_mixed_up_are_to_be_saved_again() {

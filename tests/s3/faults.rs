@@ -239,7 +239,7 @@ async fn attempts_and_gaps_are_as_configured() {
     assert_eq!(kind(put("down").await), ErrorKind::Unavailable);
     assert_eq!(bench.proxy.count("PUT", "down"), 6, "attempts");
 
-    for status in [400, 401, 403, 404, 409, 411, 501] {
+    for status in [400, 401, 403, 409, 411, 501] {
         let name: &'static str = Box::leak(format!("refused-{status}").into_boxed_str());
         bench.proxy.fail(99, "PUT", name, Fault::answer(status));
         let error = put(name).await.unwrap_err();

@@ -16,6 +16,7 @@ mod doctor;
 mod doubt;
 mod errors;
 mod faults;
+mod foreign;
 mod limits;
 mod options;
 #[cfg(feature = "cli")]

@@ -136,7 +136,7 @@ async fn a_second_adapter_of_the_same_configuration_is_free() {
     let first = server.open().await;
     let probe = proxy.count("", "");
     // ADR 7.
-    assert_eq!(probe, 14);
+    assert_eq!(probe, 15);
     let second = server.open().await;
     assert_eq!(proxy.count("", ""), probe, "the probe runs once");
     assert_eq!(first.capabilities(), second.capabilities());

@@ -5,6 +5,10 @@ use std::sync::{Arc, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use hyper::{
+    header::HeaderValue,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use s3s::{
     Body, S3, S3ErrorCode, S3Request, S3Response, S3Result, auth::SimpleAuth, checksum::ChecksumHasher,
@@ -35,16 +39,28 @@ impl StrictServer {
         let mut builder = S3ServiceBuilder::new(backend.clone());
         builder.set_auth(SimpleAuth::from_single("strictkey", "strictsecret"));
         builder.set_access(backend.clone());
-        let service = builder.build();
+        let (service, store) = (builder.build(), backend.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, store) = (service.clone(), store.clone());
+                let named = service_fn(move |request| {
+                    let (answer, store) = (Service::call(&service, request), store.clone());
+                    async move {
+                        let mut answer = answer.await?;
+                        if !store.store().nameless {
+                            answer
+                                .headers_mut()
+                                .insert("x-amz-request-id", HeaderValue::from_static("STRICT"));
+                        }
+                        Ok::<_, s3s::HttpError>(answer)
+                    }
+                });
                 connections.spawn(async move {
                     let http = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let _ = http.serve_connection(TokioIo::new(socket), service).await;
+                    let _ = http.serve_connection(TokioIo::new(socket), named).await;
                 });
             }
         });

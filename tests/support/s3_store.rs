@@ -41,6 +41,8 @@ pub struct Store {
     pub classes: Vec<&'static str>,
     /// Parts lose their first byte when the object is put together.
     pub spoil_parts: bool,
+    /// Answers have no id of the request.
+    pub nameless: bool,
     begun: usize,
 }
 

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::{
     auth::{Auth, Credentials, Token},
-    errors::{self, Failure},
+    errors::{self, Asked, Failure},
     names,
     settings::Settings,
 };
@@ -239,7 +239,8 @@ impl Client {
         let (status, headers) = (answer.status(), answer.headers().clone());
         // The status says enough where the message is lost.
         let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.unwrap_or_default();
-        let mut failure = errors::failure(status, &headers, &body, call.conditional);
+        let asked = Asked { conditional: call.conditional, of_session: call.session.is_some() };
+        let mut failure = errors::failure(status, &headers, &body, asked);
         if call.session.is_none() && !call.path.starts_with("/upload/") {
             // The same header names the upload session, whose id is a secret, in answers to uploads.
             if let Some(id) = headers.get("x-guploader-uploadid").and_then(|id| id.to_str().ok()) {
@@ -337,3 +338,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T> {
         Error::new(ErrorKind::Unavailable, message)
     })
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

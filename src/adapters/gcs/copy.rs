@@ -12,16 +12,16 @@ use serde_json::{Map, Value};
 use super::{
     GcsAdapter, Store,
     client::Call,
-    doubt::{Began, Condition, Doubt, Next},
-    errors::{Failure, no_bucket},
+    doubt::{Condition, Doubt, Next},
+    errors::Failure,
     model::{CACHE, PUT_ID, Reached, Resource, Rewrite},
-    names,
+    named, names,
     put::Expected,
 };
-use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result};
+use crate::{Error, ErrorKind, Key, ObjectMeta, PutMode, Result, began::Began};
 
 /// What a step of a copy came to.
-enum Step {
+enum CopyStep {
     Done(Box<Resource>),
     /// There is more to do.
     More(Reached),
@@ -62,7 +62,7 @@ impl GcsAdapter {
 
 impl Store {
     async fn copy(&self, source: &Key, to: &Store, target: &Key, mode: PutMode) -> Result<ObjectMeta> {
-        let named = |error: Error| to.named("copy", target, error);
+        let named = |error: Error| named("copy", target, error);
         names::check_key(target).map_err(named)?;
         let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
         let began = Began::now();
@@ -98,15 +98,15 @@ impl Store {
         loop {
             let step = async {
                 match doubt.next(to, target).await? {
-                    Next::Done(stored) => return Ok(Step::Done(stored)),
+                    Next::Done(stored) => return Ok(CopyStep::Done(stored)),
                     Next::Go(now) if now != condition => (condition, reached) = (now, None),
                     Next::Go(_) => {}
                 }
                 let token = reached.as_ref().map(|reached| &reached.token);
                 let call = condition.apply(call.clone()).maybe("rewriteToken", token);
                 match self.copy_step(call, doubt, to, target).await? {
-                    Step::More(next) if reached.as_ref() == Some(&next) => {
-                        Err(to.named("copy", target, Reached::no_further()))
+                    CopyStep::More(next) if reached.as_ref() == Some(&next) => {
+                        Err(named("copy", target, Reached::no_further()))
                     }
                     step => Ok(step),
                 }
@@ -114,16 +114,16 @@ impl Store {
             let outcome = step.await;
             let late = condition == Condition::Always && began.overslept(self.retry.deadline);
             match outcome {
-                Ok(Step::Done(stored)) => {
+                Ok(CopyStep::Done(stored)) => {
                     retries.progress(budget);
                     return Ok(stored);
                 }
-                Ok(Step::More(_)) if late => {
+                Ok(CopyStep::More(_)) if late => {
                     let message = "the machine slept while the snapshot was copied; see what is there, and copy it again";
                     let error = Error::new(ErrorKind::Timeout, message).with_retryable(false);
-                    return Err(to.named("copy", target, error));
+                    return Err(named("copy", target, error));
                 }
-                Ok(Step::More(next)) => {
+                Ok(CopyStep::More(next)) => {
                     reached = Some(next);
                     retries.progress(budget);
                 }
@@ -134,12 +134,14 @@ impl Store {
     }
 
     /// One attempt at one step.
-    async fn copy_step(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<Step> {
-        let named = |error: Error| to.named("copy", target, error);
+    async fn copy_step(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<CopyStep> {
+        let named = |error: Error| named("copy", target, error);
         let began = Began::now();
         match self.client.json::<Rewrite>(call).await {
-            Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => Ok(Step::Done(Box::new(stored))),
-            Ok((Rewrite { done: false, reached: Some(reached), .. }, _)) => Ok(Step::More(reached)),
+            Ok((Rewrite { done: true, resource: Some(stored), .. }, _)) => {
+                Ok(CopyStep::Done(Box::new(stored)))
+            }
+            Ok((Rewrite { done: false, reached: Some(reached), .. }, _)) => Ok(CopyStep::More(reached)),
             Ok(_) => {
                 let message = "the service stopped in the middle of a copy";
                 let failure = Failure::unread(Error::new(ErrorKind::Unavailable, message));
@@ -147,14 +149,14 @@ impl Store {
                 Err(named(failure.error))
             }
             Err(failure) if failure.refused => match doubt.refused(to, target, &failure).await {
-                Ok(Some(stored)) => Ok(Step::Done(stored)),
+                Ok(Some(stored)) => Ok(CopyStep::Done(stored)),
                 Ok(None) => Err(named(failure.error)),
                 Err(error) => Err(named(error)),
             },
             // The copy may have been made before the source went.
-            Err(failure) if failure.is(404) && !no_bucket(&failure) => {
+            Err(failure) if failure.no_object() => {
                 match doubt.landed(to, target).await? {
-                    Some(stored) => Ok(Step::Done(stored)),
+                    Some(stored) => Ok(CopyStep::Done(stored)),
                     None => {
                         let gone = "the snapshot was replaced or removed while it was copied";
                         // A conflict would say that nothing was written.

@@ -6,11 +6,11 @@ use reqwest::Method;
 
 use super::{
     Store,
-    doubt::{Began, Condition, existed, generation},
-    errors::no_bucket,
+    doubt::{Condition, existed, generation},
     model::Resource,
+    named,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, Result, lock::lock, retry::retry};
+use crate::{DeleteOptions, Error, ErrorKind, Key, Result, began::Began, lock::lock, retry::retry};
 
 impl Store {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
@@ -31,7 +31,7 @@ impl Store {
                     match seen.resource {
                         None => return Ok(()),
                         Some(old) if existed(&old, known, seen.now, since) => Some(old.generation),
-                        Some(_) => return Err(self.named("delete", key, unclear())),
+                        Some(_) => return Err(named("delete", key, unclear())),
                     }
                 }
                 (wanted, _) => wanted,
@@ -41,20 +41,18 @@ impl Store {
             let began = Began::now();
             match self.client.done(call).await {
                 Ok(()) => Ok(()),
-                Err(failure) if failure.is(404) && !no_bucket(&failure) => Ok(()),
+                Err(failure) if failure.no_object() => Ok(()),
                 Err(failure) if failure.is_clear() && wanted.is_none() => Ok(()),
                 Err(failure) if failure.refused && wanted.is_some() => match self.look(key).await?.resource {
                     // The condition holds: something else is the matter.
-                    Some(old) if Some(old.generation) == wanted => {
-                        Err(self.named("delete", key, failure.error))
-                    }
+                    Some(old) if Some(old.generation) == wanted => Err(named("delete", key, failure.error)),
                     seen => self.delete_of_another(key, seen),
                 },
                 Err(failure) => {
                     if failure.doubtful {
                         lock(&since).get_or_insert(began);
                     }
-                    Err(self.named("delete", key, failure.error))
+                    Err(named("delete", key, failure.error))
                 }
             }
         })
@@ -66,8 +64,11 @@ impl Store {
         match seen {
             None => Ok(()),
             Some(_) => {
-                let error = Error::new(ErrorKind::Conflict, "another writer replaced the snapshot");
-                Err(self.named("delete", key, error))
+                let error = Error::new(
+                    ErrorKind::Conflict,
+                    "another writer replaced the snapshot; look at it before you remove it",
+                );
+                Err(named("delete", key, error))
             }
         }
     }

@@ -3,8 +3,7 @@
 use std::{sync::Mutex, time::SystemTime};
 
 use super::{Store, client::Call, errors::Failure, model::Resource};
-pub(super) use crate::began::Began;
-use crate::{Error, ErrorKind, Key, PutMode, Result, Version, lock::lock};
+use crate::{Error, ErrorKind, Key, PutMode, Result, Version, began::Began, lock::lock};
 
 /// What must hold at the service for a write to take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

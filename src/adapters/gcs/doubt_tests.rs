@@ -2,10 +2,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{Began, existed};
+use super::existed;
 use crate::{
     GcsConfig,
     adapters::gcs::{model::Resource, settings::Settings},
+    began::Began,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

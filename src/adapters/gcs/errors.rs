@@ -9,6 +9,15 @@ use crate::{
 
 const NO_BUCKET: &str = "there is no such bucket; check its name, or create it";
 
+/// What a request was, as far as its answer hangs on that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// It had a condition.
+    pub(super) conditional: bool,
+    /// It went to an upload session.
+    pub(super) of_session: bool,
+}
+
 /// A request that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -40,6 +49,16 @@ impl Failure {
     pub(super) fn is(&self, status: u16) -> bool {
         self.status == Some(status)
     }
+
+    /// Whether the service says that there is no such thing: object, upload session or bucket. A 404 of others is none of these.
+    pub(super) fn not_found(&self) -> bool {
+        self.error.kind() == ErrorKind::NotFound
+    }
+
+    /// Whether the service says that there is no such object. The status does not tell it from a missing bucket.
+    pub(super) fn no_object(&self) -> bool {
+        self.not_found() && !self.error.message().starts_with(NO_BUCKET)
+    }
 }
 
 impl From<Lost> for Failure {
@@ -54,10 +73,34 @@ impl From<Failure> for Error {
     }
 }
 
-/// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty; `conditional`: whether the request had a condition.
-pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], conditional: bool) -> Failure {
+/// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
+pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: Asked) -> Failure {
     let said = Said::new(body);
-    let (kind, fix) = match status.as_u16() {
+    let (kind, fix) = match status == StatusCode::NOT_FOUND && is_foreign(headers, body, asked) {
+        // A proxy whose service is away says that there is none, and not that an object is gone.
+        true => (
+            ErrorKind::Unavailable,
+            "the answer is not the service's; check PERSIST_GCS_ENDPOINT_URL and what stands in between",
+        ),
+        false => meaning(status.as_u16(), &said),
+    };
+    let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
+    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
+    let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt)
+        || (status == StatusCode::NOT_FOUND && kind == ErrorKind::Unavailable);
+    error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
+    if let Some(delay) = retry_after(headers) {
+        error = error.with_retry_after(delay);
+    }
+    let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+    let policy = said.opens(&["request violates constraint"]);
+    let refused = asked.conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
+    Failure { error, status: Some(status.as_u16()), doubtful, refused }
+}
+
+/// The table.
+fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
+    match status {
         304 => (ErrorKind::NotModified, "the snapshot is unchanged"),
         301 | 302 | 303 | 307 | 308 => (
             ErrorKind::InvalidConfig,
@@ -136,23 +179,26 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], cond
         ),
         500..=599 => (ErrorKind::Unavailable, "the service failed"),
         _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
-    };
-    let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
-    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
-    let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
-    error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
-    if let Some(delay) = retry_after(headers) {
-        error = error.with_retry_after(delay);
     }
-    let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-    let policy = said.opens(&["request violates constraint"]);
-    let refused = conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
-    Failure { error, status: Some(status.as_u16()), doubtful, refused }
 }
 
-/// Whether a 404 speaks of the bucket and not of the object: the status does not tell.
-pub(super) fn no_bucket(failure: &Failure) -> bool {
-    failure.is(404) && failure.error.message().starts_with(NO_BUCKET)
+/// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API says 404 in JSON,
+/// downloads and upload sessions also in plain text, and only sessions without a word.
+fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
+    // Google's own, whatever it says.
+    if headers.contains_key("x-guploader-uploadid") {
+        return false;
+    }
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    if text.is_empty() {
+        return !asked.of_session;
+    }
+    // Gateways answer in JSON as well; theirs has no such object in it.
+    let json = || serde_json::from_str::<serde_json::Value>(text).is_ok_and(|said| said["error"].is_object());
+    // What Google's front says for a session that it does not know any more.
+    let page = || asked.of_session && text.contains("Error 404 (Not Found)!!1");
+    !(["No such object:", "Not Found"].iter().any(|said| text.starts_with(said)) || json() || page())
 }
 
 /// Google's own words.

@@ -26,7 +26,7 @@ impl Store {
         let call = self.metadata(key).headers(self.client.settings.encryption.headers());
         let resource = retry_unseen(&self.retry, &self.client.budget, |_| async {
             let answer = self.client.json::<Resource>(call.clone()).await;
-            answer.map(|(resource, _)| resource).map_err(|failure| self.named("head", key, failure.error))
+            answer.map(|(resource, _)| resource).map_err(|failure| named("head", key, failure.error))
         });
         let resource = resource.await?;
         self.known.saw(key, &resource);
@@ -35,7 +35,7 @@ impl Store {
 
     pub(super) async fn get(self: &Arc<Self>, key: &Key, options: GetOptions) -> Result<Object> {
         let opened = retry_unseen(&self.retry, &self.client.budget, |_| async {
-            self.open(key, &options).await.map_err(|error| self.named("get", key, error))
+            self.open(key, &options).await.map_err(|error| named("get", key, error))
         });
         let Opened { resource, range, answer, news } = opened.await?;
         if news {
@@ -120,7 +120,7 @@ impl Source {
             .query("generation", self.generation.to_string());
         let answer = match self.store.client.send(call).await {
             Ok(answer) => answer,
-            Err(failure) if failure.is(404) => return Err(gone()),
+            Err(failure) if failure.no_object() => return Err(gone()),
             Err(failure) => return Err(failure.error),
         };
         if seen(&answer).is_some_and(|other| other != self.generation) {

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::model::{CustomerEncryption, PUT_ID, Resource};
-use crate::Key;
+use crate::{Key, lock::lock};
 
 /// So many keys are remembered; then all are forgotten, which costs nothing but certainty after a lost answer, and a request.
 const MOST: usize = 4096;
@@ -116,9 +116,8 @@ impl Known {
         })
     }
 
-    // A panic while the lock is held cannot leave an entry half-written.
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 

@@ -1,11 +1,24 @@
 //! Google Cloud Storage, by its JSON API (<https://cloud.google.com/storage/docs/json_api>).
 //!
+//! # Layout
+//!
 //! - `settings`: what configuration and environment come to
 //! - `auth`: credentials and tokens
-//! - `client`: how a request goes out; `errors`: what a refusal means; `model`: the object resource; `names`: encoding
-//! - `put`, `resumable`, `session`: one request for what fits a chunk, an upload session for everything else
-//! - `doubt`: what a write may do after an attempt whose outcome is unknown; `known`: what it was there before
-//! - `open`, `get`: metadata and bytes of one generation; `list`, `delete`, `rewrite`: the rest of the contract; `copy`: inside the service
+//! - `client`: how a request goes out
+//! - `errors`: what a refusal means
+//! - `model`: the object resource
+//! - `names`: how names are encoded
+//! - `put`: a save, in one request where it fits a chunk
+//! - `resumable`: an upload of any length, in one session or several
+//! - `session`: the requests of one upload session
+//! - `doubt`: what a write may do after an attempt whose outcome is unknown
+//! - `known`: the generations that this process has seen or stored
+//! - `open`: metadata and bytes of one generation
+//! - `get`: loads, which resume, widen and are verified
+//! - `list`: listings
+//! - `delete`: removals
+//! - `rewrite`: the tier of an object
+//! - `copy`: copies inside the service
 //! - `sum`: the checksum of what arrives in pieces
 //! - `encryption`: Cloud KMS and customer-supplied keys
 
@@ -119,10 +132,6 @@ impl SnapshotAdapter for GcsAdapter {
 impl Store {
     fn object(&self, method: Method, key: &Key) -> Call {
         self.client.object(method, &self.bucket, key.as_str())
-    }
-
-    fn named(&self, operation: &'static str, key: &Key, error: Error) -> Error {
-        named(operation, key, error)
     }
 }
 

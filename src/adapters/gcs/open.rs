@@ -69,7 +69,7 @@ impl Store {
                 return Ok(Opened { resource, range, answer: None, news });
             }
             let generation = resource.generation;
-            // For an answer at hand, newer metadata have come meanwhile: it was asked for before.
+            // Whether the bytes are requested after the metadata was read; an answer at hand is older than that.
             let asked = media.is_none();
             let answer = match media.take() {
                 Some(answer) => answer,
@@ -104,7 +104,7 @@ impl Store {
                     }
                 },
                 // Gone, or too short for the range: the metadata must show another generation, or nothing.
-                Err(failure) if failure.is(404) || failure.is(412) || failure.is(416) => {
+                Err(failure) if failure.not_found() || failure.is(412) || failure.is(416) => {
                     (resource, news) = (Box::pin(self.describe(key, options)).await?, true);
                     if resource.generation == generation {
                         return Err(failure.error);
@@ -190,7 +190,7 @@ fn conditional(mut call: Call, options: &GetOptions) -> Result<Call> {
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::Conflict, "the snapshot was replaced")
+    Error::new(ErrorKind::Conflict, "the snapshot was replaced; load it again")
 }
 
 fn unsteady(what: &str) -> Error {

@@ -8,14 +8,14 @@ use reqwest::{
 
 use super::{
     Store,
-    doubt::{Began, Condition, Doubt, Next},
+    doubt::{Condition, Doubt, Next},
     errors::Failure,
     model::{self, Resource, checksum_text},
-    names, sum,
+    named, names, sum,
 };
 use crate::{
-    Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version, http::Payload,
-    retry::retry, transfer::Pieces,
+    Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version, began::Began,
+    http::Payload, retry::retry, transfer::Pieces,
 };
 
 /// What an upload must look like when it is stored.
@@ -27,7 +27,7 @@ pub(super) struct Expected {
 
 impl Store {
     pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        let named = |error| self.named("put", key, error);
+        let named = |error| named("put", key, error);
         options
             .check()
             .and_then(|()| model::fits(&options))
@@ -65,7 +65,7 @@ impl Store {
         match rest.at_end().await? {
             true if most == chunk => {
                 let stored = self.put_at_once(key, data, options, doubt).await;
-                stored.map_err(|error| self.named("put", key, error))
+                stored.map_err(|error| named("put", key, error))
             }
             last => self.put_in_chunks(key, data, last, rest, options, doubt).await,
         }
@@ -107,10 +107,10 @@ impl Store {
                 Ok((stored, _)) => Ok(Box::new(stored)),
                 Err(failure) if failure.refused => Box::pin(doubt.refused(self, key, &failure))
                     .await?
-                    .ok_or_else(|| self.named("put", key, failure.error)),
+                    .ok_or_else(|| named("put", key, failure.error)),
                 Err(failure) => {
                     doubt.failed(&failure, began);
-                    Err(self.named("put", key, failure.error))
+                    Err(named("put", key, failure.error))
                 }
             }
         });
@@ -205,10 +205,8 @@ impl Store {
                 let now = crate::http::server_time(&headers).and_then(|now| now.checked_sub(margin));
                 Ok(Seen { resource: Some(resource), now })
             }
-            Err(failure) if failure.is(404) && !super::errors::no_bucket(&failure) => {
-                Ok(Seen { resource: None, now: None })
-            }
-            Err(Failure { error, .. }) => Err(self.named("head", key, error)),
+            Err(failure) if failure.no_object() => Ok(Seen { resource: None, now: None }),
+            Err(Failure { error, .. }) => Err(named("head", key, error)),
         }
     }
 }

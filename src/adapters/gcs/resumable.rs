@@ -8,16 +8,18 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::{
     Store,
-    doubt::{Began, Doubt, Next},
+    doubt::{Doubt, Next},
     errors::Failure,
     model::Resource,
+    named,
     put::Expected,
-    session::{Progress, Session},
+    session::{Progress, UploadSession},
     settings::QUANTUM,
     sum,
 };
 use crate::{
-    Error, ErrorKind, Key, PutMode, PutOptions, Result, http::Payload, retry::retry, transfer::Pieces,
+    Error, ErrorKind, Key, PutMode, PutOptions, Result, began::Began, http::Payload, retry::retry,
+    transfer::Pieces,
 };
 
 /// So many times an upload whose session was lost begins anew, where it can.
@@ -58,7 +60,7 @@ impl Chunk {
 }
 
 /// An upload under way: the chunk in hand, and what comes behind it.
-struct Upload {
+struct Sending {
     chunk: Chunk,
     rest: Pieces,
     ahead: Option<Chunk>,
@@ -75,11 +77,11 @@ impl Store {
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Resource> {
-        let named = |error| self.named("put", key, error);
+        let named = |error| named("put", key, error);
         let (early, crc32c) = join(self.check_early(key, options), sum::append(0, &data)).await;
         early.map_err(named)?;
         let chunk = Chunk { start: 0, crc32c: crc32c?, data, last };
-        let mut upload = Upload { chunk, rest, ahead: None };
+        let mut upload = Sending { chunk, rest, ahead: None };
         let stored = match self.put_in_sessions(key, &mut upload, options, doubt).await {
             Ok(stored) => stored,
             // Also an error of the source, which comes back as it is.
@@ -94,11 +96,11 @@ impl Store {
     async fn put_in_sessions(
         &self,
         key: &Key,
-        upload: &mut Upload,
+        upload: &mut Sending,
         options: &PutOptions,
         doubt: &Doubt,
     ) -> Result<Box<Resource>> {
-        let named = |error| self.named("put", key, error);
+        let named = |error| named("put", key, error);
         let (began, mut restarts) = (Began::now(), 0);
         loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
@@ -172,7 +174,7 @@ impl Store {
         key: &Key,
         options: &PutOptions,
         doubt: &Doubt,
-    ) -> Result<Result<Session, Box<Resource>>> {
+    ) -> Result<Result<UploadSession, Box<Resource>>> {
         let mut resource = Vec::new();
         self.new_resource(&mut resource, key, options, doubt, None)?;
         let resource = Bytes::from(resource);
@@ -189,20 +191,25 @@ impl Store {
             if let Ok(value) = HeaderValue::from_str(content_type) {
                 call = call.header(HeaderName::from_static("x-upload-content-type"), value);
             }
-            match Session::start(self.client.clone(), call).await {
+            match UploadSession::start(self.client.clone(), call).await {
                 Ok(session) => Ok(Ok(session)),
                 Err(failure) if failure.refused => match doubt.refused(self, key, &failure).await? {
                     Some(stored) => Ok(Err(stored)),
-                    None => Err(self.named("put", key, failure.error)),
+                    None => Err(named("put", key, failure.error)),
                 },
-                Err(failure) => Err(self.named("put", key, failure.error)),
+                Err(failure) => Err(named("put", key, failure.error)),
             }
         })
         .await
     }
 
     /// Uploads everything through one session. While a chunk is on its way, the next one is made.
-    async fn run(&self, mut session: Session, upload: &mut Upload, doubt: &Doubt) -> Result<Resource, Ended> {
+    async fn run(
+        &self,
+        mut session: UploadSession,
+        upload: &mut Sending,
+        doubt: &Doubt,
+    ) -> Result<Resource, Ended> {
         loop {
             let outcome = match upload.chunk.last {
                 true => match self.deliver(&session, &upload.chunk, doubt).await {
@@ -241,11 +248,11 @@ impl Store {
     /// first chunk, or an object that the service has made of what it had.
     async fn deliver_and_read(
         &self,
-        session: &Session,
-        upload: &mut Upload,
+        session: &UploadSession,
+        upload: &mut Sending,
         doubt: &Doubt,
     ) -> Result<Result<Chunk, Box<Resource>>, Ended> {
-        let Upload { chunk, rest, ahead } = upload;
+        let Sending { chunk, rest, ahead } = upload;
         let ready = ahead.take();
         let (first, start, crc32c) = (chunk.start == 0, chunk.end(), chunk.crc32c);
         let size = self.client.settings.chunk as usize;
@@ -287,7 +294,7 @@ impl Store {
     /// there may be. Attempts count from the last progress: a long upload over a bad line is limited by progress, not by length.
     async fn deliver(
         &self,
-        session: &Session,
+        session: &UploadSession,
         chunk: &Chunk,
         doubt: &Doubt,
     ) -> Result<Option<Box<Resource>>, Ended> {
@@ -337,7 +344,9 @@ impl Store {
                         "the service takes the upload's data and stores none of it",
                     )
                 }
-                Err(failure) if failure.is(404) || failure.is(410) => return Err(Ended::Lost(failure.error)),
+                Err(failure) if failure.not_found() || failure.is(410) => {
+                    return Err(Ended::Lost(failure.error));
+                }
                 Err(failure) if failure.refused => return Err(Ended::Refused(failure)),
                 Err(failure) if failure.error.kind() == ErrorKind::Corrupt => {
                     return Err(Ended::Spoilt(failure.error));

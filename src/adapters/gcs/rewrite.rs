@@ -12,7 +12,7 @@ use super::{
     client::Call,
     encryption,
     model::{self, Reached, Resource, Rewrite},
-    names,
+    named, names,
 };
 use crate::{Error, ErrorKind, Key, Result, Tier, retry::retry};
 
@@ -32,7 +32,7 @@ const OTHER_KEY: &str = "the tier was set, but the service did not encrypt the s
 
 impl Store {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        let named = |error| self.named("set_tier", key, error);
+        let named = |error| named("set_tier", key, error);
         let wanted = model::class(tier);
         let (old, mut body) = self.kept("set_tier", key).await?;
         if old.storage_class.as_deref() == Some(wanted) {
@@ -99,7 +99,7 @@ impl Store {
         key: &Key,
     ) -> Result<(Resource, Map<String, Value>)> {
         let call = self.object(Method::GET, key).headers(self.client.settings.encryption.headers());
-        let named = |error| self.named(operation, key, error);
+        let named = |error| named(operation, key, error);
         let seen: Value = retry(&self.retry, &self.client.budget, |_| async {
             let answer = self.client.json(call.clone()).await;
             answer.map(|(value, _)| value).map_err(|failure| named(failure.error))

@@ -34,7 +34,7 @@ pub(super) enum Progress {
 }
 
 /// An open session. Its URL is a secret: whoever has it can write. Dropping it ends the session.
-pub(super) struct Session {
+pub(super) struct UploadSession {
     client: Arc<Client>,
     url: Url,
     headers: HeaderMap,
@@ -45,13 +45,13 @@ pub(super) struct Session {
     open: bool,
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for UploadSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Session(…)")
+        f.write_str("UploadSession(…)")
     }
 }
 
-impl Session {
+impl UploadSession {
     /// Begins a session with a `POST` that has everything but the data.
     pub(super) async fn start(client: Arc<Client>, call: Call) -> Result<Self, Failure> {
         let conditional = call.conditional;
@@ -69,7 +69,7 @@ impl Session {
             return Err(Failure::unsent(Error::new(ErrorKind::Unsupported, message)));
         }
         let headers = client.settings.encryption.headers();
-        Ok(Session { client, url, headers, conditional, runtime: Handle::current(), open: true })
+        Ok(UploadSession { client, url, headers, conditional, runtime: Handle::current(), open: true })
     }
 
     /// Sends the bytes from `from` on. `total` is the object's size, given with the last bytes only, and its checksum.
@@ -131,7 +131,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for UploadSession {
     fn drop(&mut self) {
         if self.open {
             cleanup::spawn(&self.runtime, cancel(self.client.clone(), self.url.clone()));

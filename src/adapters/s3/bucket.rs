@@ -16,7 +16,7 @@ use super::{
     progress::Progress,
     server::Server,
 };
-use crate::{ErrorKind, Key, Result, RetryConfig, Version, retry, retry::retry_unseen};
+use crate::{ErrorKind, Key, Result, RetryBudget, RetryConfig, Version, retry, retry::retry_unseen};
 
 /// What every operation works on.
 #[derive(Debug, Clone)]
@@ -24,10 +24,18 @@ pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) shared: Arc<Shared>,
     pub(super) retry: RetryConfig,
+    /// That of all operations of the client, but for clean-ups.
+    pub(super) budget: Arc<RetryBudget>,
     pub(super) server: Server,
 }
 
 impl Bucket {
+    /// This bucket for a clean-up, which has retries of its own: the storm that a save failed in has used up all others, and
+    /// what is left behind is billed.
+    pub(super) fn cleaning_up(&self) -> Bucket {
+        Bucket { budget: Arc::default(), ..self.clone() }
+    }
+
     pub(super) fn client(&self) -> &Client {
         &self.shared.client
     }
@@ -45,7 +53,9 @@ impl Bucket {
         // Boxed, since the SDK's futures take many KB each.
         match tokio::time::timeout(limit, Box::pin(request)).await {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => Err(errors::failure(operation, error, &self.shared)),
+            Ok(Err(error)) => {
+                Err(errors::failure(operation, error, &self.shared, self.server.names_requests))
+            }
             Err(_) => Err(Failure::timeout(operation, limit, &self.shared)),
         }
     }
@@ -74,7 +84,7 @@ impl Bucket {
     where
         F: Future<Output = Result<T>>,
     {
-        retry(&self.retry, &self.shared.budget, attempt).await
+        retry(&self.retry, &self.budget, attempt).await
     }
 
     /// The same for what only reads, or shows to nobody: repeated also where the machine slept meanwhile.
@@ -82,7 +92,7 @@ impl Bucket {
     where
         F: Future<Output = Result<T>>,
     {
-        retry_unseen(&self.retry, &self.shared.budget, attempt).await
+        retry_unseen(&self.retry, &self.budget, attempt).await
     }
 
     /// Refuses a name that may be that of another object.

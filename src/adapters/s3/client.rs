@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, timeout::TimeoutConfig};
 use aws_sdk_s3::{
     Client,
     config::{
@@ -128,7 +128,8 @@ fn shared_files(environment: &[(OsString, OsString)]) -> Vec<Option<(u64, System
         .collect()
 }
 
-async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
+/// What the SDK is given: everything else it finds by itself.
+fn loader(config: &S3Config, settings: &Settings) -> ConfigLoader {
     let http = aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
@@ -161,7 +162,11 @@ async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
         let keys = Credentials::new(id.expose(), secret.expose(), token, None, "persist");
         loader = loader.credentials_provider(SharedCredentialsProvider::new(keys));
     }
-    let mut sdk = loader.load().await;
+    loader
+}
+
+async fn build(config: &S3Config, settings: Settings) -> Result<Shared> {
+    let mut sdk = loader(config, &settings).load().await;
     if let Some(chain) = sdk.credentials_provider() {
         let checked = SharedCredentialsProvider::new(Checked(chain));
         sdk = sdk.into_builder().credentials_provider(checked).build();

@@ -41,11 +41,11 @@ impl Bucket {
                         return Ok(own);
                     }
                 }
-                // The key is taken: it is not because of a missing object that there is none to see.
+                // The condition failed, so the key is taken: "denied" cannot mean "missing" here.
                 Err(failure) if failure.is_denied() && *mode == PutMode::Create => {
                     return Err(unseen(failure));
                 }
-                // It was our own, and is removed already, or a proxy says that there is none: nobody else's was seen.
+                // Either our own object was removed since, or a proxy answered: another writer's was not seen.
                 Err(failure) if failure.not_found() && *mode == PutMode::Create => {
                     return Err(still_open(failure.error.with_retryable(true)));
                 }

@@ -82,6 +82,7 @@ pub(super) fn failure<E>(
     operation: &'static str,
     error: SdkError<E, HttpResponse>,
     shared: &Shared,
+    names_requests: bool,
 ) -> Failure
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -89,14 +90,15 @@ where
     let mut failure = match &error {
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or_default().to_string();
-            answer(operation, &code, service.err().message().unwrap_or_default(), service.raw(), shared)
+            let message = service.err().message().unwrap_or_default();
+            answer(operation, &code, message, service.raw(), shared, names_requests)
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             let what = format!("{} gave an answer that is not S3's (status {status})", place(shared));
             // Half an answer, or that of a proxy in between: an error status of its own says more.
             match status {
-                400.. => answer(operation, "", "", response.raw(), shared),
+                400.. => answer(operation, "", "", response.raw(), shared, names_requests),
                 _ => Failure { unanswered: true, ..plain(ErrorKind::Unavailable, what) },
             }
         }
@@ -198,13 +200,21 @@ fn answer(
     message: &str,
     raw: &HttpResponse,
     shared: &Shared,
+    names_requests: bool,
 ) -> Failure {
     use ErrorKind::*;
     let status = raw.status().as_u16();
     let region =
         raw.headers().get("x-amz-bucket-region").map(str::to_string).or_else(|| element(raw, "Region"));
     let elsewhere = region.filter(|region| !region.is_empty() && *region != shared.region);
-    let (kind, advice) = meaning(operation, code, raw, elsewhere.is_some());
+    let (kind, advice) = match status == 404 && is_foreign(operation, raw, names_requests) {
+        // A proxy whose service is away says that there is none, and not that an object is gone.
+        true => (
+            Unavailable,
+            "the answer (status 404) is not S3's; check endpoint_url and what stands in between",
+        ),
+        false => meaning(operation, code, raw, elsewhere.is_some()),
+    };
     let text = match &elsewhere {
         Some(right) if kind == InvalidConfig => {
             format!("the bucket is in region {right}, not {}; set region to {right}", shared.region)
@@ -300,11 +310,6 @@ fn meaning(
             "the credentials do not allow it (without s3:ListBucket a missing key looks the same)",
         ),
         (_, 401) => (Unauthenticated, "the service wants other credentials"),
-        // A proxy whose service is away says that there is none, and not that an object is gone.
-        (_, 404) if is_foreign(raw) => (
-            Unavailable,
-            "the answer (status 404) is not S3's; check endpoint_url and what stands in between",
-        ),
         (_, 404) => (NotFound, "there is no snapshot"),
         // CopyObject and CompleteMultipartUpload say 200 at once, and that they failed in the body.
         (
@@ -333,9 +338,15 @@ fn server_time(raw: &HttpResponse) -> Option<DateTime> {
     DateTime::from_str(raw.headers().get("date")?, Format::HttpDate).ok()
 }
 
-/// Whether an answer has a text that is no error document. One without any may be the service's: a HEAD's is, whatever its headers announce.
-fn is_foreign(raw: &HttpResponse) -> bool {
-    raw.body().bytes().is_some_and(|body| !body.is_empty()) && element(raw, "Code").is_none()
+/// Whether a 404 is somebody else's. Its text is no error document, or it has none: then only the id of the request
+/// tells, where the server gives one. Where it gives none, mirrors and the answers to a HEAD have nothing to show, whatever their
+/// headers announce; what else S3 refuses has a document.
+fn is_foreign(operation: &'static str, raw: &HttpResponse, names_requests: bool) -> bool {
+    match raw.body().bytes() {
+        Some(body) if !body.is_empty() => element(raw, "Code").is_none(),
+        _ if raw.request_id().is_some_and(|id| !id.is_empty()) => false,
+        _ => names_requests || !matches!(operation, "get" | "head"),
+    }
 }
 
 /// The service's own words, on one line and not too many.

@@ -51,7 +51,7 @@ impl Bucket {
         let output =
             self.send("get", self.shared.silence_limit(), request.send()).await.map_err(|mut failure| {
                 if failure.precondition() {
-                    failure.error = fail(ErrorKind::Conflict, "the snapshot was replaced");
+                    failure.error = fail(ErrorKind::Conflict, "the snapshot was replaced; load it again");
                 }
                 failure
             })?;
@@ -80,7 +80,7 @@ impl Bucket {
         first: Option<Body>,
     ) -> Body {
         let (bucket, key, version) = (self.clone(), key.clone(), version.clone());
-        resuming(range, first, self.retry.clone(), self.shared.budget.clone(), move |range| {
+        resuming(range, first, self.retry.clone(), self.budget.clone(), move |range| {
             let (bucket, key, version) = (bucket.clone(), key.clone(), version.clone());
             async move { bucket.rest(&key, &version, range).await.map_err(|error| about(error, "get", &key)) }
         })
@@ -148,7 +148,7 @@ fn expected(options: &GetOptions, got: &Version) -> Result<()> {
     // As the service would have compared them.
     let is = |asked: &Version| etag(asked).is_ok_and(|asked| version(Some(&asked)) == *got);
     if options.if_version.as_ref().is_some_and(|asked| !is(asked)) {
-        return Err(fail(ErrorKind::Conflict, "the snapshot was replaced"));
+        return Err(fail(ErrorKind::Conflict, "the snapshot was replaced; load it again"));
     }
     // Of an object without an ETag, any version is as good as the other.
     if !got.as_str().is_empty() && options.if_not_version.as_ref().is_some_and(is) {

@@ -133,7 +133,7 @@ impl Bucket {
                     )
                     .with_source(failure.error)),
                     Err(failure) => Err(failure.into()),
-                    Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot")),
+                    Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot; look at it before you remove it")),
                 },
                 Err(failure) => Err(failure.into()),
             }

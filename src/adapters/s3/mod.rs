@@ -16,7 +16,7 @@
 //! - `attributes`: what an object has besides its bytes.
 //! - `put`: saves.
 //! - `multipart`: those in parts.
-//! - `begun`: an upload that has begun, and its end.
+//! - `open_upload`: an upload that has begun, and its end.
 //! - `under_way`: the uploads of this process.
 //! - `uploads`: those that nobody completes, and their clean-up.
 //! - `doubt`: saves of unknown outcome.
@@ -34,7 +34,6 @@
 mod amazon;
 mod answered;
 mod attributes;
-mod begun;
 mod bucket;
 mod checksum;
 mod client;
@@ -48,6 +47,7 @@ mod keys;
 mod list;
 mod multipart;
 mod names;
+mod open_upload;
 mod probe;
 mod progress;
 mod put;
@@ -157,6 +157,7 @@ impl S3Adapter {
             name: bucket.into(),
             shared: shared.clone(),
             retry: retry.clone(),
+            budget: shared.budget.clone(),
             server: Server::amazon(),
         };
         if shared.endpoint.is_some() {

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use super::{
     answered::Answered,
     attributes::{Attributes, Stored, encryption_of},
-    begun::Begun,
     bucket::{Bucket, etag, version},
     checksum,
     doubt::{Doubt, still_open, unseen},
     errors::Failure,
     fail::{fail, lost_race},
     genuine::has_etag,
+    open_upload::OpenUpload,
     progress::Progress,
     settings::{GROWS_BEHIND, LARGEST_OBJECT, MOST_PARTS},
 };
@@ -33,7 +33,7 @@ pub(super) async fn upload(
     mode: &PutMode,
     attributes: &Attributes,
 ) -> Result<Stored> {
-    let mut upload = Begun::create(bucket, key, attributes).await?;
+    let mut upload = OpenUpload::create(bucket, key, attributes).await?;
     let outcome = async {
         let sent = upload.send_parts(first, parts, len).await?;
         upload.complete(sent, mode, attributes).await
@@ -54,7 +54,7 @@ struct Sent {
     checksum: Option<String>,
 }
 
-impl Begun {
+impl OpenUpload {
     /// Sends all parts.
     async fn send_parts(&mut self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
         let settings = &self.bucket.shared.settings;

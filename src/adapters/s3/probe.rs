@@ -5,7 +5,7 @@ use std::{pin::pin, sync::OnceLock, time::Duration};
 
 use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::StorageClass};
 use bytes::Bytes;
-use futures_util::future::{join, join3, join4};
+use futures_util::future::{join, join3, join5};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
@@ -67,7 +67,10 @@ pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Server, Sco
     let folder = Key::new(folder.trim_start_matches('/'))?;
     let keys = [folder.join("a-x")?, folder.join("a/x")?, folder.join("a\\x")?];
     // Everything is allowed while it is tried out, and names go out as they are.
-    let bucket = Bucket { server: Server { amazon: false, ..Server::amazon() }, ..bucket.clone() };
+    let bucket = Bucket {
+        server: Server { amazon: false, names_requests: false, ..Server::amazon() },
+        ..bucket.clone()
+    };
     let (give, taken) = oneshot::channel();
     // In a task of its own: what it wrote is removed, also where its caller has gone away.
     cleanup::spawn(&Handle::current(), examined(bucket, folder, keys, give));
@@ -101,7 +104,7 @@ async fn examined(
                 let once = Bucket { retry: RetryConfig::none(), ..bucket.clone() };
                 once.delete(&keys[1], DeleteOptions::new()).await
             }
-            Some(Wrote::All) => remove(&bucket, &keys).await,
+            Some(Wrote::All) => remove(&bucket.cleaning_up(), &keys).await,
         };
         if let Err(error) = removed {
             tracing::warn!(kind = %error.kind(), folder = %folder, "objects of the probe could not be removed");
@@ -201,8 +204,14 @@ async fn examine(
     }
     let of_class = if of_folded.is_ok() { folded } else { nested };
     // By what is in them, and by HEAD: not all credentials may list.
-    let (tags, of_nested, of_class, listed) =
-        join4(bucket.tags(plain), look(bucket, nested), look(bucket, of_class), rows(bucket, folder)).await;
+    let (tags, of_nested, of_class, listed, named) = join5(
+        bucket.tags(plain),
+        look(bucket, nested),
+        look(bucket, of_class),
+        rows(bucket, folder),
+        names_requests(bucket, folder),
+    )
+    .await;
     let (of_nested, of_class) = (of_nested?, of_class?);
     let stale = Version::new("00000000000000000000000000000000");
     let (created, replaced) = join(
@@ -214,9 +223,10 @@ async fn examine(
 
     let seen = if of_nested.is_some() { Scope::Everywhere } else { Scope::Prefix };
     let scopes = [Scope::of(&classed), Scope::of(&tagged), Scope::of(&of_folded), Scope::of(&listed), seen];
+    let scopes = scopes.into_iter().chain([Scope::of(&named)]);
     let refusals = [Scope::of(&created), Scope::of(&replaced), Scope::of(&deleted)];
     let of_tags = if tagged.is_ok() { Scope::of(&tags) } else { Scope::Everywhere };
-    let scope = scopes.into_iter().chain(refusals).fold(of_tags, Scope::min);
+    let scope = scopes.chain(refusals).fold(of_tags, Scope::min);
     let create = refused(created, ErrorKind::AlreadyExists)?;
     let replace = refused(replaced, ErrorKind::Conflict)?;
     let mut capabilities = Capabilities { create, replace, ..Capabilities::default() };
@@ -245,7 +255,8 @@ async fn examine(
     };
     let listed = listed.unwrap_or_default();
     let ordered = listed.len() == 2 + usize::from(of_folded.is_ok()) && listed.is_sorted();
-    Ok((Server { amazon: false, capabilities, ordered, backslash }, scope))
+    let names_requests = named.unwrap_or_default();
+    Ok((Server { amazon: false, capabilities, ordered, backslash, names_requests }, scope))
 }
 
 /// What a HEAD tells.
@@ -268,6 +279,17 @@ async fn look(bucket: &Bucket, key: &Key) -> Result<Option<Looked>> {
         Ok(head) => Ok(Some(Looked { size: head.content_length(), class: head.storage_class().cloned() })),
         Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether refusals have the id of the request: a HEAD's, which has nothing else to show that it is the server's.
+async fn names_requests(bucket: &Bucket, folder: &Key) -> Result<bool> {
+    let missing = folder.join("missing")?;
+    match bucket.retrying(|_| async { Ok(bucket.head_once(&missing).await?) }).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AccessDenied) => {
+            Ok(error.request_id().is_some())
+        }
+        outcome => outcome.map(|_| false),
     }
 }
 

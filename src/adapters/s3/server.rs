@@ -21,6 +21,8 @@ pub(super) struct Server {
     /// It lists in byte order. One that walks folders gives `a/x` before `a-x`.
     pub(super) ordered: bool,
     pub(super) backslash: Backslash,
+    /// Each of its refusals has the id of the request: one without it is another's.
+    pub(super) names_requests: bool,
 }
 
 impl Server {
@@ -31,6 +33,7 @@ impl Server {
             capabilities: Capabilities::default().with_tags().with_tiers(),
             ordered: true,
             backslash: Backslash::Kept,
+            names_requests: true,
         }
     }
 
@@ -41,6 +44,7 @@ impl Server {
             capabilities: Capabilities::default().unconditional(),
             ordered: false,
             backslash: Backslash::Unknown,
+            names_requests: false,
         }
     }
 }

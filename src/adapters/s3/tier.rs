@@ -54,7 +54,7 @@ impl Bucket {
             ));
         }
         let name = self.key(key);
-        // What the copy was to have whose answer was lost.
+        // The encryption that the last copy asked for, in case its answer was lost.
         let asked = Mutex::new(None::<Encryption>);
         let asked = || lock(&asked);
         self.retrying(|_| async {
@@ -98,7 +98,7 @@ impl Bucket {
                 .set_ssekms_key_id(encryption.as_ref().and_then(|e| e.key()))
                 .set_bucket_key_enabled(encryption.as_ref().and_then(|e| e.bucket_key()))
                 .set_request_payer(self.shared.settings.payer.clone());
-            // Where conditions of saves are honoured; who does not know this one on a copy leaves it out.
+            // Only where conditional saves work. A server that does not know If-Match of copies ignores it.
             if self.server.capabilities.replace {
                 request = request.if_match(etag(&seen)?);
             }

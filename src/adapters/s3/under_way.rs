@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use crate::lock::lock;
 
 /// Of all adapters: several may write to one bucket.
-static ALL: Mutex<Vec<Arc<Place>>> = Mutex::new(Vec::new());
+static ALL: Mutex<Vec<Arc<Ongoing>>> = Mutex::new(Vec::new());
 
 #[derive(Debug)]
-struct Place {
+struct Ongoing {
     /// The server, if it is not Amazon's.
     endpoint: Option<String>,
     bucket: String,
@@ -19,13 +19,13 @@ struct Place {
 
 /// An upload that is under way until this is dropped.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Place>);
+pub(super) struct UnderWay(Arc<Ongoing>);
 
 impl UnderWay {
     /// To be called before the service hears of it.
     pub(super) fn new(endpoint: Option<&str>, bucket: &str, name: &str) -> UnderWay {
         let endpoint = endpoint.map(str::to_string);
-        let place = Place { endpoint, bucket: bucket.into(), name: name.into(), id: OnceLock::new() };
+        let place = Ongoing { endpoint, bucket: bucket.into(), name: name.into(), id: OnceLock::new() };
         let place = Arc::new(place);
         all().push(place.clone());
         UnderWay(place)
@@ -42,7 +42,7 @@ impl Drop for UnderWay {
     }
 }
 
-fn all() -> MutexGuard<'static, Vec<Arc<Place>>> {
+fn all() -> MutexGuard<'static, Vec<Arc<Ongoing>>> {
     lock(&ALL)
 }
 

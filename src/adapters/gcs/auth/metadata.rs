@@ -14,7 +14,7 @@ use super::{
     oauth::{self, Advice},
     unauthenticated,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, lock::lock};
 
 const HOST: &str = "metadata.google.internal";
 const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
@@ -87,9 +87,8 @@ impl MetadataServer {
         }
     }
 
-    // A panic while the lock is held cannot leave the time half-written.
     fn known_absent(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.absent.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.absent)
     }
 
     fn nothing_found(&self) -> Error {

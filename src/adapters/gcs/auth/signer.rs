@@ -26,6 +26,8 @@ use yup_oauth2::{
     CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey, authenticator::Authenticator,
 };
 
+use crate::lock::lock;
+
 /// What the crate takes for a token.
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-length: 57\r\n\r\n{\"access_token\":\"-\",\"token_type\":\"Bearer\",\"expires_in\":9}";
@@ -53,9 +55,8 @@ async fn authenticator(key: ServiceAccountKey, memory: Memory) -> io::Result<Aut
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
 impl Memory {
-    // A panic while the lock is held cannot leave the bytes half-written.
     fn written(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 
     /// The body, when all of it is there.

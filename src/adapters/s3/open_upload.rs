@@ -28,7 +28,7 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 
 /// An upload that has begun. Dropped before its end, with the future that it belongs to, it removes itself in the background.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct OpenUpload {
     pub(super) bucket: Arc<Bucket>,
     pub(super) key: Key,
     pub(super) id: String,
@@ -47,13 +47,17 @@ pub(super) struct Begun {
 /// From the start to the end of an attempt.
 type Lost = (Began, Began);
 
-impl Begun {
-    pub(super) async fn create(bucket: &Arc<Bucket>, key: &Key, attributes: &Attributes) -> Result<Begun> {
+impl OpenUpload {
+    pub(super) async fn create(
+        bucket: &Arc<Bucket>,
+        key: &Key,
+        attributes: &Attributes,
+    ) -> Result<OpenUpload> {
         let (bucket, key, attributes) = (bucket.clone(), key.clone(), attributes.clone());
         let (give, taken) = oneshot::channel();
         // In a task of its own: a request that is under way may begin an upload, also where its caller has gone away.
         cleanup::spawn(&Handle::current(), async move {
-            let begun = Begun::begin(bucket, key, &attributes, &give).await;
+            let begun = OpenUpload::begin(bucket, key, &attributes, &give).await;
             // What nobody takes any more is dropped here, and so removed.
             drop(give.send(begun));
         });
@@ -66,8 +70,8 @@ impl Begun {
         bucket: Arc<Bucket>,
         key: Key,
         attributes: &Attributes,
-        caller: &oneshot::Sender<Result<Begun>>,
-    ) -> Result<Begun> {
+        caller: &oneshot::Sender<Result<OpenUpload>>,
+    ) -> Result<OpenUpload> {
         let (name, runtime) = (bucket.key(&key), Handle::current());
         let lost = Mutex::new(Vec::new());
         let under_way = UnderWay::new(bucket.shared.endpoint.as_deref(), &bucket.name, &name);
@@ -99,7 +103,7 @@ impl Begun {
             })
             .await;
         let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut upload = Begun {
+        let mut upload = OpenUpload {
             bucket,
             key,
             id: String::new(),
@@ -160,7 +164,7 @@ impl Begun {
         let mut sending = std::mem::take(&mut self.sending);
         let parts_under_way = !sending.is_empty();
         sending.abort_all();
-        let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
+        let (bucket, key, id) = (self.bucket.cleaning_up(), self.key.clone(), self.id.clone());
         Some(cleanup::spawn(&self.runtime, async move {
             // A part that arrives behind the removal would stay.
             sending.shutdown().await;
@@ -180,7 +184,7 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for OpenUpload {
     fn drop(&mut self) {
         drop(self.clean_up());
     }
@@ -203,7 +207,7 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
         }
     };
     let windows: Vec<_> = lost.iter().map(|attempt| window(now, attempt)).collect();
-    // Behind the listing: what began before it is known by now, or is about to be.
+    // Read after the listing: every upload of this process that is in the listing is known by now.
     let under_way = under_way::ids(bucket.shared.endpoint.as_deref(), &bucket.name, &bucket.key(key));
     let mut found = Vec::new();
     for upload in uploads {
@@ -214,7 +218,7 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
             found.push(upload);
         }
     }
-    // One of them is another writer's, and nobody can tell which.
+    // At least one may be another writer's, and nobody can tell which: leave them all.
     let certain = found.len() <= lost.len() && under_way.is_some() && windows.iter().all(|(_, known)| *known);
     if !found.is_empty() && !certain {
         tracing::warn!(
@@ -239,5 +243,5 @@ fn window(now: SystemTime, (start, end): &Lost) -> (RangeInclusive<SystemTime>, 
 }
 
 #[cfg(test)]
-#[path = "begun_tests.rs"]
+#[path = "open_upload_tests.rs"]
 mod tests;

@@ -1,0 +1,183 @@
+//! A 404 that is not the service's: an ingress or a gateway says so while the service behind it is away, and not that
+//! an object is gone.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
+use persist::{
+    Body, DeleteOptions, ErrorKind, ListOptions, PutMode, PutOptions, RetryConfig, SnapshotAdapter,
+    SnapshotAdapterExt, Tier,
+    adapters::gcs::GcsAdapter,
+    sessions::{At, Retention, Sessions},
+};
+
+use crate::{
+    strict::{BUCKET, Fault, Kind, Server},
+    support::{config, data, key, open, read, streamed},
+};
+
+const CHUNK: usize = 256 * 1024;
+
+fn not_found(body: &str) -> Fault {
+    Fault::Answer(404, vec![], body.into())
+}
+
+fn page() -> Fault {
+    Fault::Answer(
+        404,
+        vec![("content-type", "text/html".into())],
+        "<html>default backend - 404</html>".into(),
+    )
+}
+
+#[tokio::test]
+async fn a_404_that_is_not_the_services_is_an_outage() {
+    let server = Server::start().await;
+    let once = GcsAdapter::open(BUCKET, &config(&server), &RetryConfig::none()).await.unwrap();
+    server.state().plant("k", "state");
+    for body in [
+        "<html><body>404 Not Found</body></html>",
+        "default backend - 404",
+        "404 page not found",
+        r#"{"message":"no Route matched with those values"}"#,
+        r#"{"status":404,"error":"Not Found","path":"/storage/v1/b"}"#,
+        r#""error""#,
+        "",
+    ] {
+        server.script(Kind::Metadata, [not_found(body), not_found(body)]);
+        let head = once.head(&key("k")).await.unwrap_err();
+        let exists = once.exists("k").await.unwrap_err();
+        server.script(Kind::Media, [not_found(body)]);
+        let load = once.load("k").await.unwrap_err();
+        server.script(Kind::List, [not_found(body)]);
+        let list = once.list(ListOptions::new()).try_collect::<Vec<_>>().await.unwrap_err();
+        server.script(Kind::Delete, [not_found(body)]);
+        let delete = once.delete(&key("k"), DeleteOptions::new()).await.unwrap_err();
+        server.script(Kind::Multipart, [not_found(body)]);
+        let save = once.save("state", "new").await.unwrap_err();
+        server.script(Kind::Start, [not_found(body)]);
+        let start =
+            once.put(&key("new"), streamed(&data(3 * CHUNK, 1)), PutOptions::new()).await.unwrap_err();
+        server.script(Kind::Rewrite, [not_found(body), not_found(body)]);
+        let tier = once.set_tier(&key("k"), Tier::Cool).await.unwrap_err();
+        let copy = once.copy(&key("k"), &once, &key("new"), PutMode::Overwrite).await.unwrap_err();
+        for error in [head, exists, load, list, delete, save, start, tier, copy] {
+            assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{body}: {error}");
+            assert!(error.to_string().contains("is not the service's"), "{error}");
+        }
+        assert_eq!((server.bytes("k").unwrap(), server.bytes("new")), ("state".into(), None), "{body}");
+    }
+    server.clean();
+}
+
+#[tokio::test]
+async fn an_outage_that_answers_404_is_waited_for() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let state = data(3 * CHUNK, 2);
+    server.state().plant("k", state.clone());
+    server.script(Kind::Metadata, [page(), page()]);
+    server.script(Kind::Media, [page(), Fault::Cut(CHUNK), page(), page()]);
+    assert!(read(&store, "k").await.unwrap() == state);
+    assert!(server.count(Kind::Media) >= 5, "the page in mid-load was not the end of it");
+
+    // Nothing was done, so nothing is in doubt: no look, no other condition.
+    server.forget_log();
+    server.script(Kind::Multipart, [page()]);
+    store.save("state", "new").await.unwrap();
+    server.script(Kind::Multipart, [page()]);
+    store.put(&key("made"), Body::from("state"), PutOptions::new().create()).await.unwrap();
+    assert_eq!((server.count(Kind::Multipart), server.count(Kind::Metadata)), (4, 0));
+
+    server.script(Kind::Delete, [page()]);
+    store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+    assert_eq!(server.bytes("k"), None);
+    server.clean();
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_behind_a_page() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let bytes = data(8 * CHUNK, 3);
+    server.script(Kind::Data, [Fault::Pass, Fault::Status(503), page()]);
+    server.script(Kind::Probe, [page(), not_found("default backend - 404")]);
+    // The look ahead of a conditional upload is no place to see a conflict in it, either.
+    let version = store.put(&key("k"), Body::from("old"), PutOptions::new()).await.unwrap().version;
+    server.script(Kind::Metadata, [page()]);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new().replace(version)).await.unwrap();
+    assert!(server.bytes("k").unwrap() == bytes);
+    assert_eq!(server.count(Kind::Start), 1, "the session was not lost");
+    server.clean();
+}
+
+#[tokio::test]
+async fn what_the_service_says_of_a_lost_session_counts() {
+    let front = "<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title>";
+    let marked = Fault::Answer(404, vec![("x-guploader-uploadid", "id".into())], "Session lost".into());
+    for lost in [not_found(""), not_found("Not Found\n"), not_found(front), marked] {
+        let server = Server::start().await;
+        let store = open(&server).await;
+        let bytes = data(3 * CHUNK, 4);
+        server.script(Kind::Data, [Fault::Status(503)]);
+        server.script(Kind::Probe, [lost.clone()]);
+        store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+        assert_eq!((server.count(Kind::Start), server.count(Kind::Probe)), (2, 1), "{lost:?}");
+        assert!(server.bytes("k").unwrap() == bytes);
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_says_of_a_missing_object_counts() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    for body in [
+        r#"{"error":{"code":404,"message":"No such object: b/k","errors":[{"reason":"notFound"}]}}"#,
+        "No such object: b/k",
+        "Not Found\n",
+    ] {
+        server.script(Kind::Metadata, [not_found(body)]);
+        server.script(Kind::Media, [not_found(body)]);
+        let error = store.load("k").await.unwrap_err();
+        assert_eq!((error.kind(), server.count(Kind::Media)), (ErrorKind::NotFound, 1), "{body}: {error}");
+        server.script(Kind::Delete, [not_found(body)]);
+        store.delete(&key("k"), DeleteOptions::new()).await.unwrap();
+        server.forget_log();
+    }
+}
+
+/// What a tag names, and the newest commit, stay, whichever request of a prune meets the page.
+#[tokio::test]
+async fn a_prune_that_meets_a_page_keeps_what_is_needed() {
+    for inline in [1 << 20, 500] {
+        // As many requests for metadata as such a prune makes, and one more.
+        for (n, mut met) in (0..).zip(std::iter::repeat_n(true, 40)) {
+            let server = Server::start().await;
+            let session = || async {
+                let sessions = Sessions::new(Arc::new(open(&server).await)).unwrap();
+                sessions.inline_limit(inline).session("a", "s").unwrap()
+            };
+            let writer = session().await;
+            for i in 0..4 {
+                writer.save(data(3000, i + 1)).await.unwrap();
+            }
+            writer.tag("kept", 2).await.unwrap();
+            let names: Vec<_> = server.state().objects.keys().cloned().collect();
+            names.iter().for_each(|name| server.state().age(name, Duration::from_secs(48 * 3600)));
+            server.forget_log();
+            server.script(Kind::Metadata, std::iter::repeat_n(Fault::Pass, n).chain([page()]));
+            let removed = session().await.prune(Retention::new().last(1)).await.unwrap().removed;
+            assert_eq!(removed, [3, 1], "page {n}");
+            met &= server.count(Kind::Metadata) > n;
+            server.state().faults = Default::default();
+            let reader = session().await;
+            for (at, seed) in [(At::Tag("kept".into()), 2), (At::Latest, 4)] {
+                assert!(reader.load(at).await.unwrap().state == data(3000, seed), "page {n}");
+            }
+            if !met {
+                assert!(n > 5, "{n}");
+                break;
+            }
+        }
+    }
+}
