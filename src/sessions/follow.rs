@@ -87,7 +87,17 @@ impl Session {
     /// Gives the writer a head if it has none: the newest commit. Also moves the head to the newest commit when the options expect exactly that
     /// one; such a caller has seen more than this handle. A writer that lost to a rival must still rebase.
     pub(super) async fn follow(&self, writer: &mut Writer, options: &CommitOptions) -> Result<()> {
-        let Some(head) = &writer.head else { return self.look_ahead(writer).await };
+        if writer.head.is_none() {
+            let mut seen = Writer::default();
+            self.look_ahead(&mut seen).await?;
+            // A load of this handle that ended meanwhile may have shown less.
+            self.told_of_load(writer);
+            if let (None, Some(newest)) = (&writer.head, seen.head) {
+                writer.adopt(newest);
+                return Ok(());
+            }
+        }
+        let Some(head) = &writer.head else { return Ok(()) };
         let (store, place) = (self.store(), self.place());
         if let (Some(left), None) = (head.left, &writer.stale)
             && options.expect == Some(left)

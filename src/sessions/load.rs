@@ -18,7 +18,7 @@ use super::{
     restore,
     store::{Part, Store},
     wire,
-    writer::{forked, head_of},
+    writer::{FirstLoad, forked, head_of},
 };
 use crate::{Error, ErrorKind, Key, Result};
 
@@ -159,12 +159,8 @@ impl Session {
             },
             None => (Head { observed: looked, ..Head::default() }, no_commit(self.place())),
         };
-        if looked.is_some()
-            && let Some(mut writer) = self.idle_writer()
-            && writer.head.is_none()
-        {
-            writer.adopt(head);
-            writer.unsure = true;
+        if looked.is_some() {
+            self.begin_with(FirstLoad { head, epoch: None, stale: None });
         }
         Err(none)
     }
@@ -202,9 +198,7 @@ impl Session {
         stale: Option<String>,
     ) -> Result<()> {
         let own = place == self.place();
-        // A save that is under way has looked for itself; a load does not wait for it.
-        let first = || self.idle_writer().filter(|writer| writer.head.is_none());
-        if first().is_none() {
+        if !self.has_yet_to_begin() {
             return Ok(());
         }
         let shown = Target { seq: manifest.seq, id: manifest.id };
@@ -217,22 +211,18 @@ impl Session {
             true => self.newest_epoch().await?,
             false => None,
         };
-        if let Some(mut writer) = first() {
-            let base = base.filter(|_| starts).cloned().map(|base| match own {
-                true => base,
-                false => forked(base, manifest.seq, place.clone()),
-            });
-            writer.epoch = writer.epoch.or(epoch);
-            writer.adopt(head_of(manifest, observed, base));
-            writer.unsure = true;
-            let before = || {
-                let seq = manifest.seq;
-                format!(
-                    "commit {seq}, which was loaded, lies before what this fork starts from; fork that commit, or rebase to go on from the newest"
-                )
-            };
-            writer.stale = stale.or_else(|| (!starts).then(before));
-        }
+        let base = base.filter(|_| starts).cloned().map(|base| match own {
+            true => base,
+            false => forked(base, manifest.seq, place.clone()),
+        });
+        let before = || {
+            let seq = manifest.seq;
+            format!(
+                "commit {seq}, which was loaded, lies before what this fork starts from; fork that commit, or rebase to go on from the newest"
+            )
+        };
+        let stale = stale.or_else(|| (!starts).then(before));
+        self.begin_with(FirstLoad { head: head_of(manifest, observed, base), epoch, stale });
         Ok(())
     }
 

@@ -17,9 +17,9 @@ use super::{
     Commit, CommitOptions, Sessions, names,
     names::Place,
     store::Store,
-    writer::{Draft, Payload, Writer, conflict},
+    writer::{Draft, FirstLoad, Payload, Writer, conflict},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, lock::lock};
 
 /// A handle of one session: reads its history, and continues it.
 ///
@@ -62,13 +62,16 @@ struct Inner {
     saves: AtomicU64,
     /// A read met damage since somebody last had the writer.
     damage: AtomicBool,
+    /// What the first load showed while the writer was busy, which does not know yet.
+    first_load: std::sync::Mutex<Option<FirstLoad>>,
 }
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, damage) = (Mutex::default(), AtomicBool::default());
+        let (writer, damage, first_load) = Default::default();
         let (rebases, saves) = Default::default();
-        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, saves, damage }) }
+        let inner = Inner { of, place, agent, session, writer, rebases, saves, damage, first_load };
+        Session { inner: Arc::new(inner) }
     }
 
     /// Whose session it is.
@@ -230,7 +233,7 @@ impl Session {
     }
 
     pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.told_of_damage(self.inner.writer.lock().await)
+        self.told(self.inner.writer.lock().await)
     }
 
     /// The writer, unless it goes on from something else by now than when it was rebased so often: what was made then knows nothing of what others
@@ -255,8 +258,38 @@ impl Session {
     }
 
     /// `None` while a clone of this handle writes.
-    pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.inner.writer.try_lock().ok().map(|writer| self.told_of_damage(writer))
+    fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.inner.writer.try_lock().ok().map(|writer| self.told(writer))
+    }
+
+    /// Whether nothing is known that decides what saves continue, so that a load does.
+    pub(super) fn has_yet_to_begin(&self) -> bool {
+        match self.idle_writer() {
+            Some(writer) => writer.head.is_none(),
+            None => lock(&self.inner.first_load).is_none(),
+        }
+    }
+
+    /// What a load shows is what saves continue, if this is the first. A load does not wait for a writer that is busy: that one may hang, and may end
+    /// without a head. Whoever has the writer next tells it.
+    pub(super) fn begin_with(&self, mut first: FirstLoad) {
+        match self.idle_writer() {
+            Some(mut writer) if writer.head.is_none() => writer.begin(first),
+            Some(_) => {}
+            None => {
+                // It may lie here for long, and a state is large.
+                first.head.base = None;
+                lock(&self.inner.first_load).get_or_insert(first);
+            }
+        }
+    }
+
+    /// Tells the writer what a load has shown while it was busy. Where it has a head, that was there first.
+    pub(super) fn told_of_load(&self, writer: &mut Writer) {
+        let first = lock(&self.inner.first_load).take();
+        if let Some(first) = first.filter(|_| writer.head.is_none()) {
+            writer.begin(first);
+        }
     }
 
     /// Damage that a read met: perhaps the next commit would have started from it. A writer that is at work hears of it behind its commit.
@@ -264,7 +297,9 @@ impl Session {
         self.inner.damage.store(true, Ordering::SeqCst);
     }
 
-    fn told_of_damage<'a>(&self, mut writer: MutexGuard<'a, Writer>) -> MutexGuard<'a, Writer> {
+    /// Tells the writer what others have found while it was busy.
+    fn told<'a>(&self, mut writer: MutexGuard<'a, Writer>) -> MutexGuard<'a, Writer> {
+        self.told_of_load(&mut writer);
         if self.inner.damage.swap(false, Ordering::SeqCst) {
             writer.forget_states();
         }

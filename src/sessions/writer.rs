@@ -63,6 +63,16 @@ pub(super) struct Writer {
     pub(super) rival: Option<Commit>,
 }
 
+/// What the first load of a handle showed: its saves continue that.
+#[derive(Debug)]
+pub(super) struct FirstLoad {
+    pub(super) head: Head,
+    /// Where it is not the head's.
+    pub(super) epoch: Option<u64>,
+    /// Why it cannot be continued.
+    pub(super) stale: Option<String>,
+}
+
 /// A state on its way into a commit.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
@@ -126,6 +136,14 @@ impl Writer {
         }
         (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
         self.unsure = false;
+    }
+
+    /// Goes on from what the first load showed.
+    pub(super) fn begin(&mut self, first: FirstLoad) {
+        self.epoch = self.epoch.or(first.epoch);
+        self.adopt(first.head);
+        self.unsure = true;
+        self.stale = first.stale;
     }
 
     /// What became of the last take-over is unknown, if its writer is still there.

@@ -5,6 +5,7 @@ mod archives;
 mod bad_archives;
 mod bombs;
 mod clocks;
+mod clones;
 mod damage;
 mod fallback;
 mod forks;
