@@ -17,6 +17,7 @@ mod prune;
 mod references;
 mod removal;
 mod rivals;
+mod storms;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 
