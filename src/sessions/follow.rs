@@ -8,7 +8,7 @@ use super::{
     load::Latest,
     manifest::Manifest,
     store::Part,
-    writer::{Payload, Writer, conflict, forked, head_of, unexpected},
+    writer::{Payload, Writer, forked, head_of, unexpected},
 };
 use crate::{ErrorKind, Result};
 
@@ -146,8 +146,7 @@ impl Session {
                     "commit {} is newer than commit {}, which was loaded; rebase or fork to go on",
                     row.seq, head.seq
                 );
-                writer.stale = Some(message.clone());
-                return Err(conflict(message));
+                return Err(writer.lost(place, message));
             }
         }
         let looked = Moment::now(&*store.clock);

@@ -95,7 +95,7 @@ impl Restored {
     /// # Errors
     /// `InvalidInput` where it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        from_json(&self.state, || "the state".into())
+        self.from_json(&self.state, || "the state".into())
     }
 
     /// The value of this name as a value from JSON; `None` where there is no such name.
@@ -103,15 +103,19 @@ impl Restored {
     /// # Errors
     /// As [`json`](Restored::json).
     pub fn value_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.value(name).map(|value| from_json(&value, || format!("the value {name:?}"))).transpose()
+        self.value(name).map(|value| self.from_json(&value, || format!("the value {name:?}"))).transpose()
     }
-}
 
-fn from_json<T: DeserializeOwned>(bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let message = format!("{} is intact, but not the JSON that was asked for", what());
-        Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
-    })
+    fn from_json<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let Commit { agent, session, seq, .. } = &self.commit;
+            let message = format!(
+                "{} of commit {seq} of {agent}/{session} is intact, but not the JSON that was asked for",
+                what()
+            );
+            Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
+        })
+    }
 }
 
 /// Shows sizes, never the state: it may hold secrets.

@@ -123,7 +123,7 @@ impl Session {
             last.pending = writer.pending.clone();
             last.pending.drop_states();
         }
-        last.is_let_in()?;
+        last.is_let_in(self.place())?;
         let newest = last.head.as_ref().map(|head| head.seq);
         self.make_sure(&mut last).await?;
         // A newer commit was lost: the end is behind that.

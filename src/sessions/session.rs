@@ -23,7 +23,7 @@ use crate::{Error, ErrorKind, Result, lock::lock};
 
 /// A handle of one session: reads its history, and continues it.
 ///
-/// Clones share what the handle knows of the newest commit, so they write one line together; two handles are rivals.
+/// Two handles are rivals:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -41,6 +41,34 @@ use crate::{Error, ErrorKind, Result, lock::lock};
 /// assert_eq!(newest.state, "one, two");
 /// mine.save("one, two, three").await?;
 /// assert_eq!(theirs.load(At::Latest).await?.commit.seq, 3);
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Clones are one writer
+/// Clones, and tasks that share a handle, know the same of the newest commit: a save follows whatever a clone has saved before, and nobody is told.
+/// Where each makes its states from what it loads, give each a handle of its own, or say what the state is made of:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use persist::{ErrorKind, adapters::memory::MemoryAdapter, sessions::{At, CommitOptions, Sessions}};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+/// let counter = sessions.session("bot", "counter")?;
+/// counter.save("0").await?;
+/// let (mine, theirs) = (counter.clone(), counter.clone());
+/// let newest = mine.load(At::Latest).await?;
+/// theirs.save("1").await?;
+///
+/// // A plain save of 1 would be acknowledged as well, and one of the two would not have counted.
+/// let next = newest.json::<u64>()? + 1;
+/// let late = mine.save_with(next.to_string(), CommitOptions::new().after(newest.commit.seq)).await.unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::Conflict);
+/// let newest = mine.rebase().await?.expect("there is one");
+/// let next = newest.json::<u64>()? + 1;
+/// mine.save_with(next.to_string(), CommitOptions::new().after(newest.commit.seq)).await?;
+/// assert_eq!(counter.load(At::Latest).await?.state, "2");
 /// # Ok::<(), persist::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -84,14 +112,17 @@ impl Session {
         &self.inner.session
     }
 
-    /// Saves a state, durably: the commit behind the one that this handle continues, which is its own last one, or the first that it loaded, or
-    /// what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
+    /// Saves a state (owned bytes or text, or a literal), durably: the commit behind the one that this handle continues, which is its own
+    /// last one, or the first that it loaded, or what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet
+    /// continues the newest.
     ///
     /// # Errors
-    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again. `Conflict`
-    /// as well where a clone was rebased to something newer, or has taken the session over, while this save waited for it.
-    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io` it is not known whether the commit exists; the next save finds out, and never
-    /// makes it twice.
+    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again; another
+    /// load changes nothing. `Conflict` as well where a clone was rebased to something newer, or has taken the session over, while this save waited for it.
+    ///
+    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io`, and where the future is dropped (`tokio::time::timeout`, `select!`), it is not known
+    /// whether the commit exists. Save the same state again: that finds out, and never makes it twice. [`seen`](Session::seen) tells the old number
+    /// until then.
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.save_with(state, CommitOptions::new()).await
     }
@@ -252,6 +283,7 @@ impl Session {
         match self.rebases() == rebases || options.expect.is_some_and(is_head) {
             true => Ok(writer),
             false => Err(conflict(
+                self.place(),
                 "this handle was rebased after the state was made; save one that is made of the newest",
             )),
         }

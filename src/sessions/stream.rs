@@ -234,7 +234,7 @@ impl super::writer::Writer {
     /// Fails where a save with these options would.
     fn ready(&self, place: &Place, options: &CommitOptions) -> Result<()> {
         if let Some(why) = &self.stale {
-            return Err(conflict(why.clone()));
+            return Err(conflict(place, why));
         }
         match &self.head {
             Some(head) => self.may_write(place, head, options),

@@ -142,3 +142,33 @@ async fn a_handle_is_of_the_epoch_that_its_load_showed() {
     let late = handle.save("of the old owner").await.unwrap_err();
     assert!(late.kind() == ErrorKind::Conflict && late.message().contains("epoch 1"), "{late}");
 }
+
+/// Ten tasks count, each from what it loads. As clones that say no more they are one writer; who says what the state is made of loses nothing.
+#[tokio::test]
+async fn tasks_that_share_a_handle_say_what_their_states_are_made_of() {
+    let bench = Bench::new(7);
+    let handle = bench.session("s");
+    handle.save("0").await.unwrap();
+    let count = |session: Session, says: bool| async move {
+        loop {
+            let newest = match says {
+                true => session.rebase().await.unwrap().unwrap(),
+                false => session.load(At::Latest).await.unwrap(),
+            };
+            // All of them have loaded before the first one saves.
+            tokio::task::yield_now().await;
+            let options = CommitOptions::new();
+            let options = if says { options.after(newest.commit.seq) } else { options };
+            let next = newest.json::<u64>().unwrap() + 1;
+            match session.save_with(next.to_string(), options).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                saved => return saved.unwrap().seq,
+            }
+        }
+    };
+    for (says, sum) in [(false, "1"), (true, "11")] {
+        let tasks = (0..10).map(|_| count(handle.clone(), says));
+        futures_util::future::join_all(tasks).await;
+        assert_eq!(handle.load(At::Latest).await.unwrap().state, sum);
+    }
+}

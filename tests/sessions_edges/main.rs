@@ -6,6 +6,7 @@ mod bad_archives;
 mod bombs;
 mod clocks;
 mod clones;
+mod conflicts;
 mod damage;
 mod fallback;
 mod forks;
@@ -17,9 +18,9 @@ mod prune;
 mod references;
 mod removal;
 mod rivals;
-mod storms;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
+mod storms;
 
 use std::sync::Arc;
 

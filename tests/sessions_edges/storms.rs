@@ -152,7 +152,11 @@ impl World {
 
     fn note(&self, seq: u64, id: CommitId, state: Entries) {
         let before = self.saved.lock().unwrap().insert(seq, (id, state.clone()));
-        assert!(before.is_none_or(|before| before == (id, state)), "seed {}: two made commit {seq}", self.seed);
+        assert!(
+            before.is_none_or(|before| before == (id, state)),
+            "seed {}: two made commit {seq}",
+            self.seed
+        );
     }
 
     /// One of the clones of a handle, and what it calls.
