@@ -109,7 +109,7 @@ impl Found {
         manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))
     }
 
-    /// Fails where this is not the commit that the object under `key` names. What a damaged one is, shows when it is restored.
+    /// Fails if this is another commit than the one that the tag or origin under `key` names. A damaged one passes: restoring it fails.
     fn named(self, target: Target, key: &Key) -> Result<Self> {
         match self.manifest() {
             Ok(Manifest { id, .. }) if id != target.id => {
@@ -347,10 +347,11 @@ impl Store {
                             None => Ok(Some(found)),
                         };
                     }
-                    // Ids begin with their time, so behind an older commit there is none of this time. Who asks for a time asks for the first one.
+                    // Rows get older from here on. A search by time wants the first row that is old enough; a damaged row in front of it may be
+                    // that one.
                     Ok(Described::Commit(_)) if id.is_none() => {
                         let Some((seq, error)) = damage else { return Ok(None) };
-                        return self.meant(&place, seq, part, error).await;
+                        return self.damaged_at(&place, seq, part, error).await;
                     }
                     Ok(Described::Commit(manifest)) if manifest.id.time() < time => {
                         return damage.map_or(Ok(None), |(_, error)| Err(error));
@@ -373,7 +374,11 @@ impl Store {
                 }
             }
             if let Some((seq, error)) = damage {
-                return if id.is_some() { Err(error) } else { self.meant(&place, seq, part, error).await };
+                return if id.is_some() {
+                    Err(error)
+                } else {
+                    self.damaged_at(&place, seq, part, error).await
+                };
             }
             // On the line; a fork that was removed has given its start up.
             let last = match (origin, rows.last()) {
@@ -391,7 +396,7 @@ impl Store {
     }
 
     /// A damaged commit that is the one of a time: to restore it fails, and a fallback goes on behind it.
-    async fn meant(&self, place: &Place, seq: u64, part: Part, damage: Error) -> Result<Option<Found>> {
+    async fn damaged_at(&self, place: &Place, seq: u64, part: Part, damage: Error) -> Result<Option<Found>> {
         match self.find_seq(place, seq, part).await {
             Err(again) if again.kind() == ErrorKind::NotFound => Err(damage),
             found => found.map(Some),

@@ -15,7 +15,7 @@ use super::{
     names::Place,
     object,
     refs::{self, Origin, Target},
-    restore,
+    restore::Checked,
     store::{Part, Store},
     wire,
     writer::{FirstLoad, forked, head_of},
@@ -34,10 +34,43 @@ pub struct Restored {
     pub skipped: Vec<Skipped>,
 }
 
+/// A commit's state, and where it lies.
+pub(super) struct Whole {
+    pub(super) restored: Checked,
+    pub(super) place: Place,
+    /// It is what this session, a fork without commits of its own, starts from.
+    pub(super) is_origin: bool,
+}
+
+/// What a load shows, and where it lies.
+pub(super) struct Shown<'a> {
+    pub(super) manifest: &'a Manifest,
+    /// Where its state was read.
+    pub(super) base: Option<&'a Base>,
+    pub(super) place: &'a Place,
+    /// As [`Whole::is_origin`].
+    pub(super) is_origin: bool,
+}
+
+/// What a handle that saw nothing before may conclude from a load.
+pub(super) enum Look {
+    /// It shows what was the newest commit at this moment.
+    Newest(Moment),
+    /// It shows the commit that was named, which may be an older one.
+    Named,
+    /// It shows another one in place of a damaged one: saves are a conflict, for this reason.
+    Instead(String),
+}
+
+impl Look {
+    pub(super) fn of(at: &At, looked: Moment) -> Self {
+        if *at == At::Latest { Look::Newest(looked) } else { Look::Named }
+    }
+}
+
 /// The newest commit.
 pub(super) enum Latest {
-    /// Its state, where it lies, and whether this session is a fork that has none of its own yet.
-    Whole { restored: restore::Restored, place: Place, origin: bool },
+    Whole(Whole),
     /// What it says about itself, which was enough.
     Manifest(Manifest),
 }
@@ -142,13 +175,14 @@ impl Session {
     pub async fn load(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
-        let (restored, place, origin) = self.heard(self.state_of(&at, Some(looked)).await)?;
-        let observed = (at == At::Latest).then_some(looked);
-        self.begin(observed, &restored.manifest, Some(&restored.base), &place, origin, None).await?;
+        let Whole { restored, place, is_origin } = self.heard(self.state_of(&at, Some(looked)).await)?;
+        let (manifest, base) = (&restored.manifest, Some(&restored.base));
+        self.begin(Shown { manifest, base, place: &place, is_origin }, Look::of(&at, looked)).await?;
         Ok(self.shown(restored, &place, Vec::new()))
     }
 
-    /// The commit that is meant. Its manifest may be damaged. Where there is none, saves continue that, if `looked` is given.
+    /// Finds the commit that `at` means; its manifest may be damaged. In a session without commits this fails, and if `looked` is given the
+    /// handle's next save begins the session.
     pub(super) async fn meant(&self, at: &At, looked: Option<Moment>) -> Result<Newest> {
         if *at != At::Latest {
             let found = self.store().find(self.place(), at, Part::Whole).await?;
@@ -169,45 +203,38 @@ impl Session {
         Err(none)
     }
 
-    /// Its state, where it lies, and whether this session is a fork that has no commit of its own yet.
-    pub(super) async fn state_of(
-        &self,
-        at: &At,
-        looked: Option<Moment>,
-    ) -> Result<(restore::Restored, Place, bool)> {
+    /// The commit that `at` means, whole.
+    pub(super) async fn state_of(&self, at: &At, looked: Option<Moment>) -> Result<Whole> {
         let mut attempts = 0;
         loop {
             let Newest { found, origin } = self.meant(at, looked).await?;
             let place = found.place.clone();
             match self.restore(found).await {
-                Ok(restored) => return Ok((restored, place, origin)),
+                Ok(restored) => return Ok(Whole { restored, place, is_origin: origin }),
                 Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
             }
         }
     }
 
-    /// The first commit that a handle sees is what its saves continue: `observed` where it was the newest, `base` where its state was read,
-    /// `stale` where something newer is known to be there. Its epoch becomes the handle's; where it is not the session's own newest line that is shown,
+    /// The first commit that a handle sees is what its saves continue. Its epoch becomes the handle's; where it is not the session's own newest line that is shown,
     /// that of the newest commit: a later take-over fences the handle off, an earlier one does not.
     ///
     /// # Errors
     /// What the adapter fails with where a fork must be told what it starts from.
-    pub(super) async fn begin(
-        &self,
-        observed: Option<Moment>,
-        manifest: &Manifest,
-        base: Option<&Base>,
-        place: &Place,
-        origin: bool,
-        stale: Option<String>,
-    ) -> Result<()> {
+    pub(super) async fn begin(&self, shown: Shown<'_>, look: Look) -> Result<()> {
+        let Shown { manifest, base, place, is_origin } = shown;
+        let (observed, stale) = match look {
+            Look::Newest(looked) => (Some(looked), None),
+            Look::Named => (None, None),
+            Look::Instead(why) => (None, Some(why)),
+        };
         let own = place == self.place();
         if !self.has_yet_to_begin() {
             return Ok(());
         }
         let shown = Target { seq: manifest.seq, id: manifest.id };
         let starts = own
-            || origin
+            || is_origin
             || self.store().origin(self.place()).await?.is_some_and(|origin| origin.target == shown);
         // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be. What is
         // shown in place of a damaged commit may be of an earlier owner.
@@ -243,7 +270,7 @@ impl Session {
         let looked = Moment::now(&*self.store().clock);
         match self.latest(|_| true).await {
             Ok(Some(Latest::Manifest(manifest))) => Ok(Some(manifest.epoch)),
-            Ok(Some(Latest::Whole { restored, .. })) => Ok(Some(restored.manifest.epoch)),
+            Ok(Some(Latest::Whole(newest))) => Ok(Some(newest.restored.manifest.epoch)),
             Ok(None) => Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Conflict) => {
                 Ok(Some(self.unread_head(error, looked).await?.epoch))
@@ -269,7 +296,9 @@ impl Session {
             }
             let place = found.place.clone();
             match self.restore(found).await {
-                Ok(restored) => return Ok(Some(Latest::Whole { restored, place, origin })),
+                Ok(restored) => {
+                    return Ok(Some(Latest::Whole(Whole { restored, place, is_origin: origin })));
+                }
                 // Pruned while it was read: then there is a newer one.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts < 4 => attempts += 1,
                 Err(error) => return Err(error),
@@ -381,12 +410,12 @@ impl Session {
                 "commit {}, which was loaded in place of a damaged one, is not the newest; rebase or fork to go on",
                 manifest.seq
             );
-            self.begin(None, manifest, base, place, false, Some(why)).await?;
+            self.begin(Shown { manifest, base, place, is_origin: false }, Look::Instead(why)).await?;
         }
         good.map(|(restored, place)| self.shown(restored, &place, skipped))
     }
 
-    pub(super) async fn restore(&self, found: Found) -> Result<restore::Restored> {
+    pub(super) async fn restore(&self, found: Found) -> Result<Checked> {
         let Found { place, seq, bytes, total: _ } = found;
         let restored = self.store().restore(&place, seq, bytes).await;
         restored.map_err(|error| self.noticed(error).with_operation("load"))
@@ -401,12 +430,7 @@ impl Session {
         error
     }
 
-    pub(super) fn shown(
-        &self,
-        restored: restore::Restored,
-        place: &Place,
-        skipped: Vec<Skipped>,
-    ) -> Restored {
+    pub(super) fn shown(&self, restored: Checked, place: &Place, skipped: Vec<Skipped>) -> Restored {
         let commit = Commit::new(restored.manifest, place, restored.stored);
         Restored { state: restored.base.state, commit, skipped }
     }

@@ -103,8 +103,8 @@ impl Session {
                 let own = store.newest(place).await?.is_some_and(|row| row.seq == manifest.seq);
                 (head_of(&manifest, Some(looked), None), own && manifest.is_removed())
             }
-            Ok(Some(Latest::Whole { restored, .. })) => {
-                (head_of(&restored.manifest, Some(looked), None), false)
+            Ok(Some(Latest::Whole(newest))) => {
+                (head_of(&newest.restored.manifest, Some(looked), None), false)
             }
             // Damage is no reason to stay, nor an import that broke off.
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Conflict) => {
@@ -112,7 +112,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        writer.taken_over();
+        writer.settle_take_over();
         // As the writer that it was: one of an earlier epoch may not, and is not let in again by it.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         let same = writer.head.as_ref().is_some_and(|before| before.is_same(&head));

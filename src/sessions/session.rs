@@ -88,7 +88,7 @@ struct Inner {
     rebases: AtomicU64,
     /// How many saves of callers that waited for them were acknowledged.
     saves: AtomicU64,
-    /// A read met damage since somebody last had the writer.
+    /// A read has met damage, and the writer does not know yet.
     damage: AtomicBool,
     /// What the first load showed while the writer was busy, which does not know yet.
     first_load: std::sync::Mutex<Option<FirstLoad>>,
@@ -185,7 +185,7 @@ impl Session {
         self.write(self.rebases(), Payload::State(state.into()), table, options).await
     }
 
-    /// Saves what was made when the handle had been rebased so often.
+    /// Saves `content`. `rebases` is [`Session::rebases`] of the moment when it was made: a `Conflict` if the handle was rebased since.
     pub(super) async fn write(
         &self,
         rebases: u64,
@@ -267,8 +267,8 @@ impl Session {
         self.told(self.inner.writer.lock().await)
     }
 
-    /// The writer, unless it goes on from something else by now than when it was rebased so often: what was made then knows nothing of what others
-    /// saved.
+    /// Locks the writer for a state that was made when the handle had been rebased `rebases` times. A state from before a rebase knows nothing
+    /// of what others saved.
     ///
     /// # Errors
     /// `Conflict`.
@@ -278,7 +278,7 @@ impl Session {
         options: &CommitOptions,
     ) -> Result<MutexGuard<'_, Writer>> {
         let writer = self.writer().await;
-        // Who says by its number what the state is made of has seen that.
+        // Whoever names the head by its number (`after`) has seen it.
         let is_head = |expected| writer.head.as_ref().is_some_and(|head| head.is(expected));
         match self.rebases() == rebases || options.expect.is_some_and(is_head) {
             true => Ok(writer),
@@ -324,7 +324,7 @@ impl Session {
         }
     }
 
-    /// Damage that a read met: perhaps the next commit would have started from it. A writer that is at work hears of it behind its commit.
+    /// Notes that a read met damage: the next commit must not be a delta on it. A save that is under way is told after its commit.
     pub(super) fn heard_of_damage(&self) {
         self.inner.damage.store(true, Ordering::SeqCst);
     }

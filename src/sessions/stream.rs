@@ -10,7 +10,7 @@ use super::{
     at::{Found, Newest},
     clock::Moment,
     delta,
-    load::pruned_meanwhile,
+    load::{Look, Shown, pruned_meanwhile},
     log::shown,
     manifest::Manifest,
     names::Place,
@@ -131,8 +131,9 @@ impl Session {
             };
             match opened {
                 Ok((opened, base)) => {
-                    let observed = (*at == At::Latest).then_some(looked);
-                    self.begin(observed, &manifest, base.as_ref(), &place, origin, None).await?;
+                    let shown =
+                        Shown { manifest: &manifest, base: base.as_ref(), place: &place, is_origin: origin };
+                    self.begin(shown, Look::of(at, looked)).await?;
                     return Ok(opened);
                 }
                 Err(error) => pruned_meanwhile(at, error, &mut attempts)?,

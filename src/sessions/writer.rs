@@ -127,7 +127,7 @@ pub(super) fn unexpected(place: &Place, expected: u64, newest: &Head) -> Error {
 impl Writer {
     /// Makes this the head that the next commit follows.
     pub(super) fn adopt(&mut self, head: Head) {
-        self.taken_over();
+        self.settle_take_over();
         if head.id.is_some_and(|id| self.taking.has(id)) {
             self.epoch = Some(head.epoch);
         }
@@ -148,8 +148,8 @@ impl Writer {
         self.stale = first.stale;
     }
 
-    /// What became of the last take-over is unknown, if its writer is still there.
-    pub(super) fn taken_over(&mut self) {
+    /// What became of the last take-over is unknown, if its writer is still there: its commits may still arrive.
+    pub(super) fn settle_take_over(&mut self) {
         if let Some(owner) = self.owner.take() {
             self.taking = owner.pending;
             self.taking.drop_states();
