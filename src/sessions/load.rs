@@ -1,38 +1,19 @@
-//! Reading: a commit's state, checked, or the newest good one before it.
-
-use std::fmt;
-
-use bytes::Bytes;
-use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+//! Reading: a commit's state, checked, and what a handle concludes from it.
 
 use super::{
-    At, Commit, Session,
-    at::{Found, Newest, no_commit, removed},
+    At, Commit, Restored, Session, Skipped,
+    at::{no_commit, removed},
     clock::Moment,
+    find::{Found, Newest},
     head::{Base, Head},
     manifest::Manifest,
     names::Place,
-    object,
-    refs::{self, Origin, Target},
+    refs::Target,
     restore::Checked,
-    store::{Part, Store},
-    wire,
+    store::Part,
     writer::{FirstLoad, forked, head_of},
 };
 use crate::{Error, ErrorKind, Key, Result};
-
-/// What a load gave.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Restored {
-    /// The whole state. Several values stand one behind the other: [`value`](Restored::value).
-    pub state: Bytes,
-    /// The commit that it is of.
-    pub commit: Commit,
-    /// Newer commits that were passed over because they are damaged; only with [`Session::load_with_fallback`].
-    pub skipped: Vec<Skipped>,
-}
 
 /// A commit's state, and where it lies.
 pub(super) struct Whole {
@@ -73,93 +54,6 @@ pub(super) enum Latest {
     Whole(Whole),
     /// What it says about itself, which was enough.
     Manifest(Manifest),
-}
-
-/// A damaged commit.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Skipped {
-    /// Its number, where that is known.
-    pub seq: Option<u64>,
-    /// The object's key, where one object is at fault.
-    pub key: Option<String>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Skipped {
-    fn new(seq: Option<u64>, error: &Error) -> Self {
-        Skipped { seq, key: error.key().map(ToString::to_string), reason: wire::wrong(error).to_owned() }
-    }
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.seq {
-            Some(seq) => write!(f, "commit {seq}")?,
-            None => f.write_str("a commit")?,
-        }
-        f.write_str(" is damaged and was passed over: ")?;
-        if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
-        }
-        f.write_str(&self.reason)
-    }
-}
-
-impl Restored {
-    /// The value of this name, of a commit that was saved with names.
-    pub fn value(&self, name: &str) -> Option<Bytes> {
-        self.values().find(|(of, _)| *of == name).map(|(_, value)| value)
-    }
-
-    /// All named values, in the order in which they were saved.
-    pub fn values(&self) -> impl Iterator<Item = (&str, Bytes)> {
-        let mut at = 0;
-        self.commit.values.iter().map(move |value| {
-            let start = at;
-            at += value.size as usize;
-            (value.name.as_str(), self.state.slice(start..at))
-        })
-    }
-
-    /// The state as a value from JSON. Of several values, each has its own: [`value_json`](Restored::value_json).
-    ///
-    /// # Errors
-    /// `InvalidInput` where it is something else.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        self.from_json(&self.state, || "the state".into())
-    }
-
-    /// The value of this name as a value from JSON; `None` where there is no such name.
-    ///
-    /// # Errors
-    /// As [`json`](Restored::json).
-    pub fn value_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.value(name).map(|value| self.from_json(&value, || format!("the value {name:?}"))).transpose()
-    }
-
-    fn from_json<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
-        serde_json::from_slice(bytes).map_err(|error| {
-            let Commit { agent, session, seq, .. } = &self.commit;
-            let message = format!(
-                "{} of commit {seq} of {agent}/{session} is intact, but not the JSON that was asked for",
-                what()
-            );
-            Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
-        })
-    }
-}
-
-/// Shows sizes, never the state: it may hold secrets.
-impl fmt::Debug for Restored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Restored")
-            .field("size", &self.state.len())
-            .field("commit", &self.commit.seq)
-            .field("skipped", &self.skipped)
-            .finish()
-    }
 }
 
 impl Session {
@@ -306,115 +200,6 @@ impl Session {
         }
     }
 
-    /// Loads a commit's state, or where that is damaged, that of the newest good commit before it.
-    /// [`Restored::skipped`] says what was passed over.
-    ///
-    /// Where the newest is damaged, the next save of this handle goes on behind it with a whole state, also if no commit is good. A handle that was
-    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before. With anything else than
-    /// [`At::Latest`], what comes in place of a damaged commit is not the newest: saves of a handle that saw nothing before are a conflict then. Waits for a save by a clone of this handle that is under way.
-    ///
-    /// # Errors
-    /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).
-    pub async fn load_with_fallback(&self, at: impl Into<At> + Send) -> Result<Restored> {
-        let at = at.into();
-        let looked = Moment::now(&*self.store().clock);
-        let first = match self.load(at.clone()).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => error,
-            other => return other,
-        };
-        let newest = self.store().find(self.place(), &at, Part::Whole).await;
-        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and what comes next is not older.
-        let (mut epoch, mut not_before) = (0, None);
-        let mut note = |found: &Found| {
-            if let Ok(manifest) = found.manifest() {
-                epoch = epoch.max(manifest.epoch);
-                not_before = not_before.max(Some(manifest.id));
-            }
-        };
-        if let Ok(found) = &newest {
-            note(found);
-        }
-        let mut skipped = Vec::new();
-        let (mut rows, newest) = match newest {
-            Ok(found) => {
-                let (place, seq) = (found.place.clone(), found.seq);
-                match self.restore(found).await {
-                    // It is another one than was read first, or was repaired meanwhile.
-                    Ok(_) => return self.load(at).await,
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        skipped.push(Skipped::new(Some(seq), &error));
-                    }
-                    Err(error) => return Err(error),
-                }
-                (self.store().history(&place, Some(seq)), Some(seq))
-            }
-            // What was asked for is missing, or does not tell what it is.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let wanted = match &at {
-                    At::Seq(seq) => Some(*seq),
-                    // What a damaged tag named is not known.
-                    At::Tag(name) => match self.store().tag_ref(self.place(), name).await {
-                        Ok(tag) => Some(tag.target.seq),
-                        Err(_) => return Err(first),
-                    },
-                    _ => None,
-                };
-                skipped.push(Skipped::new(wanted, &first));
-                (self.store().history(self.place(), wanted), None)
-            }
-            Err(_) => return Err(first),
-        };
-        let searched = newest.is_none();
-        let mut good = Err(first);
-        while let Some(step) = rows.next().await {
-            let (place, seq) = match step {
-                // Behind this, nothing can be found.
-                Err(error) if error.kind() == ErrorKind::Corrupt => break,
-                step => step?,
-            };
-            // From here, so that a commit which took the place of a fork's start does not pass for it.
-            let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
-                // The session was removed there: what lies before is no state of this one.
-                Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
-                    note(&found);
-                    break;
-                }
-                Ok(found) => found,
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    skipped.push(Skipped::new(Some(seq), &error));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            // Behind a commit that was found, all are older.
-            if searched && found.manifest().is_ok_and(|manifest| at.is_before(manifest.id)) {
-                continue;
-            }
-            note(&found);
-            match self.restore(found).await {
-                Ok(restored) => {
-                    good = Ok((restored, place));
-                    break;
-                }
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    skipped.push(Skipped::new(Some(seq), &error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if at == At::Latest {
-            self.go_on_behind(newest, epoch, not_before, looked).await?;
-        } else if let Ok((restored, place)) = &good {
-            let (manifest, base) = (&restored.manifest, Some(&restored.base));
-            let why = format!(
-                "commit {}, which was loaded in place of a damaged one, is not the newest; rebase or fork to go on",
-                manifest.seq
-            );
-            self.begin(Shown { manifest, base, place, is_origin: false }, Look::Instead(why)).await?;
-        }
-        good.map(|(restored, place)| self.shown(restored, &place, skipped))
-    }
-
     pub(super) async fn restore(&self, found: Found) -> Result<Checked> {
         let Found { place, seq, bytes, total: _ } = found;
         let restored = self.store().restore(&place, seq, bytes).await;
@@ -436,27 +221,6 @@ impl Session {
     }
 }
 
-impl Store {
-    /// The number that the next commit follows, where the newest cannot be read; `None` where that is not known.
-    pub(super) async fn newest_number(&self, place: &Place) -> Result<Option<u64>> {
-        match self.newest(place).await? {
-            Some(row) if row.seq == 1 => {}
-            newest => return Ok(newest.map(|row| row.seq)),
-        }
-        let key = place.commit(1)?;
-        let bytes = self.read(&key).await?.0;
-        if refs::is_small(&bytes) {
-            // What it starts from is damaged or missing, or an import has begun.
-            let origin = Origin::decode(&bytes).ok();
-            return Ok(origin.map(|origin| origin.imports().unwrap_or(origin.target.seq)));
-        }
-        // Its start may be what is damaged. Only its end tells then that it is no origin, behind which other numbers come.
-        let end = bytes.get(4..).unwrap_or_default();
-        let ended = matches!(object::manifest(end, bytes.len() as u64, 1), Ok(Some(_)));
-        Ok((ended || object::is_commit(&bytes)).then_some(1))
-    }
-}
-
 /// Where the newest is meant and a prune removed it while it was read, there is a newer one by now.
 pub(super) fn pruned_meanwhile(at: &At, error: Error, attempts: &mut u32) -> Result<()> {
     if *at == At::Latest && error.kind() == ErrorKind::NotFound && *attempts < 4 {
@@ -475,34 +239,4 @@ pub(super) fn told(error: &Error) -> String {
         source = cause.source();
     }
     told
-}
-
-impl From<u64> for At {
-    fn from(seq: u64) -> Self {
-        At::Seq(seq)
-    }
-}
-
-impl From<super::CommitId> for At {
-    fn from(id: super::CommitId) -> Self {
-        At::Id(id)
-    }
-}
-
-impl From<std::time::SystemTime> for At {
-    fn from(time: std::time::SystemTime) -> Self {
-        At::Time(time)
-    }
-}
-
-impl From<&super::Tag> for At {
-    fn from(tag: &super::Tag) -> Self {
-        At::Tag(tag.name.clone())
-    }
-}
-
-impl From<&At> for At {
-    fn from(at: &At) -> Self {
-        at.clone()
-    }
 }

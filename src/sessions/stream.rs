@@ -7,9 +7,9 @@ use tokio::io::AsyncRead;
 
 use super::{
     At, Commit, CommitId, CommitOptions, Restored, Session,
-    at::{Found, Newest},
     clock::Moment,
     delta,
+    find::{Found, Newest},
     load::{Look, Shown, pruned_meanwhile},
     log::shown,
     manifest::Manifest,

@@ -5,7 +5,7 @@
 //!
 //! | field | set by | cleared by | the next save |
 //! |---|---|---|---|
-//! | `head` | the first load or save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
+//! | `head` | the first load (beside a clone that has the writer: behind its call, if that set none) or save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
 //! | `head.observed` | a look that found it the newest; its own create | a load by number, tag, id or time: `None` | if `None` or half a window ago, looks again before it tells of success |
 //! | `head.base` | a load or save that had the whole state | damage that a read met, a long stream, a removal | a delta on it; without one, a keyframe |
 //! | `head.left` | a newest commit that was lost, and that a prune has seen | the next commit | goes behind the lost number; `after(left)` is met |
