@@ -73,7 +73,7 @@ impl Restored {
     /// # Errors
     /// `InvalidInput` where it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        self.from_json(&self.state, || "the state".into())
+        self.parsed(&self.state, || "the state".into())
     }
 
     /// The value of this name as a value from JSON; `None` where there is no such name.
@@ -81,10 +81,10 @@ impl Restored {
     /// # Errors
     /// As [`json`](Restored::json).
     pub fn value_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.value(name).map(|value| self.from_json(&value, || format!("the value {name:?}"))).transpose()
+        self.value(name).map(|value| self.parsed(&value, || format!("the value {name:?}"))).transpose()
     }
 
-    fn from_json<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
+    fn parsed<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
         serde_json::from_slice(bytes).map_err(|error| {
             let Commit { agent, session, seq, .. } = &self.commit;
             let message = format!(
