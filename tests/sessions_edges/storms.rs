@@ -272,6 +272,5 @@ async fn storm(seed: u64) -> u64 {
     }
     let calm = Sessions::new(Arc::new(aged())).unwrap().clock(clock.clone());
     World { sessions: calm, ..world.clone() }.check().await;
-    let acknowledged = *world.acknowledged.lock().unwrap();
-    acknowledged
+    *world.acknowledged.lock().unwrap()
 }
