@@ -15,7 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// fn what_to_do(error: &Error) -> &'static str {
 ///     match error.kind() {
 ///         ErrorKind::NotFound => "begin anew",
-///         ErrorKind::Conflict | ErrorKind::AlreadyExists => "load what is there, and decide again",
+///         ErrorKind::Conflict => "rebase (a session) or load what is there, and decide again",
+///         ErrorKind::AlreadyExists => "load what is there, and decide again",
 ///         ErrorKind::Corrupt => "load an older state",
 ///         _ if error.retryable() => "try again later",
 ///         _ => "tell a person: the message names the fix",
@@ -30,7 +31,8 @@ pub enum ErrorKind {
     NotFound,
     /// `PutMode::Create` found a snapshot under the key.
     AlreadyExists,
-    /// Somebody else was faster: the version that was expected is no longer the current one.
+    /// Somebody else was faster: the version that was expected is no longer the current one. A handle of a session goes on with a `rebase`, which
+    /// also loads; another `load` changes nothing.
     Conflict,
     /// A conditional read found the version that the caller already has.
     NotModified,

@@ -70,6 +70,20 @@ async fn conflicts() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn clones() -> Result<()> {
+    let handle = sessions().session("a", "counter")?;
+    handle.save("0").await?;
+    let session = handle.clone();
+    let newest = session.load(At::Latest).await?;
+    let count: u64 = newest.json()?;
+    session.save_with((count + 1).to_string(), CommitOptions::new().after(newest.commit.seq)).await?;
+    assert_eq!(handle.load(At::Latest).await?.state, "1");
+    let late = handle.save_with("1", CommitOptions::new().after(newest.commit.seq)).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+    Ok(())
+}
+
 fn merge(state: &str, newest: Option<Restored>) -> String {
     format!("{} and {state}", String::from_utf8_lossy(&newest.unwrap().state))
 }

@@ -296,6 +296,7 @@ async fn checkpoints_by_time_alone_are_not_saved_at_each_step() {
     let sessions = sessions(&Counting::memory(), &clock);
     let saved = async |mut checkpoints: Checkpoints| {
         let mut saved = Vec::new();
+        checkpoints.resume().await.unwrap();
         for step in 1..=9 {
             clock.pass(10_000);
             saved.extend(checkpoints.step(step, || "x").await.unwrap().and_then(|commit| commit.step));
@@ -304,10 +305,40 @@ async fn checkpoints_by_time_alone_are_not_saved_at_each_step() {
     };
     let new = |name: &str| Checkpoints::new(sessions.session("a", name).unwrap());
     let time = Duration::from_secs(30);
-    assert_eq!(saved(new("time").every(time)).await, [1, 4, 7]);
+    assert_eq!(saved(new("time").every(time)).await, [3, 6, 9]);
     assert_eq!(saved(new("no rule")).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(saved(new("steps").every_steps(4)).await, [1, 5, 9]);
-    assert_eq!(saved(new("both").every(time).every_steps(2)).await, [1, 3, 5, 7, 9]);
+    assert_eq!(saved(new("steps").every_steps(4)).await, [4, 8]);
+    assert_eq!(saved(new("both").every(time).every_steps(2)).await, [2, 4, 6, 8]);
+}
+
+/// A process that forgot to resume would put an empty state on top of its old run.
+#[tokio::test]
+async fn checkpoints_of_who_has_seen_nothing_are_refused() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(53));
+    let open = |name: &str| Checkpoints::new(sessions.session("a", name).unwrap());
+    let old = sessions.session("a", "s").unwrap();
+    old.save("a long run").await.unwrap();
+    let refused = async |name: &str| {
+        let error = open(name).step(1, || "new").await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("resume"), "{error}");
+        assert_eq!(open(name).finish(1, "new").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    };
+    refused("s").await;
+    // Nobody knows that it is new.
+    refused("new").await;
+    assert_eq!(old.load(At::Latest).await.unwrap().commit.seq, 1);
+
+    // Each of these has said what it goes on from.
+    let (first, after) = (CommitOptions::new().first(), CommitOptions::new().after(1));
+    assert!(open("new").step_with(1, first, || "new").await.unwrap().is_some());
+    assert_eq!(open("s").finish_with(1, after, "more").await.unwrap().seq, 2);
+    let mut loaded = open("s");
+    loaded.session().load(At::Latest).await.unwrap();
+    assert!(loaded.step(2, || "more").await.unwrap().is_some());
+    let mut own = Checkpoints::new(old);
+    assert_eq!(own.step(3, || "late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    own.resume().await.unwrap();
+    assert!(own.step(4, || "merged").await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ impl Session {
                         }
                         let step = options.notes.step;
                         let saved = session.save_queued(state, options, rebases).await;
-                        lock(&shared).note(saved, step, session.saves());
+                        lock(&shared).note(saved, step, &session);
                     }
                     // Who asked may have gone.
                     Job::Flush(asked) => drop(asked.send(())),
@@ -112,11 +112,16 @@ impl State {
         false
     }
 
-    fn note(&mut self, saved: Result<Commit>, step: Option<u64>, saves: u64) {
+    fn note(&mut self, saved: Result<Commit>, step: Option<u64>, session: &Session) {
         match saved {
             Ok(commit) => (self.newest, self.failure) = (Some(commit), None),
             Err(error) => {
-                let what = step.map_or_else(|| "a state".into(), |step| format!("the state of step {step}"));
+                let of = session.place();
+                let what = step.map_or_else(
+                    || format!("a state of {of}"),
+                    |step| format!("the state of step {step} of {of}"),
+                );
+                let saves = session.saves();
                 let (why, kind, retryable) = (told(&error), error.kind(), error.retryable());
                 self.failure = Some(Failure { what, why, kind, retryable, dropped: 0, told: false, saves });
             }
@@ -169,7 +174,8 @@ impl Background {
         Ok(())
     }
 
-    /// Waits until everything that was queued before is saved, and gives the newest commit that this made.
+    /// Waits until everything that was queued before is saved, and gives the newest commit that this made. Where this is dropped, it is saved all
+    /// the same.
     ///
     /// # Errors
     /// The failure of an earlier save, also one that was told already: until something newer was saved, by this or by the handle itself, not

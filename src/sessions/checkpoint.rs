@@ -5,9 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Commit, CommitOptions, Restored, Session, clock::Moment};
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// Saves at intervals and resumes the latest.
+///
+/// [`resume`](Checkpoints::resume) comes first, also where the session should be new: a run that has not seen the newest state is not saved on top
+/// of it.
 ///
 /// ```
 /// # async fn example() -> persist::Result<()> {
@@ -63,7 +66,7 @@ impl Checkpoints {
     }
 
     /// The newest state, to go on from; `None` at the very start. Steps are counted from its [`Commit::step`]; where it has none, as if no step
-    /// was done before.
+    /// was done before. After a `Conflict`, this goes on from what is there now.
     ///
     /// # Errors
     /// As [`Session::rebase`].
@@ -74,10 +77,11 @@ impl Checkpoints {
         Ok(restored)
     }
 
-    /// Tells that a step is done. `state` is called only if a save is due.
+    /// Tells that a step is done. `state` is called only if a save is due. It may be dropped, as [`Session::save`].
     ///
     /// # Errors
-    /// As [`Session::save`]; the next step tries again.
+    /// `InvalidInput` for the first save of a handle that has seen nothing of the session: [`resume`](Checkpoints::resume) was forgotten. Else
+    /// as [`Session::save`]; the next step tries again.
     pub async fn step<S: Into<Bytes>>(
         &mut self,
         step: u64,
@@ -89,7 +93,7 @@ impl Checkpoints {
     /// [`step`](Checkpoints::step) with notes and conditions; the step is noted in any case.
     ///
     /// # Errors
-    /// As [`Session::save_with`]; the next step tries again.
+    /// As [`step`](Checkpoints::step) and [`Session::save_with`]. Who names the newest commit, or says that it is the first, need not resume.
     pub async fn step_with<S: Into<Bytes>>(
         &mut self,
         step: u64,
@@ -106,7 +110,7 @@ impl Checkpoints {
     /// Saves now.
     ///
     /// # Errors
-    /// As [`Session::save`].
+    /// As [`step`](Checkpoints::step).
     pub async fn finish(&mut self, step: u64, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.finish_with(step, CommitOptions::new(), state).await
     }
@@ -114,13 +118,18 @@ impl Checkpoints {
     /// [`finish`](Checkpoints::finish) with notes and conditions; the step is noted in any case.
     ///
     /// # Errors
-    /// As [`Session::save_with`].
+    /// As [`step_with`](Checkpoints::step_with).
     pub async fn finish_with(
         &mut self,
         step: u64,
         options: CommitOptions,
         state: impl Into<Bytes> + Send,
     ) -> Result<Commit> {
+        if self.last.is_none() && options.expect.is_none() && self.session.seen().await.is_none() {
+            let message =
+                format!("nothing was seen of {} yet; resume before the first step", self.session.place());
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_operation("save"));
+        }
         let now = Moment::now(&*self.session.store().clock);
         let commit = self.session.save_with(state, options.step(step)).await?;
         self.last = Some((Some(step), now));

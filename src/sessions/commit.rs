@@ -148,7 +148,8 @@ impl CommitOptions {
     }
 
     /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first). A handle that continues an older
-    /// commit goes on from that newest one then: the number says that the caller has seen it. The guide says what holds behind a conflict, and
+    /// commit goes on from that newest one then: the number says that the caller has seen it. One that lost to a rival stays in conflict until
+    /// a [`rebase`](super::Session::rebase). The guide says what holds behind a conflict, and
     /// where commits were lost: docs/sessions.md, "Two writers" and "Damage".
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);

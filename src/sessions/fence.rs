@@ -85,7 +85,7 @@ impl Writer {
                 let message = format!(
                     "commit {seq} was made by another writer and pruned since; rebase or fork to go on"
                 );
-                return Err(self.lost(message));
+                return Err(self.lost(place, message));
             }
         };
         match behind {
@@ -96,12 +96,13 @@ impl Writer {
                 let message = format!(
                     "commit {seq} is there, and nobody can tell what others went on from; rebase or fork to go on"
                 );
-                return Err(self.lost(message));
+                return Err(self.lost(place, message));
             }
         }
-        Err(self.lost(format!(
+        let message = format!(
             "commit {seq} was made by another writer and lost since, and others went on; rebase or fork to go on"
-        )))
+        );
+        Err(self.lost(place, message))
     }
 
     /// Removes what was just created. If that fails, it stays, and is not acknowledged.

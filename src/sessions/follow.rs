@@ -5,10 +5,10 @@ use super::{
     clock::Moment,
     commit,
     head::Head,
-    load::Latest,
+    load::{Latest, Whole},
     manifest::Manifest,
     store::Part,
-    writer::{Payload, Writer, conflict, forked, head_of, unexpected},
+    writer::{Payload, Writer, forked, head_of, unexpected},
 };
 use crate::{ErrorKind, Result};
 
@@ -20,7 +20,7 @@ impl Session {
     /// As [`load`](Session::load). After `Corrupt`, [`load_with_fallback`](Session::load_with_fallback) does in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
-        // A session without commits, seen for the first time, is as new to nobody.
+        // A first look that finds no commit is no rebase: `(0, None)` stands for "saw nothing yet" and for "saw an empty session".
         let before = writer.head.as_ref().map_or((0, None), |head| (head.seq, head.id));
         // Until this has succeeded, a handle that lost to a rival stays one that may not write.
         let seen = self.look(&mut writer).await;
@@ -44,7 +44,7 @@ impl Session {
     /// whether it was done; another call finds out, and does it once.
     pub async fn take_over(&self) -> Result<Restored> {
         let mut writer = self.writer().await;
-        writer.taken_over();
+        writer.settle_take_over();
         let mut attempts = 0;
         loop {
             // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
@@ -77,7 +77,7 @@ impl Session {
                 (Err(error), _) if error.kind() == ErrorKind::Conflict && attempts < 3 => attempts += 1,
                 (Err(error), owner) => {
                     writer.owner = owner;
-                    writer.taken_over();
+                    writer.settle_take_over();
                     return Err(error);
                 }
             }
@@ -87,7 +87,17 @@ impl Session {
     /// Gives the writer a head if it has none: the newest commit. Also moves the head to the newest commit when the options expect exactly that
     /// one; such a caller has seen more than this handle. A writer that lost to a rival must still rebase.
     pub(super) async fn follow(&self, writer: &mut Writer, options: &CommitOptions) -> Result<()> {
-        let Some(head) = &writer.head else { return self.look_ahead(writer).await };
+        if writer.head.is_none() {
+            let mut seen = Writer::default();
+            self.look_ahead(&mut seen).await?;
+            // A load of this handle that ended meanwhile may have shown less.
+            self.told_of_load(writer);
+            if let (None, Some(newest)) = (&writer.head, seen.head) {
+                writer.adopt(newest);
+                return Ok(());
+            }
+        }
+        let Some(head) = &writer.head else { return Ok(()) };
         let (store, place) = (self.store(), self.place());
         if let (Some(left), None) = (head.left, &writer.stale)
             && options.expect == Some(left)
@@ -123,7 +133,8 @@ impl Session {
     pub(super) async fn make_sure(&self, writer: &mut Writer) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         let (true, None, Some(head)) = (writer.unsure, &writer.stale, &writer.head) else { return Ok(()) };
-        // By its number a commit loads also while others have yet to come. An import that is finished then was not before the load.
+        // A commit loads by its number also while an import is still bringing newer ones; and an import that is finished now may not have been
+        // when the commit was loaded.
         if head.observed.is_none()
             && let Some(row) = store.newest(place).await?.filter(|row| row.seq != head.seq)
         {
@@ -136,8 +147,7 @@ impl Session {
                     "commit {} is newer than commit {}, which was loaded; rebase or fork to go on",
                     row.seq, head.seq
                 );
-                writer.stale = Some(message.clone());
-                return Err(conflict(message));
+                return Err(writer.lost(place, message));
             }
         }
         let looked = Moment::now(&*store.clock);
@@ -175,7 +185,7 @@ impl Session {
         if head.seq >= upto {
             return Ok(None);
         }
-        // Again, because `line` tells of what was there when it was read. Under the first number an import's origin may be left.
+        // List again: a newer commit may have come since `line` was read. (`max(1)`: under number 1 there may be the origin of an import.)
         if store.newest(place).await?.is_some_and(|row| row.seq >= upto || row.seq > head.seq.max(1)) {
             return Ok(None);
         }
@@ -206,8 +216,8 @@ impl Session {
         let (latest, upto) = tokio::join!(self.latest(enough), self.kept_newest());
         let (latest, upto) = (latest?, upto?);
         let (head, seen) = match latest {
-            Some(Latest::Whole { restored, place, origin }) => {
-                let base = match origin {
+            Some(Latest::Whole(Whole { restored, place, is_origin })) => {
+                let base = match is_origin {
                     true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
                     false => restored.base.clone(),
                 };

@@ -57,7 +57,7 @@ pub(super) struct Link {
 
 /// The delta that comes next.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct NextDelta {
     /// How many links are passed over.
     pub(super) passed: usize,
     /// Steps behind the keyframe.
@@ -100,15 +100,15 @@ impl Head {
 }
 
 impl Base {
-    /// The step to `state`, from the base that the format rules; `None` where a keyframe must be written.
-    pub(super) fn step(&self, state: &[u8]) -> Option<Step> {
+    /// The delta to `state`, from the base that the format prescribes ([`base_of`]); `None` where a keyframe must be written.
+    pub(super) fn step(&self, state: &[u8]) -> Option<NextDelta> {
         let (head, keyframe) = (self.chain.front()?.seq, self.chain.back()?.seq);
         let depth = head + 1 - keyframe;
         let wanted = keyframe + base_of(depth)?;
         let passed = self.chain.iter().position(|link| link.seq == wanted)?;
         let last = Copies::find(&self.state, state);
         let copies = self.chain.iter().take(passed).fold(last, |copies, link| link.copies.then(&copies));
-        Some(Step { passed, depth, base: self.chain[passed].id, copies })
+        Some(NextDelta { passed, depth, base: self.chain[passed].id, copies })
     }
 
     /// Stored bytes of all objects that the state behind `passed` links needs.

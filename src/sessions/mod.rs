@@ -27,7 +27,8 @@
 //! - `names`: the keys
 //! - `store`: the adapter as sessions use it
 //!
-//! and a load: `at` finds the commit, `restore` fetches and checks its chain, `load` falls back, `log` is the history.
+//! and a load: `at` says which commit, `find` finds it, `restore` fetches and checks its chain, `load` gives it as `restored`, `fallback` goes on
+//! behind damage, `log` is the history.
 //! `tag` and `fork` keep commits, `prune` removes those that nothing keeps, `remove` ends a session.
 //! `stream`, `background`, `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
 
@@ -39,7 +40,9 @@ mod clock;
 mod commit;
 pub(crate) mod delta;
 mod diff;
+mod fallback;
 mod fence;
+mod find;
 mod follow;
 mod fork;
 mod head;
@@ -57,6 +60,7 @@ mod prune;
 mod refs;
 mod remove;
 mod restore;
+mod restored;
 mod session;
 mod storage;
 mod store;
@@ -75,8 +79,8 @@ pub use commit::{Commit, CommitOptions, NamedSize};
 pub use diff::{Change, diff};
 pub use id::CommitId;
 pub use list::SessionName;
-pub use load::{Restored, Skipped};
 pub use prune::{KeptBy, Pruned, Retention};
+pub use restored::{Restored, Skipped};
 pub use session::Session;
 pub use storage::Sessions;
 pub(crate) use storage::WINDOWS;

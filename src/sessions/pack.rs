@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     delta,
-    head::{Base, Head, Link, Step},
+    head::{Base, Head, Link, NextDelta},
     manifest::{BodyRef, Manifest},
     object,
 };
@@ -79,7 +79,7 @@ pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -
 fn pack_delta(
     mut manifest: Manifest,
     old: &Base,
-    step: Step,
+    step: NextDelta,
     delta: Vec<u8>,
     measured: Option<(u64, u64)>,
     state: Bytes,

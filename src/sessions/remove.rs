@@ -103,8 +103,8 @@ impl Session {
                 let own = store.newest(place).await?.is_some_and(|row| row.seq == manifest.seq);
                 (head_of(&manifest, Some(looked), None), own && manifest.is_removed())
             }
-            Ok(Some(Latest::Whole { restored, .. })) => {
-                (head_of(&restored.manifest, Some(looked), None), false)
+            Ok(Some(Latest::Whole(newest))) => {
+                (head_of(&newest.restored.manifest, Some(looked), None), false)
             }
             // Damage is no reason to stay, nor an import that broke off.
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Conflict) => {
@@ -112,7 +112,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        writer.taken_over();
+        writer.settle_take_over();
         // Keeps the epoch: a handle that was fenced off by a take-over must not end the session, nor be let in again by
         // trying.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
@@ -124,7 +124,7 @@ impl Session {
             last.pending = writer.pending.clone();
             last.pending.drop_states();
         }
-        last.is_let_in()?;
+        last.is_let_in(self.place())?;
         let newest = last.head.as_ref().map(|head| head.seq);
         self.make_sure(&mut last).await?;
         // A newer commit was lost: the end is behind that.

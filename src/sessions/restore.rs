@@ -21,7 +21,7 @@ const SMALL: usize = 64 << 10;
 
 /// A state that passed every check, and what a writer needs to go on from it.
 #[derive(Debug)]
-pub(super) struct Restored {
+pub(super) struct Checked {
     pub(super) manifest: Manifest,
     /// Bytes of the commit's own objects.
     pub(super) stored: u64,
@@ -43,7 +43,7 @@ struct Fetched {
 
 impl Store {
     /// The commit `seq` in `place`, whose object was fetched already.
-    pub(super) async fn restore(&self, place: &Place, seq: u64, bytes: Bytes) -> Result<Restored> {
+    pub(super) async fn restore(&self, place: &Place, seq: u64, bytes: Bytes) -> Result<Checked> {
         self.restore_cached(place, seq, bytes, &mut Cache::default()).await
     }
 
@@ -54,7 +54,7 @@ impl Store {
         seq: u64,
         bytes: Bytes,
         cache: &mut Cache,
-    ) -> Result<Restored> {
+    ) -> Result<Checked> {
         let key = place.commit(seq)?;
         let total = bytes.len() as u64;
         let manifest = object::at(object::manifest(&bytes, total, seq), &key)?;
@@ -158,7 +158,7 @@ impl Store {
 }
 
 /// Checks and puts together. Newest first.
-fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Place) -> Result<Restored> {
+fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Place) -> Result<Checked> {
     let mut chain = Vec::new();
     for Fetched { seq, key, bytes, body } in fetched {
         let mut object = object::at(object::decode(bytes, seq, limits), &key)?;
@@ -218,7 +218,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
     if manifest.depth > 0 {
         lines.extend(manifest.lines.iter().filter(|line| line.place != *home).cloned());
     }
-    Ok(Restored { manifest, stored, base: Base { state, chain: links, measured, lines } })
+    Ok(Checked { manifest, stored, base: Base { state, chain: links, measured, lines } })
 }
 
 #[cfg(test)]

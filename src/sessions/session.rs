@@ -17,13 +17,13 @@ use super::{
     Commit, CommitOptions, Sessions, names,
     names::Place,
     store::Store,
-    writer::{Draft, Payload, Writer, conflict},
+    writer::{Draft, FirstLoad, Payload, Writer, conflict},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, lock::lock};
 
 /// A handle of one session: reads its history, and continues it.
 ///
-/// Clones share what the handle knows of the newest commit, so they write one line together; two handles are rivals.
+/// Two handles are rivals:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,6 +45,34 @@ use crate::{Error, ErrorKind, Result};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Clones are one writer
+/// Clones, and tasks that share a handle, know the same of the newest commit: a save follows whatever a clone has saved before, and nobody is told.
+/// Where each makes its states from what it loads, give each a handle of its own, or say what the state is made of:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use persist::{ErrorKind, adapters::memory::MemoryAdapter, sessions::{At, CommitOptions, Sessions}};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+/// let counter = sessions.session("bot", "counter")?;
+/// counter.save("0").await?;
+/// let (mine, theirs) = (counter.clone(), counter.clone());
+/// let newest = mine.load(At::Latest).await?;
+/// theirs.save("1").await?;
+///
+/// // A plain save of 1 would be acknowledged as well, and one of the two would not have counted.
+/// let next = newest.json::<u64>()? + 1;
+/// let late = mine.save_with(next.to_string(), CommitOptions::new().after(newest.commit.seq)).await.unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::Conflict);
+/// let newest = mine.rebase().await?.expect("there is one");
+/// let next = newest.json::<u64>()? + 1;
+/// mine.save_with(next.to_string(), CommitOptions::new().after(newest.commit.seq)).await?;
+/// assert_eq!(counter.load(At::Latest).await?.state, "2");
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -60,15 +88,18 @@ struct Inner {
     rebases: AtomicU64,
     /// How many saves of callers that waited for them were acknowledged.
     saves: AtomicU64,
-    /// A read met damage since somebody last had the writer.
+    /// A read has met damage, and the writer does not know yet.
     damage: AtomicBool,
+    /// What the first load showed while the writer was busy, which does not know yet.
+    first_load: std::sync::Mutex<Option<FirstLoad>>,
 }
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, damage) = (Mutex::default(), AtomicBool::default());
+        let (writer, damage, first_load) = Default::default();
         let (rebases, saves) = Default::default();
-        Session { inner: Arc::new(Inner { of, place, agent, session, writer, rebases, saves, damage }) }
+        let inner = Inner { of, place, agent, session, writer, rebases, saves, damage, first_load };
+        Session { inner: Arc::new(inner) }
     }
 
     /// Whose session it is.
@@ -81,14 +112,17 @@ impl Session {
         &self.inner.session
     }
 
-    /// Saves a state, durably: the commit behind the one that this handle continues, which is its own last one, or the first that it loaded, or
-    /// what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
+    /// Saves a state (owned bytes or text, or a literal), durably: the commit behind the one that this handle continues, which is its own
+    /// last one, or the first that it loaded, or what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet
+    /// continues the newest.
     ///
     /// # Errors
-    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again. `Conflict`
-    /// as well where a clone was rebased to something newer, or has taken the session over, while this save waited for it.
-    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io` it is not known whether the commit exists; the next save finds out, and never
-    /// makes it twice.
+    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again; another
+    /// load changes nothing. `Conflict` as well where a clone was rebased to something newer, or has taken the session over, while this save waited for it.
+    ///
+    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io`, and where the future is dropped (`tokio::time::timeout`, `select!`), it is not known
+    /// whether the commit exists. Save the same state again: that finds out, and never makes it twice. [`seen`](Session::seen) tells the old number
+    /// until then.
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.save_with(state, CommitOptions::new()).await
     }
@@ -151,7 +185,7 @@ impl Session {
         self.write(self.rebases(), Payload::State(state.into()), table, options).await
     }
 
-    /// Saves what was made when the handle had been rebased so often.
+    /// Saves `content`. `rebases` is [`Session::rebases`] of the moment when it was made: a `Conflict` if the handle was rebased since.
     pub(super) async fn write(
         &self,
         rebases: u64,
@@ -230,11 +264,11 @@ impl Session {
     }
 
     pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.told_of_damage(self.inner.writer.lock().await)
+        self.told(self.inner.writer.lock().await)
     }
 
-    /// The writer, unless it goes on from something else by now than when it was rebased so often: what was made then knows nothing of what others
-    /// saved.
+    /// Locks the writer for a state that was made when the handle had been rebased `rebases` times. A state from before a rebase knows nothing
+    /// of what others saved.
     ///
     /// # Errors
     /// `Conflict`.
@@ -244,27 +278,60 @@ impl Session {
         options: &CommitOptions,
     ) -> Result<MutexGuard<'_, Writer>> {
         let writer = self.writer().await;
-        // Who says by its number what the state is made of has seen that.
+        // Whoever names the head by its number (`after`) has seen it.
         let is_head = |expected| writer.head.as_ref().is_some_and(|head| head.is(expected));
         match self.rebases() == rebases || options.expect.is_some_and(is_head) {
             true => Ok(writer),
             false => Err(conflict(
+                self.place(),
                 "this handle was rebased after the state was made; save one that is made of the newest",
             )),
         }
     }
 
     /// `None` while a clone of this handle writes.
-    pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.inner.writer.try_lock().ok().map(|writer| self.told_of_damage(writer))
+    fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.inner.writer.try_lock().ok().map(|writer| self.told(writer))
     }
 
-    /// Damage that a read met: perhaps the next commit would have started from it. A writer that is at work hears of it behind its commit.
+    /// Whether nothing is known that decides what saves continue, so that a load does.
+    pub(super) fn has_yet_to_begin(&self) -> bool {
+        match self.idle_writer() {
+            Some(writer) => writer.head.is_none(),
+            None => lock(&self.inner.first_load).is_none(),
+        }
+    }
+
+    /// What a load shows is what saves continue, if this is the first. A load does not wait for a writer that is busy: that one may hang, and may end
+    /// without a head. Whoever has the writer next tells it.
+    pub(super) fn begin_with(&self, mut first: FirstLoad) {
+        match self.idle_writer() {
+            Some(mut writer) if writer.head.is_none() => writer.begin(first),
+            Some(_) => {}
+            None => {
+                // It may lie here for long, and a state is large.
+                first.head.base = None;
+                lock(&self.inner.first_load).get_or_insert(first);
+            }
+        }
+    }
+
+    /// Tells the writer what a load has shown while it was busy. Where it has a head, that was there first.
+    pub(super) fn told_of_load(&self, writer: &mut Writer) {
+        let first = lock(&self.inner.first_load).take();
+        if let Some(first) = first.filter(|_| writer.head.is_none()) {
+            writer.begin(first);
+        }
+    }
+
+    /// Notes that a read met damage: the next commit must not be a delta on it. A save that is under way is told after its commit.
     pub(super) fn heard_of_damage(&self) {
         self.inner.damage.store(true, Ordering::SeqCst);
     }
 
-    fn told_of_damage<'a>(&self, mut writer: MutexGuard<'a, Writer>) -> MutexGuard<'a, Writer> {
+    /// Tells the writer what others have found while it was busy.
+    fn told<'a>(&self, mut writer: MutexGuard<'a, Writer>) -> MutexGuard<'a, Writer> {
+        self.told_of_load(&mut writer);
         if self.inner.damage.swap(false, Ordering::SeqCst) {
             writer.forget_states();
         }

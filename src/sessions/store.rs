@@ -10,8 +10,9 @@ use futures_util::{
 
 use super::{
     Clock, CommitId,
-    at::{Found, importing, is_version, two_versions},
+    at::{importing, two_versions},
     fence::Fence,
+    find::{Found, is_version},
     line::LineRecord,
     manifest::Manifest,
     names::Place,

@@ -7,10 +7,10 @@ use tokio::io::AsyncRead;
 
 use super::{
     At, Commit, CommitId, CommitOptions, Restored, Session,
-    at::{Found, Newest},
     clock::Moment,
     delta,
-    load::pruned_meanwhile,
+    find::{Found, Newest},
+    load::{Look, Shown, pruned_meanwhile},
     log::shown,
     manifest::Manifest,
     names::Place,
@@ -131,8 +131,9 @@ impl Session {
             };
             match opened {
                 Ok((opened, base)) => {
-                    let observed = (*at == At::Latest).then_some(looked);
-                    self.begin(observed, &manifest, base.as_ref(), &place, origin, None).await?;
+                    let shown =
+                        Shown { manifest: &manifest, base: base.as_ref(), place: &place, is_origin: origin };
+                    self.begin(shown, Look::of(at, looked)).await?;
                     return Ok(opened);
                 }
                 Err(error) => pruned_meanwhile(at, error, &mut attempts)?,
@@ -234,7 +235,7 @@ impl super::writer::Writer {
     /// Fails where a save with these options would.
     fn ready(&self, place: &Place, options: &CommitOptions) -> Result<()> {
         if let Some(why) = &self.stale {
-            return Err(conflict(why.clone()));
+            return Err(conflict(place, why));
         }
         match &self.head {
             Some(head) => self.may_write(place, head, options),

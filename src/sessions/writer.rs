@@ -5,7 +5,7 @@
 //!
 //! | field | set by | cleared by | the next save |
 //! |---|---|---|---|
-//! | `head` | the first load or save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
+//! | `head` | the first load (beside a clone that has the writer: behind its call, if that set none) or save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
 //! | `head.observed` | a look that found it the newest; its own create | a load by number, tag, id or time: `None` | if `None` or half a window ago, looks again before it tells of success |
 //! | `head.base` | a load or save that had the whole state | damage that a read met, a long stream, a removal | a delta on it; without one, a keyframe |
 //! | `head.left` | a newest commit that was lost, and that a prune has seen | the next commit | goes behind the lost number; `after(left)` is met |
@@ -19,6 +19,8 @@
 //! | `epoch` | the first head, its own take-over | never | is a `Conflict` if the head's is newer |
 //! | `owner` | a `take_over` under way: a writer of its own, for the new epoch | its end; if that was given up, the next `adopt`, into `taking` | none |
 //! | `taking` | what may still arrive of take-overs | a take-over that succeeded | a head of these is its own: its epoch becomes the handle's |
+
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -63,6 +65,16 @@ pub(super) struct Writer {
     pub(super) rival: Option<Commit>,
 }
 
+/// What the first load of a handle showed: its saves continue that.
+#[derive(Debug)]
+pub(super) struct FirstLoad {
+    pub(super) head: Head,
+    /// Where it is not the head's.
+    pub(super) epoch: Option<u64>,
+    /// Why it cannot be continued.
+    pub(super) stale: Option<String>,
+}
+
 /// A state on its way into a commit.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
@@ -95,27 +107,27 @@ enum Outcome {
     Gone,
 }
 
-pub(super) fn conflict(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Conflict, message).with_operation("save")
+/// A conflict that says of which session: a runtime has many.
+pub(super) fn conflict(place: &Place, message: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Conflict, format!("{place}: {message}")).with_operation("save")
 }
 
 /// The error where another commit is the newest than the caller expects.
 pub(super) fn unexpected(place: &Place, expected: u64, newest: &Head) -> Error {
-    conflict(match (expected, newest.shown()) {
-        (0, newest) => {
-            format!("{place} was expected to be new, it has commit {newest}; load that, then save")
-        }
+    let message = match (expected, newest.shown()) {
+        (0, newest) => format!("{place} was expected to be new, it has commit {newest}; rebase to go on"),
         (_, 0) => format!("commit {expected} was expected to be the newest of {place}, which has none"),
         (_, newest) => {
-            format!("{place} has commit {newest} as its newest, not {expected}; load that, then save")
+            format!("{place} has commit {newest} as its newest, not {expected}; rebase to go on")
         }
-    })
+    };
+    Error::new(ErrorKind::Conflict, message).with_operation("save")
 }
 
 impl Writer {
     /// Makes this the head that the next commit follows.
     pub(super) fn adopt(&mut self, head: Head) {
-        self.taken_over();
+        self.settle_take_over();
         if head.id.is_some_and(|id| self.taking.has(id)) {
             self.epoch = Some(head.epoch);
         }
@@ -128,8 +140,16 @@ impl Writer {
         self.unsure = false;
     }
 
-    /// What became of the last take-over is unknown, if its writer is still there.
-    pub(super) fn taken_over(&mut self) {
+    /// Goes on from what the first load showed.
+    pub(super) fn begin(&mut self, first: FirstLoad) {
+        self.epoch = self.epoch.or(first.epoch);
+        self.adopt(first.head);
+        self.unsure = true;
+        self.stale = first.stale;
+    }
+
+    /// What became of the last take-over is unknown, if its writer is still there: its commits may still arrive.
+    pub(super) fn settle_take_over(&mut self) {
         if let Some(owner) = self.owner.take() {
             self.taking = owner.pending;
             self.taking.drop_states();
@@ -149,9 +169,9 @@ impl Writer {
         store.may_write()?;
         loop {
             if let Some(why) = &self.stale {
-                return Err(conflict(why.clone()));
+                return Err(conflict(place, why));
             }
-            let Some(head) = &self.head else { return Err(conflict("the session was not read yet")) };
+            let Some(head) = &self.head else { return Err(conflict(place, "it was not read yet")) };
             self.may_write(place, head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             // Before it is there for everybody, too.
@@ -218,19 +238,20 @@ impl Writer {
                         return Ok(*commit);
                     }
                     if matches!(draft.content, Payload::Stored { .. }) {
-                        return Err(conflict("an earlier save of this handle arrived late; save again"));
+                        let message = "an earlier save of this handle arrived late; save again";
+                        return Err(conflict(place, message));
                     }
                 }
                 Outcome::Rival(rival) => {
                     let message = format!("{} is already there; rebase or fork to go on", rival.told());
                     tracing::warn!(session = place.logged(), commit = seq, "another writer was faster");
                     self.rival = Some(*rival);
-                    return Err(self.lost(message));
+                    return Err(self.lost(place, message));
                 }
                 Outcome::Gone => {
                     let message =
                         format!("commit {seq} was there already and was pruned; rebase or fork to go on");
-                    return Err(self.lost(message));
+                    return Err(self.lost(place, message));
                 }
             }
         }
@@ -241,7 +262,7 @@ impl Writer {
         if let Some(expected) = options.expect.filter(|expected| !head.is(*expected)) {
             return Err(unexpected(place, expected, head));
         }
-        self.is_let_in()?;
+        self.is_let_in(place)?;
         if head.seq >= MAX_SEQ {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
@@ -252,13 +273,16 @@ impl Writer {
     }
 
     /// Fails where another handle has taken the session over.
-    pub(super) fn is_let_in(&self) -> Result<()> {
+    pub(super) fn is_let_in(&self, place: &Place) -> Result<()> {
         let now = self.head.as_ref().map_or(0, |head| head.epoch);
         match self.epoch.filter(|epoch| *epoch < now) {
             None => Ok(()),
-            Some(epoch) => Err(conflict(format!(
-                "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
-            ))),
+            Some(epoch) => Err(conflict(
+                place,
+                format_args!(
+                    "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
+                ),
+            )),
         }
     }
 
@@ -295,7 +319,7 @@ impl Writer {
             Err(damaged) if is_damage(damaged.kind()) => {
                 let message =
                     format!("commit {seq} is already there and cannot be read; rebase or fork to go on");
-                return Err(self.lost(message).with_source(damaged));
+                return Err(self.lost(place, message).with_source(damaged));
             }
             // It may be this one, or an earlier one of this handle, whose answer was lost.
             Err(unread) => {
@@ -308,14 +332,14 @@ impl Writer {
         let manifest = match found {
             Described::Commit(manifest) => *manifest,
             Described::Origin(origin) if origin.target.seq == 0 => {
-                return Err(self.lost("the session is being imported; rebase to go on".into()));
+                return Err(self.lost(place, "the session is being imported; rebase to go on".into()));
             }
             Described::Origin(origin) => {
                 let message = format!(
                     "the session was created meanwhile, as a fork of {}; rebase to go on",
                     origin.source
                 );
-                return Err(self.lost(message));
+                return Err(self.lost(place, message));
             }
         };
         let found = manifest.id;
@@ -352,9 +376,10 @@ impl Writer {
         error
     }
 
-    pub(super) fn lost(&mut self, message: String) -> Error {
-        self.stale = Some(message.clone());
-        conflict(message)
+    pub(super) fn lost(&mut self, place: &Place, message: String) -> Error {
+        let error = conflict(place, &message);
+        self.stale = Some(message);
+        error
     }
 }
 
@@ -438,7 +463,7 @@ async fn prepare(
         Payload::State(state) => state,
         Payload::Stored { seq, id, digest, size, stored, began } => {
             if seq != manifest.seq {
-                return Err(conflict("the session went on while the stream was stored; save again"));
+                return Err(conflict(place, "the session went on while the stream was stored; save again"));
             }
             (manifest.digest, manifest.size, manifest.body) = (digest, size, Some(BodyRef { id, stored }));
             let object = Bytes::from(object::other(&manifest, &[]));

@@ -324,8 +324,16 @@ fn advice_is_in_words_of_the_command_line() {
         let run = home.pipe(&["session", "save", "a", session, "--expect", expect], "{}");
         assert_eq!((run.code, run.err), (4, format!("persist: save: {message}\n")));
     };
-    expected("s", "1", "a/s has commit 2 as its newest, not 1; load that, then save");
-    expected("s", "0", "a/s was expected to be new, it has commit 2; load that, then save");
+    expected(
+        "s",
+        "1",
+        "a/s has commit 2 as its newest, not 1; load the newest, then save with --expect and its number",
+    );
+    expected(
+        "s",
+        "0",
+        "a/s was expected to be new, it has commit 2; load the newest, then save with --expect and its number",
+    );
     expected("new", "5", "commit 5 was expected to be the newest of a/new, which has none");
     home.session(&["tag", "a", "s", "good", "--at", "1"]).text();
     told(

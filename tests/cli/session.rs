@@ -145,7 +145,10 @@ fn a_writer_that_is_late_is_told() {
     home.commits(2);
     let run = home.pipe(&["session", "save", "a", "s", "--expect", "1"], "late");
     assert_eq!((run.code, run.out.len()), (4, 0));
-    assert_eq!(run.err, "persist: save: a/s has commit 2 as its newest, not 1; load that, then save\n");
+    assert_eq!(
+        run.err,
+        "persist: save: a/s has commit 2 as its newest, not 1; load the newest, then save with --expect and its number\n"
+    );
     let run = home.pipe(&["session", "save", "a", "s", "--expect", "0", "--json"], "late");
     assert_eq!((run.code, &run.error()["kind"]), (4, &json!("conflict")));
     assert_eq!(home.pipe(&["session", "save", "a", "s", "--expect", "2"], "next").text(), "");

@@ -389,9 +389,9 @@ async fn a_failure_in_the_background_does_not_say_more_than_is_known() {
     for (kind, text) in [
         (
             ErrorKind::Timeout,
-            "it is not known whether the state of step 3 was saved, and 1 state behind it was not:",
+            "it is not known whether the state of step 3 of a/s was saved, and 1 state behind it was not:",
         ),
-        (ErrorKind::AccessDenied, "the state of step 3 was not saved, nor was 1 state behind it:"),
+        (ErrorKind::AccessDenied, "the state of step 3 of a/s was not saved, nor was 1 state behind it:"),
     ] {
         let bench = Bench::new(14);
         let (fault, sessions) = bench.faulty();

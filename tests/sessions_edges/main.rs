@@ -5,6 +5,8 @@ mod archives;
 mod bad_archives;
 mod bombs;
 mod clocks;
+mod clones;
+mod conflicts;
 mod damage;
 mod fallback;
 mod forks;
@@ -19,6 +21,7 @@ mod removal;
 mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
+mod storms;
 
 use std::sync::Arc;
 

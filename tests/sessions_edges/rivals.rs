@@ -132,7 +132,7 @@ async fn a_condition_that_is_not_met_moves_no_handle() {
     for expected in [2, 4] {
         let error = one.save_with("lost update", after(expected)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
-        let text = format!("has commit 3 as its newest, not {expected}; load that, then save");
+        let text = format!("has commit 3 as its newest, not {expected}; rebase to go on");
         assert!(error.to_string().contains(&text), "{error}");
     }
     assert_eq!(one.seen().await, Some(1));

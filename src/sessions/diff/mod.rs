@@ -6,7 +6,7 @@ mod numbers;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{At, Restored, Session};
+use super::{At, Restored, Session, load::Whole};
 use crate::{Digest, Error, ErrorKind, Result};
 
 /// One difference. Paths are JSON pointers (RFC 6901) into the newer state, for what was removed into the older one.
@@ -54,7 +54,7 @@ impl Session {
 
     /// A state that is not what saves continue.
     async fn look_at(&self, at: &At) -> Result<Restored> {
-        let (restored, place, _) = self.heard(self.state_of(at, None).await)?;
+        let Whole { restored, place, .. } = self.heard(self.state_of(at, None).await)?;
         Ok(self.shown(restored, &place, Vec::new()))
     }
 }

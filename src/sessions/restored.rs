@@ -1,0 +1,108 @@
+//! What a load gives to callers.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::{Commit, wire};
+use crate::{Error, ErrorKind, Result};
+
+/// What a load gave.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The whole state. Several values stand one behind the other: [`value`](Restored::value).
+    pub state: Bytes,
+    /// The commit that it is of.
+    pub commit: Commit,
+    /// Newer commits that were passed over because they are damaged; only with [`load_with_fallback`](super::Session::load_with_fallback).
+    pub skipped: Vec<Skipped>,
+}
+
+/// A damaged commit.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// Its number, where that is known.
+    pub seq: Option<u64>,
+    /// The object's key, where one object is at fault.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Skipped {
+    pub(super) fn new(seq: Option<u64>, error: &Error) -> Self {
+        Skipped { seq, key: error.key().map(ToString::to_string), reason: wire::wrong(error).to_owned() }
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seq {
+            Some(seq) => write!(f, "commit {seq}")?,
+            None => f.write_str("a commit")?,
+        }
+        f.write_str(" is damaged and was passed over: ")?;
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl Restored {
+    /// The value of this name, of a commit that was saved with names.
+    pub fn value(&self, name: &str) -> Option<Bytes> {
+        self.values().find(|(of, _)| *of == name).map(|(_, value)| value)
+    }
+
+    /// All named values, in the order in which they were saved.
+    pub fn values(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        let mut at = 0;
+        self.commit.values.iter().map(move |value| {
+            let start = at;
+            at += value.size as usize;
+            (value.name.as_str(), self.state.slice(start..at))
+        })
+    }
+
+    /// The state as a value from JSON. Of several values, each has its own: [`value_json`](Restored::value_json).
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is something else.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        self.parsed(&self.state, || "the state".into())
+    }
+
+    /// The value of this name as a value from JSON; `None` where there is no such name.
+    ///
+    /// # Errors
+    /// As [`json`](Restored::json).
+    pub fn value_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        self.value(name).map(|value| self.parsed(&value, || format!("the value {name:?}"))).transpose()
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let Commit { agent, session, seq, .. } = &self.commit;
+            let message = format!(
+                "{} of commit {seq} of {agent}/{session} is intact, but not the JSON that was asked for",
+                what()
+            );
+            Error::new(ErrorKind::InvalidInput, message).with_operation("load").with_source(error)
+        })
+    }
+}
+
+/// Shows sizes, never the state: it may hold secrets.
+impl fmt::Debug for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restored")
+            .field("size", &self.state.len())
+            .field("commit", &self.commit.seq)
+            .field("skipped", &self.skipped)
+            .finish()
+    }
+}

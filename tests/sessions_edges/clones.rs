@@ -1,0 +1,174 @@
+//! A load beside a clone that has the writer: what it shows is what saves continue, whatever becomes of the clone's call.
+
+use futures_util::{FutureExt, future::BoxFuture};
+use persist::{
+    ErrorKind, Result,
+    layers::{Injection, Operation},
+    sessions::{At, CommitOptions, Session},
+};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+use super::Bench;
+
+/// A call that has the writer while it looks for the newest commit, and how many listings come before that.
+fn calls(handle: &Session) -> Vec<(&'static str, usize, BoxFuture<'static, Result<()>>)> {
+    let clone = || handle.clone();
+    let (save, rebase, take_over, remove) = (clone(), clone(), clone(), clone());
+    vec![
+        ("save", 0, async move { save.save("heartbeat").await.map(drop) }.boxed()),
+        ("rebase", 0, async move { rebase.rebase().await.map(drop) }.boxed()),
+        ("take_over", 0, async move { take_over.take_over().await.map(drop) }.boxed()),
+        ("remove", 1, async move { remove.remove().await.map(drop) }.boxed()),
+    ]
+}
+
+const CALLS: usize = 4;
+
+/// A handle that has seen nothing, a call of its clone that is held at its look, and what lets that go on.
+fn beside(
+    bench: &Bench,
+    call: usize,
+) -> (Session, &'static str, BoxFuture<'static, Result<()>>, Arc<Notify>) {
+    let (fault, sessions) = bench.faulty();
+    let handle = sessions.session("a", "s").unwrap();
+    let (name, skip, mut held) = calls(&handle).swap_remove(call);
+    let go_on = Arc::new(Notify::new());
+    fault.inject_later(Operation::List, skip, Injection::Hold(go_on.clone()));
+    assert!((&mut held).now_or_never().is_none(), "{name}");
+    (handle, name, held, go_on)
+}
+
+#[tokio::test]
+async fn a_load_beside_a_call_that_is_given_up_is_what_saves_continue() {
+    for call in 0..CALLS {
+        for way in ["latest", "number", "stream"] {
+            let bench = Bench::new(1);
+            bench.saved("s", 2).await;
+            let (handle, name, held, _) = beside(&bench, call);
+            let shown = match way {
+                "latest" => handle.load(At::Latest).await.unwrap().commit,
+                "number" => handle.load(2).await.unwrap().commit,
+                _ => handle.load_stream(At::Latest).await.unwrap().0,
+            };
+            assert_eq!(shown.seq, 2);
+            // The first one counts, as always.
+            handle.load(1).await.unwrap();
+            drop(held);
+            bench.session("s").save("a rival's").await.unwrap();
+            let lost = handle.save("made of 2").await.unwrap_err();
+            assert_eq!(lost.kind(), ErrorKind::Conflict, "{name}, {way}");
+            assert_eq!(handle.seen().await, Some(2), "{name}, {way}");
+            handle.rebase().await.unwrap();
+            assert_eq!(handle.save("made of 3").await.unwrap().seq, 4, "{name}, {way}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn so_is_a_load_that_found_no_commit() {
+    for call in 0..CALLS {
+        let bench = Bench::new(2);
+        let (handle, name, held, go_on) = beside(&bench, call);
+        assert_eq!(handle.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        bench.session("s").save("a rival's").await.unwrap();
+        // Of no use to anybody, or too late.
+        drop((held, go_on));
+        assert_eq!(handle.save("the first").await.unwrap_err().kind(), ErrorKind::Conflict, "{name}");
+        assert_eq!(handle.seen().await, Some(0), "{name}");
+    }
+}
+
+/// The clone's own look finds more than the load has shown: its save is made of neither.
+#[tokio::test]
+async fn a_first_save_goes_on_from_what_a_load_shows_meanwhile() {
+    let bench = Bench::new(3);
+    bench.saved("s", 2).await;
+    let (handle, _, held, go_on) = beside(&bench, 0);
+    assert_eq!(handle.load(At::Latest).await.unwrap().commit.seq, 2);
+    bench.session("s").save("a rival's").await.unwrap();
+    go_on.notify_one();
+    assert_eq!(held.await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(handle.save("made of 2").await.unwrap_err().kind(), ErrorKind::Conflict);
+
+    // Where nobody was faster, it follows the commit that was loaded; and who names a newer one has seen that.
+    for rival in [false, true] {
+        let bench = Bench::new(4);
+        bench.saved("s", 2).await;
+        let (fault, sessions) = bench.faulty();
+        let (handle, go_on) = (sessions.session("a", "s").unwrap(), Arc::new(Notify::new()));
+        fault.inject(Operation::List, Injection::Hold(go_on.clone()));
+        let (clone, options) = (handle.clone(), CommitOptions::new());
+        let options = if rival { options.after(3) } else { options };
+        let mut save = clone.save_with("state", options).boxed();
+        assert!((&mut save).now_or_never().is_none());
+        handle.load(At::Latest).await.unwrap();
+        if rival {
+            bench.session("s").save("a rival's").await.unwrap();
+        }
+        go_on.notify_one();
+        assert_eq!(save.await.unwrap().seq, 3 + u64::from(rival));
+    }
+}
+
+/// What a call of the clone has brought to its end is what saves continue: clones are one writer.
+#[tokio::test]
+async fn a_call_that_succeeds_is_what_saves_continue() {
+    for call in 1..3 {
+        let bench = Bench::new(5);
+        bench.saved("s", 2).await;
+        let (handle, name, held, go_on) = beside(&bench, call);
+        assert_eq!(handle.load(At::Latest).await.unwrap().commit.seq, 2);
+        bench.session("s").save("a rival's").await.unwrap();
+        go_on.notify_one();
+        held.await.unwrap();
+        let seen = handle.seen().await.unwrap();
+        assert_eq!((name, seen), if call == 1 { ("rebase", 3) } else { ("take_over", 4) });
+        assert_eq!(handle.save("next").await.unwrap().seq, seen + 1);
+    }
+}
+
+/// A take-over that came before the load's commit was followed keeps the handle out.
+#[tokio::test]
+async fn a_handle_is_of_the_epoch_that_its_load_showed() {
+    let bench = Bench::new(6);
+    bench.saved("s", 2).await;
+    let (handle, _, held, go_on) = beside(&bench, 0);
+    handle.load(At::Latest).await.unwrap();
+    bench.session("s").take_over().await.unwrap();
+    go_on.notify_one();
+    assert_eq!(held.await.unwrap_err().kind(), ErrorKind::Conflict);
+    handle.rebase().await.unwrap();
+    let late = handle.save("of the old owner").await.unwrap_err();
+    assert!(late.kind() == ErrorKind::Conflict && late.message().contains("epoch 1"), "{late}");
+}
+
+/// Ten tasks count, each from what it loads. As clones that say no more they are one writer; who says what the state is made of loses nothing.
+#[tokio::test]
+async fn tasks_that_share_a_handle_say_what_their_states_are_made_of() {
+    let bench = Bench::new(7);
+    let handle = bench.session("s");
+    handle.save("0").await.unwrap();
+    let count = |session: Session, says: bool| async move {
+        loop {
+            let newest = match says {
+                true => session.rebase().await.unwrap().unwrap(),
+                false => session.load(At::Latest).await.unwrap(),
+            };
+            // All of them have loaded before the first one saves.
+            tokio::task::yield_now().await;
+            let options = CommitOptions::new();
+            let options = if says { options.after(newest.commit.seq) } else { options };
+            let next = newest.json::<u64>().unwrap() + 1;
+            match session.save_with(next.to_string(), options).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                saved => return saved.unwrap().seq,
+            }
+        }
+    };
+    for (says, sum) in [(false, "1"), (true, "11")] {
+        let tasks = (0..10).map(|_| count(handle.clone(), says));
+        futures_util::future::join_all(tasks).await;
+        assert_eq!(handle.load(At::Latest).await.unwrap().state, sum);
+    }
+}
