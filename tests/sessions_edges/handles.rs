@@ -354,6 +354,28 @@ async fn who_was_fenced_off_removes_nothing() {
     owner.remove().await.unwrap();
 }
 
+/// Nobody can say more than is known.
+#[tokio::test]
+async fn a_failure_in_the_background_does_not_say_more_than_is_known() {
+    for (kind, text) in [
+        (
+            ErrorKind::Timeout,
+            "it is not known whether the state of step 3 was saved, and 1 state behind it was not:",
+        ),
+        (ErrorKind::AccessDenied, "the state of step 3 was not saved, nor was 1 state behind it:"),
+    ] {
+        let bench = Bench::new(14);
+        let (fault, sessions) = bench.faulty();
+        let background = sessions.session("a", "s").unwrap().background(8);
+        fault.inject(Operation::Put, Injection::Before(kind));
+        for step in [3, 4] {
+            background.save("state", CommitOptions::new().step(step)).await.unwrap();
+        }
+        let error = background.flush().await.unwrap_err();
+        assert!(error.message().starts_with(text), "{error}");
+    }
+}
+
 /// Its id is the commit's only as far as chance goes: processes that were cloned with their memory draw the same one.
 #[tokio::test]
 async fn two_writers_that_draw_the_same_id_do_not_both_win() {
@@ -431,21 +453,4 @@ async fn a_commit_that_is_found_behind_an_error_is_put_once_more() {
     assert_eq!(save.await.unwrap().seq, 6);
     assert_eq!(session.save("seven").await.unwrap().seq, 7);
     assert_eq!(bench.session("s").load(6).await.unwrap().state, "six");
-}
-
-/// As many as there may be.
-#[tokio::test]
-async fn a_queue_and_sizes_without_a_limit_are_no_panic() {
-    let bench = Bench::new(40);
-    let session =
-        bench.sessions.clone().inline_limit(u64::MAX).stream_limit(u64::MAX).session("a", "s").unwrap();
-    let background = session.background(usize::MAX);
-    background.save("one", CommitOptions::new()).await.unwrap();
-    assert_eq!(background.flush().await.unwrap().unwrap().seq, 1);
-    let mut archive = Vec::new();
-    session.export(&mut archive).await.unwrap();
-    let copy =
-        bench.sessions.clone().inline_limit(u64::MAX).stream_limit(u64::MAX).session("a", "copy").unwrap();
-    copy.import(&mut &archive[..]).await.unwrap();
-    assert!(copy.verify().await.unwrap().is_good());
 }
