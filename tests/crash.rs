@@ -323,11 +323,14 @@ async fn rival_processes_lose_no_update() {
     };
     if let Some((_, root, told)) = role() {
         let store = LocalAdapter::open(root).unwrap();
-        together(&told);
-        let mut conflicts = 0;
+        let (mut conflicts, mut first) = (0, true);
         for _ in 0..EACH {
             loop {
                 let (count, version) = read(&store).await;
+                // All have read the same before the first of them writes: two of three lose.
+                if std::mem::take(&mut first) {
+                    together(&told);
+                }
                 // So that the others come in between on one core, too.
                 tokio::time::sleep(Duration::from_micros(300)).await;
                 let options = PutOptions::new().replace(version);
@@ -346,7 +349,7 @@ async fn rival_processes_lose_no_update() {
     let said = rivals("rival_processes_lose_no_update", directory.path());
     let conflicts: u64 = said.iter().flatten().map(|line| line.parse::<u64>().unwrap()).sum();
     assert_eq!(read(&store).await.0, 3 * EACH);
-    assert!(conflicts > 0, "the processes never met: this proves nothing");
+    assert!(conflicts >= 2, "two have replaced one version");
 }
 
 /// Runs `test` in the role `inside` with a small file system in memory mounted on its directory.

@@ -31,7 +31,7 @@ use sessions_support::{
 };
 
 const STORAGE: &str = "PERSIST_TEST_PROCESSES_STORAGE";
-/// Tells the test `writer` that it is a child: its [`Run`], and its seed.
+/// Tells the helper process what it is for: its [`Run`], and its seed.
 const CHILD: &str = "PERSIST_TEST_PROCESSES_CHILD";
 
 /// What all processes of a test share.
@@ -100,7 +100,7 @@ impl Run {
     fn spawn(&self, seed: u64) -> Killed {
         let Run { storage, folder, agent } = self;
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "helper_process_that_writes", "--ignored", "--nocapture", "--test-threads=1"])
             .env(CHILD, format!("{storage}#{}#{agent}#{seed}", folder.display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -147,18 +147,23 @@ impl Run {
     }
 }
 
-#[tokio::test]
-async fn writer() {
+#[test]
+fn what_a_writer_tells_comes_back() {
     let told = Told { session: "s0".into(), seq: 7, id: "i".into(), digest: "d".into() };
     assert_eq!(Told::parse(&told.line()), Some(told));
     assert_eq!(Told::parse("s0 7 i"), None);
-    if let Ok(child) = std::env::var(CHILD) {
-        let _parent = killed::end_with_parent();
-        let words: Vec<&str> = child.split('#').collect();
-        let [storage, folder, agent, seed] = words[..] else { panic!("{child}") };
-        let run = Run { storage: storage.into(), folder: folder.into(), agent: agent.into() };
-        run.write_for_ever(seed.parse().unwrap()).await;
-    }
+}
+
+#[tokio::test]
+#[ignore = "run by the tests as a process"]
+async fn helper_process_that_writes() {
+    // Nobody, where all ignored tests are asked for.
+    let Ok(child) = std::env::var(CHILD) else { return };
+    let _parent = killed::end_with_parent();
+    let words: Vec<&str> = child.split('#').collect();
+    let [storage, folder, agent, seed] = words[..] else { panic!("{child}") };
+    let run = Run { storage: storage.into(), folder: folder.into(), agent: agent.into() };
+    run.write_for_ever(seed.parse().unwrap()).await;
 }
 
 #[tokio::test]

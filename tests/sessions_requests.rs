@@ -131,6 +131,6 @@ async fn on_an_s3_server_as_strict_as_amazon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_cloud_storage() {
+async fn cloud_storage_takes_the_requests_that_the_page_says() {
     costs(Counted::gcs().await).await;
 }

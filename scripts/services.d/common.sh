@@ -47,7 +47,7 @@ stop() { # PROCESS [grace seconds]: TERM, wait, KILL
   if alive "$process"; then kill -TERM "$pid" 2>/dev/null || true; fi
   for ((i = 0; i < grace * 20; i++)); do alive "$process" || break; sleep 0.05; done
   if alive "$process"; then kill -KILL "$pid" 2>/dev/null || true; fi
-  for ((i = 0; i < 100; i++)); do alive "$process" || break; sleep 0.05; done
+  for ((i = 0; i < 600; i++)); do alive "$process" || break; sleep 0.05; done
   alive "$process" && die "$process (pid $pid) would not stop"
   rm -f "$RUN/$process.pid"
 }

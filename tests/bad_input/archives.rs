@@ -45,7 +45,7 @@ fn damaged(what: &str, own: &[u8], foreign: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn archives() {
+async fn each_bad_archive_has_its_answer() {
     let rows = [
         ("own: one byte", "corrupt: the snapshot is damaged: it was cut; restore an older one or a copy"),
         ("own: header only", "corrupt: the snapshot is damaged: it was cut; restore an older one or a copy"),
@@ -131,7 +131,7 @@ async fn archives() {
 }
 
 #[tokio::test]
-async fn bombs() {
+async fn each_bomb_has_its_answer() {
     let store = StorageConfig::memory().open().await.unwrap();
     let bomb = gzip(&vec![0; 1 << 20]);
     store.put(&Key::new("foreign").unwrap(), Body::from(bomb), PutOptions::new()).await.unwrap();
@@ -168,7 +168,7 @@ async fn bombs() {
 }
 
 #[tokio::test]
-async fn json_that_is_none() {
+async fn each_json_that_is_none_has_its_answer() {
     let store = StorageConfig::memory().open().await.unwrap();
     store.save("{\"step\": 1", "key").await.unwrap();
     let error = store.load_json::<serde_json::Value>("key").await.unwrap_err();

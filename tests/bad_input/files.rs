@@ -5,7 +5,7 @@ use persist::{StorageBackend, StorageConfig};
 use super::{compare, configuration::refused, is_empty};
 
 #[test]
-fn files() {
+fn each_bad_file_has_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let (below, path) = (folder.path().join("below"), folder.path().join("persist.toml"));
     std::fs::create_dir(&below).unwrap();
@@ -165,7 +165,7 @@ fn texts_that_yaml_reads_as_something_else() {
 }
 
 #[test]
-fn settings_in_code() {
+fn each_bad_setting_in_code_has_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("folder/store");
     let (file, link) = (folder.path().join("file"), folder.path().join("link"));

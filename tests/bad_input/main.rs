@@ -7,6 +7,7 @@ mod archives;
 mod configuration;
 mod files;
 mod names;
+mod variables;
 
 use std::{fs, path::Path};
 

@@ -5,7 +5,7 @@ use persist::{Body, ByteRange, GetOptions, Key, PutOptions, SaveOptions, Snapsho
 use super::{answer, compare, is_empty};
 
 #[tokio::test]
-async fn keys() {
+async fn each_bad_key_has_its_answer() {
     let long = "x".repeat(241);
     let longer = ["x".repeat(200), "y".repeat(200), "z".repeat(200), "w".repeat(200)].join("/");
     let rows = [
@@ -62,7 +62,7 @@ async fn keys() {
 }
 
 #[tokio::test]
-async fn metadata_and_tags() {
+async fn each_bad_metadata_and_tag_has_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let store = StorageConfig::local(folder.path()).open().await.unwrap();
     let options = |what: &str| match what {
@@ -123,7 +123,7 @@ async fn metadata_and_tags() {
 }
 
 #[tokio::test]
-async fn ranges_and_lengths() {
+async fn each_bad_range_and_length_has_its_answer() {
     let store = StorageConfig::memory().open().await.unwrap();
     let key = Key::new("key").unwrap();
     store.put(&key, Body::from("12345"), PutOptions::new()).await.unwrap();

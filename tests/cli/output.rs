@@ -136,7 +136,7 @@ fn errors_as_json() {
 }
 
 #[test]
-fn help_teaches() {
+fn help_lists_every_command_and_the_exit_codes() {
     let home = Home::new();
     let help = home.run(&["--help"]).text();
     for command in ["save", "load", "ls", "stat", "rm", "cp", "verify", "doctor", "env"] {

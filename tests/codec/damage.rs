@@ -41,7 +41,7 @@ async fn cut_and_extend(store: &Store, raw: &[u8]) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn gzip() {
+async fn every_changed_or_cut_gzip_file_is_corrupt() {
     for raw in [state(700), Vec::new()] {
         let store = Store::new(100);
         store.save(raw.clone(), "key").await.unwrap();
@@ -80,7 +80,7 @@ async fn gzip_of_many_segments() {
 
 #[cfg(feature = "zstd")]
 #[tokio::test]
-async fn zstd() {
+async fn every_changed_or_cut_zstd_file_is_corrupt() {
     let (store, raw) = (Store::new(100), state(700));
     let options = SaveOptions::new().codec("zstd".parse().unwrap());
     store.save_with(raw.clone(), "key", options).await.unwrap();

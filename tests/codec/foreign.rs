@@ -36,7 +36,7 @@ async fn gzip_of_one_and_many_members_with_any_header() {
 }
 
 #[tokio::test]
-async fn damaged_gzip() {
+async fn a_damaged_foreign_gzip_file_is_corrupt() {
     let (store, raw) = (Store::new(100), state(700));
     let (first, second) = (gzip(&raw[..300]), gzip(&raw[300..]));
     let good = [&first[..], &second].concat();
@@ -93,7 +93,7 @@ fn as_many_loads_at_once_as_there_are_threads() {
 }
 
 #[tokio::test]
-async fn plain_bytes() {
+async fn plain_bytes_of_other_tools_load_as_they_are() {
     for (chunk, raw) in
         [(10, state(100)), (1 << 20, noise(3 * SEGMENT)), (50_000, noise(3 * SEGMENT)), (1, b"{}".to_vec())]
     {

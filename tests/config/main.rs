@@ -23,7 +23,7 @@ pub(crate) fn from_vars(pairs: &[(&str, &str)]) -> persist::Result<StorageConfig
 
 /// The forms that the documentation promises. They must compile as they stand.
 #[test]
-fn the_promised_forms() {
+fn the_constructors_of_issue_2_make_what_they_say() {
     assert_eq!(StorageConfig::default_local(), StorageConfig::default());
     let by_hand = StorageConfig {
         backend: StorageBackend::Local,

@@ -32,7 +32,7 @@ const FAKE_IS_WRONG: &[(&str, &str)] = &[
 
 /// Every case on fake-gcs-server, an independent witness.
 #[tokio::test(flavor = "multi_thread")]
-async fn fakegcs() {
+async fn fake_gcs_server_passes_but_for_what_it_is_known_not_to_do() {
     let env = |name| {
         std::env::var(name).unwrap_or_else(|_| {
             panic!("{name} is not set: run `eval \"$(scripts/services up fakegcs)\"` first")

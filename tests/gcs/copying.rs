@@ -165,11 +165,11 @@ async fn a_tier_is_set_with_the_token_of_the_step_before() {
 #[tokio::test]
 async fn a_step_may_take_the_service_longer_than_other_requests() {
     let server = Server::start().await;
-    let quick = GcsConfig { timeout: Some(Duration::from_secs(1)), ..config(&server) };
+    let quick = GcsConfig { timeout: Some(Duration::from_secs(2)), ..config(&server) };
     // One attempt: a step that is given up is an error.
     let store = GcsAdapter::open(BUCKET, &quick, &RetryConfig::none()).await.unwrap();
     store.save("state", "from").await.unwrap();
-    let slow = || Fault::After(1500, Box::new(Fault::Pass));
+    let slow = || Fault::After(2500, Box::new(Fault::Pass));
     server.script(Kind::Rewrite, [slow(), Fault::Pass, slow()]);
     store.copy(&key("from"), &store, &key("dir/to"), PutMode::Overwrite).await.unwrap();
     store.set_tier(&key("dir/to"), Tier::Cool).await.unwrap();

@@ -34,9 +34,9 @@ async fn attempts_count_from_the_last_progress() {
 #[tokio::test]
 async fn a_request_may_take_longer_than_the_deadline_and_break() {
     let server = Server::start().await;
-    let short = RetryConfig { deadline: Duration::from_millis(100), ..retry() };
+    let short = RetryConfig { deadline: Duration::from_secs(1), ..retry() };
     let store = GcsAdapter::open(BUCKET, &config(&server), &short).await.unwrap();
-    let slow = |fault| Fault::After(200, Box::new(fault));
+    let slow = |fault| Fault::After(1200, Box::new(fault));
     server.script(Kind::Multipart, [slow(Fault::Reset)]);
     store.put(&key("k"), Body::from("state"), PutOptions::new()).await.unwrap();
     // All of it in one request: only what did not arrive is sent again.
@@ -52,12 +52,12 @@ async fn a_request_may_take_longer_than_the_deadline_and_break() {
 async fn what_the_last_request_brought_counts_although_time_or_attempts_are_used_up() {
     let bytes = data(10 * CHUNK, 31);
     let (all, rest) = ("bytes 0-2621439/2621440", "bytes 524288-2621439/2621440");
-    let late = Fault::After(800, Box::new(Fault::Persist(2 * CHUNK, Some(0))));
+    let late = Fault::After(2300, Box::new(Fault::Persist(2 * CHUNK, Some(0))));
     let ask = "bytes */*";
     for (retry, second, probes, sent) in [
         // The first failure is long ago when the second request breaks. What shows its progress is a request like others.
         (
-            RetryConfig { deadline: Duration::from_millis(500), ..retry() },
+            RetryConfig { deadline: Duration::from_secs(2), ..retry() },
             late,
             vec![Fault::Pass, Fault::Status(503)],
             vec![all, ask, all, ask, ask, rest],
@@ -233,7 +233,7 @@ async fn what_is_handed_over_may_still_be_on_its_way() {
     let quick = GcsConfig { timeout: Some(Duration::from_secs(1)), ..config(&server) };
     let store = GcsAdapter::open(BUCKET, &quick, &RetryConfig::none()).await.unwrap();
     let late = |ms| Fault::After(ms, Box::new(Fault::Pass));
-    server.script(Kind::Multipart, [late(2200), late(5000)]);
+    server.script(Kind::Multipart, [late(1500), Fault::Hang]);
     // At 64 KiB a second, 256 KiB take four seconds.
     store.put(&key("k"), Body::from(data(CHUNK, 41)), PutOptions::new()).await.unwrap();
     let error = store.put(&key("l"), Body::from("state"), PutOptions::new()).await.unwrap_err();

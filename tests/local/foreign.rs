@@ -12,7 +12,7 @@ async fn files_of_other_programs_are_objects_where_their_names_are_keys() {
     assert_eq!(listed(&store).await, ["copied/in/state.gz", "notes.txt"]);
     let before = store.head(&key("notes.txt")).await.unwrap();
     // Written in place by somebody else: another version.
-    fs::write(store.root().join("notes.txt"), "changed").unwrap();
+    fs::write(store.root().join("notes.txt"), "changed by it").unwrap();
     let error =
         store.put(&key("notes.txt"), Body::from("x"), PutOptions::new().replace(before.version)).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Conflict);

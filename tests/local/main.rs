@@ -239,7 +239,11 @@ async fn a_file_that_is_written_into_while_it_is_read_is_a_conflict() {
                 .set_len(1 << 20)
                 .unwrap(),
             "longer" => fs::write(store.root().join("state"), vec![2; 4 << 20]).unwrap(),
-            _ => fs::write(store.root().join("state"), vec![3; 4 << 20]).unwrap(),
+            _ => {
+                // File times step by some milliseconds.
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                fs::write(store.root().join("state"), vec![3; 4 << 20]).unwrap()
+            }
         }
         assert_eq!(body.collect(u64::MAX).await.unwrap_err().kind(), ErrorKind::Conflict, "{change}");
     }

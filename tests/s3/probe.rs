@@ -21,8 +21,7 @@ fn refused(status: u16, code: &str) -> Fault {
 async fn behind_a_proxy() -> (StrictServer, Proxy, Server) {
     let strict = StrictServer::start().await;
     let proxy = Proxy::start(&strict.server.endpoint).await;
-    let mut server = strict.server.behind(proxy.url());
-    server.config.read_timeout = Some(Duration::from_secs(2));
+    let server = strict.server.behind(proxy.url());
     (strict, proxy, server)
 }
 
@@ -179,7 +178,7 @@ async fn a_server_that_is_away_is_asked_once() {
 #[tokio::test]
 async fn a_probe_that_was_never_answered_removes_its_first_object() {
     let (strict, proxy, mut server) = behind_a_proxy().await;
-    server.config.read_timeout = Some(Duration::from_millis(300));
+    server.config.read_timeout = Some(Duration::from_secs(1));
     proxy.fail(9999, "", "", Fault::Silence);
     let retry = RetryConfig { max_attempts: 2, ..quick() };
     let error = S3Adapter::open(&server.bucket, &server.config, &retry).await.unwrap_err();

@@ -112,11 +112,14 @@ async fn beside<T>(
     let go_on = Arc::new(tokio::sync::Notify::new());
     fault.inject_later(held, skip, Injection::Hold(go_on.clone()));
     let mut work = pin!(work(sessions.session("a", copy.name()).unwrap()));
-    for _ in 0..100 {
+    loop {
         if (&mut work).now_or_never().is_some() {
             return None;
         }
-        tokio::task::yield_now().await;
+        if fault.calls(held) > skip {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     copy.import(&mut &archive[..]).await.unwrap();
     go_on.notify_one();

@@ -354,35 +354,6 @@ async fn who_was_fenced_off_removes_nothing() {
     owner.remove().await.unwrap();
 }
 
-/// What was queued before the session was removed does not bring it back.
-#[tokio::test]
-async fn a_removal_takes_nothing_along_that_was_queued_before() {
-    let bench = Bench::new(13);
-    bench.saved("s", 2).await;
-    let (fault, sessions) = bench.faulty();
-    let session = sessions.session("a", "s").unwrap();
-    session.load(At::Latest).await.unwrap();
-    let background = session.background(8);
-    // The first state is under way, and the removal is next in turn.
-    let go_on = Arc::new(Notify::new());
-    fault.inject(Operation::Put, Injection::Hold(go_on.clone()));
-    for state in ["old", "older"] {
-        background.save(state, CommitOptions::new()).await.unwrap();
-    }
-    while fault.calls(Operation::Put) < 1 {
-        tokio::task::yield_now().await;
-    }
-    let clone = session.clone();
-    let removal = tokio::spawn(async move { clone.remove().await });
-    tokio::task::yield_now().await;
-    go_on.notify_one();
-    removal.await.unwrap().unwrap();
-    assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert_eq!(bench.session("s").load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
-    background.save("anew", CommitOptions::new()).await.unwrap();
-    assert_eq!(background.flush().await.unwrap().unwrap().seq, 5);
-}
-
 /// Nobody can say more than is known.
 #[tokio::test]
 async fn a_failure_in_the_background_does_not_say_more_than_is_known() {
@@ -482,21 +453,4 @@ async fn a_commit_that_is_found_behind_an_error_is_put_once_more() {
     assert_eq!(save.await.unwrap().seq, 6);
     assert_eq!(session.save("seven").await.unwrap().seq, 7);
     assert_eq!(bench.session("s").load(6).await.unwrap().state, "six");
-}
-
-/// As many as there may be.
-#[tokio::test]
-async fn a_queue_and_sizes_without_a_limit_are_no_panic() {
-    let bench = Bench::new(40);
-    let session =
-        bench.sessions.clone().inline_limit(u64::MAX).stream_limit(u64::MAX).session("a", "s").unwrap();
-    let background = session.background(usize::MAX);
-    background.save("one", CommitOptions::new()).await.unwrap();
-    assert_eq!(background.flush().await.unwrap().unwrap().seq, 1);
-    let mut archive = Vec::new();
-    session.export(&mut archive).await.unwrap();
-    let copy =
-        bench.sessions.clone().inline_limit(u64::MAX).stream_limit(u64::MAX).session("a", "copy").unwrap();
-    copy.import(&mut &archive[..]).await.unwrap();
-    assert!(copy.verify().await.unwrap().is_good());
 }

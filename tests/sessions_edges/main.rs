@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archives;
+mod background;
 mod bad_archives;
 mod bombs;
 mod clocks;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::TryStreamExt;
 use persist::{ErrorKind, sessions::*};
 
-use super::{WINDOW, World, commit_key, copies::is_half, holds};
+use super::{Ledger, WINDOW, World, commit_key, copies::is_half, holds};
 
 /// How the states begin that follow a damaged one.
 const BEHIND: &str = "behind the damage";
@@ -32,7 +32,7 @@ pub(crate) async fn check(world: &World, cleaned: bool) {
             half.insert(name);
         }
     }
-    let (sim, ledger) = (&world.sim, world.ledger.lock().unwrap());
+    let ledger = world.ledger.lock().unwrap();
     for name in &names {
         if half.contains(name) {
             let acknowledged = ledger.commits.range((name.clone(), 0)..=(name.clone(), u64::MAX)).next();
@@ -47,68 +47,14 @@ pub(crate) async fn check(world: &World, cleaned: bool) {
             Ok(log) => log,
             Err(error) => panic!("{name}: log: {error}"),
         };
-        let behind_damage = |commit: &Commit| {
-            let known = ledger.commits.get(&(commit.session.clone(), commit.seq));
-            known.is_some_and(|(_, state)| state.starts_with(BEHIND.as_bytes()))
-        };
-        for pair in log.windows(2) {
-            assert!(pair[0].seq > pair[1].seq, "{name}: the line goes back");
-            let parent = (!behind_damage(&pair[0])).then_some(pair[1].id);
-            assert!(
-                pair[0].seq > pair[1].seq + 1 || pair[0].parent == parent,
-                "{name} {}: not a child of the one before",
-                pair[0].seq
-            );
-        }
         let own: Vec<&Commit> = log.iter().filter(|commit| commit.session == *name).collect();
         let ended = removed_with(world, name);
-        // What came at the same moment is kept, and so is what was left undone.
-        let references = format!("sessions/agent/{name}/f/");
-        let forked = world.sim.keys().iter().any(|key| key.as_str().starts_with(&references));
-        let unfinished = forked
-            || ledger.unfinished.get(name).is_some_and(|times| *times > 0)
-            || !session.tags().await.unwrap().is_empty();
-        assert!(
-            unfinished || own.iter().all(|commit| commit.seq > ended),
-            "{name}: the log goes on behind the end, {ended}"
-        );
-        // Each state once, but for those that an owner committed again.
-        let epoch_before = |at: usize| own.get(at + 1).map_or(0, |before: &&Commit| before.epoch);
-        let saved = own.iter().enumerate().filter(|(at, commit)| commit.epoch == epoch_before(*at));
-        let mut digests = BTreeSet::new();
-        for (_, commit) in saved {
-            let once = digests.insert(commit.digest.as_bytes().to_vec());
-            assert!(once, "{name} {}: a state was committed twice", commit.seq);
-        }
-        // Where a take-over was damaged, nobody knows of it.
-        let epochs = log.iter().filter(|commit| !behind_damage(commit)).map(|commit| commit.epoch);
-        assert!(epochs.is_sorted_by(|newer, older| newer >= older), "{name}: an epoch came back");
-        // Everything on the line loads, acknowledged or not.
-        for commit in &own {
-            let at = [At::Seq(commit.seq), At::Id(commit.id), At::Time(commit.time)];
-            let restored = session.load(&at[(commit.seq % 3) as usize]).await;
-            let restored = restored.unwrap_or_else(|error| panic!("{name} {}: {error}", commit.seq));
-            assert!(restored.commit.time == commit.time, "{name} {}: another time", commit.seq);
-            if restored.commit.seq != commit.seq {
-                // Of the same millisecond.
-                continue;
-            }
-            if let Some((id, state)) = ledger.commits.get(&(name.clone(), commit.seq)) {
-                assert!(restored.commit.id == *id && restored.state == *state, "{name} {}: lost", commit.seq);
-            }
-        }
+        line_descends(&ledger, name, &log);
+        nothing_behind_the_end(world, &ledger, &session, &own, ended).await;
+        each_state_once(name, &own);
+        everything_loads(&ledger, &session, &own).await;
+        what_was_acknowledged_is_there_or_old(world, &ledger, name, &own, ended);
         let newest = own.first().map_or(0, |commit| commit.seq);
-        let acknowledged = ledger.commits.range((name.clone(), 0)..=(name.clone(), u64::MAX));
-        for ((_, seq), (id, _)) in acknowledged {
-            assert!(*seq <= newest.max(ended), "{name}: {seq} was acknowledged, {newest} is the newest");
-            if own.iter().any(|commit| commit.seq == *seq) {
-                continue;
-            }
-            let life = &sim.lives(&commit_key(name, *seq))[0];
-            assert!(holds(&life.bytes, *id), "{name} {seq}: another commit was there first");
-            let age = life.to.unwrap_or(sim.now()).duration_since(life.from).unwrap();
-            assert!(age >= WINDOW, "{name} {seq}: pruned after {age:?}");
-        }
         if newest > 0 {
             assert_eq!(session.load(At::Latest).await.unwrap().commit.seq, newest);
         } else if ended > 0 {
@@ -135,6 +81,99 @@ pub(crate) async fn check(world: &World, cleaned: bool) {
         if newest.commit.seq == *seq {
             assert!(newest.state == *state, "{name}: another state");
         }
+    }
+}
+
+/// Each commit is the child of the one before, and epochs never come back.
+fn line_descends(ledger: &Ledger, name: &str, log: &[Commit]) {
+    let behind_damage = |commit: &Commit| {
+        let known = ledger.commits.get(&(commit.session.clone(), commit.seq));
+        known.is_some_and(|(_, state)| state.starts_with(BEHIND.as_bytes()))
+    };
+    for pair in log.windows(2) {
+        assert!(pair[0].seq > pair[1].seq, "{name}: the line goes back");
+        let parent = (!behind_damage(&pair[0])).then_some(pair[1].id);
+        assert!(
+            pair[0].seq > pair[1].seq + 1 || pair[0].parent == parent,
+            "{name} {}: not a child of the one before",
+            pair[0].seq
+        );
+    }
+    // Where a take-over was damaged, nobody knows of it.
+    let epochs = log.iter().filter(|commit| !behind_damage(commit)).map(|commit| commit.epoch);
+    assert!(epochs.is_sorted_by(|newer, older| newer >= older), "{name}: an epoch came back");
+}
+
+/// A removal ends the session, but for what came at the same moment, and what was left undone.
+#[allow(clippy::future_not_send)]
+async fn nothing_behind_the_end(
+    world: &World,
+    ledger: &Ledger,
+    session: &Session,
+    own: &[&Commit],
+    ended: u64,
+) {
+    let name = session.name();
+    let references = format!("sessions/agent/{name}/f/");
+    let forked = world.sim.keys().iter().any(|key| key.as_str().starts_with(&references));
+    let unfinished = forked
+        || ledger.unfinished.get(name).is_some_and(|times| *times > 0)
+        || !session.tags().await.unwrap().is_empty();
+    assert!(
+        unfinished || own.iter().all(|commit| commit.seq > ended),
+        "{name}: the log goes on behind the end, {ended}"
+    );
+}
+
+/// Each state is committed once, but for those that an owner committed again.
+fn each_state_once(name: &str, own: &[&Commit]) {
+    let epoch_before = |at: usize| own.get(at + 1).map_or(0, |before: &&Commit| before.epoch);
+    let saved = own.iter().enumerate().filter(|(at, commit)| commit.epoch == epoch_before(*at));
+    let mut digests = BTreeSet::new();
+    for (_, commit) in saved {
+        let once = digests.insert(commit.digest.as_bytes().to_vec());
+        assert!(once, "{name} {}: a state was committed twice", commit.seq);
+    }
+}
+
+/// Everything on the line loads, acknowledged or not; what was acknowledged is what was saved.
+#[allow(clippy::future_not_send)]
+async fn everything_loads(ledger: &Ledger, session: &Session, own: &[&Commit]) {
+    let name = session.name();
+    for commit in own {
+        let at = [At::Seq(commit.seq), At::Id(commit.id), At::Time(commit.time)];
+        let restored = session.load(&at[(commit.seq % 3) as usize]).await;
+        let restored = restored.unwrap_or_else(|error| panic!("{name} {}: {error}", commit.seq));
+        assert!(restored.commit.time == commit.time, "{name} {}: another time", commit.seq);
+        if restored.commit.seq != commit.seq {
+            // Of the same millisecond.
+            continue;
+        }
+        if let Some((id, state)) = ledger.commits.get(&(name.to_owned(), commit.seq)) {
+            assert!(restored.commit.id == *id && restored.state == *state, "{name} {}: lost", commit.seq);
+        }
+    }
+}
+
+/// What is no longer on the line was there first under its number, for as long as prunes leave a commit alone.
+fn what_was_acknowledged_is_there_or_old(
+    world: &World,
+    ledger: &Ledger,
+    name: &str,
+    own: &[&Commit],
+    ended: u64,
+) {
+    let newest = own.first().map_or(0, |commit| commit.seq);
+    let acknowledged = ledger.commits.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
+    for ((_, seq), (id, _)) in acknowledged {
+        assert!(*seq <= newest.max(ended), "{name}: {seq} was acknowledged, {newest} is the newest");
+        if own.iter().any(|commit| commit.seq == *seq) {
+            continue;
+        }
+        let life = &world.sim.lives(&commit_key(name, *seq))[0];
+        assert!(holds(&life.bytes, *id), "{name} {seq}: another commit was there first");
+        let age = life.to.unwrap_or(world.sim.now()).duration_since(life.from).unwrap();
+        assert!(age >= WINDOW, "{name} {seq}: pruned after {age:?}");
     }
 }
 

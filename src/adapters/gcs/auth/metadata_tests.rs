@@ -15,9 +15,10 @@ use crate::{
 
 /// How often a server that is not there is asked by so many operations, with the retries that everybody has.
 async fn asked(expected: bool, operations: u32) -> u32 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // A port that is taken, and where nobody listens.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let host = socket.local_addr().unwrap().to_string();
     let server = MetadataServer::new(Some(host), expected).unwrap();
     let client = crate::http::client(Duration::from_secs(2), false).unwrap();
     let (count, config, budget) = (AtomicU32::new(0), RetryConfig::default(), RetryBudget::default());
