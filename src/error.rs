@@ -27,7 +27,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There is no snapshot under this key (or no such bucket). Never a file of the caller's own: that is `Io`.
+    /// There is no snapshot under this key (or no such bucket). Never a file of the caller's own: that is `Io`, or `InvalidInput` where an argument names it.
     NotFound,
     /// `PutMode::Create` found a snapshot under the key.
     AlreadyExists,
@@ -271,7 +271,6 @@ impl Error {
     }
 
     /// The message and all causes behind it, in one line: for texts that have no `source` to keep them in.
-    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);

@@ -1,12 +1,12 @@
 //! What one place says, and whether it contradicts itself.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use super::{Setting, StorageBackend, StorageConfig, bad, url, values};
 use crate::Result;
 
 /// A value and where it was found.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Value {
     pub(super) setting: &'static Setting,
     pub(super) text: String,
@@ -18,6 +18,13 @@ pub(super) struct Value {
     pub(super) of_url: bool,
     /// A relative path from a pipe, which has no folder to begin in: an error if it is used.
     without_folder: bool,
+}
+
+/// As messages have it: without what is secret.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
 }
 
 /// What one place says.

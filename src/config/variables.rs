@@ -62,6 +62,6 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || name.ends_with("_SERVICE_PORT")
         || name.contains("_SERVICE_PORT_")
         // Else it may be meant for persist.
-        || name.ends_with("_PORT") && value.contains("://")
+        || name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|link| value.starts_with(link))
         || name.rsplit_once("_PORT_").is_some_and(|(_, rest)| of_port(rest))
 }

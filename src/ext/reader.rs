@@ -1,6 +1,7 @@
 //! A snapshot being read.
 
 use std::{
+    fmt,
     io::Write,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -19,13 +20,22 @@ use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
 ///
 /// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows at the end comes
 /// as an error in place of the end, and a reader that failed once fails from then on.
-#[derive(Debug)]
 #[must_use = "only a clean end says that the state is good"]
 pub struct SnapshotReader {
     pub(super) meta: ObjectMeta,
     pub(super) body: Body,
     chunk: Bytes,
     pub(super) checked: bool,
+}
+
+/// Shows no byte of the state: it may hold secrets.
+impl fmt::Debug for SnapshotReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotReader")
+            .field("meta", &self.meta)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SnapshotReader {

@@ -1,11 +1,14 @@
 //! Saves that a step does not wait for.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Commit, CommitOptions, Session, load::told, writer::Payload};
+use super::{Commit, CommitOptions, Session, writer::Payload};
 use crate::{Error, ErrorKind, Result};
 
 /// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process dies; what
@@ -13,12 +16,18 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// After a failure, what was queued behind it is not saved either, until a call has told of the failure: a runtime that hears of a `Conflict` and
 /// [rebases](Session::rebase) does not find older states on top of what it then makes.
-#[derive(Debug)]
 #[must_use = "what waits is lost unless it is flushed"]
 pub struct Background {
     queue: mpsc::Sender<Job>,
     session: Session,
     state: Arc<Mutex<State>>,
+}
+
+/// As logs name it, without ids and notes.
+impl fmt::Debug for Background {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Background({:?})", self.session)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +131,7 @@ impl State {
                     |step| format!("the state of step {step} of {of}"),
                 );
                 let saves = session.saves();
-                let (why, kind, retryable) = (told(&error), error.kind(), error.retryable());
+                let (why, kind, retryable) = (error.chain(), error.kind(), error.retryable());
                 self.failure = Some(Failure { what, why, kind, retryable, dropped: 0, told: false, saves });
             }
         }

@@ -229,14 +229,3 @@ pub(super) fn pruned_meanwhile(at: &At, error: Error, attempts: &mut u32) -> Res
     }
     Err(error)
 }
-
-/// An error and its causes in one line.
-pub(super) fn told(error: &Error) -> String {
-    let mut told = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        told = format!("{told}: {cause}");
-        source = cause.source();
-    }
-    told
-}

@@ -102,7 +102,7 @@ impl fmt::Debug for Restored {
         f.debug_struct("Restored")
             .field("size", &self.state.len())
             .field("commit", &self.commit.seq)
-            .field("skipped", &self.skipped)
+            .field("skipped", &self.skipped.len())
             .finish()
     }
 }

@@ -1,5 +1,7 @@
 //! Cuts a body into parts that can be sent again.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::{Body, Result};
@@ -9,11 +11,17 @@ const MOST_RESERVED: usize = 64 << 20;
 
 /// A body in parts of a size that the caller picks for each: every part but the last has exactly that size, and all are
 /// contiguous `Bytes`, so that a retry sends the same part again and never rewinds the source.
-#[derive(Debug)]
 pub struct Parts {
     body: Body,
     rest: Bytes,
     ended: bool,
+}
+
+/// Shows no byte of the body.
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("body", &self.body).field("ended", &self.ended).finish_non_exhaustive()
+    }
 }
 
 impl Parts {

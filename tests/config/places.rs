@@ -344,6 +344,7 @@ fn the_services_of_kubernetes_are_passed_over() {
     }
     for (variable, value) in [
         ("PERSIST_S3_PORT", "9000"),
+        ("PERSIST_S3_PORT", "http://127.0.0.1:9000"),
         ("PERSIST_PORT_TCP", "tcp://10.0.0.11:9000"),
         ("PERSIST_PORT_80_TCP_NAME", "x"),
         ("PERSIST_SERVICE", "x"),

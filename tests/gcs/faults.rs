@@ -303,15 +303,16 @@ async fn attempts_and_waits_are_as_configured() {
 async fn the_deadline_ends_what_attempts_would_not() {
     let endless = RetryConfig {
         max_attempts: u32::MAX,
-        initial_delay: Duration::from_millis(20),
-        max_delay: Duration::from_millis(20),
+        initial_delay: Duration::from_millis(200),
+        max_delay: Duration::from_millis(200),
         deadline: Duration::from_secs(2),
     };
     let line = Line::new(&endless, Duration::from_secs(10)).await;
     line.proxy.fail(usize::MAX, "", "", Fault::answer(503));
     let error = line.store.head(&key("k")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!((2..1000).contains(&line.proxy.count("GET", "")));
+    // The hundred retries of a client are not what ended it.
+    assert!((2..90).contains(&line.proxy.count("GET", "")));
 }
 
 #[tokio::test]

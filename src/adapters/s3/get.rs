@@ -105,7 +105,10 @@ impl Bucket {
         let (got, _) = extent(&output, Some(part))?;
         if version(output.e_tag()) != *expected {
             // A server that ignores If-Match must not glue two versions together.
-            return Err(fail(ErrorKind::Conflict, "the snapshot was replaced while it was read"));
+            return Err(fail(
+                ErrorKind::Conflict,
+                "the snapshot was replaced while it was read; load it again",
+            ));
         }
         if got != range {
             return Err(fail(

@@ -26,10 +26,8 @@ pub(crate) async fn display_is_one_line_without_secrets(suite: &Suite) -> Outcom
         keys.push(user);
     }
     let debug = format!("{:?}", suite.adapter);
-    check!(
-        !keys.iter().any(|user| debug.contains(user)),
-        "Debug shows keys, which are ids of users: {debug}"
-    );
+    // Not the text: it may show credentials as well.
+    check!(!keys.iter().any(|user| debug.contains(user)), "Debug shows keys, which are ids of users");
     let long = debug.len();
     check!(long <= DEBUG_LONGEST, "Debug has {long} bytes: it should be short, and show no content");
     let missing = suite.adapter.get(&suite.key("missing")?, GetOptions::new()).await;

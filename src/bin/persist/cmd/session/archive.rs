@@ -29,8 +29,7 @@ pub(super) async fn export(session: Session, args: Export, output: &Output) -> R
                 return Err(Error::new(ErrorKind::InvalidInput, message).into());
             }
             let mut out = File::from_std(output::bulk().context("standard output cannot be used")?);
-            let exported = session.export(&mut out).await.map_err(advised);
-            return exported.map(|_| ()).map_err(output::unwritten);
+            return session.export(&mut out).await.map(|_| ()).map_err(output::unwritten);
         }
     };
     tell(output, "exported", moved)
@@ -39,7 +38,7 @@ pub(super) async fn export(session: Session, args: Export, output: &Output) -> R
 pub(super) async fn to_file(session: &Session, path: &Path) -> persist::Result<Moved> {
     let target = FileTarget::new(path.to_owned()).await?;
     let moved = session.export(&mut File::from_std(target.open()?)).await;
-    let moved = moved.map_err(|error| unwritten(advised(error), path))?;
+    let moved = moved.map_err(|error| unwritten(error, path))?;
     target.finish().await?;
     Ok(moved)
 }
@@ -51,20 +50,6 @@ fn unwritten(error: Error, path: &Path) -> Error {
     }
     let message = format!("the file {} cannot be written", path.display());
     Error::new(ErrorKind::Io, message).with_source(error)
-}
-
-/// Neither loads nor saves with --fallback make an archive of damage.
-fn advised(error: Error) -> Error {
-    if error.kind() != ErrorKind::Corrupt {
-        return error;
-    }
-    let advice =
-        "restore its object from a copy, or fork from a good commit, take the fork over, and export that";
-    let told = Error::new(error.kind(), format!("{}; {advice}", error.what()));
-    match error.key() {
-        Some(key) => told.with_key(key),
-        None => told,
-    }
 }
 
 pub(super) async fn import(session: Session, args: Import, output: &Output) -> Result<()> {
