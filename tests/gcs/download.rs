@@ -229,6 +229,7 @@ async fn writers_that_come_again_and_again_are_no_failure_of_a_reader() {
     // One that is removed meanwhile is not there.
     server.state().plant("k", "1");
     server.script(Kind::Media, [Fault::Status(404)]);
+    server.script(Kind::Metadata, [Fault::Pass, Fault::Status(404)]);
     let error = store.get(&key("k"), GetOptions::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     server.clean();

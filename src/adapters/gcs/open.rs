@@ -107,7 +107,11 @@ impl Store {
                 Err(failure) if failure.not_found() || failure.is(412) || failure.is(416) => {
                     (resource, news) = (Box::pin(self.describe(key, options)).await?, true);
                     if resource.generation == generation {
-                        return Err(failure.error);
+                        // What the metadata show is there: a 404 is a proxy's, or will pass.
+                        return Err(match failure.not_found() {
+                            true => unsteady("contradicts itself on whether the snapshot is there"),
+                            false => failure.error,
+                        });
                     }
                 }
                 Err(failure) => return Err(failure.error),
