@@ -33,7 +33,7 @@ fn conditions(server: &Server) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn ones_own_write_whose_answer_was_lost_is_a_success() {
-    for fault in [Fault::Lost, Fault::LostTo(503), Fault::LostTo(408), Fault::Cut(10)] {
+    for fault in [Fault::Lost, Fault::LostTo(503), Fault::LostTo(408), Fault::LostToPage, Fault::Cut(10)] {
         for mode in ["overwrite", "create", "replace"] {
             let (server, store) = setup().await;
             let mode = match mode {

@@ -234,17 +234,12 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
         ),
         (google(403, "accountDisabled", "billing account is closed"), AccessDenied, false, &["billing"]),
         (
-            Fault::Answer(404, vec![], String::new()),
-            Unavailable,
-            true,
-            &["not the service's", "ENDPOINT_URL"],
-        ),
-        (
             Fault::Answer(404, vec![], html.into()),
             Unavailable,
             true,
-            &["not the service's", "That's an error."],
+            &["not the service's", "ENDPOINT_URL", "That's an error."],
         ),
+        (Fault::Answer(404, vec![], String::new()), NotFound, false, &["there is no snapshot"]),
         (Fault::Answer(401, vec![], String::new()), Unauthenticated, false, &["credentials"]),
         (
             Fault::Answer(302, vec![("location", "http://elsewhere/".into())], String::new()),

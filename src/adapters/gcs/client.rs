@@ -239,7 +239,11 @@ impl Client {
         let (status, headers) = (answer.status(), answer.headers().clone());
         // The status says enough where the message is lost.
         let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.unwrap_or_default();
-        let asked = Asked { conditional: call.conditional, of_session: call.session.is_some() };
+        let asked = Asked {
+            conditional: call.conditional,
+            of_session: call.session.is_some(),
+            emulator: self.settings.base.scheme() == "http",
+        };
         let mut failure = errors::failure(status, &headers, &body, asked);
         if call.session.is_none() && !call.path.starts_with("/upload/") {
             // The same header names the upload session, whose id is a secret, in answers to uploads.

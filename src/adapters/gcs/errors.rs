@@ -16,6 +16,8 @@ pub(super) struct Asked {
     pub(super) conditional: bool,
     /// It went to an upload session.
     pub(super) of_session: bool,
+    /// The endpoint is plain http: an emulator.
+    pub(super) emulator: bool,
 }
 
 /// A request that failed.
@@ -76,7 +78,8 @@ impl From<Failure> for Error {
 /// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: Asked) -> Failure {
     let said = Said::new(body);
-    let (kind, fix) = match status == StatusCode::NOT_FOUND && is_foreign(headers, body, asked) {
+    let foreign = status == StatusCode::NOT_FOUND && is_foreign(headers, body, asked);
+    let (kind, fix) = match foreign {
         // A proxy whose service is away says that there is none, and not that an object is gone.
         true => (
             ErrorKind::Unavailable,
@@ -86,13 +89,13 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
     // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
-    let passes = matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt)
-        || (status == StatusCode::NOT_FOUND && kind == ErrorKind::Unavailable);
+    let passes = foreign || matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
     error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
     if let Some(delay) = retry_after(headers) {
         error = error.with_retry_after(delay);
     }
-    let doubtful = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+    // A proxy may put its page in place of an answer that it did not like.
+    let doubtful = foreign || status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
     let policy = said.opens(&["request violates constraint"]);
     let refused = asked.conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
     Failure { error, status: Some(status.as_u16()), doubtful, refused }
@@ -183,7 +186,7 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
 }
 
 /// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API says 404 in JSON,
-/// downloads and upload sessions also in plain text, and only sessions without a word.
+/// downloads in the text "No such object", and upload sessions in other ways, too. So do emulators.
 fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     // Google's own, whatever it says.
     if headers.contains_key("x-guploader-uploadid") {
@@ -191,14 +194,19 @@ fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     }
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
+    let plainly = asked.of_session || asked.emulator;
     if text.is_empty() {
-        return !asked.of_session;
+        return !plainly;
     }
     // Gateways answer in JSON as well; theirs has no such object in it.
     let json = || serde_json::from_str::<serde_json::Value>(text).is_ok_and(|said| said["error"].is_object());
     // What Google's front says for a session that it does not know any more.
     let page = || asked.of_session && text.contains("Error 404 (Not Found)!!1");
-    !(["No such object:", "Not Found"].iter().any(|said| text.starts_with(said)) || json() || page())
+    let own =
+        ["No such object:", "The specified bucket does not exist"].iter().any(|said| text.starts_with(said));
+    // Ingresses and gateways say this of a route that they do not have.
+    let plain = plainly && text.starts_with("Not Found");
+    !(own || plain || json() || page())
 }
 
 /// Google's own words.
@@ -291,3 +299,7 @@ impl std::fmt::Display for Said {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "errors_tests.rs"]
+mod tests;

@@ -22,6 +22,8 @@ pub enum Fault {
     Lost,
     /// Acted on, but the answer is this status.
     LostTo(u16),
+    /// Acted on, but the answer is a proxy's page.
+    LostToPage,
     /// The session is forgotten, and another writer has replaced its object; the answer is this status.
     Overtaken(u16, &'static str),
     /// Of a chunk, only so many bytes are kept. Then 308, or this status, or (0) no answer.
@@ -162,6 +164,7 @@ impl Effect {
                 answer
             }
             Fault::LostTo(status) => Answer::refusal(*status, "scripted", "a fault that was ordered"),
+            Fault::LostToPage => Answer::new(404, "<html>default backend - 404</html>"),
             Fault::Headers(headers) => {
                 headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone()))
             }
