@@ -14,6 +14,10 @@ pub(crate) const REPLACED: &str = "the snapshot was replaced; load it again";
 pub(crate) const REPLACED_BEFORE_REMOVAL: &str =
     "another writer replaced the snapshot; look at it before you remove it";
 
+/// What adapters of services say to a replace whose version is no longer the current one, or is gone.
+#[cfg(any(feature = "gcs", feature = "s3"))]
+pub(crate) const LOST: &str = "another writer replaced or removed the snapshot; load it and try again";
+
 /// When a `put` may take effect. An adapter that cannot ask [`check`](Self::check), because the service
 /// decides, answers a mode that it does not know with `Unsupported`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

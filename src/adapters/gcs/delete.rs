@@ -10,7 +10,10 @@ use super::{
     model::Resource,
     named,
 };
-use crate::{DeleteOptions, Error, ErrorKind, Key, Result, began::Began, lock::lock, retry::retry};
+use crate::{
+    DeleteOptions, Error, ErrorKind, Key, Result, began::Began, lock::lock, options::REPLACED_BEFORE_REMOVAL,
+    retry::retry,
+};
 
 impl Store {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
@@ -64,10 +67,7 @@ impl Store {
         match seen {
             None => Ok(()),
             Some(_) => {
-                let error = Error::new(
-                    ErrorKind::Conflict,
-                    "another writer replaced the snapshot; look at it before you remove it",
-                );
+                let error = Error::new(ErrorKind::Conflict, REPLACED_BEFORE_REMOVAL);
                 Err(named("delete", key, error))
             }
         }

@@ -3,7 +3,12 @@
 use std::{sync::Mutex, time::SystemTime};
 
 use super::{Store, client::Call, errors::Failure, model::Resource};
-use crate::{Error, ErrorKind, Key, PutMode, Result, Version, began::Began, lock::lock};
+use crate::{
+    Error, ErrorKind, Key, PutMode, Result, Version,
+    began::Began,
+    lock::lock,
+    options::{LOST, TAKEN},
+};
 
 /// What must hold at the service for a write to take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,11 +167,8 @@ impl Doubt {
     fn conflict(&self) -> Error {
         match self.wanted {
             Condition::Always => overtaken(),
-            Condition::Generation(0) => Error::new(ErrorKind::AlreadyExists, "a snapshot is already there"),
-            Condition::Generation(_) => Error::new(
-                ErrorKind::Conflict,
-                "another writer replaced or removed the snapshot; load it and try again",
-            ),
+            Condition::Generation(0) => Error::new(ErrorKind::AlreadyExists, TAKEN),
+            Condition::Generation(_) => Error::new(ErrorKind::Conflict, LOST),
         }
     }
 

@@ -5,6 +5,7 @@ use reqwest::{StatusCode, header::HeaderMap};
 use crate::{
     Error, ErrorKind,
     http::{Lost, redact, retry_after},
+    options::NONE,
 };
 
 const NO_BUCKET: &str = "there is no such bucket; check its name, or create it";
@@ -163,7 +164,7 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
         ),
         404 if said.no_bucket() => (ErrorKind::NotFound, NO_BUCKET),
-        404 => (ErrorKind::NotFound, "there is no snapshot"),
+        404 => (ErrorKind::NotFound, NONE),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
         410 => (ErrorKind::Unavailable, "the upload session has ended"),

@@ -15,7 +15,9 @@ use super::{
     doubt::generation,
     model::{self, Resource},
 };
-use crate::{ByteRange, Error, ErrorKind, GetOptions, Key, Result, transfer::content_range};
+use crate::{
+    ByteRange, Error, ErrorKind, GetOptions, Key, Result, options::REPLACED, transfer::content_range,
+};
 
 /// A snapshot that can be read.
 pub(super) struct Opened {
@@ -194,7 +196,7 @@ fn conditional(mut call: Call, options: &GetOptions) -> Result<Call> {
 }
 
 fn replaced() -> Error {
-    Error::new(ErrorKind::Conflict, "the snapshot was replaced; load it again")
+    Error::new(ErrorKind::Conflict, REPLACED)
 }
 
 fn unsteady(what: &str) -> Error {

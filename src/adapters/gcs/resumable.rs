@@ -18,7 +18,11 @@ use super::{
     sum,
 };
 use crate::{
-    Error, ErrorKind, Key, PutMode, PutOptions, Result, began::Began, http::Payload, retry::retry,
+    Error, ErrorKind, Key, PutMode, PutOptions, Result,
+    began::Began,
+    http::Payload,
+    options::{LOST, TAKEN},
+    retry::retry,
     transfer::Pieces,
 };
 
@@ -158,11 +162,10 @@ impl Store {
         };
         let version = seen.map(|resource| resource.generation.to_string());
         match (&options.mode, version) {
-            (Create, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "a snapshot is already there")),
-            (Replace(expected), version) if version.as_deref() != Some(expected.as_str()) => Err(Error::new(
-                ErrorKind::Conflict,
-                "another writer replaced or removed the snapshot; load it and try again",
-            )),
+            (Create, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, TAKEN)),
+            (Replace(expected), version) if version.as_deref() != Some(expected.as_str()) => {
+                Err(Error::new(ErrorKind::Conflict, LOST))
+            }
             _ => Ok(()),
         }
     }

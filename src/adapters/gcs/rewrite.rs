@@ -14,7 +14,7 @@ use super::{
     model::{self, Reached, Resource, Rewrite},
     named, names,
 };
-use crate::{Error, ErrorKind, Key, Result, Tier, retry::retry};
+use crate::{Error, ErrorKind, Key, Result, Tier, options::NONE, retry::retry};
 
 /// What a rewrite with a body of its own does not take over from the source.
 const KEPT: [&str; 7] = [
@@ -59,7 +59,7 @@ impl Store {
                             Some(new) if failed > 0 && moved(old, &new, wanted) => {
                                 Ok(Rewrite { done: true, reached: None, resource: Some(new) })
                             }
-                            None => Err(named(Error::new(ErrorKind::NotFound, "there is no snapshot"))),
+                            None => Err(named(Error::new(ErrorKind::NotFound, NONE))),
                             // The conditions hold: something else is the matter.
                             Some(new) if version(&new) == version(old) => Err(named(failure.error)),
                             Some(_) => Err(named(Error::new(

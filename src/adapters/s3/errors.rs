@@ -11,7 +11,7 @@ use aws_sdk_s3::{
 use aws_smithy_types::{DateTime, date_time::Format};
 
 use super::client::Shared;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, options::NONE};
 
 /// The words for what the KMS refuses, which is no matter of rights to the bucket.
 pub(super) const KEY_REFUSED: &str = "the KMS key cannot be used; check its id, state, region and policy";
@@ -252,7 +252,7 @@ fn meaning(
     use ErrorKind::*;
     let status = raw.status().as_u16();
     match (code, status) {
-        ("NoSuchKey", _) => (NotFound, "there is no snapshot"),
+        ("NoSuchKey", _) => (NotFound, NONE),
         ("NoSuchBucket", _) => {
             (NotFound, "there is no such bucket; create it, or correct the name and the region")
         }
@@ -310,7 +310,7 @@ fn meaning(
             "the credentials do not allow it (without s3:ListBucket a missing key looks the same)",
         ),
         (_, 401) => (Unauthenticated, "the service wants other credentials"),
-        (_, 404) => (NotFound, "there is no snapshot"),
+        (_, 404) => (NotFound, NONE),
         // CopyObject and CompleteMultipartUpload say 200 at once, and that they failed in the body.
         (
             "InvalidPart" | "InvalidPartOrder" | "InvalidRequest" | "InvalidArgument" | "MalformedXML",

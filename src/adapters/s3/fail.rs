@@ -1,6 +1,9 @@
 //! Errors of this adapter.
 
-use crate::{Error, ErrorKind, Key, PutMode};
+use crate::{
+    Error, ErrorKind, Key, PutMode,
+    options::{LOST, TAKEN},
+};
 
 /// An error of this adapter.
 pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Error {
@@ -31,10 +34,7 @@ pub(super) fn retold(error: &Error, operation: &'static str) -> Error {
 /// Another writer was faster.
 pub(super) fn lost_race(mode: &PutMode) -> Error {
     match mode {
-        PutMode::Create => fail(ErrorKind::AlreadyExists, "a snapshot is already there"),
-        _ => fail(
-            ErrorKind::Conflict,
-            "another writer replaced or removed the snapshot; load it and try again",
-        ),
+        PutMode::Create => fail(ErrorKind::AlreadyExists, TAKEN),
+        _ => fail(ErrorKind::Conflict, LOST),
     }
 }

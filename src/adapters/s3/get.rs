@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
+    options::REPLACED,
     transfer::{Pace, content_range, resuming, widening},
 };
 
@@ -51,7 +52,7 @@ impl Bucket {
         let output =
             self.send("get", self.shared.silence_limit(), request.send()).await.map_err(|mut failure| {
                 if failure.precondition() {
-                    failure.error = fail(ErrorKind::Conflict, "the snapshot was replaced; load it again");
+                    failure.error = fail(ErrorKind::Conflict, REPLACED);
                 }
                 failure
             })?;
@@ -97,8 +98,11 @@ impl Bucket {
         let output = self.get_output(key, &options).await.map_err(|failure| {
             // What was there when the load began, and could be read.
             match failure.none_to_see() || failure.status == 416 {
-                true => fail(ErrorKind::Conflict, "the snapshot was removed or replaced while it was read")
-                    .with_source(failure.error),
+                true => fail(
+                    ErrorKind::Conflict,
+                    "the snapshot was removed or replaced while it was read; load it again",
+                )
+                .with_source(failure.error),
                 false => failure.error,
             }
         })?;
@@ -151,7 +155,7 @@ fn expected(options: &GetOptions, got: &Version) -> Result<()> {
     // As the service would have compared them.
     let is = |asked: &Version| etag(asked).is_ok_and(|asked| version(Some(&asked)) == *got);
     if options.if_version.as_ref().is_some_and(|asked| !is(asked)) {
-        return Err(fail(ErrorKind::Conflict, "the snapshot was replaced; load it again"));
+        return Err(fail(ErrorKind::Conflict, REPLACED));
     }
     // Of an object without an ETag, any version is as good as the other.
     if !got.as_str().is_empty() && options.if_not_version.as_ref().is_some_and(is) {

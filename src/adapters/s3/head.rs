@@ -13,7 +13,7 @@ use super::{
     genuine::Shown,
     tier,
 };
-use crate::{DeleteOptions, ErrorKind, Key, ObjectMeta, Result};
+use crate::{DeleteOptions, ErrorKind, Key, ObjectMeta, Result, options::REPLACED_BEFORE_REMOVAL};
 
 /// Fills an [`ObjectMeta`] from the two outputs, which have the same accessors and no common trait.
 macro_rules! meta {
@@ -133,7 +133,7 @@ impl Bucket {
                     )
                     .with_source(failure.error)),
                     Err(failure) => Err(failure.into()),
-                    Ok(_) => Err(fail(ErrorKind::Conflict, "another writer replaced the snapshot; look at it before you remove it")),
+                    Ok(_) => Err(fail(ErrorKind::Conflict, REPLACED_BEFORE_REMOVAL)),
                 },
                 Err(failure) => Err(failure.into()),
             }
