@@ -7,7 +7,6 @@ mod support;
 
 #[cfg(feature = "cli")]
 mod amazon;
-mod begun;
 mod bench;
 #[cfg(feature = "cli")]
 mod credentials;
@@ -18,6 +17,7 @@ mod errors;
 mod faults;
 mod foreign;
 mod limits;
+mod open_upload;
 mod options;
 #[cfg(feature = "cli")]
 mod policy;

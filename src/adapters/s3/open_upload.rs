@@ -57,9 +57,9 @@ impl OpenUpload {
         let (give, taken) = oneshot::channel();
         // In a task of its own: a request that is under way may begin an upload, also where its caller has gone away.
         cleanup::spawn(&Handle::current(), async move {
-            let begun = OpenUpload::begin(bucket, key, &attributes, &give).await;
+            let opened = OpenUpload::begin(bucket, key, &attributes, &give).await;
             // What nobody takes any more is dropped here, and so removed.
-            drop(give.send(begun));
+            drop(give.send(opened));
         });
         taken.await.map_err(|error| {
             fail(ErrorKind::Internal, "the task that begins an upload ended early").with_source(error)
@@ -75,7 +75,7 @@ impl OpenUpload {
         let (name, runtime) = (bucket.key(&key), Handle::current());
         let lost = Mutex::new(Vec::new());
         let under_way = UnderWay::new(bucket.shared.endpoint.as_deref(), &bucket.name, &name);
-        let begun = bucket
+        let created = bucket
             .retrying_unseen(|_| {
                 let request = bucket.client().create_multipart_upload().bucket(&bucket.name).key(&name);
                 let mut request = with_attributes!(request, attributes, bucket.shared.settings);
@@ -113,7 +113,7 @@ impl OpenUpload {
             under_way: Some(under_way),
             runtime,
         };
-        let output = match begun {
+        let output = match created {
             Ok(output) => output,
             Err(error) => {
                 upload.abort().await;

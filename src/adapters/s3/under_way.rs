@@ -25,10 +25,10 @@ impl UnderWay {
     /// To be called before the service hears of it.
     pub(super) fn new(endpoint: Option<&str>, bucket: &str, name: &str) -> UnderWay {
         let endpoint = endpoint.map(str::to_string);
-        let place = Ongoing { endpoint, bucket: bucket.into(), name: name.into(), id: OnceLock::new() };
-        let place = Arc::new(place);
-        all().push(place.clone());
-        UnderWay(place)
+        let upload = Ongoing { endpoint, bucket: bucket.into(), name: name.into(), id: OnceLock::new() };
+        let upload = Arc::new(upload);
+        all().push(upload.clone());
+        UnderWay(upload)
     }
 
     pub(super) fn begun(&self, id: &str) {
@@ -38,7 +38,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        all().retain(|place| !Arc::ptr_eq(place, &self.0));
+        all().retain(|upload| !Arc::ptr_eq(upload, &self.0));
     }
 }
 
@@ -49,10 +49,10 @@ fn all() -> MutexGuard<'static, Vec<Arc<Ongoing>>> {
 /// The ids of all uploads of this object that are under way. None where one has no id yet: it may be any that the service shows.
 pub(super) fn ids(endpoint: Option<&str>, bucket: &str, name: &str) -> Option<Vec<String>> {
     let all = all();
-    let here = all.iter().filter(|place| {
-        (place.endpoint.as_deref(), &*place.bucket, &*place.name) == (endpoint, bucket, name)
+    let here = all.iter().filter(|upload| {
+        (upload.endpoint.as_deref(), &*upload.bucket, &*upload.name) == (endpoint, bucket, name)
     });
-    here.map(|place| place.id.get().cloned()).collect()
+    here.map(|upload| upload.id.get().cloned()).collect()
 }
 
 #[cfg(test)]
