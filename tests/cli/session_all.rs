@@ -319,10 +319,10 @@ fn all_sessions_of_one_agent() {
     );
     // Whose a damaged archive is nobody can tell.
     home.write("dir/a/no.tar", "torn");
-    for (agent, rows) in [("b", 2), ("none", 1)] {
+    for agent in ["b", "none"] {
         let run = there(&home, &["import", "--all", "dir", "--agent", agent]);
         let out = String::from_utf8(run.out).unwrap();
         assert!(run.code == 2 && out.contains("dir/a/no.tar: "), "{}: {out}", run.code);
-        assert_eq!(out.lines().count(), rows, "{out}");
+        assert_eq!(out.lines().count(), 1, "{out}");
     }
 }

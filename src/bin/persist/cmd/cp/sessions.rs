@@ -113,8 +113,8 @@ async fn standing(
                 if same(from.store.as_ref(), &here, to.store.as_ref(), &there).await? {
                     return Ok(Some(standing));
                 }
-                // Removed on both sides, and nothing behind that at the destination: what comes behind a removal is made of
-                // nothing in front of it.
+                // Removed on both sides, and nothing behind that at the destination: what comes behind a removal is
+                // made of nothing in front of it.
                 let is_end = is_newest
                     && is_removal(from, &here, &name).await? == Some(true)
                     && is_removal(to, &there, &name).await? == Some(true);
@@ -148,8 +148,9 @@ fn copied(name: &str, from: &Folder, to: &Folder) -> persist::Result<(Key, Key, 
     Ok((key, copy, name))
 }
 
-/// Whether a commit, called `name` in its session (a name that no commit has would be taken for one), is the marker that a removal leaves: then a session of this one object has no commit.
-/// `None` where it cannot be read.
+/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of this one
+/// object has no commit. `None` where it cannot be read. A name that no commit has would pass for a marker's: see
+/// [`names`].
 async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<Option<bool>> {
     let read = async {
         let object = folder.store.get(key, GetOptions::new()).await?;
