@@ -92,7 +92,8 @@ fn all_of_a_storage_and_places_that_are_none() {
     let to = format!("file://{}", home.path("backup").display());
     for text in [".", "./", "/"] {
         let run = home.run(&["cp", "--recursive", text, &to]);
-        let message = format!("persist: {text:?} names no folder of the storage; \"\" is all of it\n");
+        let message =
+            format!("persist: {text:?} names no folder of the storage; `persist ls --folders` lists them\n");
         assert_eq!((run.code, run.err), (2, message));
     }
     home.run(&["cp", "--recursive", "", &to]).text();

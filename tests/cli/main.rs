@@ -12,6 +12,7 @@ mod nothing;
 mod output;
 mod pages;
 mod recursive;
+mod removals;
 mod session;
 mod session_all;
 mod session_damage;

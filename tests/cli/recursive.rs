@@ -160,7 +160,7 @@ fn what_rm_recursive_refuses() {
 }
 
 /// The numbers and ids of all commits of `a/s`, newest first.
-fn history(home: &Home) -> Vec<serde_json::Value> {
+pub(crate) fn history(home: &Home) -> Vec<serde_json::Value> {
     home.session(&["log", "a", "s", "--json"]).rows()
 }
 
@@ -174,7 +174,9 @@ fn a_copy_of_sessions_mixes_no_histories() {
         lost.save("sessions/k", "state");
         // What others leave between commits, in front of the newest, is none of them.
         for home in [&live, &lost] {
-            home.write("data/persist/sessions/a/s/c/.DS_Store", "the same");
+            for stray in [".DS_Store", "1/1-1", "999999999/999-0"] {
+                home.write(&format!("data/persist/sessions/a/s/c/{stray}"), "the same");
+            }
         }
         let (here, there) = (history(&live), history(&lost));
         let before = files(&live.store());
@@ -193,7 +195,9 @@ fn a_copy_of_sessions_mixes_no_histories() {
         assert_eq!(files(&live.store()).len(), before.len() + 1);
         for home in [&live, &lost] {
             // It has no name that a session gives: anybody may remove it.
-            home.run(&["rm", "sessions/a/s/c/.DS_Store"]).text();
+            let strays =
+                [".DS_Store", "1/1-1", "999999999/999-0"].map(|name| format!("sessions/a/s/c/{name}"));
+            home.run(&["rm", &strays[0], &strays[1], &strays[2], "--must-exist"]).text();
             home.session(&["verify", "a", "s"]).text();
         }
     }

@@ -270,7 +270,7 @@ fn rows_of_what_fails_say_why() {
     let run = home.session(&["export", "--all", "dir"]);
     let out = String::from_utf8(run.out).unwrap();
     assert!(run.code == 5 && out.starts_with(&format!("corrupt  a/s: {key}: ")), "{out}");
-    assert!(out.contains("fork from a good commit, take the fork over, and export that"), "{out}");
+    assert!(out.contains("or fork from a good commit, take over the fork and export that"), "{out}");
     let row = home.session(&["export", "--all", "dir", "--json"]).rows().remove(0);
     assert_eq!((&row["key"], &row["file"], &row["causes"]), (&json!(key), &json!("dir/a/s.tar"), &json!([])));
     // That is what helps.
@@ -317,4 +317,12 @@ fn all_sessions_of_one_agent() {
             (&["export", "a", "s", "--agent", "a"], 2, "--all"),
         ],
     );
+    // Whose a damaged archive is nobody can tell.
+    home.write("dir/a/no.tar", "torn");
+    for agent in ["b", "none"] {
+        let run = there(&home, &["import", "--all", "dir", "--agent", agent]);
+        let out = String::from_utf8(run.out).unwrap();
+        assert!(run.code == 2 && out.contains("dir/a/no.tar: "), "{}: {out}", run.code);
+        assert_eq!(out.lines().count(), 1, "{out}");
+    }
 }

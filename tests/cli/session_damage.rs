@@ -451,3 +451,15 @@ fn all_of_a_store_is_verified_beside_half_an_import() {
     );
     assert_eq!(rows.last().unwrap()["sessions"], 3);
 }
+
+/// Of a number the next page is known without the commit.
+#[test]
+fn a_log_goes_on_behind_a_damaged_commit() {
+    let home = Home::new();
+    home.commits(3);
+    fs::write(home.object(2), "torn").unwrap();
+    let rows = home.session(&["log", "a", "s", "--before", "2", "--json"]);
+    assert_eq!((rows.code, rows.err.as_str(), rows.rows().len()), (0, "", 1));
+    assert_eq!(rows.rows()[0]["seq"], 1);
+    assert_eq!(home.session(&["log", "a", "s", "--before", "9"]).code, 3);
+}

@@ -264,10 +264,13 @@ fn copies(home: &Home) -> (Child, std::process::ChildStdout) {
     out.read_exact(&mut [0; 10]).unwrap();
     // Until nothing more is copied, because the pipe is full.
     let copied = || files(&home.store().join("to")).len();
-    let (mut before, mut quiet) = (copied(), 0);
+    let (mut before, mut quiet, mut idle) = (copied(), 0, 0);
     while quiet < 5 {
         std::thread::sleep(Duration::from_millis(60));
         let now = copied();
+        // Five minutes and more. A machine that stands still looks no oftener.
+        idle = if now == before { idle + 1 } else { 0 };
+        assert!(idle < 5000, "the copy neither goes on nor waits for its reader, with {now} files copied");
         quiet = if now == before && all_wait(&child) { quiet + 1 } else { 0 };
         before = now;
     }

@@ -152,12 +152,21 @@ fn is_of_session(names: &[&str]) -> bool {
         name.split_once('-').is_some_and(|(head, tail)| is_number(head) && is_tail(tail))
     };
     match names {
-        ["c", folder, name] => is_number(folder) && parts(name, &is_number),
+        ["c", folder, name] => is_commit(folder, name),
         ["b", name] => parts(name, &is_id),
         ["f", name] => is_id(name),
         ["t", _] | ["line"] => true,
         _ => false,
     }
+}
+
+/// Whether a commit has this name: its number, counted down, in thousands and rest, and then the number itself.
+fn is_commit(folder: &str, name: &str) -> bool {
+    let seq = name.split_once('-').and_then(|(_, seq)| seq.parse::<u64>().ok());
+    seq.filter(|seq| (1..=999_999_999_998).contains(seq)).is_some_and(|seq| {
+        let down = 999_999_999_999 - seq;
+        folder == format!("{:09}", down / 1000) && name == format!("{:03}-{seq}", down % 1000)
+    })
 }
 
 /// A server as it can be compared with another.

@@ -179,7 +179,8 @@ impl Storage {
     /// The folder that `text` names, with or without a `/` at the end.
     pub(crate) async fn folder(&self, text: &str) -> Result<Folder> {
         if matches!(text, "." | "./" | "/") {
-            let message = format!("{text:?} names no folder of the storage; \"\" is all of it");
+            let message =
+                format!("{text:?} names no folder of the storage; `persist ls --folders` lists them");
             return Err(Error::new(ErrorKind::InvalidInput, message).into());
         }
         let text = match is_url(text) {

@@ -25,7 +25,7 @@ pub(super) fn fate(
 ) -> Fate {
     let is_written_once = part.is_some_and(Part::is_written_once);
     match standing {
-        Some(Standing::Other | Standing::Removed) => return Fate::Skip,
+        Some(Standing::Gone | Standing::Other | Standing::Removed) => return Fate::Skip,
         Some(Standing::Ahead) if !is_written_once => return Fate::Skip,
         Some(Standing::Ahead | Standing::Behind | Standing::Even) | None => {}
     }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn what_may_be_copied_over_a_session() {
-        use Standing::{Ahead, Behind, Even, Other, Removed};
+        use Standing::{Ahead, Behind, Even, Gone, Other, Removed};
         let all = MemoryAdapter::new().capabilities();
         let (mut none, mut small) = (all, all);
         (none.create, none.create_large, small.create_large) = (false, false, false);
@@ -75,6 +75,7 @@ mod tests {
             (Some(Ahead), &["c", "b", "f"], all, create, create),
             (Some(Ahead), &["c", "b", "f"], none, look, create),
             (Some(Ahead), &["t", "line"], all, skip, skip),
+            (Some(Gone), &["c", "b", "f", "t", "line"], all, skip, skip),
             (Some(Other), &["c", "b", "f", "t", "line"], all, skip, skip),
             // Its states are whole there: neither the removal nor what belongs to it is taken along.
             (Some(Removed), &["c", "b", "f", "t", "line"], all, skip, skip),

@@ -109,7 +109,10 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
         let standing = part.as_ref().and_then(|part| standings.get(&part.folder)).copied();
         if let (Some(standing @ (Standing::Other | Standing::Removed)), Ok(name)) = (standing, &name) {
             let session = to.root.session_of(name).or_else(|| from.root.session_of(&meta.key));
-            left_out.extend(session.map(|session| (session_name(session), standing)));
+            // Namespaces may have sessions of the same ids.
+            let folder = part.as_ref().map_or("", |part| part.folder.trim_end_matches('/'));
+            let root = folder.rsplitn(4, '/').nth(3).map_or(String::new(), |root| format!("{root}/"));
+            left_out.extend(session.map(|ids| (format!("{root}{}", session_name(ids)), standing)));
         }
         let fate = fate(standing, part.as_ref(), args.if_absent, can);
         async move { one(fate, meta, name?, from, to, args.dry_run, progress).await }
@@ -129,6 +132,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
                     output.row(row, String::new)?;
                 }
             }
+            Err(error) if args.dry_run => return Err(error.into()),
             Err(error) => {
                 let copied = count(sum.copied, "snapshot");
                 let message =
@@ -232,11 +236,11 @@ fn why(left_out: &BTreeMap<String, Standing>) -> Error {
     let reasons = [
         (
             Standing::Removed,
-            "removed from the source, and left as it is at the destination; if the removal was meant, copy again with --removals",
+            "removed from the source, and left as it is at the destination; if the removal was meant, copy again with --removals: what is there, which nobody has compared, can be loaded no more then",
         ),
         (
             Standing::Other,
-            "nobody can tell that here and there is one history: one side began anew, a prune or a removal left no commit that both have, or one is damaged or cannot be read (`persist session verify`); copy to another folder, and keep both until you know which is right",
+            "nobody can tell that here and there is one history: one side began anew, a prune or a removal left no commit that both have, or one is damaged or cannot be read (`persist session verify`); copy to another folder, and keep both until you know which is right; if the source was removed and begun anew, and what is there is not wanted any more, `persist session rm` it there and copy again",
         ),
     ];
     let told = reasons.iter().filter_map(|(standing, why)| {

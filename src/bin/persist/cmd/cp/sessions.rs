@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, future::ready};
 use persist::{
     Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SnapshotAdapter,
-    adapters::memory::MemoryAdapter, sessions::Sessions,
+    adapters::memory::MemoryAdapter,
+    sessions::{At, Sessions},
 };
 
 use super::renamed;
@@ -28,6 +29,8 @@ pub(super) enum Standing {
     Even,
     /// It goes on from the source: the copy adds what it lacks, and its tags and its `line` stay.
     Ahead,
+    /// Both end with a removal, each with its own: there is nothing to copy.
+    Gone,
     /// Another history, or nobody can tell: the copy leaves it alone.
     Other,
     /// It has states, and the source only says that it was removed: the copy leaves it alone, unless it is to take removals along.
@@ -74,7 +77,8 @@ async fn standing(
     let commits = name.as_str().rsplitn(3, '/').nth(2).map_or(String::new(), |all| format!("{all}/"));
     let commits = commits.strip_prefix(&to.prefix).unwrap_or_default();
     // Newest first, which is the order of the names.
-    let (mut ours, mut theirs) = (Box::pin(names(from, commits)), Box::pin(names(to, commits)));
+    let (mut ours, mut theirs) =
+        (Box::pin(names(from, commits, from, to)), Box::pin(names(to, commits, from, to)));
     let (mut one, mut other) = (ours.try_next().await?, theirs.try_next().await?);
     let Some(newest) = other.clone() else { return Ok(None) };
     // What sorts first is newer.
@@ -87,8 +91,11 @@ async fn standing(
     if let (Standing::Behind, Some(one)) = (standing, &one) {
         let (here, there) = (copied(one, from, to)?, copied(&newest, from, to)?);
         is_removed = match is_removal(from, &here.0, &here.2).await? {
-            Some(true) => is_removal(to, &there.1, &there.2).await? != Some(true),
-            Some(false) => false,
+            // Neither has a state.
+            Some(true) if is_removal(to, &there.1, &there.2).await? == Some(true) => {
+                return Ok(Some(standing));
+            }
+            Some(ends) => ends,
             // The copy would end there, before all others.
             None => return Ok(Some(Standing::Other)),
         };
@@ -101,14 +108,36 @@ async fn standing(
             Ordering::Less => one = ours.try_next().await?,
             Ordering::Greater => other = theirs.try_next().await?,
             Ordering::Equal => {
-                let (here, there, _) = copied(here, from, to)?;
-                let is_same = same(from.store.as_ref(), &here, to.store.as_ref(), &there).await?;
-                return Ok(Some(if is_same { standing } else { Standing::Other }));
+                let is_newest = *there == newest;
+                let (here, there, name) = copied(here, from, to)?;
+                if same(from.store.as_ref(), &here, to.store.as_ref(), &there).await? {
+                    return Ok(Some(standing));
+                }
+                // Removed on both sides, and nothing behind that at the destination: what comes behind a removal is
+                // made of nothing in front of it.
+                let is_end = is_newest
+                    && is_removal(from, &here, &name).await? == Some(true)
+                    && is_removal(to, &there, &name).await? == Some(true);
+                return Ok(Some(match standing {
+                    Standing::Behind if is_end => Standing::Behind,
+                    Standing::Even if is_end => Standing::Gone,
+                    _ => Standing::Other,
+                }));
             }
         }
     }
     // Nothing in common: nobody can tell. What ends all that was there goes on from nothing.
-    Ok(Some(if is_removed { Standing::Behind } else { Standing::Other }))
+    if is_removed {
+        return Ok(Some(Standing::Behind));
+    }
+    // So does what lies behind a removal, all of it: a number in front of that could be the start of a fork.
+    if standing == Standing::Behind && other.as_ref() == Some(&newest) {
+        let (_, there, name) = copied(&newest, from, to)?;
+        if is_removal(to, &there, &name).await? == Some(true) {
+            return Ok(Some(Standing::Behind));
+        }
+    }
+    Ok(Some(Standing::Other))
 }
 
 /// The keys of an object and of its copy, from its name below both folders, and its name in its session.
@@ -119,8 +148,9 @@ fn copied(name: &str, from: &Folder, to: &Folder) -> persist::Result<(Key, Key, 
     Ok((key, copy, name))
 }
 
-/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of this one object has no commit.
-/// `None` where it cannot be read.
+/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of this one
+/// object has no commit. `None` where it cannot be read. A name that no commit has would pass for a marker's: see
+/// [`names`].
 async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<Option<bool>> {
     let read = async {
         let object = folder.store.get(key, GetOptions::new()).await?;
@@ -137,21 +167,24 @@ async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<O
     let Some(bytes) = bytes else { return Ok(Some(false)) };
     let alone = Arc::new(MemoryAdapter::new());
     alone.put(&Key::new(format!("sessions/a/s/{name}"))?, Body::from(bytes), PutOptions::new()).await?;
-    let session = Sessions::new(alone)?.session("a", "s")?;
-    // What else is alone is damaged. Behind a marker a handle goes on from its number.
-    let is_empty = matches!(session.rebase().await, Ok(None));
-    Ok(Some(is_empty && session.seen().await.is_some_and(|seq| seq > 0)))
+    // A fork's start would lack its commit, and what an import puts first the rest of it.
+    let shown = Sessions::new(alone)?.session("a", "s")?.show(At::Latest).await;
+    Ok(Some(shown.is_err_and(|error| error.kind() == ErrorKind::NotFound)))
 }
 
-/// The commits below a folder of a folder, by their names in the latter. What others left between them is none.
-fn names(folder: &Folder, below: &str) -> impl Stream<Item = persist::Result<String>> {
-    let rows = folder.store.list(ListOptions::new().prefix(format!("{}{below}", folder.prefix)));
-    rows.try_filter_map(|entry| {
+/// The commits on one side, below a folder of its folder, by their names in the latter. What others left between them is none.
+fn names<'a>(
+    side: &'a Folder,
+    below: &str,
+    from: &'a Folder,
+    to: &'a Folder,
+) -> impl Stream<Item = persist::Result<String>> + 'a {
+    let rows = side.store.list(ListOptions::new().prefix(format!("{}{below}", side.prefix)));
+    rows.try_filter_map(move |entry| {
         let name = entry.into_object().and_then(|meta| {
-            let name = meta.key.as_str().strip_prefix(&folder.prefix)?;
-            let (place, seq) = name.rsplit('/').next()?.split_once('-')?;
-            let is_number = |text: &str| text.parse::<u64>().is_ok();
-            (is_number(place) && is_number(seq)).then(|| name.to_owned())
+            let name = meta.key.as_str().strip_prefix(&side.prefix)?;
+            let (.., part) = copied(name, from, to).ok()?;
+            part.starts_with("c/").then(|| name.to_owned())
         });
         ready(Ok(name))
     })

@@ -86,7 +86,8 @@ pub(super) async fn import(
     });
     let mut heads: Vec<_> = heads.buffered(PARALLEL).collect().await;
     if let Some(agent) = agent {
-        heads.retain(|(_, name)| name.as_ref().is_ok_and(|name| name.agent == agent));
+        // Whose it is nobody can tell where the head is damaged.
+        heads.retain(|(_, name)| name.as_ref().map_or(true, |name| name.agent == agent));
     }
     let mut archives: HashMap<(String, String), Vec<PathBuf>> = HashMap::new();
     for (path, name) in &heads {

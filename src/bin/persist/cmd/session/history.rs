@@ -14,7 +14,11 @@ use crate::output::{Output, cell, count, human, in_our_words, time};
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
     // Behind the row of that commit, whether it is good or not.
     let before = match args.before {
-        Some(at) => Some(session.show(at).await?.seq),
+        Some(at) => Some(match (session.show(at.clone()).await, at) {
+            // Of a number only that is needed.
+            (Err(error), At::Seq(seq)) if error.kind() == ErrorKind::Corrupt => seq,
+            (shown, _) => shown?.seq,
+        }),
         None => None,
     };
     let newer = |row: &persist::Result<Commit>, seq| row.as_ref().map_or(true, |commit| commit.seq > seq);
@@ -93,7 +97,9 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         return Ok(());
     };
     if args.delete {
-        if output.interactive() && !session.tags().await?.iter().any(|tag| tag.name == name) {
+        // One that is damaged is there as well, and may be the one that is to go.
+        let is_absent = |tags: Vec<persist::sessions::Tag>| !tags.iter().any(|tag| tag.name == name);
+        if output.interactive() && session.tags().await.is_ok_and(is_absent) {
             output.note(|| format!("there is no tag {name:?}"));
         }
         session.untag(&name).await?;
