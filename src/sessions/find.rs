@@ -12,7 +12,7 @@ use super::{
     names::Place,
     object,
     refs::{Origin, TagRef, Target},
-    store::{Described, Part, Row, Slot, Store, not_on_line},
+    store::{Described, Part, Row, Slot, Store, hidden, not_on_line},
     wire::corrupt,
 };
 use crate::{Error, ErrorKind, Key, ListOptions, ObjectMeta, Result, Version};
@@ -130,12 +130,12 @@ impl Store {
                     let found = found.named(origin.target, &place.commit(1)?)?;
                     return Ok(Some(Newest { found, origin: true }));
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),
+                Err(error) if error.kind() == ErrorKind::NotFound => last = Some(meta.key),
                 Err(error) => return Err(error),
             }
         }
         Err(match (last, other) {
-            (Some(gone), _) => gone,
+            (Some(key), _) => hidden(&key),
             (None, Some(meta)) => two_versions(&meta.key),
             (None, None) => no_commit(place),
         })
@@ -196,12 +196,34 @@ impl Store {
         }
         self.not_importing(place, &newest).await?;
         // In this order: a prune changes the line first. Another look, because the commit may have been made meanwhile.
-        let slot = self.slot(place, seq, Part::End).await;
-        let gone = slot.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        Ok(match self.line(place).await?.0.has(seq) && gone {
-            true => lost(&place.commit(seq)?),
+        let gone = match self.slot(place, seq, Part::End).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+            // A read before did not find it.
+            Ok((Slot::Commit(_), _)) => false,
+            _ => return Ok(not_on_line(seq)),
+        };
+        let key = place.commit(seq)?;
+        Ok(match self.line(place).await?.0.has(seq) {
             false => not_on_line(seq),
+            true if !gone => hidden(&key),
+            // Listings only here, where damage would be told.
+            true => {
+                self.confirm_gone(&key).await?;
+                self.not_before_start(place, seq).await?;
+                lost(&key)
+            }
         })
+    }
+
+    /// Fails where `seq` is a number that a fork has from its source, and a read did not find the fork's origin.
+    async fn not_before_start(&self, place: &Place, seq: u64) -> Result<()> {
+        let start = place.commit(1)?;
+        match self.slot(place, 1, Part::End).await {
+            Ok((Slot::Origin(origin), _)) if origin.target.seq >= seq => Err(hidden(&start)),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.confirm_gone(&start).await,
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn tag_ref(&self, place: &Place, name: &str) -> Result<TagRef> {

@@ -4,11 +4,11 @@ use super::{
     CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     commit,
-    head::Head,
+    head::{Head, forked, head_of, unexpected},
     load::{Latest, Whole},
     manifest::Manifest,
     store::Part,
-    writer::{Payload, Writer, forked, head_of, unexpected},
+    writer::{Payload, Writer},
 };
 use crate::{ErrorKind, Result};
 
@@ -94,6 +94,7 @@ impl Session {
             self.told_of_load(writer);
             if let (None, Some(newest)) = (&writer.head, seen.head) {
                 writer.adopt(newest);
+                writer.untold = true;
                 return Ok(());
             }
         }

@@ -131,7 +131,12 @@ impl Store {
                     let message = format!(
                         "the session {place} is there, but whose it is could not be read; fork again"
                     );
-                    let error = Error::new(unread.kind(), message).with_retryable(unread.retryable());
+                    // `NotFound` would say that there is no such commit.
+                    let (kind, retryable) = match unread.kind() {
+                        ErrorKind::NotFound => (ErrorKind::Unavailable, true),
+                        kind => (kind, unread.retryable()),
+                    };
+                    let error = Error::new(kind, message).with_retryable(retryable);
                     return Err(error.with_operation("fork").with_source(unread));
                 }
                 Err(_) => return Err(error),

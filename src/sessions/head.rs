@@ -8,8 +8,10 @@ use super::{
     CommitId,
     clock::Moment,
     delta::{Copies, base_of},
-    manifest::Line,
+    manifest::{Line, Manifest},
+    names::Place,
 };
+use crate::{Error, ErrorKind};
 
 /// The commit that the next one follows.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,16 @@ pub(super) struct Head {
     pub(super) observed: Option<Moment>,
     /// What a delta can start from; `None` makes the next commit a keyframe.
     pub(super) base: Option<Base>,
+}
+
+/// What the first load of a handle showed: its saves continue that.
+#[derive(Debug)]
+pub(super) struct FirstLoad {
+    pub(super) head: Head,
+    /// Where it is not the head's.
+    pub(super) epoch: Option<u64>,
+    /// Why it cannot be continued.
+    pub(super) stale: Option<String>,
 }
 
 /// The head's state, and how it came from the states that the next deltas start from.
@@ -126,4 +138,28 @@ impl Base {
         let (raw, stored) = self.measured;
         (u128::from(size) * u128::from(stored) / u128::from(raw.max(1))).try_into().unwrap_or(u64::MAX)
     }
+}
+
+/// The head of a session, from its newest commit; `base` where its state was read.
+pub(super) fn head_of(manifest: &Manifest, observed: Option<Moment>, base: Option<Base>) -> Head {
+    let (seq, id, epoch, ended) = (manifest.seq, Some(manifest.id), manifest.epoch, manifest.is_removed());
+    Head { seq, id, not_before: None, left: None, epoch, ended, observed, base }
+}
+
+/// The same for a fork's first commit, whose base lies where it was forked.
+pub(super) fn forked(mut base: Base, seq: u64, source: Place) -> Base {
+    base.lines.insert(0, Line { upto: seq, place: source });
+    base
+}
+
+/// The error where another commit is the newest than the caller expects.
+pub(super) fn unexpected(place: &Place, expected: u64, newest: &Head) -> Error {
+    let message = match (expected, newest.shown()) {
+        (0, newest) => format!("{place} was expected to be new, it has commit {newest}; rebase to go on"),
+        (_, 0) => format!("commit {expected} was expected to be the newest of {place}, which has none"),
+        (_, newest) => {
+            format!("{place} has commit {newest} as its newest, not {expected}; rebase to go on")
+        }
+    };
+    Error::new(ErrorKind::Conflict, message).with_operation("save")
 }

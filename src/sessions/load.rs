@@ -5,13 +5,12 @@ use super::{
     at::{no_commit, removed},
     clock::Moment,
     find::{Found, Newest},
-    head::{Base, Head},
+    head::{Base, FirstLoad, Head, forked, head_of},
     manifest::Manifest,
     names::Place,
     refs::Target,
     restore::Checked,
     store::Part,
-    writer::{FirstLoad, forked, head_of},
 };
 use crate::{Error, ErrorKind, Key, Result};
 

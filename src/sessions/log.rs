@@ -14,7 +14,7 @@ use super::{
     manifest::Manifest,
     names::Place,
     refs::Origin,
-    store::{Described, PARALLEL, Part, Row, Slot, Store},
+    store::{Described, PARALLEL, Part, Row, Slot, Store, hidden},
     verify::missing,
 };
 use crate::{Error, ErrorKind, ListOptions, Result};
@@ -45,7 +45,8 @@ impl Session {
                 Err(error) => Err(error),
                 // Only an import puts one here: what lies before it is half a session.
                 Ok((Described::Origin(_), _)) if seq > 1 => Err(importing(&place)),
-                Ok((Described::Origin(_), _)) => Ok(Logged::Nothing),
+                // A read before did not find it.
+                Ok((Described::Origin(_), _)) => Err(hidden(&place.commit(seq)?)),
             }
         });
         let lines = described.buffered(PARALLEL);
@@ -170,6 +171,10 @@ impl Stretch<'_> {
             self.store.not_importing(&self.place, &newest).await?;
         }
         let place = &self.place;
+        // A fork's origin that a read before did not find: what lies in its source is not missing.
+        if below == 1 && matches!(self.origin, Ok(None)) && self.store.origin(place).await?.is_some() {
+            return Err(hidden(&place.commit(1)?));
+        }
         self.ready.extend(holes(&self.line).into_iter().map(|hole| Entry::Missing(place.clone(), hole)));
         Ok(())
     }

@@ -7,12 +7,12 @@ use super::{
     Commit, CommitOptions, Pruned, Retention, Session,
     at::no_commit,
     clock::Moment,
-    head::Head,
+    head::{Head, head_of},
     load::Latest,
     manifest::Manifest,
     refs::ForkRef,
     store::{Described, all},
-    writer::{Payload, Writer, head_of},
+    writer::{Payload, Writer},
 };
 use crate::{Error, ErrorKind, ObjectMeta, Result};
 

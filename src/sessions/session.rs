@@ -14,10 +14,12 @@ use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Commit, CommitOptions, Sessions, names,
+    Commit, CommitOptions, Sessions,
+    head::FirstLoad,
+    names,
     names::Place,
     store::Store,
-    writer::{Draft, FirstLoad, Payload, Writer, conflict},
+    writer::{Draft, Payload, Writer, conflict},
 };
 use crate::{Error, ErrorKind, Result, lock::lock};
 
@@ -297,7 +299,7 @@ impl Session {
     /// Whether nothing is known that decides what saves continue, so that a load does.
     pub(super) fn has_yet_to_begin(&self) -> bool {
         match self.idle_writer() {
-            Some(writer) => writer.head.is_none(),
+            Some(writer) => writer.head.is_none() || writer.untold,
             None => lock(&self.inner.first_load).is_none(),
         }
     }
@@ -306,7 +308,7 @@ impl Session {
     /// without a head. Whoever has the writer next tells it.
     pub(super) fn begin_with(&self, mut first: FirstLoad) {
         match self.idle_writer() {
-            Some(mut writer) if writer.head.is_none() => writer.begin(first),
+            Some(mut writer) if writer.takes(&first) => writer.begin(first),
             Some(_) => {}
             None => {
                 // It may lie here for long, and a state is large.
@@ -316,10 +318,10 @@ impl Session {
         }
     }
 
-    /// Tells the writer what a load has shown while it was busy. Where it has a head, that was there first.
+    /// Tells the writer what a load has shown while it was busy. Where a call has told of a head, that was there first.
     pub(super) fn told_of_load(&self, writer: &mut Writer) {
         let first = lock(&self.inner.first_load).take();
-        if let Some(first) = first.filter(|_| writer.head.is_none()) {
+        if let Some(first) = first.filter(|first| writer.takes(first)) {
             writer.begin(first);
         }
     }
@@ -340,10 +342,14 @@ impl Session {
 
     /// This handle itself has begun the session in another way than by a save: that it saw no commit before is nobody's conflict.
     pub(super) fn has_begun(&self) {
-        if let Some(mut writer) = self.idle_writer()
+        let mut writer = self.idle_writer();
+        if writer.is_none() {
+            lock(&self.inner.first_load).take_if(|first| first.head.seq == 0);
+        }
+        if let Some(writer) = &mut writer
             && writer.head.as_ref().is_some_and(|head| head.seq == 0)
         {
-            *writer = Writer::default();
+            **writer = Writer::default();
         }
     }
 }

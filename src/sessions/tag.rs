@@ -183,7 +183,9 @@ impl Store {
             let there = match self.manifest(place, target.seq).await {
                 Ok((Described::Commit(manifest), _)) => manifest.id == target.id,
                 Ok((Described::Origin(_), _)) => false,
-                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.confirm_gone(&place.commit(target.seq)?).await.map(|()| false)?
+                }
                 Err(error) => return Err(error),
             };
             return if there && line.has(target.seq) { Ok(()) } else { Err(not_on_line(target.seq)) };

@@ -13,7 +13,7 @@ use super::{
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
-    store::{Part, Slot},
+    store::{Part, Slot, hidden},
     wire::{corrupt, wrong},
 };
 use crate::{Error, ErrorKind, Key, ListOptions, Result};
@@ -28,7 +28,8 @@ pub struct Verified {
     pub bytes: u64,
     /// What is not.
     pub damaged: Vec<Damaged>,
-    /// Objects that are on no line, and tags and marks of forks whose commit was pruned: the next prune removes them.
+    /// Objects that are on no line, and tags and marks of forks whose commit was pruned. The next prune removes them; the tags only where the
+    /// storage can remove exactly one version, else [`untag`](Session::untag) them.
     pub garbage: u64,
 }
 
@@ -92,7 +93,10 @@ impl Session {
                     holes.retain(|(_, hole): &(_, RangeInclusive<u64>)| *hole.end() > seq);
                     continue;
                 }
-                Ok((Slot::Origin(_), _)) => continue,
+                // A read before did not find it.
+                Ok((Slot::Origin(_), _)) => {
+                    return Err(hidden(&place.commit(seq)?).with_operation("verify"));
+                }
                 Err(error) => {
                     found.note(Some(seq), error)?;
                     continue;

@@ -12,6 +12,7 @@
 //! | `head.not_before` | damage: the newest id that can be read | the next commit | has no parent, and no older id |
 //! | `head.ended` | the marker of a removal | the next commit | begins anew; `first()` is met |
 //! | `unsure` | `head` from a load or a fallback: it may lie in front of a loss, or in half an import | `make_sure`, any look | `make_sure` asks `line`, behind a load by number the newest as well |
+//! | `untold` | a first save's own look | whatever else sets `head`; an own commit that it finds | none; a load of the latest that shows less takes the head's place |
 //! | `stale` | a rival, a prune, a fallback from a number, a fork's past | whatever sets `head` | is a `Conflict` that says so |
 //! | `rival` | the commit that was there first | whatever sets `head` | none: `Session::rival` shows it |
 //! | `rebasing` | a `rebase` that met damage | whatever sets `head` | none: lets `load_with_fallback` set `head` where there is one |
@@ -28,9 +29,9 @@ use super::{
     Commit, CommitId,
     clock::Moment,
     commit::{CommitOptions, notes_of},
-    head::{Base, Head},
+    head::{Base, FirstLoad, Head, unexpected},
     log::shown,
-    manifest::{BodyRef, Line, Manifest},
+    manifest::{BodyRef, Manifest},
     names::{MAX_SEQ, Place},
     object,
     pack::{Form, Packed, pack},
@@ -61,18 +62,10 @@ pub(super) struct Writer {
     pub(super) rebasing: bool,
     /// The head is what a load saw, which does not ask whether it is the newest that there should be.
     pub(super) unsure: bool,
+    /// The head is what a first save has found by itself: no call has told of it.
+    pub(super) untold: bool,
     /// The rival of the last conflict.
     pub(super) rival: Option<Commit>,
-}
-
-/// What the first load of a handle showed: its saves continue that.
-#[derive(Debug)]
-pub(super) struct FirstLoad {
-    pub(super) head: Head,
-    /// Where it is not the head's.
-    pub(super) epoch: Option<u64>,
-    /// Why it cannot be continued.
-    pub(super) stale: Option<String>,
 }
 
 /// A state on its way into a commit.
@@ -112,18 +105,6 @@ pub(super) fn conflict(place: &Place, message: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Conflict, format!("{place}: {message}")).with_operation("save")
 }
 
-/// The error where another commit is the newest than the caller expects.
-pub(super) fn unexpected(place: &Place, expected: u64, newest: &Head) -> Error {
-    let message = match (expected, newest.shown()) {
-        (0, newest) => format!("{place} was expected to be new, it has commit {newest}; rebase to go on"),
-        (_, 0) => format!("commit {expected} was expected to be the newest of {place}, which has none"),
-        (_, newest) => {
-            format!("{place} has commit {newest} as its newest, not {expected}; rebase to go on")
-        }
-    };
-    Error::new(ErrorKind::Conflict, message).with_operation("save")
-}
-
 impl Writer {
     /// Makes this the head that the next commit follows.
     pub(super) fn adopt(&mut self, head: Head) {
@@ -137,11 +118,22 @@ impl Writer {
             self.pending.clear();
         }
         (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
-        self.unsure = false;
+        (self.unsure, self.untold) = (false, false);
+    }
+
+    /// Whether saves continue what this first load shows: nothing is known yet, or nobody was told of what is, and the latest showed less.
+    pub(super) fn takes(&self, first: &FirstLoad) -> bool {
+        let Some(head) = &self.head else { return true };
+        let shows_less = first.head.observed.is_some() && first.head.seq < head.left.unwrap_or(head.seq);
+        self.untold && self.stale.is_none() && shows_less
     }
 
     /// Goes on from what the first load showed.
     pub(super) fn begin(&mut self, first: FirstLoad) {
+        // The look's epoch is not the load's: a take-over between the two keeps the handle out.
+        if self.untold {
+            (self.head, self.epoch) = (None, None);
+        }
         self.epoch = self.epoch.or(first.epoch);
         self.adopt(first.head);
         self.unsure = true;
@@ -190,7 +182,7 @@ impl Writer {
                     if store.fence.is_late(began, store) {
                         // First, for nobody may wait for what follows.
                         let error = self.too_late();
-                        withdraw(store, place, seq, manifest.body, &version).await;
+                        let _ = withdraw(store, place, seq, manifest.body, &version).await;
                         return Err(error);
                     }
                     self.confirm(store, place, (seq, id), Some(version)).await?;
@@ -233,6 +225,7 @@ impl Writer {
                     let Some(head) = &mut self.head else { continue };
                     (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
                     (head.ended, head.left) = (false, None);
+                    self.untold = false;
                     self.pending.clear();
                     if again {
                         return Ok(*commit);
@@ -309,13 +302,19 @@ impl Writer {
         if !taken && never_sent(error.kind()) {
             return Err(error);
         }
-        let (found, meta) = match store.manifest(place, seq).await {
+        let mut read = store.manifest(place, seq).await;
+        if taken && read.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            match store.confirm_gone(&key).await {
+                Ok(()) => return Ok(Outcome::Gone),
+                Err(hidden) => read = Err(hidden),
+            }
+        }
+        let (found, meta) = match read {
             // Where nothing is known, nothing may be said: the commit may still arrive.
             Err(lost) if !taken => {
                 tracing::debug!(error = %lost, "what became of a commit is unknown");
                 return Err(error);
             }
-            Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(Outcome::Gone),
             Err(damaged) if is_damage(damaged.kind()) => {
                 let message =
                     format!("commit {seq} is already there and cannot be read; rebase or fork to go on");
@@ -359,7 +358,7 @@ impl Writer {
         // Of an earlier one, the body may have been taken for garbage before its commit came.
         let began = self.pending.get(found).filter(|_| !another).and_then(|known| known.began);
         if store.fence.is_late(began, store)
-            && withdraw(store, place, seq, manifest.body, &meta.version).await
+            && withdraw(store, place, seq, manifest.body, &meta.version).await?
         {
             return Err(self.too_late());
         }
@@ -389,14 +388,26 @@ fn too_slow() -> Error {
 }
 
 /// Takes a commit back whose body is gone: nobody can read it. Where the body is there, others may have built on the commit. Tells which it was.
-async fn withdraw(store: &Store, place: &Place, seq: u64, body: Option<BodyRef>, version: &Version) -> bool {
-    let Some(body) = body else { return false };
-    let (Ok(body), Ok(commit)) = (place.body(seq, body.id), place.commit(seq)) else { return false };
-    let gone = store.adapter.head(&body).await.is_err_and(|error| error.kind() == ErrorKind::NotFound);
-    if gone && let Err(error) = store.delete_version(&commit, version).await {
+///
+/// # Errors
+/// Where that cannot be told, what the adapter fails with.
+async fn withdraw(
+    store: &Store,
+    place: &Place,
+    seq: u64,
+    body: Option<BodyRef>,
+    version: &Version,
+) -> Result<bool> {
+    let Some(body) = body else { return Ok(false) };
+    let body = place.body(seq, body.id)?;
+    match store.adapter.head(&body).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => store.confirm_gone(&body).await?,
+        there => return there.map(|_| false),
+    }
+    if let Err(error) = store.delete_version(&place.commit(seq)?, version).await {
         tracing::debug!(%error, "a commit without its body stays");
     }
-    gone
+    Ok(true)
 }
 
 /// Whether the commit is there, and whole.
@@ -485,16 +496,4 @@ async fn prepare(
     let key = place.body(packed.manifest.seq, packed.manifest.id)?;
     store.adapter.put(&key, Body::from(body), PutOptions::new()).await?;
     Ok((packed, Some(began)))
-}
-
-/// The head of a session, from its newest commit; `base` where its state was read.
-pub(super) fn head_of(manifest: &Manifest, observed: Option<Moment>, base: Option<Base>) -> Head {
-    let (seq, id, epoch, ended) = (manifest.seq, Some(manifest.id), manifest.epoch, manifest.is_removed());
-    Head { seq, id, not_before: None, left: None, epoch, ended, observed, base }
-}
-
-/// The same for a fork's first commit, whose base lies where it was forked.
-pub(super) fn forked(mut base: Base, seq: u64, source: Place) -> Base {
-    base.lines.insert(0, Line { upto: seq, place: source });
-    base
 }

@@ -143,6 +143,61 @@ async fn a_handle_is_of_the_epoch_that_its_load_showed() {
     assert!(late.kind() == ErrorKind::Conflict && late.message().contains("epoch 1"), "{late}");
 }
 
+/// A clone's first save looks for itself, finds more than a slow load is about to show, and is given up: nobody was told of that.
+#[tokio::test]
+async fn what_a_first_save_has_found_gives_way_to_a_load_that_shows_less() {
+    for (taken_over, given_up_first) in [(false, false), (false, true), (true, false), (true, true)] {
+        let bench = Bench::new(8);
+        bench.saved("s", 2).await;
+        let (fault, sessions) = bench.faulty();
+        let hold = |operation| {
+            let go_on = Arc::new(Notify::new());
+            fault.inject(operation, Injection::Hold(go_on.clone()));
+            go_on
+        };
+        let handle = sessions.session("a", "s").unwrap();
+        let go_on = hold(Operation::Get);
+        let mut load = Box::pin(handle.load(At::Latest));
+        assert!((&mut load).now_or_never().is_none());
+        let rival = bench.session("s");
+        match taken_over {
+            true => drop(rival.take_over().await.unwrap()),
+            false => drop(rival.save("a rival's").await.unwrap()),
+        }
+        let _never = hold(Operation::Put);
+        let mut save = Some(Box::pin(handle.save("heartbeat")));
+        assert!(save.as_mut().unwrap().now_or_never().is_none() && fault.calls(Operation::Put) == 1);
+        if given_up_first {
+            save = None;
+        }
+        go_on.notify_one();
+        assert_eq!(load.await.unwrap().commit.seq, 2);
+        drop(save);
+        assert_eq!(handle.save("made of 2").await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(handle.seen().await, Some(2));
+        handle.rebase().await.unwrap();
+        match handle.save("made of 3").await {
+            Ok(commit) => assert!(commit.seq == 4 && !taken_over),
+            Err(late) => assert!(taken_over && late.message().contains("epoch 1"), "{late}"),
+        }
+    }
+}
+
+/// That it saw no commit is no conflict with what it has brought itself.
+#[tokio::test]
+async fn a_handle_goes_on_behind_its_own_import_beside_a_call_that_is_given_up() {
+    for call in 0..CALLS {
+        let bench = Bench::new(9);
+        let mut archive = Vec::new();
+        bench.saved("source", 2).await.0.export(&mut archive).await.unwrap();
+        let (handle, name, held, _) = beside(&bench, call);
+        assert_eq!(handle.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+        handle.import(&mut &archive[..]).await.unwrap();
+        drop(held);
+        assert_eq!(handle.save("next").await.unwrap().seq, 3, "{name}");
+    }
+}
+
 /// Ten tasks count, each from what it loads. As clones that say no more they are one writer; who says what the state is made of loses nothing.
 #[tokio::test]
 async fn tasks_that_share_a_handle_say_what_their_states_are_made_of() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt};
 use persist::{
     ErrorKind,
     layers::{Fault, Injection, Operation},
@@ -214,19 +214,124 @@ async fn a_tag_beside_a_prune_is_kept_or_refused() {
 #[tokio::test]
 async fn a_verification_that_does_not_find_what_is_there_does_not_pass_it_over() {
     let bench = with_bodies().await;
-    let all = bench.session("s").verify().await.unwrap();
-    assert!(all.is_good() && all.good == 6);
+    for (name, good) in [("s", 6), ("fork", 4)] {
+        let all = bench.session(name).verify().await.unwrap();
+        assert!(all.is_good() && all.good == good);
+        for n in 0.. {
+            let (fault, sessions) = bench.faulty();
+            hide(&fault, Operation::Get, n, 1);
+            let verified = sessions.session("a", name).unwrap().verify().await;
+            if fault.calls(Operation::Get) <= n {
+                break;
+            }
+            match verified {
+                Ok(verified) => assert!(!verified.is_good() || verified == all, "{n}: {verified:?}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{n}: {error}"),
+            }
+        }
+    }
+}
+
+/// Nor does a log end where a fork begins.
+#[tokio::test]
+async fn a_log_that_does_not_find_what_is_there_says_so() {
+    let bench = with_bodies().await;
     for n in 0.. {
         let (fault, sessions) = bench.faulty();
         hide(&fault, Operation::Get, n, 1);
-        let verified = sessions.session("a", "s").unwrap().verify().await;
+        let log: persist::Result<Vec<_>> = sessions.session("a", "fork").unwrap().log().try_collect().await;
         if fault.calls(Operation::Get) <= n {
             break;
         }
-        match verified {
-            Ok(verified) => assert!(!verified.is_good() || verified == all, "{n}: {verified:?}"),
+        match log {
+            Ok(log) => assert_eq!(log.len(), 4, "{n}"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{n}: {error}"),
         }
+    }
+}
+
+/// Who is told that there is no commit begins a session; who is told of damage goes on from an older state.
+#[tokio::test]
+async fn a_load_that_does_not_find_what_is_there_tells_neither_damage_nor_an_empty_session() {
+    let bench = with_bodies().await;
+    bench.session("s").fork("bare", 3).await.unwrap();
+    for (name, at, seed) in
+        [("s", At::Latest, 5), ("s", At::Seq(3), 2), ("bare", At::Latest, 2), ("fork", At::Seq(3), 2)]
+    {
+        for reads in [1, 2, 3, 1000] {
+            for n in 0.. {
+                let (fault, sessions) = bench.faulty();
+                hide(&fault, Operation::Get, n, reads);
+                let loaded = sessions.session("a", name).unwrap().load_with_fallback(at.clone()).await;
+                if fault.calls(Operation::Get) <= n {
+                    break;
+                }
+                match loaded {
+                    Ok(restored) => assert!(restored.state == noise(seed, 900), "{name} {at} {n} {reads}"),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Unavailable, "{name} {at} {n} {reads}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A save whose answer was lost meets its own commit, and a read does not find that, or its body.
+#[tokio::test]
+async fn a_save_that_does_not_find_its_own_commit_takes_nothing_back() {
+    for late in [false, true] {
+        let bench = Bench::new(13);
+        let (fault, sessions) = bench.faulty();
+        let session = sessions.inline_limit(500).session("a", "s").unwrap();
+        session.save(noise(0, 900)).await.unwrap();
+        let state = noise(1, 900);
+        if late {
+            fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Timeout));
+            fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+            assert_eq!(session.save(state.clone()).await.unwrap_err().kind(), ErrorKind::Timeout);
+            bench.hours(30);
+            fault.inject(Operation::Head, Injection::Before(ErrorKind::NotFound));
+        } else {
+            fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::AlreadyExists));
+            fault.inject(Operation::Get, Injection::Before(ErrorKind::NotFound));
+        }
+        let unknown = session.save(state.clone()).await.unwrap_err();
+        assert!(unknown.kind() == ErrorKind::Unavailable && unknown.retryable(), "{unknown}");
+        is(&bench.session("s"), At::Latest, &state).await;
+        assert_eq!(session.save(state.clone()).await.unwrap().seq, 2);
+    }
+}
+
+/// What is missing because an earlier prune is still removing it is nobody's proxy.
+#[tokio::test]
+async fn a_prune_behind_one_that_is_still_removing_finds_its_way() {
+    for n in 0.. {
+        let bench = Bench::new(14);
+        for seed in 0..5 {
+            bench.session("s").save(noise(seed, 600)).await.unwrap();
+        }
+        bench.hours(5);
+        let (fault, sessions) = bench.faulty();
+        let go_on = Arc::new(Notify::new());
+        fault.inject_later(Operation::Delete, 3, Injection::Hold(go_on.clone()));
+        let pruner = sessions.session("a", "s").unwrap();
+        let mut first = Box::pin(pruner.prune(Retention::new().last(1)));
+        assert!((&mut first).now_or_never().is_none());
+        assert_eq!(bench.keys("sessions/a/s/c/").await.len(), 2);
+        let (fault, sessions) = bench.faulty();
+        let held = Arc::new(Notify::new());
+        fault.inject_later(Operation::Get, n, Injection::Hold(held.clone()));
+        let pruner = sessions.session("a", "s").unwrap();
+        let mut second = Box::pin(pruner.prune_dry_run(Retention::new().last(1)));
+        if (&mut second).now_or_never().is_some() {
+            assert!(n > 1);
+            break;
+        }
+        go_on.notify_one();
+        first.await.unwrap();
+        held.notify_one();
+        assert_eq!(second.await.unwrap_or_else(|error| panic!("{n}: {error}")).kept, 1);
     }
 }
 
@@ -243,7 +348,9 @@ async fn a_fork_that_may_be_there_keeps_its_reference() {
             fault.inject_later(Operation::Put, 1, Injection::After(kind));
             hide(&fault, Operation::Get, n, 1);
             // It may find that the origin is its own.
-            let _ = sessions.session("a", "s").unwrap().fork("fork", 2).await;
+            let forked = sessions.session("a", "s").unwrap().fork("fork", 2).await;
+            let not_found = forked.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+            assert!(!not_found || kind == ErrorKind::NotFound, "{n}");
             if fault.calls(Operation::Get) <= n {
                 break;
             }

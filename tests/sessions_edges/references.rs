@@ -120,6 +120,12 @@ async fn a_mark_of_a_fork_of_a_pruned_commit_is_garbage() {
         bench.adapter.set(&key, mark).await;
         let verified = session.verify().await.unwrap();
         assert!(verified.is_good(), "{removed} {verified:?}");
+        // Of a fork that is gone it names nothing.
+        assert_eq!(verified.garbage, u64::from(!removed));
+        bench.hours(30);
+        assert_eq!(session.prune(Retention::new().last(1)).await.unwrap().garbage, 1);
+        assert!(bench.keys("sessions/a/s/f/").await.is_empty());
+        assert_eq!(session.verify().await.unwrap().garbage, 0);
     }
 }
 

@@ -72,6 +72,8 @@ impl Session {
             Some(Row { seq: 1, meta }) => match store.slot(self.place(), 1, Part::End).await {
                 Ok((Slot::Origin(origin), _)) => Some(origin),
                 Ok((Slot::Commit(_), _)) => None,
+                // An earlier prune that is still removing has removed it.
+                Err(error) if error.kind() == ErrorKind::NotFound && !line.has(1) => None,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(hidden(&meta.key)),
                 Err(error) => return Err(error),
             },
@@ -126,9 +128,9 @@ impl Session {
         let mut others = Vec::new();
         let forks = store.refs(self.place(), "f/", ForkRef::decode).await?;
         let forks = forks.into_iter().map(|(meta, fork)| {
-            let old = is_garbage(meta.modified);
+            let (old, pruned) = (is_garbage(meta.modified), !on_line(fork.target.seq));
             async move {
-                let lives = !old || self.fork_lives(&meta.key, &fork).await?;
+                let lives = !old || (!pruned && self.fork_lives(&meta.key, &fork).await?);
                 Ok((meta, fork, lives))
             }
         });
