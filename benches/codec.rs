@@ -1,4 +1,5 @@
-//! The codec alone, through memory: `cargo bench --bench codec`. `scripts/bench-peers` compares whole processes with other tools.
+//! The codec alone, through memory: `cargo bench --bench codec`. `scripts/bench-peers` compares whole
+//! processes with other tools.
 #![allow(missing_docs, unreachable_pub)]
 
 mod support;

@@ -1,6 +1,7 @@
 //! A durable local save against its floor: write, fsync, rename, fsync of the directory, nothing else.
 //!
-//! `cargo bench --bench durable` prints medians of interleaved rounds, because the time of an fsync drifts with the disk.
+//! `cargo bench --bench durable` prints medians of interleaved rounds, because the time of an fsync drifts
+//! with the disk.
 
 use std::{
     fs::{self, File},

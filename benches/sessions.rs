@@ -1,7 +1,9 @@
-//! What a session costs: bytes on a local disk and CPU for each save and load, against plain snapshots of the same states.
+//! What a session costs: bytes on a local disk and CPU for each save and load, against plain snapshots of the
+//! same states.
 //!
-//! `cargo bench --bench sessions`. `PERSIST_BENCH_DATA` is a folder of real states, one file a save, in the order of their names; without it
-//! they are generated. `PERSIST_BENCH_STEPS` is how far the growth is followed (default: 2,000 steps; 20,000 take minutes, 0: not at all).
+//! `cargo bench --bench sessions`. `PERSIST_BENCH_DATA` is a folder of real states, one file a save, in the
+//! order of their names; without it they are generated. `PERSIST_BENCH_STEPS` is how far the growth is
+//! followed (default: 2,000 steps; 20,000 take minutes, 0: not at all).
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
 #[path = "../src/sessions/delta/samples.rs"]
@@ -79,8 +81,9 @@ fn open(runtime: &Runtime, folder: PathBuf) -> Arc<dyn SnapshotAdapter> {
     runtime.block_on(StorageConfig::local(folder).open()).expect("a store")
 }
 
-/// Saves all states in `folder`, as snapshots under `plain` and as commits under `session`. CPU seconds a save of both, from as many rounds as make
-/// enough ticks of the clock; what is left in the folder is that of one.
+/// Saves all states in `folder`, as snapshots under `plain` and as commits under `session`. CPU seconds a
+/// save of both, from as many rounds as make enough ticks of the clock; what is left in the folder is that of
+/// one.
 fn save(runtime: &Runtime, states: &[Bytes], folder: &Path) -> (Cpu, Cpu) {
     let raw: usize = states.iter().map(Bytes::len).sum();
     let rounds = (600_000_000 / raw).clamp(1, 20);

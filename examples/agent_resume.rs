@@ -64,7 +64,8 @@ async fn open(folder: &Path, session: &str) -> Result<Session, Failure> {
         .session("demo-agent", session)?)
 }
 
-/// The agent: resume, then a turn and a save, over and over, until it is killed. Where whoever started it is gone, it ends by itself.
+/// The agent: resume, then a turn and a save, over and over, until it is killed. Where whoever started it is
+/// gone, it ends by itself.
 async fn agent(folder: &Path) -> Result<(), Failure> {
     thread::spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());

@@ -2,7 +2,8 @@
 //!
 //! `cargo run --example custom_adapter --features testing`
 //!
-//! `docs/backends.md` explains it step by step. This one keeps everything in a map; put your service in its place.
+//! `docs/backends.md` explains it step by step. This one keeps everything in a map; put your service in its
+//! place.
 
 use std::{collections::BTreeMap, fmt, io::Write, sync::Mutex, time::SystemTime};
 

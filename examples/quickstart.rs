@@ -1,4 +1,5 @@
-//! An agent that goes on where it stopped: `cargo run --example quickstart`, stopped with Ctrl-C or `kill -9`, and run again.
+//! An agent that goes on where it stopped: `cargo run --example quickstart`, stopped with Ctrl-C or
+//! `kill -9`, and run again.
 //!
 //! It takes ten steps a run. `gunzip -c target/quickstart/agents/demo/state.json.gz` shows what it saved.
 

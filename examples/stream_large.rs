@@ -1,6 +1,8 @@
-//! Saves and loads a state of any size in a few MiB of memory: `cargo run --release --example stream_large [MiB]`.
+//! Saves and loads a state of any size in a few MiB of memory:
+//! `cargo run --release --example stream_large [MiB]`.
 //!
-//! The state never exists as a whole: it is made while it is saved, and read to its verified end while it is loaded.
+//! The state never exists as a whole: it is made while it is saved, and read to its verified end while it is
+//! loaded.
 
 use std::{
     io::{self, Read, Write},

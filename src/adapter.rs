@@ -15,15 +15,17 @@ use crate::{
 
 /// A place that stores objects: bytes under a [`Key`], with a version each.
 ///
-/// Adapters move bytes. They never compress, never hash content for the caller, and retry inside themselves, so that what a
-/// caller sees is the outcome.
+/// Adapters move bytes. They never compress, never hash content for the caller, and retry inside themselves,
+/// so that what a caller sees is the outcome.
 ///
-/// Every bullet below that can be seen through the trait is a test of the conformance suite (feature `testing`), which any adapter can run with
-/// one line. Those marked † need power cuts, lost answers or counted requests; each adapter of this crate tests them itself.
-/// The page `docs/backends.md` of the repository teaches how to write an adapter.
+/// Every bullet below that can be seen through the trait is a test of the conformance suite (feature
+/// `testing`), which any adapter can run with one line. Those marked † need power cuts, lost answers or
+/// counted requests; each adapter of this crate tests them itself. The page `docs/backends.md` of the
+/// repository teaches how to write an adapter.
 ///
-/// `Display` is the location in one line and without secrets, such as `gs://bucket/prefix`; `Debug` and errors show none either.
-/// Programs log `Debug` of what holds an adapter: it is short, and shows no key and no content, which are their users'.
+/// `Display` is the location in one line and without secrets, such as `gs://bucket/prefix`; `Debug` and
+/// errors show none either. Programs log `Debug` of what holds an adapter: it is short, and shows no key and
+/// no content, which are their users'.
 ///
 /// No method has a default: a wrapper that forgot one would silently lose what the inner adapter does.
 #[async_trait]
@@ -34,18 +36,23 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     /// Stores `body` under `key`.
     ///
     /// # Behavior
-    /// - All or nothing: readers see what was there before or all of the new object, never a part. After `Timeout`, `Unavailable`, `Io`, or a drop
-    ///   of the future, either may be there; after any other error, what was there before.
-    /// - † Durable: after `Ok` the object survives a crash of the process and of the machine; after `AlreadyExists` or `Conflict`, what is there does.
-    /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of racers exactly one wins.
-    /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is gone; of any number of
-    ///   racers with one version exactly one wins.
-    /// - By the backend's clock, [`ObjectMeta::modified`] is at most a few seconds before the version became visible, however long its body took, and
-    ///   (†) however long its writer was stopped: prunes of sessions rely on it.
+    /// - All or nothing: readers see what was there before or all of the new object, never a part. After
+    ///   `Timeout`, `Unavailable`, `Io`, or a drop of the future, either may be there; after any other error,
+    ///   what was there before.
+    /// - † Durable: after `Ok` the object survives a crash of the process and of the machine; after
+    ///   `AlreadyExists` or `Conflict`, what is there does.
+    /// - [`PutMode::Create`](crate::PutMode::Create) on a taken key is `AlreadyExists`; of any number of
+    ///   racers exactly one wins.
+    /// - [`PutMode::Replace`](crate::PutMode::Replace) is `Conflict` when the version differs or the key is
+    ///   gone; of any number of racers with one version exactly one wins.
+    /// - By the backend's clock, [`ObjectMeta::modified`] is at most a few seconds before the version became
+    ///   visible, however long its body took, and (†) however long its writer was stopped: prunes of sessions
+    ///   rely on it.
     /// - † The writer's own earlier attempt, whose answer was lost, is a success and not a conflict.
     /// - A body that fails, or is not as long as it says, stores nothing; its error comes back as it is.
     /// - An empty body is an object of 0 bytes.
-    /// - Content type, metadata and tags are those of the options, in every mode, and nothing of what was there before.
+    /// - Content type, metadata and tags are those of the options, in every mode, and nothing of what was
+    ///   there before.
     /// - A condition, tag or tier that the adapter cannot honour is `Unsupported`, never ignored.
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta>;
 
@@ -53,10 +60,11 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - No object: `NotFound`.
-    /// - The body is of one version from the first byte to the last, whatever writers do meanwhile; where the backend cannot
-    ///   go on with that version, the body ends with `Conflict`.
+    /// - The body is of one version from the first byte to the last, whatever writers do meanwhile; where the
+    ///   backend cannot go on with that version, the body ends with `Conflict`.
     /// - † A body that breaks off ends with an error, never as if complete.
-    /// - A range past the end is cut; one that starts at or behind the end, and an empty one, is `InvalidInput`.
+    /// - A range past the end is cut; one that starts at or behind the end, and an empty one, is
+    ///   `InvalidInput`.
     /// - `if_version` that is not current is `Conflict`, `if_not_version` that is current is `NotModified`.
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Object>;
 
@@ -79,10 +87,13 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - In byte order of the names, each name once.
-    /// - † Pages are fetched as the stream is read, never ahead of need; with a limit of 1 that is one request.
-    /// - Every object that was there before and is not deleted meanwhile is listed; nothing unfinished ever is.
+    /// - † Pages are fetched as the stream is read, never ahead of need; with a limit of 1 that is one
+    ///   request.
+    /// - Every object that was there before and is not deleted meanwhile is listed; nothing unfinished ever
+    ///   is.
     /// - `prefix` is a text prefix, not a folder; `start_after` is exclusive and need not be a key.
-    /// - With `delimiter`, keys with a `/` behind the prefix come as one [`ListEntry::Prefix`] each, up to and with that `/`.
+    /// - With `delimiter`, keys with a `/` behind the prefix come as one [`ListEntry::Prefix`] each, up to
+    ///   and with that `/`.
     /// - A prefix under which nothing lies is an empty listing.
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>>;
 
@@ -101,7 +112,8 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
 pub struct Capabilities {
     /// `PutMode::Create` is atomic.
     pub create: bool,
-    /// `PutMode::Create` and `Replace` stay atomic for bodies of any length (not only for those that take one request).
+    /// `PutMode::Create` and `Replace` stay atomic for bodies of any length (not only for those that take one
+    /// request).
     pub create_large: bool,
     /// `PutMode::Replace` is atomic.
     pub replace: bool,
@@ -114,7 +126,8 @@ pub struct Capabilities {
     /// † Reading a part costs about that part. False where the adapter must read all before it.
     pub ranges: bool,
     /// What the deployment chose, for callers that do not say. An adapter leaves it alone; the layer
-    /// [`Defaults`](crate::layers::Defaults), which [`StorageConfig::open`](crate::StorageConfig::open) adds, sets it.
+    /// [`Defaults`](crate::layers::Defaults), which [`StorageConfig::open`](crate::StorageConfig::open) adds,
+    /// sets it.
     pub settings: Settings,
 }
 
@@ -126,7 +139,8 @@ pub struct Settings {
     pub codec: Codec,
     /// The guard of loads against decompression bombs.
     pub limits: Limits,
-    /// The window of sessions: see [`Sessions::fence_window`](crate::sessions::Sessions::fence_window). Default: an hour.
+    /// The window of sessions: see [`Sessions::fence_window`](crate::sessions::Sessions::fence_window).
+    /// Default: an hour.
     pub fence_window: Duration,
 }
 

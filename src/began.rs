@@ -26,7 +26,8 @@ impl Began {
         self.clock.elapsed().unwrap_or_default().saturating_sub(self.running.elapsed())
     }
 
-    /// Whether the machine slept for `limit` since, or longer. The two clocks may differ by a little without that.
+    /// Whether the machine slept for `limit` since, or longer. The two clocks may differ by a little without
+    /// that.
     #[cfg(feature = "gcs")]
     pub(crate) fn overslept(self, limit: Duration) -> bool {
         self.slept() >= limit.max(Duration::from_secs(1))

@@ -22,8 +22,8 @@ const MAX_RESERVED: u64 = 64 << 20;
 
 /// A stream of [`Bytes`] that is read once, by pulling, so that a slow reader slows the writer down.
 ///
-/// A body made from `Bytes` stays in memory as it is ([`Body::in_memory`]), which lets an adapter send it again
-/// without copying.
+/// A body made from `Bytes` stays in memory as it is ([`Body::in_memory`]), which lets an adapter send it
+/// again without copying.
 #[must_use]
 pub struct Body {
     inner: Inner,
@@ -53,8 +53,9 @@ impl Body {
         Body::from_stream(ReaderStream::with_capacity(reader, 64 * 1024).map_err(unreadable))
     }
 
-    /// A blocking reader such as a file or standard input, in chunks of 1 MiB that are read on a thread of its own: no copy but the
-    /// system's. A read that does not return keeps that thread, also when the body is dropped.
+    /// A blocking reader such as a file or standard input, in chunks of 1 MiB that are read on a thread of
+    /// its own: no copy but the system's. A read that does not return keeps that thread, also when the body
+    /// is dropped.
     pub fn from_blocking(reader: impl Read + Send + 'static) -> Self {
         let start = (Some(reader), Pool::new(1024 * 1024));
         Body::from_stream(try_unfold(start, |(reader, pool)| async move {
@@ -127,7 +128,8 @@ impl Body {
     /// The next chunk, never an empty one; `None` at the end.
     ///
     /// # Errors
-    /// What the source fails with. A body that failed fails again, whenever it is read on, with the same kind and not retryable.
+    /// What the source fails with. A body that failed fails again, whenever it is read on, with the same kind
+    /// and not retryable.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         self.try_next().await
     }
@@ -165,7 +167,8 @@ impl Body {
         Ok(all.freeze())
     }
 
-    /// The same body with its stream wrapped, for layers; a body in memory stays as it is, and an announced length stays.
+    /// The same body with its stream wrapped, for layers; a body in memory stays as it is, and an announced
+    /// length stays.
     pub fn map_stream<S>(self, wrap: impl FnOnce(BoxStream<'static, Result<Bytes>>) -> S) -> Self
     where
         S: Stream<Item = Result<Bytes>> + Send + 'static,
@@ -184,7 +187,8 @@ impl Body {
     }
 }
 
-/// The error for a reader that fails. A file that the reader cannot find is `Io`, not `NotFound`: no snapshot is missing.
+/// The error for a reader that fails. A file that the reader cannot find is `Io`, not `NotFound`: no snapshot
+/// is missing.
 fn unreadable(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(inner) => inner,

@@ -1,4 +1,5 @@
-//! Buffers that are used again: fresh memory costs a page fault for every 4 KiB, which at gigabytes a second is most of the work.
+//! Buffers that are used again: fresh memory costs a page fault for every 4 KiB, which at gigabytes a second
+//! is most of the work.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -37,7 +38,8 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Its first `len` bytes; it goes back to the pool with the last clone of them. Those of less than half of it are copied: who keeps them would keep all of it.
+    /// Its first `len` bytes; it goes back to the pool with the last clone of them. Those of less than half
+    /// of it are copied: who keeps them would keep all of it.
     pub(crate) fn freeze(self, len: usize) -> Bytes {
         if len < self.bytes.len() / 2 {
             return Bytes::copy_from_slice(&self.bytes[..len]);

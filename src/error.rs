@@ -27,12 +27,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There is no snapshot under this key (or no such bucket). Never a file of the caller's own: that is `Io`, or `InvalidInput` where an argument names it.
+    /// There is no snapshot under this key (or no such bucket). Never a file of the caller's own: that is
+    /// `Io`, or `InvalidInput` where an argument names it.
     NotFound,
     /// `PutMode::Create` found a snapshot under the key.
     AlreadyExists,
-    /// Somebody else was faster: the version that was expected is no longer the current one. A handle of a session goes on with a `rebase`, which
-    /// also loads; another `load` changes nothing.
+    /// Somebody else was faster: the version that was expected is no longer the current one. A handle of a
+    /// session goes on with a `rebase`, which also loads; another `load` changes nothing.
     Conflict,
     /// A conditional read found the version that the caller already has.
     NotModified,
@@ -281,16 +282,17 @@ impl Error {
         text
     }
 
-    /// The message without the advice behind it: for whoever gives another one. Not every error knows its advice.
+    /// The message without the advice behind it: for whoever gives another one. Not every error knows its
+    /// advice.
     #[doc(hidden)]
     pub fn what(&self) -> &str {
         self.repr.message.get(..self.repr.what).unwrap_or(&self.repr.message)
     }
 }
 
-/// The bridge from `std`: an [`Error`] that travelled inside an [`io::Error`] comes out as it was, and every other
-/// one is [`Io`](ErrorKind::Io). A file of the caller's own that is missing is no missing snapshot: whoever answers
-/// `NotFound` with a new beginning would save it over a good state.
+/// The bridge from `std`: an [`Error`] that travelled inside an [`io::Error`] comes out as it was, and every
+/// other one is [`Io`](ErrorKind::Io). A file of the caller's own that is missing is no missing snapshot:
+/// whoever answers `NotFound` with a new beginning would save it over a good state.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Error>() {

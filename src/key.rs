@@ -7,13 +7,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, ErrorKind, Result};
 
-/// The name of a snapshot: segments of Unicode text separated by `/`, such as `agents/user@example.com/state.json.gz`.
+/// The name of a snapshot: segments of Unicode text separated by `/`, such as
+/// `agents/user@example.com/state.json.gz`.
 ///
 /// The same rules hold on every backend, so that a key that works on one works on all:
-/// - 1 to 768 bytes of UTF-8 in all, 1 to 240 bytes a segment (S3 and GCS allow 1,024 bytes for prefix and key
-///   together, file systems 255 a name);
-/// - any characters except control characters (`U+0000`–`U+001F`, `U+007F`–`U+009F`): spaces, `:`, `|`, `@`, emoji
-///   and `\` are themselves;
+/// - 1 to 768 bytes of UTF-8 in all, 1 to 240 bytes a segment (S3 and GCS allow 1,024 bytes for prefix and
+///   key together, file systems 255 a name);
+/// - any characters except control characters (`U+0000`–`U+001F`, `U+007F`–`U+009F`): spaces, `:`, `|`, `@`,
+///   emoji and `\` are themselves;
 /// - no empty segment, hence no `/` at either end and no `//`;
 /// - no segment `.` or `..`.
 ///
@@ -73,8 +74,9 @@ impl Key {
         Key::new(format!("{}/{}", self.0, rest.as_ref()))
     }
 
-    /// Any text as one segment of a key, reversibly: letters and digits of any script and `-_.~@` stay, all else becomes
-    /// `%XX` for each byte of its UTF-8. What comes out is safe on every file system and service.
+    /// Any text as one segment of a key, reversibly: letters and digits of any script and `-_.~@` stay, all
+    /// else becomes `%XX` for each byte of its UTF-8. What comes out is safe on every file system and
+    /// service.
     ///
     /// ```
     /// use persist::Key;
@@ -118,13 +120,15 @@ impl Key {
         String::from_utf8(out).map_err(|_| bad("the escaped bytes are not UTF-8"))
     }
 
-    /// A stable stand-in for logs: ids of users do not belong there. The first 12 hexadecimal digits of the key's SHA-256.
+    /// A stable stand-in for logs: ids of users do not belong there. The first 12 hexadecimal digits of the
+    /// key's SHA-256.
     pub fn pseudonym(&self) -> String {
         let digest = Sha256::digest(self.0.as_bytes());
         digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The key as it appears in logs: as it is where `DEBUG` is enabled for the target `persist::keys`, else its pseudonym.
+    /// The key as it appears in logs: as it is where `DEBUG` is enabled for the target `persist::keys`, else
+    /// its pseudonym.
     pub(crate) fn logged(&self) -> String {
         match tracing::enabled!(target: "persist::keys", tracing::Level::DEBUG) {
             true => self.to_string(),

@@ -1,10 +1,12 @@
-//! persist saves and restores the state of agents: atomic, verified snapshots on local disk, S3, GCS or in memory, and
-//! the history of an agent's session on top of them.
+//! persist saves and restores the state of agents: atomic, verified snapshots on local disk, S3, GCS or in
+//! memory, and the history of an agent's session on top of them.
 //!
-//! - **Nothing is lost or silently forked.** A save is all or nothing, and durable. Of two writers one wins, and the other gets an error.
+//! - **Nothing is lost or silently forked.** A save is all or nothing, and durable. Of two writers one wins,
+//!   and the other gets an error.
 //! - **Cost follows the change.** [`sessions`] store a growing state in the bytes that changed.
 //! - **Bounded memory.** States of any size stream through save and load.
-//! - **Verified.** What `save` compressed is checked to the last byte by every load. Damage is an error, not a wrong state.
+//! - **Verified.** What `save` compressed is checked to the last byte by every load. Damage is an error, not
+//!   a wrong state.
 //! - **Plain bytes.** What `save` writes is an ordinary `.gz`.
 //!
 //! ```
@@ -19,8 +21,9 @@
 //! ```
 //!
 //! # Runtime
-//! Everything runs in a tokio runtime with all of its drivers: `#[tokio::main]`, or `enable_all` of a builder. Without a
-//! runtime, or where a timeout or a retry needs the clock and there is no time driver, tokio panics.
+//! Everything runs in a tokio runtime with all of its drivers: `#[tokio::main]`, or `enable_all` of a
+//! builder. Without a runtime, or where a timeout or a retry needs the clock and there is no time driver,
+//! tokio panics.
 //!
 //! # How the data flows
 //! ```text
@@ -63,7 +66,8 @@
 //! | `testing` | the conformance suite |
 //! | `full` | all of these but `s3-sso` |
 //!
-//! Items that are `#[doc(hidden)]` are for the command line and the fuzz targets of this package, and no part of the API.
+//! Items that are `#[doc(hidden)]` are for the command line and the fuzz targets of this package, and no part
+//! of the API.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

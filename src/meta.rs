@@ -8,9 +8,9 @@ use crate::{Body, Error, ErrorKind, Key, Result};
 
 /// An opaque mark of one version of an object: an ETag, a generation, whatever the backend has.
 ///
-/// Different content of a key always has different versions. Whether writing the same bytes again makes a new version is up to the backend: it does on
-/// local disk, in memory and on GCS, but not on S3, whose ETag comes from the content. A version says nothing about order and nothing across keys or
-/// backends.
+/// Different content of a key always has different versions. Whether writing the same bytes again makes a new
+/// version is up to the backend: it does on local disk, in memory and on GCS, but not on S3, whose ETag comes
+/// from the content. A version says nothing about order and nothing across keys or backends.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(Arc<str>);
@@ -84,9 +84,10 @@ impl std::str::FromStr for Tier {
 
 /// What a backend knows about an object.
 ///
-/// [`put`](crate::SnapshotAdapter::put), [`get`](crate::SnapshotAdapter::get) and [`head`](crate::SnapshotAdapter::head)
-/// fill every field that the backend keeps; [`list`](crate::SnapshotAdapter::list) fills `key`, `size`, `version` and
-/// `modified`, the rest where the service lists it.
+/// [`put`](crate::SnapshotAdapter::put), [`get`](crate::SnapshotAdapter::get) and
+/// [`head`](crate::SnapshotAdapter::head) fill every field that the backend keeps;
+/// [`list`](crate::SnapshotAdapter::list) fills `key`, `size`, `version` and `modified`, the rest where the
+/// service lists it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ObjectMeta {
@@ -152,7 +153,8 @@ impl Object {
 pub enum ListEntry {
     /// An object.
     Object(ObjectMeta),
-    /// With [`ListOptions::delimiter`](crate::ListOptions::delimiter): all keys that start with this text, which ends with `/`.
+    /// With [`ListOptions::delimiter`](crate::ListOptions::delimiter): all keys that start with this text,
+    /// which ends with `/`.
     Prefix(String),
 }
 

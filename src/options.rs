@@ -63,13 +63,14 @@ pub struct PutOptions {
     pub mode: PutMode,
     /// The media type; `application/octet-stream` where a service wants one and none is given.
     pub content_type: Option<String>,
-    /// Key-value pairs to keep with the object. Names: 1 to 64 of `a-z`, `0-9` and `-`; values: printable ASCII;
-    /// 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check`](Self::check).
+    /// Key-value pairs to keep with the object. Names: 1 to 64 of `a-z`, `0-9` and `-`; values: printable
+    /// ASCII; 2,008 bytes in all (S3's limit, without what the adapter adds), see [`check`](Self::check).
     pub metadata: BTreeMap<String, String>,
     /// Tags for the service's own rules, at most 10; `Unsupported` on backends without
     /// [`Capabilities::tags`](crate::Capabilities::tags).
     pub tags: BTreeMap<String, String>,
-    /// The storage tier; `Unsupported` on backends without [`Capabilities::tiers`](crate::Capabilities::tiers).
+    /// The storage tier; `Unsupported` on backends without
+    /// [`Capabilities::tiers`](crate::Capabilities::tiers).
     pub tier: Option<Tier>,
 }
 
@@ -211,8 +212,8 @@ impl ByteRange {
         Ok(start..end)
     }
 
-    /// The value of an HTTP `Range` header (RFC 9110 section 14.1.2). Servers count in signed 64-bit numbers, and take a larger one for no
-    /// range at all: no object is as long as that.
+    /// The value of an HTTP `Range` header (RFC 9110 section 14.1.2). Servers count in signed 64-bit numbers,
+    /// and take a larger one for no range at all: no object is as long as that.
     pub fn to_header(self) -> String {
         const MOST: u64 = i64::MAX as u64 - 1;
         match self {
@@ -327,7 +328,8 @@ pub struct ListOptions {
     pub start_after: Option<String>,
     /// At most so many rows.
     pub limit: Option<usize>,
-    /// Roll up what lies behind the next `/` after `prefix` into one [`ListEntry::Prefix`](crate::ListEntry::Prefix).
+    /// Roll up what lies behind the next `/` after `prefix` into one
+    /// [`ListEntry::Prefix`](crate::ListEntry::Prefix).
     pub delimiter: bool,
 }
 

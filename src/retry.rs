@@ -10,7 +10,8 @@ use backoff::backoff::Backoff;
 
 use crate::{Error, Result, began::Began};
 
-/// How an adapter retries what may pass by itself. Plain data; the defaults suit a service in the same region.
+/// How an adapter retries what may pass by itself. Plain data; the defaults suit a service in the same
+/// region.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,13 +25,14 @@ use crate::{Error, Result, began::Began};
 pub struct RetryConfig {
     /// Attempts in all, the first one included. 1 turns retries off.
     pub max_attempts: u32,
-    /// Upper bound of the first random delay; it doubles with each attempt (full jitter: from 0 to the bound).
+    /// Upper bound of the first random delay; it doubles with each attempt (full jitter: from 0 to the
+    /// bound).
     pub initial_delay: Duration,
     /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
     pub max_delay: Duration,
-    /// After this long, counted from the first failure since the last progress, no further attempt is started.
-    /// It does not bound a first attempt that makes progress. The time that the machine slept counts for saves
-    /// and removals, in the first attempt too, and not for reads.
+    /// After this long, counted from the first failure since the last progress, no further attempt is
+    /// started. It does not bound a first attempt that makes progress. The time that the machine slept counts
+    /// for saves and removals, in the first attempt too, and not for reads.
     pub deadline: Duration,
 }
 
@@ -63,7 +65,8 @@ impl RetryConfig {
     }
 
     fn delays(&self) -> backoff::ExponentialBackoff {
-        // `backoff` spreads a delay by ± factor, so half the bound with factor 1 is full jitter: 0 to the bound.
+        // `backoff` spreads a delay by ± factor, so half the bound with factor 1 is full jitter: 0 to the
+        // bound.
         backoff::ExponentialBackoffBuilder::new()
             // The crate bounds the delays behind the first.
             .with_initial_interval(self.initial_delay.min(self.max_delay) / 2)
@@ -96,8 +99,9 @@ impl Retries<'_> {
         self.attempts
     }
 
-    /// Waits before the next attempt after `error`, or gives the error back when there is to be none: it is not retryable,
-    /// attempts or time are used up, the service asks for a longer wait than is left, or the shared budget is empty.
+    /// Waits before the next attempt after `error`, or gives the error back when there is to be none: it is
+    /// not retryable, attempts or time are used up, the service asks for a longer wait than is left, or the
+    /// shared budget is empty.
     pub(crate) async fn wait(&mut self, error: Error, budget: &RetryBudget) -> Result<()> {
         if self.pause(&error, budget).await { Ok(()) } else { Err(error) }
     }
@@ -134,8 +138,9 @@ impl Retries<'_> {
         if self.unseen { since.running.elapsed() } else { since.ago() }
     }
 
-    /// Waits, then lets the caller ask the service how far the attempt came that failed with `error`. Attempts and time count anew for
-    /// the asking. False if the machine slept since `began`, or where [`pause`](Self::pause) says no.
+    /// Waits, then lets the caller ask the service how far the attempt came that failed with `error`.
+    /// Attempts and time count anew for the asking. False if the machine slept since `began`, or where
+    /// [`pause`](Self::pause) says no.
     #[cfg(feature = "gcs")]
     pub(crate) async fn ask(&mut self, began: Began, error: &Error, budget: &RetryBudget) -> bool {
         if began.slept() >= self.config.deadline {
@@ -146,17 +151,19 @@ impl Retries<'_> {
         self.pause(error, budget).await
     }
 
-    /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is no storm, and so a long
-    /// transfer over a bad line neither runs dry nor takes the retries of all others.
+    /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is
+    /// no storm, and so a long transfer over a bad line neither runs dry nor takes the retries of all others.
     pub(crate) fn progress(&mut self, budget: &RetryBudget) {
         budget.give((i64::from(self.earlier) + i64::from(self.attempts)) * 2 + 1);
         *self = Retries { unseen: self.unseen, ..self.config.start() };
     }
 }
 
-/// How many retries all operations of one client may make together, so that an outage is not answered with a storm.
+/// How many retries all operations of one client may make together, so that an outage is not answered with a
+/// storm.
 ///
-/// A retry costs one token, a success gives half a token back (kept in halves), and progress those that it cost.
+/// A retry costs one token, a success gives half a token back (kept in halves), and progress those that it
+/// cost.
 #[derive(Debug)]
 pub struct RetryBudget {
     halves: AtomicI64,
@@ -190,8 +197,8 @@ impl RetryBudget {
     }
 }
 
-/// Runs `attempt` until it succeeds or is not to be tried again. It gets the number of failed attempts so far, because from the second
-/// one on an `AlreadyExists` may be the writer's own earlier success.
+/// Runs `attempt` until it succeeds or is not to be tried again. It gets the number of failed attempts so
+/// far, because from the second one on an `AlreadyExists` may be the writer's own earlier success.
 pub async fn retry<T, F>(
     config: &RetryConfig,
     budget: &RetryBudget,
@@ -203,7 +210,8 @@ where
     retry_since(Some(Began::now()), config, budget, attempt).await
 }
 
-/// As [`retry`], for reads and for what shows to nobody by itself: repeated also where the machine slept meanwhile.
+/// As [`retry`], for reads and for what shows to nobody by itself: repeated also where the machine slept
+/// meanwhile.
 #[cfg(any(feature = "gcs", feature = "s3"))]
 pub(crate) async fn retry_unseen<T, F>(
     config: &RetryConfig,
@@ -216,8 +224,9 @@ where
     retry_since(None, config, budget, attempt).await
 }
 
-/// [`Retries`] count from the first failure, and do not see that the machine slept before it: what is repeated then is of another day,
-/// too. Only sleep counts from the start on, since a large body may take its time.
+/// [`Retries`] count from the first failure, and do not see that the machine slept before it: what is
+/// repeated then is of another day, too. Only sleep counts from the start on, since a large body may take its
+/// time.
 async fn retry_since<T, F>(
     began: Option<Began>,
     config: &RetryConfig,

@@ -174,7 +174,8 @@ async fn an_endless_retry_after_behind_another_failure_ends_the_retries() {
     assert_eq!(retries.wait(endless, &budget).await.unwrap_err().kind(), ErrorKind::RateLimited);
 }
 
-/// The clock that runs stands still while a machine sleeps: what would be repeated behind that is of another day.
+/// The clock that runs stands still while a machine sleeps: what would be repeated behind that is of another
+/// day.
 #[tokio::test(start_paused = true)]
 async fn a_sleep_counts_for_the_deadline() {
     let (config, budget) = (RetryConfig::default(), RetryBudget::default());

@@ -5,7 +5,8 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// A password, key or token. It is wiped from memory when dropped, and neither `Debug` nor any message shows it.
+/// A password, key or token. It is wiped from memory when dropped, and neither `Debug` nor any message shows
+/// it.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(SecretString);

@@ -12,15 +12,16 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Error, ErrorKind, Result, lock::lock};
 
-/// How many pieces of work of one stream run side by side: the cores that this process may use, at most 8, because each piece holds
-/// a few MiB.
+/// How many pieces of work of one stream run side by side: the cores that this process may use, at most 8,
+/// because each piece holds a few MiB.
 pub(crate) fn parallelism() -> usize {
     // Cached: it reads files of the control group.
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)))
 }
 
-/// Starts `work` at once. Dropping the future cancels work that has not started; what has started ends by itself, unheard.
+/// Starts `work` at once. Dropping the future cancels work that has not started; what has started ends by
+/// itself, unheard.
 pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Running<T> {
     Running(tokio::task::spawn_blocking(work))
 }
@@ -36,8 +37,8 @@ pub(crate) async fn run_unless_short<T: Send + 'static>(
     if bytes <= INLINE_HASH { work() } else { run(work).await }
 }
 
-/// Starts `work` on a thread of its own: for work that waits for other work, which needs one of the runtime's threads; there may be few of them, and
-/// none left.
+/// Starts `work` on a thread of its own: for work that waits for other work, which needs one of the runtime's
+/// threads; there may be few of them, and none left.
 pub(crate) fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> impl Future<Output = Result<T>> + Send {
@@ -55,8 +56,8 @@ pub(crate) fn apart<T: Send + 'static>(
 /// Jobs of which each may wait for what the one before it passes on.
 ///
 /// A runtime need not give threads to work in the order in which it was started. So what is started is not a
-/// job, but a turn: whichever comes first does the first job. Then the earliest job that is not done is always
-/// at work, however few threads there are.
+/// job, but a turn: whichever comes first does the first job. Then the earliest job that is not done is
+/// always at work, however few threads there are.
 pub(crate) struct InTurn<T>(Arc<Mutex<VecDeque<Job<T>>>>);
 
 type Job<T> = (Box<dyn FnOnce() -> Result<T> + Send>, oneshot::Sender<Result<T>>);
@@ -80,8 +81,8 @@ impl<T: Send + 'static> InTurn<T> {
     }
 }
 
-/// A thread's turn in an [`InTurn`]. There are as many as jobs: one that never comes, because the runtime ends,
-/// takes a job away all the same.
+/// A thread's turn in an [`InTurn`]. There are as many as jobs: one that never comes, because the runtime
+/// ends, takes a job away all the same.
 struct Turn<T> {
     queue: Arc<Mutex<VecDeque<Job<T>>>>,
     taken: bool,

@@ -1,4 +1,5 @@
-//! Stores that span machines: one node of three dies under load, then a second. And Garage, by the whole suite.
+//! Stores that span machines: one node of three dies under load, then a second. And Garage, by the whole
+//! suite.
 //!
 //! Not part of an everyday `cargo test`: `scripts/test-clusters` starts the servers, which die in it.
 #![cfg(all(feature = "s3", feature = "testing"))]

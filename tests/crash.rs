@@ -1,8 +1,9 @@
-//! What the local adapter promises when things go wrong for real: processes killed at any point, rivals in other processes, a full
-//! disk, a disk and directories that cannot be written.
+//! What the local adapter promises when things go wrong for real: processes killed at any point, rivals in
+//! other processes, a full disk, a disk and directories that cannot be written.
 //!
-//! Each test that needs another process starts this binary again with a role in `PERSIST_TEST_ROLE`; the test then plays that role.
-//! `PERSIST_TEST_CRASH_SAVES` (default 3000) says how many saves the killed processes make in all.
+//! Each test that needs another process starts this binary again with a role in `PERSIST_TEST_ROLE`; the test
+//! then plays that role. `PERSIST_TEST_CRASH_SAVES` (default 3000) says how many saves the killed processes
+//! make in all.
 
 #![cfg(all(unix, feature = "testing"))]
 #![allow(clippy::unwrap_used)]
@@ -46,7 +47,8 @@ fn again(command: &mut Command, test: &str, role: &str, directory: &Path) -> Kil
     Killed(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
 }
 
-/// The same without anything around it. `env` is a program that starts another, like those that the other tests put around it.
+/// The same without anything around it. `env` is a program that starts another, like those that the other
+/// tests put around it.
 fn plainly(test: &str, role: &str, directory: &Path) -> Killed {
     again(&mut Command::new("env"), test, role, directory)
 }
@@ -62,8 +64,8 @@ fn say(line: String) {
     std::io::stdout().write_all(format!("ROLE {line}\n").as_bytes()).unwrap();
 }
 
-/// A directory in memory where there is room: killing a process tells nothing about disks, and there are thousands of saves.
-/// Containers give 64 MiB, which the files of killed savers would fill.
+/// A directory in memory where there is room: killing a process tells nothing about disks, and there are
+/// thousands of saves. Containers give 64 MiB, which the files of killed savers would fill.
 fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let room = rustix::fs::statvfs(memory).is_ok_and(|found| found.f_bavail * found.f_frsize >= 1 << 30);
@@ -110,7 +112,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
-/// A state of which every line depends on its number. Those of even keys are small, those of odd keys some pieces of the adapter's own size long.
+/// A state of which every line depends on its number. Those of even keys are small, those of odd keys some
+/// pieces of the adapter's own size long.
 fn state(key: u64, number: u64) -> Vec<u8> {
     let mut random = Seeded(key << 32 | number);
     let len = random.below(if key.is_multiple_of(2) { 3000 } else { 3 << 20 }) as usize;
@@ -118,7 +121,8 @@ fn state(key: u64, number: u64) -> Vec<u8> {
     format!("{number}\n{}", line.repeat(len / line.len())).into_bytes()
 }
 
-/// Saves as an agent does, with metadata, which lies in a second file; or streams bytes straight into the adapter.
+/// Saves as an agent does, with metadata, which lies in a second file; or streams bytes straight into the
+/// adapter.
 async fn save(store: &LocalAdapter, key: u64, number: u64) {
     let state = state(key, number);
     if key.is_multiple_of(2) {

@@ -1,5 +1,6 @@
-//! Memory of a save and a load, of the whole process, at its highest. Alone in its program, since others would be counted as well.
-//! The server in it keeps nothing in memory: it makes up what it sends, or has it in a file.
+//! Memory of a save and a load, of the whole process, at its highest. Alone in its program, since others
+//! would be counted as well. The server in it keeps nothing in memory: it makes up what it sends, or has it
+//! in a file.
 #![cfg(all(feature = "gcs", target_os = "linux"))]
 #![allow(clippy::unwrap_used)]
 

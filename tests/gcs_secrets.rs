@@ -1,5 +1,5 @@
-//! Nothing that opens a door is ever written: every event of every crate, at every level, goes into a buffer. Alone in its program, because
-//! tests beside it that log nothing would switch events off.
+//! Nothing that opens a door is ever written: every event of every crate, at every level, goes into a buffer.
+//! Alone in its program, because tests beside it that log nothing would switch events off.
 #![cfg(feature = "gcs")]
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, unused_imports)]
 
@@ -21,8 +21,8 @@ use crate::{
     support::{config, data, guarded, key, retry, streamed},
 };
 
-/// The older facade, which reqwest and its TLS write to. `yup_oauth2` is left out as `docs/gcs.md` says: it shows
-/// tokens at level debug.
+/// The older facade, which reqwest and its TLS write to. `yup_oauth2` is left out as `docs/gcs.md` says: it
+/// shows tokens at level debug.
 impl log::Log for Buffer {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         !metadata.target().starts_with("yup_oauth2")

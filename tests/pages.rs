@@ -1,4 +1,5 @@
-//! The Rust of the pages compiles: every block in them stands, word for word, in a function here or in another test.
+//! The Rust of the pages compiles: every block in them stands, word for word, in a function here or in
+//! another test.
 #![cfg(all(feature = "gcs", feature = "s3"))]
 #![allow(clippy::unwrap_used)]
 

@@ -12,7 +12,8 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A server that answers every request with "hello world" (chunked for `/chunked`) and tells which bodies it got.
+/// A server that answers every request with "hello world" (chunked for `/chunked`) and tells which bodies it
+/// got.
 async fn server() -> (String, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (tell, told)) = (listener.local_addr().unwrap().to_string(), mpsc::unbounded_channel());

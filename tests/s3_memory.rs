@@ -1,5 +1,5 @@
-//! Memory of a save and a load through S3, of the whole process, at its highest. Alone in its program, since others would be counted
-//! as well; the server is SeaweedFS, a process of its own.
+//! Memory of a save and a load through S3, of the whole process, at its highest. Alone in its program, since
+//! others would be counted as well; the server is SeaweedFS, a process of its own.
 #![cfg(all(feature = "s3", target_os = "linux"))]
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 const MIB: u64 = 1 << 20;
 
-/// A state that nobody has in memory: bytes from a seed, half of each block noise and half text, so that gzip has some work.
+/// A state that nobody has in memory: bytes from a seed, half of each block noise and half text, so that gzip
+/// has some work.
 struct Made {
     left: u64,
     random: Seeded,

@@ -1,5 +1,5 @@
-//! Nothing that opens a door is ever written: every event of every crate, at every level, goes into a buffer. Alone in its program, because
-//! tests beside it that log nothing would switch events off.
+//! Nothing that opens a door is ever written: every event of every crate, at every level, goes into a buffer.
+//! Alone in its program, because tests beside it that log nothing would switch events off.
 #![cfg(all(feature = "s3", feature = "testing"))]
 #![allow(clippy::unwrap_used, dead_code)]
 

@@ -1,4 +1,5 @@
-//! Damage of any byte of any object of a session is found and named; the bytes are those that the golden files pin.
+//! Damage of any byte of any object of a session is found and named; the bytes are those that the golden
+//! files pin.
 #![allow(clippy::unwrap_used)]
 
 mod sessions_support;
@@ -130,8 +131,8 @@ fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "sessions", name].iter().collect()
 }
 
-/// A file a stored object: what older versions wrote must load for ever, and what is written must not change unnoticed.
-/// `PERSIST_TEST_WRITE_GOLDEN=1` writes them anew.
+/// A file a stored object: what older versions wrote must load for ever, and what is written must not change
+/// unnoticed. `PERSIST_TEST_WRITE_GOLDEN=1` writes them anew.
 #[tokio::test]
 async fn the_bytes_are_those_of_the_golden_files() {
     let adapter = Counting::memory();
@@ -207,7 +208,8 @@ async fn a_newer_version_is_refused_by_name() {
     }
 }
 
-/// A session in which every commit has a body of its own: random, and hence keyframes or deltas that do not fit.
+/// A session in which every commit has a body of its own: random, and hence keyframes or deltas that do not
+/// fit.
 async fn with_bodies(adapter: &Counting) -> (Session, Vec<Vec<u8>>) {
     let sessions = sessions(adapter, &TestClock::new(13)).inline_limit(1000).stream_limit(6000);
     let session = sessions.session("a", "s").unwrap();

@@ -1,4 +1,5 @@
-//! Reading in trouble: damage with nothing good before it, streams and prunes; and what a read makes of the handle.
+//! Reading in trouble: damage with nothing good before it, streams and prunes; and what a read makes of the
+//! handle.
 #![allow(clippy::unwrap_used)]
 
 mod sessions_support;
@@ -149,7 +150,8 @@ async fn a_session_without_a_good_commit_can_be_continued() {
         adapter.remove(&adapter.key("-2").await).await;
         adapter.set(&first, whole.clone()).await;
     }
-    // Of these bytes nobody can say whether they were a commit, or the start of a fork with numbers of its own.
+    // Of these bytes nobody can say whether they were a commit, or the start of a fork with numbers of its
+    // own.
     adapter.set(&first, b"damage".to_vec()).await;
     let session = open("s");
     assert_eq!(session.load_with_fallback(At::Latest).await.unwrap_err().kind(), ErrorKind::Corrupt);

@@ -1,4 +1,5 @@
-//! The guide `docs/sessions.md`: every piece of Rust in it stands in this file (`tests/pages.rs` looks), is compiled and run.
+//! The guide `docs/sessions.md`: every piece of Rust in it stands in this file (`tests/pages.rs` looks), is
+//! compiled and run.
 #![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};

@@ -28,7 +28,8 @@ async fn seqs(session: &Session) -> Vec<u64> {
     session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
 }
 
-/// What was saved loads, however well it compresses: as a keyframe, as a delta, and as one that repeats its base.
+/// What was saved loads, however well it compresses: as a keyframe, as a delta, and as one that repeats its
+/// base.
 #[tokio::test]
 async fn no_state_that_was_saved_is_taken_for_a_bomb() {
     let adapter = Counting::memory();

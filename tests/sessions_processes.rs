@@ -1,8 +1,10 @@
-//! Processes that share sessions while they are stopped, continued and killed at random: no acknowledged commit is lost, and no session is
-//! forked unnoticed. On local disk, on a real S3 server and on an emulator of Cloud Storage.
+//! Processes that share sessions while they are stopped, continued and killed at random: no acknowledged
+//! commit is lost, and no session is forked unnoticed. On local disk, on a real S3 server and on an emulator
+//! of Cloud Storage.
 //!
-//! `PERSIST_TEST_PROCESSES_SECONDS` says for how long (default 3), `PERSIST_TEST_PROCESSES` and `PERSIST_TEST_PROCESSES_SESSIONS` how many of them (4 and 3).
-//! `PERSIST_TEST_PROCESSES_STORAGE` is a URL: then the local one runs there.
+//! `PERSIST_TEST_PROCESSES_SECONDS` says for how long (default 3), `PERSIST_TEST_PROCESSES` and
+//! `PERSIST_TEST_PROCESSES_SESSIONS` how many of them (4 and 3). `PERSIST_TEST_PROCESSES_STORAGE` is a URL:
+//! then the local one runs there.
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 

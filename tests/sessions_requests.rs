@@ -1,4 +1,5 @@
-//! What a session asks of S3 and of Cloud Storage, counted on the wire: a proxy stands in front of the servers.
+//! What a session asks of S3 and of Cloud Storage, counted on the wire: a proxy stands in front of the
+//! servers.
 #![cfg(all(feature = "s3", feature = "gcs"))]
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +15,8 @@ use support::{Seeded, proxy::Proxy, s3::running, s3_server::StrictServer, servic
 /// What one save may bring without becoming an object of its own.
 const INLINE: usize = 8 << 20;
 
-/// A server behind a proxy, and a text that is in the target of every request for an object or a listing of this test.
+/// A server behind a proxy, and a text that is in the target of every request for an object or a listing of
+/// this test.
 struct Counted {
     proxy: Proxy,
     adapter: Arc<dyn SnapshotAdapter>,
@@ -85,7 +87,8 @@ async fn costs(server: Counted) {
     assert_eq!(listings, server.listings, "{requests:?}");
     let objects: BTreeSet<&str> = objects.filter_map(|request| request.split('?').next()).collect();
     assert!(objects.len() > 1 && objects.len() <= 63, "{requests:?}");
-    // What is known about it: its own object alone. Cloud Storage answers what an object is and what is in it apart.
+    // What is known about it: its own object alone. Cloud Storage answers what an object is and what is in it
+    // apart.
     let (_, requests) = server.cost(reader.show(At::Latest)).await;
     assert!(requests.len() <= listings + 2, "{requests:?}");
 
@@ -117,7 +120,8 @@ async fn large_changes(server: Counted) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_s3_server() {
-    // It walks folders in an order of its own: only another page tells that nothing else comes before the first row.
+    // It walks folders in an order of its own: only another page tells that nothing else comes before the
+    // first row.
     costs(Counted { listings: 2, ..Counted::s3(running("SEAWEEDFS"), None).await }).await;
 }
 

@@ -88,7 +88,8 @@ async fn a_body_that_took_too_long_gets_no_commit() {
     }
 }
 
-/// Where the sleep was between the request and its answer: a commit whose body is gone is taken back, any other one stays.
+/// Where the sleep was between the request and its answer: a commit whose body is gone is taken back, any
+/// other one stays.
 #[tokio::test]
 async fn a_commit_whose_body_was_pruned_is_taken_back() {
     for gone in [true, false] {

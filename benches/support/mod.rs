@@ -2,7 +2,8 @@
 
 use std::{fs, io::Read, path::Path};
 
-/// The states to measure with, one a line, and what they are. `PERSIST_BENCH_DATA` names a file of real ones, plain or `.gz`.
+/// The states to measure with, one a line, and what they are. `PERSIST_BENCH_DATA` names a file of real ones,
+/// plain or `.gz`.
 pub fn states() -> (Vec<u8>, String) {
     match std::env::var("PERSIST_BENCH_DATA") {
         Ok(path) => (read(Path::new(&path)), format!("real states from {path}")),
@@ -25,8 +26,8 @@ fn read(path: &Path) -> Vec<u8> {
     raw
 }
 
-/// At least `len` bytes of agent-like states, one a line: 1 to 200 KB of JSON with a history of messages, tool calls and their
-/// results. They compress about 5 to 1, as real ones do. The seed decides on every byte.
+/// At least `len` bytes of agent-like states, one a line: 1 to 200 KB of JSON with a history of messages,
+/// tool calls and their results. They compress about 5 to 1, as real ones do. The seed decides on every byte.
 pub fn generate(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Random(seed);
     // Words as frequent as in a text: the n-th about 1/n as often as the first.
@@ -53,7 +54,8 @@ pub fn generate(seed: u64, len: usize) -> Vec<u8> {
                 "{{\"role\":\"assistant\",\"content\":\"{thought}\",\"tool_calls\":[{{\"id\":\"call_{call:016x}\",\"type\":\"function\",\
                  \"function\":{{\"name\":\"open_file\",\"arguments\":\"{{\\\"path\\\":\\\"{path}\\\",\\\"line\\\":{step}}}\"}}}}]}},"
             );
-            // A result is often one that was there before, whole or with a small change: files that are opened again.
+            // A result is often one that was there before, whole or with a small change: files that are
+            // opened again.
             let result = match seen.len() {
                 0 => random.text(&words, 150),
                 known if random.below(3) > 0 => seen[random.below(known as u64) as usize].clone(),

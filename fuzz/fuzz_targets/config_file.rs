@@ -1,5 +1,5 @@
-//! Any text as a configuration file, the first byte says in which format: settings or an answer of one line, never a panic.
-//! `cargo +nightly fuzz run config_file`
+//! Any text as a configuration file, the first byte says in which format: settings or an answer of one line,
+//! never a panic. `cargo +nightly fuzz run config_file`
 
 #![no_main]
 

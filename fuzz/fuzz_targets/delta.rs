@@ -1,5 +1,5 @@
-//! Any bytes as a delta, and any two states as its ends: no panic, no more memory than the limit, and what was encoded comes back.
-//! `cargo +nightly fuzz run delta`
+//! Any bytes as a delta, and any two states as its ends: no panic, no more memory than the limit, and what
+//! was encoded comes back. `cargo +nightly fuzz run delta`
 
 #![no_main]
 #![allow(dead_code, unused_imports)]

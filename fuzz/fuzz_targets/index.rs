@@ -1,5 +1,5 @@
-//! Any bytes as the extra field of a snapshot's tail, with the length and the check that make a reader go on to parse it.
-//! `cargo +nightly fuzz run index`
+//! Any bytes as the extra field of a snapshot's tail, with the length and the check that make a reader go on
+//! to parse it. `cargo +nightly fuzz run index`
 
 #![no_main]
 

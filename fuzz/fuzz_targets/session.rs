@@ -1,5 +1,5 @@
-//! Any bytes as the objects of a session, with the checks that make a reader go on to parse them: answers, never a panic.
-//! `cargo +nightly fuzz run session`
+//! Any bytes as the objects of a session, with the checks that make a reader go on to parse them: answers,
+//! never a panic. `cargo +nightly fuzz run session`
 
 #![no_main]
 

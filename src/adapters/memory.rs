@@ -17,7 +17,8 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version, options::NONE,
 };
 
-/// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them along.
+/// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them
+/// along.
 ///
 /// ```
 /// use persist::{SnapshotAdapterExt, adapters::memory::MemoryAdapter};
@@ -47,7 +48,8 @@ impl MemoryAdapter {
         Self::default()
     }
 
-    // A panic while the lock is held cannot leave the map half-changed: each change is a single insert or remove.
+    // A panic while the lock is held cannot leave the map half-changed: each change is a single insert or
+    // remove.
     fn read(&self) -> RwLockReadGuard<'_, Store> {
         self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -117,7 +119,8 @@ impl SnapshotAdapter for MemoryAdapter {
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
         let limit = options.limit.unwrap_or(usize::MAX);
         let after = options.start_after.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        // Each row is looked up when it is asked for, behind the last one, so that no lock is held between two rows.
+        // Each row is looked up when it is asked for, behind the last one, so that no lock is held between
+        // two rows.
         let rows = stream::unfold(after, move |after| {
             let row = self.next_row(&options, after);
             async move { row.map(|(entry, after)| (Ok(entry), after)) }

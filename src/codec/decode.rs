@@ -46,8 +46,9 @@ fn claimed(meta: &ObjectMeta) -> Option<&'static str> {
     }
 }
 
-/// The state in `object`, which is the whole object that `adapter` has under `key`, and whether the object says anything that it is checked against. With
-/// `verify`, the SHA-256 that the file carries is compared too.
+/// The state in `object`, which is the whole object that `adapter` has under `key`, and whether the object
+/// says anything that it is checked against. With `verify`, the SHA-256 that the file carries is compared
+/// too.
 ///
 /// # Errors
 /// `Corrupt`, `InvalidInput` where `limits` are hit, `Unsupported`; here or at the end of the body.
@@ -75,7 +76,8 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     Ok((body?, checked))
 }
 
-/// The state in an object that `save` wrote as gzip, and nobody else: another kind of file is damage, even where it could be read.
+/// The state in an object that `save` wrote as gzip, and nobody else: another kind of file is damage, even
+/// where it could be read.
 pub(crate) async fn decode_own<A: SnapshotAdapter + ?Sized>(
     adapter: &A,
     key: &Key,

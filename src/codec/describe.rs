@@ -24,7 +24,8 @@ pub struct Description {
     pub segments: u64,
 }
 
-/// Reads the start and the end of an object: one request for a small one, two for a large one (three where its index is unusually long).
+/// Reads the start and the end of an object: one request for a small one, two for a large one (three where
+/// its index is unusually long).
 pub(crate) async fn describe<A: SnapshotAdapter + ?Sized>(adapter: &A, key: &Key) -> Result<Description> {
     let object = adapter.get(key, GetOptions::new()).await?;
     let (meta, mut body) = (object.meta, object.body);

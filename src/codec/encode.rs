@@ -25,7 +25,8 @@ pub(crate) struct Summary {
 /// An encoded state.
 #[derive(Debug)]
 pub(crate) struct Encoded {
-    /// What to store. In memory, hence with a length and ready for a single request, where the state has one segment.
+    /// What to store. In memory, hence with a length and ready for a single request, where the state has one
+    /// segment.
     pub(crate) body: Body,
     /// What the object's metadata must say, because the bytes cannot.
     pub(crate) metadata: Vec<(&'static str, String)>,
@@ -37,7 +38,8 @@ impl Encoded {
         Encoded { body, metadata, summary: Arc::new(OnceLock::from(summary)) }
     }
 
-    /// A way to the summary that stays when the body is given away. It is there after the body has been read to its end.
+    /// A way to the summary that stays when the body is given away. It is there after the body has been read
+    /// to its end.
     pub(crate) fn summary(&self) -> impl FnOnce() -> Result<Summary> + Send + use<> {
         let summary = self.summary.clone();
         move || {
@@ -142,8 +144,8 @@ pub(super) fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
     pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
-/// How many segments are held in memory, each with some 2 MiB for it: more than can run at once, so that the cores go on while the segment that is next in
-/// order is not done, and while finished ones are stored.
+/// How many segments are held in memory, each with some 2 MiB for it: more than can run at once, so that the
+/// cores go on while the segment that is next in order is not done, and while finished ones are stored.
 fn window() -> usize {
     (threads::parallelism() + 4).min(10)
 }
@@ -181,7 +183,8 @@ fn work(
     link: Receiver<Chain>,
     next: Sender<Chain>,
 ) -> Result<Done> {
-    // The job before this one is at work or done: they are in a line. If it was cancelled, its end of the channel is gone and nobody waits.
+    // The job before this one is at work or done: they are in a line. If it was cancelled, its end of the
+    // channel is gone and nobody waits.
     let broken = |_| Error::new(ErrorKind::Internal, "the segment before this one was given up");
     let mut chain = link.recv().map_err(broken)?;
     chain.raw_size += hash(&mut chain.hasher, &segment);

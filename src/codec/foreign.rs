@@ -1,4 +1,5 @@
-//! Compressed files that have no index: those of other tools, and zstd. Decoded one after the other, on a thread of their own.
+//! Compressed files that have no index: those of other tools, and zstd. Decoded one after the other, on a
+//! thread of their own.
 
 use std::{io, pin::pin};
 

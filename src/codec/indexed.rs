@@ -1,4 +1,5 @@
-//! Our own gzip files on their way in: the index first, then the segments side by side while the file streams.
+//! Our own gzip files on their way in: the index first, then the segments side by side while the file
+//! streams.
 
 use std::{
     ops::Range,
@@ -47,7 +48,8 @@ fn pool(index: &Index) -> Arc<Pool> {
     Pool::new(most as usize + segment::SLACK)
 }
 
-/// The index, trailer and tail, and the file again. A small file is read whole for it; of a large one the end is fetched.
+/// The index, trailer and tail, and the file again. A small file is read whole for it; of a large one the end
+/// is fetched.
 pub(super) async fn open<A: SnapshotAdapter + ?Sized>(
     adapter: &A,
     key: &Key,
@@ -68,7 +70,8 @@ pub(super) async fn open<A: SnapshotAdapter + ?Sized>(
     Ok((index, end, first, body))
 }
 
-/// The bytes `raw` of the state in an indexed file, from the segments that hold them. `first` is the whole file or a part that is not needed.
+/// The bytes `raw` of the state in an indexed file, from the segments that hold them. `first` is the whole
+/// file or a part that is not needed.
 pub(super) async fn decode_range<A: SnapshotAdapter + ?Sized>(
     adapter: &A,
     key: &Key,
@@ -111,7 +114,8 @@ fn guess(size: u64) -> u64 {
     (16 * 1024 + size / 8192).min(1 << 20).min(size).max(1)
 }
 
-/// Trailer and tail of a file that is too large to be read whole, from one ranged read of its end; two where the tail is unusually long.
+/// Trailer and tail of a file that is too large to be read whole, from one ranged read of its end; two where
+/// the tail is unusually long.
 async fn closing<A: SnapshotAdapter + ?Sized>(adapter: &A, key: &Key, meta: &ObjectMeta) -> Result<Bytes> {
     let guess = guess(meta.size);
     let end = get_range(adapter, key, meta, ByteRange::Last(guess)).await?.collect(guess).await?;
@@ -185,7 +189,8 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
                 let raw_len = part.raw_len();
                 segment::inflate(&stored, &part.entry, part.last, &mut buffer[..raw_len + segment::SLACK])?;
                 if let Some(expected) = digest {
-                    // The job before this one is at work or done: they are in a line. If it failed, its end of the channel is gone.
+                    // The job before this one is at work or done: they are in a line. If it failed, its end
+                    // of the channel is gone.
                     let broken = |_| corrupt("the segment before this one is damaged");
                     let mut hasher: Sha256 = link.recv().map_err(broken)?;
                     hasher.update(&buffer[..raw_len]);

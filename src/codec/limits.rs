@@ -2,15 +2,17 @@
 
 use crate::{Error, ErrorKind, Result};
 
-/// How much a load may give. A snapshot that goes over it is refused while it is read, before memory is spent on it.
+/// How much a load may give. A snapshot that goes over it is refused while it is read, before memory is spent
+/// on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct Limits {
     /// The most bytes after decompression. Default: no limit.
     pub max_bytes: u64,
-    /// The most bytes after decompression for each stored byte. Default: 250; agent states compress about 5 to 1, a
-    /// thousand to 1 is the most that gzip can do. What `save` wrote passes: where a state compresses better, its file is padded.
+    /// The most bytes after decompression for each stored byte. Default: 250; agent states compress about 5
+    /// to 1, a thousand to 1 is the most that gzip can do. What `save` wrote passes: where a state compresses
+    /// better, its file is padded.
     pub max_ratio: u64,
     /// The first bytes, to which `max_ratio` does not apply. Default: 64 MiB.
     pub ratio_free_bytes: u64,
@@ -70,8 +72,8 @@ impl Limits {
         Ok(())
     }
 
-    /// How many bytes a file of `stored` bytes with a state of `raw` lacks to be let through by default. Files are padded by so many: what
-    /// was saved must load, however well it compresses.
+    /// How many bytes a file of `stored` bytes with a state of `raw` lacks to be let through by default.
+    /// Files are padded by so many: what was saved must load, however well it compresses.
     pub(crate) fn lacking(stored: u64, raw: u64) -> u64 {
         let limits = Limits::default();
         match limits.check(stored, raw) {

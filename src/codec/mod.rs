@@ -44,7 +44,8 @@ pub(crate) fn wrong(error: &Error) -> &str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// One ordinary gzip member that `gunzip` reads, made of independent segments, with an index behind it. Level 1 (fast) to 9 (small).
+    /// One ordinary gzip member that `gunzip` reads, made of independent segments, with an index behind it.
+    /// Level 1 (fast) to 9 (small).
     Gzip {
         /// 1 to 9.
         level: u8,

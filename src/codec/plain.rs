@@ -44,7 +44,8 @@ pub(super) fn promised(meta: &ObjectMeta) -> Result<Option<Summary>> {
     }
 }
 
-/// A plain state, checked against its metadata. Where that says nothing, only what looks like one of our own files with a damaged start is refused.
+/// A plain state, checked against its metadata. Where that says nothing, only what looks like one of our own
+/// files with a damaged start is refused.
 pub(super) async fn decode(first: Bytes, mut body: Body, meta: &ObjectMeta, limits: Limits) -> Result<Body> {
     limits.check(meta.size, meta.size)?;
     let told = is_plain(meta);
@@ -82,7 +83,8 @@ pub(super) async fn decode(first: Bytes, mut body: Body, meta: &ObjectMeta, limi
     Ok(Body::from_stream(all.chain(end)))
 }
 
-/// A file that ends as our own files do but does not start so is one of them with a damaged start, and not a state.
+/// A file that ends as our own files do but does not start so is one of them with a damaged start, and not a
+/// state.
 fn refuse_disguised(end: &[u8], total: u64) -> Result<()> {
     if frame::closing_len(end, total).is_ok() || !matches!(zstd::read_footer(end), Ok(None)) {
         return Err(corrupt("its first bytes are wrong"));

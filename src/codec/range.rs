@@ -11,11 +11,13 @@ use super::{
 };
 use crate::{Body, ByteRange, Error, ErrorKind, GetOptions, Key, Object, Result, SnapshotAdapter};
 
-/// The bytes `range` of the state under `key`, cut where the state ends. From an indexed file only the segments that hold them are read; any other file is
-/// read to its end, because only there its checks are complete.
+/// The bytes `range` of the state under `key`, cut where the state ends. From an indexed file only the
+/// segments that hold them are read; any other file is read to its end, because only there its checks are
+/// complete.
 ///
 /// # Errors
-/// `InvalidInput` for an empty range and one that starts behind the end of an indexed file's state; else as a load.
+/// `InvalidInput` for an empty range and one that starts behind the end of an indexed file's state; else as a
+/// load.
 pub(crate) async fn decode_range<A: SnapshotAdapter + ?Sized>(
     adapter: &A,
     key: &Key,

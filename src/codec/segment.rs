@@ -18,11 +18,12 @@ pub(super) struct Entry {
     pub(super) crc32c: u32,
 }
 
-/// How many bytes longer than the raw segment the buffer for [`inflate`] must be: room in which data that gives too much shows,
-/// and in which the decoder's fast path works to the end.
+/// How many bytes longer than the raw segment the buffer for [`inflate`] must be: room in which data that
+/// gives too much shows, and in which the decoder's fast path works to the end.
 pub(super) const SLACK: usize = 512;
 
-/// How many idle compressors and decompressors are kept. One has 270 KB of tables, too much to set up afresh for a state of 8 KB.
+/// How many idle compressors and decompressors are kept. One has 270 KB of tables, too much to set up afresh
+/// for a state of 8 KB.
 const IDLE: usize = 16;
 static COMPRESSORS: Mutex<Vec<(u8, Compress)>> = Mutex::new(Vec::new());
 static DECOMPRESSORS: Mutex<Vec<Decompress>> = Mutex::new(Vec::new());
@@ -43,13 +44,15 @@ fn compressor(level: u8) -> Compress {
     }
 }
 
-/// Compresses the raw bytes `pieces`. The `last` segment ends the deflate stream, the others end on a byte border.
+/// Compresses the raw bytes `pieces`. The `last` segment ends the deflate stream, the others end on a byte
+/// border.
 pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Result<(Vec<u8>, Entry)> {
     let failed = |error| Error::new(ErrorKind::Internal, "the compressor failed").with_source(error);
     let mut compress = compressor(level);
     compress.reset();
     let mut crc32 = crc32fast::Hasher::new();
-    // In one piece: what the compressor makes of several depends on where they meet, and the same state must give the same bytes.
+    // In one piece: what the compressor makes of several depends on where they meet, and the same state must
+    // give the same bytes.
     let joined: Vec<u8>;
     let raw = match pieces {
         [whole] => whole.as_ref(),
@@ -79,13 +82,14 @@ pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Re
     Ok((fitting(out), entry))
 }
 
-/// The same bytes with at most twice as much memory. Those who gather compressed bytes count them and not what they hold. Copied, not cut off: the next
-/// buffer needs what becomes free in one piece.
+/// The same bytes with at most twice as much memory. Those who gather compressed bytes count them and not
+/// what they hold. Copied, not cut off: the next buffer needs what becomes free in one piece.
 pub(super) fn fitting(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.capacity() > 2 * bytes.len() { bytes.as_slice().to_vec() } else { bytes }
 }
 
-/// Decompresses a segment into the front of `out`, which must be [`SLACK`] longer than the raw segment, and checks all that `entry` says.
+/// Decompresses a segment into the front of `out`, which must be [`SLACK`] longer than the raw segment, and
+/// checks all that `entry` says.
 pub(super) fn inflate<P: AsRef<[u8]>>(pieces: &[P], entry: &Entry, last: bool, out: &mut [u8]) -> Result<()> {
     let raw_len = out.len() - SLACK;
     let crc = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece.as_ref()));

@@ -1,4 +1,5 @@
-//! The codec `zstd`: one frame, then a skippable frame with size and digest. Without the feature, errors that name it.
+//! The codec `zstd`: one frame, then a skippable frame with size and digest. Without the feature, errors that
+//! name it.
 
 use bytes::Bytes;
 
@@ -21,7 +22,8 @@ pub(super) fn is_zstd(head: &[u8]) -> bool {
         || matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
 }
 
-/// Whether its first frame has a checksum behind it (RFC 8878 section 3.1.1.1.1.4), as ours and those of the tool `zstd` have.
+/// Whether its first frame has a checksum behind it (RFC 8878 section 3.1.1.1.1.4), as ours and those of the
+/// tool `zstd` have.
 pub(super) fn has_checksum(head: &[u8]) -> bool {
     matches!(head, [0x28, 0xb5, 0x2f, 0xfd, descriptor, ..] if descriptor & 4 != 0)
 }
@@ -94,7 +96,8 @@ impl Encoder {
         Ok(Some(Encoder(encoder)))
     }
 
-    /// Compresses `pieces`; the `last` ones end the frame. May give nothing: it keeps what it has not compressed yet.
+    /// Compresses `pieces`; the `last` ones end the frame. May give nothing: it keeps what it has not
+    /// compressed yet.
     pub(super) fn encode(&mut self, pieces: &[Bytes], last: bool) -> Result<Vec<u8>> {
         use ::zstd::stream::raw::{InBuffer, Operation, OutBuffer};
         let mut out = Vec::with_capacity(256 * 1024);

@@ -4,8 +4,9 @@ use super::{StorageBackend, StorageConfig};
 use crate::{Key, ObjectMeta, PutMode, Result};
 
 impl StorageConfig {
-    /// Copies a snapshot to `target` of `to` inside the service, so that none of its bytes come here: within Google Cloud Storage, between
-    /// storages whose settings for it are equal. `None` where that cannot be done, and nothing was: then load and save.
+    /// Copies a snapshot to `target` of `to` inside the service, so that none of its bytes come here: within
+    /// Google Cloud Storage, between storages whose settings for it are equal. `None` where that cannot be
+    /// done, and nothing was: then load and save.
     ///
     /// # Errors
     /// As for opening a storage, and for [`put`](crate::SnapshotAdapter::put) with `mode`.

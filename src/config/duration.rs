@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`. To the millisecond, up to 30,000 years; `None` for anything else.
+/// Seconds, or a number with `ms`, `s`, `m`, `h`, `d` or `w`. To the millisecond, up to 30,000 years; `None`
+/// for anything else.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

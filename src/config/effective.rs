@@ -38,7 +38,8 @@ impl Sources {
             .collect())
     }
 
-    /// Every setting with the strongest value that was found, whether or not it can be used: to look at places that make no configuration.
+    /// Every setting with the strongest value that was found, whether or not it can be used: to look at
+    /// places that make no configuration.
     pub fn found(&self) -> Vec<Effective> {
         let mut config = StorageConfig::default();
         let row = |setting: &'static Setting| {

@@ -13,7 +13,8 @@ const MOST_BYTES: u64 = 1024 * 1024;
 /// Settings with their text, as a file has them.
 type Settings = Vec<(&'static Setting, String)>;
 
-/// The settings in a file, and the folder in which its relative paths begin. A pipe has none, and nobody means that of `/dev/stdin`.
+/// The settings in a file, and the folder in which its relative paths begin. A pipe has none, and nobody
+/// means that of `/dev/stdin`.
 pub(super) fn read(path: &Path) -> Result<(Settings, Option<&Path>)> {
     let name = path.display().to_string();
     if values::is_content(&name) {
@@ -69,8 +70,8 @@ pub fn parse_yaml(text: &str) -> Parsed<usize> {
 }
 
 fn toml(text: &str) -> Parsed<Settings> {
-    // The parser's message shows the line at fault, which may hold a secret: only the number of the line is passed on, and the
-    // reason, which speaks of the grammar and of keys.
+    // The parser's message shows the line at fault, which may hold a secret: only the number of the line is
+    // passed on, and the reason, which speaks of the grammar and of keys.
     let root = toml::from_str::<Value>(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
@@ -99,8 +100,8 @@ fn yaml(_: &str) -> Parsed<Settings> {
     Err("this build reads TOML only; write persist.toml, or enable the feature `yaml`".into())
 }
 
-/// `[storage]` with plain keys, and the tables `s3`, `gcs` and `retry` in it. In YAML a key may have no value, which is as if it were not there; in TOML only
-/// `inf` and `nan` have none in `Value`.
+/// `[storage]` with plain keys, and the tables `s3`, `gcs` and `retry` in it. In YAML a key may have no
+/// value, which is as if it were not there; in TOML only `inf` and `nan` have none in `Value`.
 fn settings(root: Value, may_be_null: bool) -> Parsed<Settings> {
     let mut found = Vec::new();
     for (name, value) in table("the file", root)? {

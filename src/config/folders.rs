@@ -33,7 +33,8 @@ pub(super) fn is_hidden(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == PermissionDenied)
 }
 
-/// `persist` in one of the user's folders. Relative paths in the variables are not valid (by the specification of XDG).
+/// `persist` in one of the user's folders. Relative paths in the variables are not valid (by the
+/// specification of XDG).
 fn folder(variable: Variable<'_>, xdg: &str, below_home: &str, windows: &str) -> Option<PathBuf> {
     let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
     let base = if cfg!(windows) {

@@ -1,16 +1,20 @@
 //! Where snapshots go and how, as plain data.
 //!
-//! [`StorageConfig`] is made by hand, by builder methods, or from the environment, a URL and a file. Its builder methods
-//! never fail. Reading the environment, a URL or a file does, and so does [`open`](StorageConfig::open), with an error that names the setting.
+//! [`StorageConfig`] is made by hand, by builder methods, or from the environment, a URL and a file. Its
+//! builder methods never fail. Reading the environment, a URL or a file does, and so does
+//! [`open`](StorageConfig::open), with an error that names the setting.
 //!
 //! What is set in several places is decided so: explicit > command line > environment > file > default. A
-//! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below it.
+//! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below
+//! it.
 //!
 //! # Layout
-//! - `table`: the one table of settings, all their names, meanings and defaults; `values`, `duration`: how their text is read
-//! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by default
-//! - `variables`: those of the process; `source`, `sources`, `effective`: what one place says, how places lie over each
-//!   other, and how that is shown
+//! - `table`: the one table of settings, all their names, meanings and defaults; `values`, `duration`: how
+//!   their text is read
+//! - `url`, `file`, `folders`: what a URL says, what a file says, where the file and the snapshots are by
+//!   default
+//! - `variables`: those of the process; `source`, `sources`, `effective`: what one place says, how places lie
+//!   over each other, and how that is shown
 //! - `suggest`: the nearest right name for a wrong one
 //! - `build`, `services`, `services_build`: the data, its constructors and builder methods
 //! - `place`: the place that a configuration names
@@ -129,8 +133,8 @@ impl FromStr for StorageBackend {
 
 /// Everything that [`open`](StorageConfig::open) needs to know.
 ///
-/// Struct literals are welcome, here and for [`S3Config`], [`GcsConfig`] and [`RetryConfig`]. End them with `..Default::default()`: a new field
-/// is no breaking change.
+/// Struct literals are welcome, here and for [`S3Config`], [`GcsConfig`] and [`RetryConfig`]. End them with
+/// `..Default::default()`: a new field is no breaking change.
 ///
 /// ```
 /// # use std::path::PathBuf;
@@ -159,14 +163,15 @@ pub struct StorageConfig {
     pub namespace: Option<String>,
     /// The form in which snapshots are saved; gzip, level 6, by default.
     pub codec: Option<Codec>,
-    /// The longest silence within one operation, its retries included; by default as long as the retries allow.
+    /// The longest silence within one operation, its retries included; by default as long as the retries
+    /// allow.
     pub idle_timeout: Option<Duration>,
     /// The most bytes of a state that a load gives; by default without limit.
     pub max_bytes: Option<u64>,
     /// How many times a load expands what is stored, beyond the first 64 MiB; 250 by default.
     pub max_ratio: Option<u64>,
-    /// Prune removes no commit younger than this, and a writer that paused for half of it looks before it acknowledges a save. The same for all users of a
-    /// storage; an hour by default.
+    /// Prune removes no commit younger than this, and a writer that paused for half of it looks before it
+    /// acknowledges a save. The same for all users of a storage; an hour by default.
     pub fence_window: Option<Duration>,
     /// How cloud adapters retry.
     pub retry: RetryConfig,

@@ -11,9 +11,10 @@ use crate::{
 };
 
 impl StorageConfig {
-    /// From the variables of this process and the configuration file: that which `PERSIST_CONFIG` names, else `persist/persist.toml` in the
-    /// platform's configuration directory, if it is there. A file in the current folder is not read unless it is named: agents work in folders that others
-    /// filled, and those must not decide where states go.
+    /// From the variables of this process and the configuration file: that which `PERSIST_CONFIG` names, else
+    /// `persist/persist.toml` in the platform's configuration directory, if it is there. A file in the
+    /// current folder is not read unless it is named: agents work in folders that others filled, and those
+    /// must not decide where states go.
     ///
     /// # Errors
     /// `InvalidConfig` that names the variable or key, and the nearest right name of an unknown one.
@@ -37,18 +38,19 @@ impl StorageConfig {
         Sources::new().file(path.as_ref())?.resolve()
     }
 
-    /// Opens the storage. What it gives can be shared and cloned; clients of a service are shared between adapters that are
-    /// configured alike.
+    /// Opens the storage. What it gives can be shared and cloned; clients of a service are shared between
+    /// adapters that are configured alike.
     ///
-    /// Around the adapter are [layers]: `Namespace` for prefix and namespace, `Defaults` and `Timeout` where something is
-    /// set for them, and `Observe` outermost. One more `Observe` would count everything twice.
+    /// Around the adapter are [layers]: `Namespace` for prefix and namespace, `Defaults` and `Timeout` where
+    /// something is set for them, and `Observe` outermost. One more `Observe` would count everything twice.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the setting, `Unsupported` for a backend that this build does not have, and what the
-    /// backend fails with.
+    /// `InvalidConfig` that names the setting, `Unsupported` for a backend that this build does not have, and
+    /// what the backend fails with.
     ///
     /// # Panics
-    /// Outside of a tokio runtime. With an `idle_timeout`, operations panic in one without a time driver: use `enable_all`.
+    /// Outside of a tokio runtime. With an `idle_timeout`, operations panic in one without a time driver: use
+    /// `enable_all`.
     pub async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
         self.check_values()?;
         let below = self.below()?;
@@ -64,7 +66,8 @@ impl StorageConfig {
         Ok(Arc::new(layers::Observe::new(adapter, self.backend.as_str())))
     }
 
-    /// What [`open`](Self::open) finds wrong before it makes a request, for `persist env`; whether this build has the backend is not asked.
+    /// What [`open`](Self::open) finds wrong before it makes a request, for `persist env`; whether this build
+    /// has the backend is not asked.
     ///
     /// # Errors
     /// As `open`.
@@ -139,8 +142,9 @@ impl StorageConfig {
         Ok(Arc::new(defaults))
     }
 
-    /// The S3 adapter itself, with the prefix below which this configuration stores, for what S3 alone has (see
-    /// [`S3Adapter::list_uploads`](crate::adapters::s3::S3Adapter::list_uploads)); `None` for another backend.
+    /// The S3 adapter itself, with the prefix below which this configuration stores, for what S3 alone has
+    /// (see [`S3Adapter::list_uploads`](crate::adapters::s3::S3Adapter::list_uploads)); `None` for another
+    /// backend.
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -9,7 +9,8 @@ use super::{StorageBackend, StorageConfig, bad, folders, url};
 use crate::{Error, ErrorKind, Key, Result};
 
 impl StorageConfig {
-    /// Where this stores: the URL of the storage, with prefix and namespace in its path and without its parameters. Nothing is opened.
+    /// Where this stores: the URL of the storage, with prefix and namespace in its path and without its
+    /// parameters. Nothing is opened.
     ///
     /// # Errors
     /// `InvalidConfig` where that is not configured.

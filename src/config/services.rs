@@ -1,10 +1,12 @@
-//! What only one service needs. Plain data, there in every build, so that a configuration can name a backend that is not compiled in.
+//! What only one service needs. Plain data, there in every build, so that a configuration can name a backend
+//! that is not compiled in.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::Secret;
 
-/// Settings of S3 and of servers that speak its API. All unset: what the AWS SDK finds in its environment and files.
+/// Settings of S3 and of servers that speak its API. All unset: what the AWS SDK finds in its environment and
+/// files.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[must_use]
 pub struct S3Config {
@@ -34,11 +36,12 @@ pub struct S3Config {
     pub bucket_key: bool,
     /// S3 storage class of new objects, such as `STANDARD_IA`.
     pub storage_class: Option<String>,
-    /// Checksums on the wire: `full_object` (default at Amazon) of objects and parts, `when_supported` not of large objects as a whole,
-    /// `when_required` (default at custom endpoints) none.
+    /// Checksums on the wire: `full_object` (default at Amazon) of objects and parts, `when_supported` not of
+    /// large objects as a whole, `when_required` (default at custom endpoints) none.
     pub checksums: Option<String>,
-    /// Whether the server honours `If-None-Match` and `If-Match` on CompleteMultipartUpload atomically. Default: only Amazon is
-    /// trusted, since no probe can show it; elsewhere conditional saves of more than `part_size * parallel` bytes are refused.
+    /// Whether the server honours `If-None-Match` and `If-Match` on CompleteMultipartUpload atomically.
+    /// Default: only Amazon is trusted, since no probe can show it; elsewhere conditional saves of more than
+    /// `part_size * parallel` bytes are refused.
     pub atomic_multipart: Option<bool>,
     /// First part size in bytes, 5 MiB to 5 GiB; default 8 MiB, growing with the upload.
     pub part_size: Option<u64>,
@@ -50,7 +53,8 @@ pub struct S3Config {
     pub read_timeout: Option<Duration>,
     /// Longest single attempt; default 60 s, more for large parts.
     pub attempt_timeout: Option<Duration>,
-    /// Longest operation as a whole, with all of its attempts and with the content of a save or a load; default: none.
+    /// Longest operation as a whole, with all of its attempts and with the content of a save or a load;
+    /// default: none.
     pub total_timeout: Option<Duration>,
 }
 

@@ -61,7 +61,8 @@ impl Source {
     /// Makes relative paths begin in `folder`, not wherever a process happens to run.
     ///
     /// # Errors
-    /// `InvalidConfig` for a relative path where the folder is not UTF-8. One where there is no folder is refused where it is used.
+    /// `InvalidConfig` for a relative path where the folder is not UTF-8. One where there is no folder is
+    /// refused where it is used.
     pub(super) fn start_paths_at(&mut self, folder: Option<&Path>) -> Result<()> {
         // What is no path would look like one behind the folder.
         let relative = |value: &&mut Value| {
@@ -94,7 +95,8 @@ impl Source {
     /// `InvalidConfig` for two values that say different things, naming both.
     pub(super) fn targets(&self, backend: StorageBackend) -> Result<BTreeMap<&'static str, &Value>> {
         let mut targets: BTreeMap<&'static str, &Value> = BTreeMap::new();
-        // The place that a URL names is one of its own backend: the bucket of this name at another service may be somebody else's.
+        // The place that a URL names is one of its own backend: the bucket of this name at another service
+        // may be somebody else's.
         let backend_of_url = |value: &&Value| value.of_url && value.setting.name == "backend";
         let elsewhere =
             self.values.iter().find(backend_of_url).is_some_and(|url| url.text != backend.as_str());

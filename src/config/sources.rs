@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// The places that configure persist, the strongest first: lay them in the order command line, environment, file.
+/// The places that configure persist, the strongest first: lay them in the order command line, environment,
+/// file.
 ///
 /// ```
 /// use persist::config::Sources;
@@ -56,7 +57,8 @@ impl Sources {
         Ok(self)
     }
 
-    /// The same for the storage part of a snapshot's own URL: it is complete, so that no namespace applies unless it names one.
+    /// The same for the storage part of a snapshot's own URL: it is complete, so that no namespace applies
+    /// unless it names one.
     ///
     /// # Errors
     /// As for [`url`](Sources::url).
@@ -71,8 +73,9 @@ impl Sources {
         Ok(self)
     }
 
-    /// Lays variables below what is there: first persist's own, then those that other programs know too; generic ones
-    /// (`STORAGE_BUCKET`) below everything. Empty ones are as if not set, and names that are not persist's are passed over.
+    /// Lays variables below what is there: first persist's own, then those that other programs know too;
+    /// generic ones (`STORAGE_BUCKET`) below everything. Empty ones are as if not set, and names that are not
+    /// persist's are passed over.
     ///
     /// # Errors
     /// `InvalidConfig` for an unknown `PERSIST_*` variable, with the nearest right name.
@@ -97,10 +100,12 @@ impl Sources {
         Ok(self)
     }
 
-    /// Lays a file below what is there: `.toml`, or `.yaml` with the feature `yaml`. Its relative paths begin in its folder.
+    /// Lays a file below what is there: `.toml`, or `.yaml` with the feature `yaml`. Its relative paths begin
+    /// in its folder.
     ///
     /// # Errors
-    /// `InvalidConfig` for a file that cannot be read or parsed, and for unknown keys, with the nearest right name.
+    /// `InvalidConfig` for a file that cannot be read or parsed, and for unknown keys, with the nearest right
+    /// name.
     pub fn file(mut self, path: &Path) -> Result<Self> {
         let mut source = Source::default();
         let (settings, folder) = file::read(path)?;
@@ -112,8 +117,8 @@ impl Sources {
         Ok(self)
     }
 
-    /// Lays the configuration file below what is there: `named`, else the one that `PERSIST_CONFIG` names, else the one in the platform's
-    /// configuration directory if it is there.
+    /// Lays the configuration file below what is there: `named`, else the one that `PERSIST_CONFIG` names,
+    /// else the one in the platform's configuration directory if it is there.
     ///
     /// # Errors
     /// As for [`file`](Sources::file).
@@ -122,8 +127,8 @@ impl Sources {
         let file = match (named, variable) {
             (Some(file), _) => file.to_path_buf(),
             (None, Some(file)) => file.into(),
-            // A file that is there and cannot be read is an error: it may name another place for snapshots. A directory that this
-            // user may not enter (a container's `HOME`) counts as having none.
+            // A file that is there and cannot be read is an error: it may name another place for snapshots. A
+            // directory that this user may not enter (a container's `HOME`) counts as having none.
             (None, None) => match self.default_file.clone().filter(|file| folders::is_there(file)) {
                 Some(file) if folders::is_hidden(&file) => {
                     tracing::warn!(file = %file.display(), "no permission to look for a configuration file");
@@ -136,7 +141,8 @@ impl Sources {
         self.file(&file)
     }
 
-    /// Lays all of `weaker` below what is there. So a file is read once for several URLs: a pipe cannot be read again.
+    /// Lays all of `weaker` below what is there. So a file is read once for several URLs: a pipe cannot be
+    /// read again.
     pub fn above(mut self, weaker: Sources) -> Self {
         self.sources.extend(weaker.sources);
         self.generic.values.extend(weaker.generic.values);
@@ -222,7 +228,8 @@ fn row(name: &str) -> Result<&'static Setting> {
     setting(name).ok_or_else(missing)
 }
 
-/// A bucket for a backend that has none: a mistake where it was named no lower than the backend, else a remnant.
+/// A bucket for a backend that has none: a mistake where it was named no lower than the backend, else a
+/// remnant.
 fn check_bucket(winners: &mut Winners<'_>, backend: StorageBackend, named: Option<&Value>) -> Result<()> {
     if backend.has_bucket() || !backend.is_written() {
         return Ok(());
@@ -243,7 +250,8 @@ fn check_bucket(winners: &mut Winners<'_>, backend: StorageBackend, named: Optio
     }
 }
 
-/// `PERSIST_GCS_BUCKET` without a word about the backend would be passed over, and the snapshots would go to the local disk.
+/// `PERSIST_GCS_BUCKET` without a word about the backend would be passed over, and the snapshots would go to
+/// the local disk.
 fn check_ownerless<'a>(mut sources: impl Iterator<Item = &'a Source>, named: Option<&Value>) -> Result<()> {
     let ownerless = |value: &&Value| value.setting.only_for.is_some() && !value.shared;
     match sources.find_map(|source| source.values.iter().find(ownerless)) {

@@ -5,7 +5,8 @@ pub(super) fn hint<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) ->
     nearest(wrong, right).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// The name that differs least from `wrong`, if it differs little enough to be what was meant; else one that has it as a part.
+/// The name that differs least from `wrong`, if it differs little enough to be what was meant; else one that
+/// has it as a part.
 fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = wrong.chars().count();
     // No name is as long, and the distance takes quadratic time.

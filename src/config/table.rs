@@ -1,5 +1,5 @@
-//! The one table of settings. It drives the variables, URL parameters, keys of the file, `persist env`, `docs/environment.md`
-//! and the tests.
+//! The one table of settings. It drives the variables, URL parameters, keys of the file, `persist env`,
+//! `docs/environment.md` and the tests.
 
 use super::{
     Parsed, StorageBackend, StorageConfig,
@@ -15,9 +15,11 @@ use super::{
 pub struct Setting {
     /// Its key in the file, dots for tables: `s3.region`.
     pub name: &'static str,
-    /// The variables that set it. Persist's own, `PERSIST_*`, count more than those that other programs know too, whichever way round.
+    /// The variables that set it. Persist's own, `PERSIST_*`, count more than those that other programs know
+    /// too, whichever way round.
     pub variables: &'static [&'static str],
-    /// Variables with names so general that they may be meant for somebody else: they count less than the file.
+    /// Variables with names so general that they may be meant for somebody else: they count less than the
+    /// file.
     pub generic: &'static [&'static str],
     /// What it means, in a sentence, with its unit.
     pub meaning: &'static str,
@@ -29,10 +31,11 @@ pub struct Setting {
     pub(super) location: bool,
     /// Whether it is a path of this machine.
     pub(super) is_path: bool,
-    /// Settings that make sense only together have one: as soon as one of them is set, the others are not taken from
-    /// places below. Half of one key and half of another would be worse than none.
+    /// Settings that make sense only together have one: as soon as one of them is set, the others are not
+    /// taken from places below. Half of one key and half of another would be worse than none.
     pub(super) bundle: &'static str,
-    /// The backend that it is for, if it sets there what another setting sets for all: `gcs_bucket` sets `bucket`.
+    /// The backend that it is for, if it sets there what another setting sets for all: `gcs_bucket` sets
+    /// `bucket`.
     pub(super) only_for: Option<(StorageBackend, &'static str)>,
     pub(super) apply: Apply,
 }
@@ -41,7 +44,8 @@ pub struct Setting {
 type Apply = fn(&mut StorageConfig, &str) -> Parsed<()>;
 
 impl Setting {
-    /// The URL parameter, for settings that have one. Secrets have none: URLs end up in logs and lists of processes.
+    /// The URL parameter, for settings that have one. Secrets have none: URLs end up in logs and lists of
+    /// processes.
     pub fn parameter(&self) -> Option<&'static str> {
         let own = match self.name.split_once('.') {
             Some(("s3" | "gcs", own)) => own,
@@ -59,7 +63,8 @@ impl Setting {
         }
     }
 
-    /// Which setting it sets when `backend` is used: `gcs_bucket` is the bucket when that is GCS, and says nothing otherwise.
+    /// Which setting it sets when `backend` is used: `gcs_bucket` is the bucket when that is GCS, and says
+    /// nothing otherwise.
     pub(super) fn target(&self, backend: StorageBackend) -> Option<&'static str> {
         match self.only_for {
             Some((only, target)) => (only == backend).then_some(target),
@@ -67,8 +72,8 @@ impl Setting {
         }
     }
 
-    /// Whether any text is a value. Numbers and flags must not be: `012` and `no` mean one thing to a parser of files, and another to whoever has a namespace
-    /// that is called so.
+    /// Whether any text is a value. Numbers and flags must not be: `012` and `no` mean one thing to a parser
+    /// of files, and another to whoever has a namespace that is called so.
     pub(super) fn is_free_text(&self) -> bool {
         (self.apply)(&mut StorageConfig::default(), "text").is_ok()
     }

@@ -1,5 +1,5 @@
-//! Storage URLs. They are taken apart here and not by a crate for web addresses, which would resolve `..`, drop tabs and read `+` as a
-//! space: a name must come out as it was written or not at all.
+//! Storage URLs. They are taken apart here and not by a crate for web addresses, which would resolve `..`,
+//! drop tabs and read `+` as a space: a name must come out as it was written or not at all.
 
 use std::borrow::Cow;
 #[cfg(unix)]
@@ -82,7 +82,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Whether a user stands before the bucket. Those who wrote a password as it is may have put a `/` or a `?` there, which ends the authority.
+    /// Whether a user stands before the bucket. Those who wrote a password as it is may have put a `/` or a
+    /// `?` there, which ends the authority.
     fn has_user(&self, authority: &str) -> bool {
         let at_behind = self.path.contains('@') || self.query.is_some_and(|query| query.contains('@'));
         match authority.split_once(':') {
@@ -110,7 +111,8 @@ fn is_bucket(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// What a URL or a path says, as values of settings. The error is the end of a sentence and repeats no password.
+/// What a URL or a path says, as values of settings. The error is the end of a sentence and repeats no
+/// password.
 pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
     if values::is_json(text) {
         return Err(values::CONTENT.into());
@@ -221,8 +223,8 @@ pub(super) fn escaped(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
-/// A value for messages and `persist env`. Where it has the form of a URL, even in a place where none belongs, users and passwords are left out,
-/// and of databases everything.
+/// A value for messages and `persist env`. Where it has the form of a URL, even in a place where none
+/// belongs, users and passwords are left out, and of databases everything.
 pub(super) fn without_secrets(text: &str) -> String {
     if holds_credentials(text) {
         return match text.split_once('?') {
@@ -237,7 +239,8 @@ pub(super) fn without_secrets(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
     let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
     let host = place.split('/').next().unwrap_or_default();
-    // Behind a bucket a path begins, and ids of users have an `@` in them. Behind anything else what looks like a path may be the rest of a password.
+    // Behind a bucket a path begins, and ids of users have an `@` in them. Behind anything else what looks
+    // like a path may be the rest of a password.
     if is_bucket(host) || (host.is_empty() && scheme.eq_ignore_ascii_case("file")) {
         return match last_at(query) {
             Some(_) => format!("{scheme}://{place}?…"),
@@ -259,12 +262,13 @@ fn last_at(text: &str) -> Option<usize> {
     text.rfind('@').max(text.rfind("%40"))
 }
 
-/// Cuts the URL of a snapshot into the URL of its storage and its key: `gs://bucket/a/b.gz?project=p` into `gs://bucket?project=p`
-/// and `a/b.gz`; of a file, the folder that it lies in and its name, or what stands before and behind `//`. `None` for text that is no URL, hence a
-/// plain key.
+/// Cuts the URL of a snapshot into the URL of its storage and its key: `gs://bucket/a/b.gz?project=p` into
+/// `gs://bucket?project=p` and `a/b.gz`; of a file, the folder that it lies in and its name, or what stands
+/// before and behind `//`. `None` for text that is no URL, hence a plain key.
 ///
 /// # Errors
-/// `InvalidInput` for a URL that names no snapshot, or one that is not a key; `Unsupported` for a backend that is planned.
+/// `InvalidInput` for a URL that names no snapshot, or one that is not a key; `Unsupported` for a backend
+/// that is planned.
 pub fn split_key(text: &str) -> Result<Option<(String, Key)>> {
     let Some((storage, name)) = split_prefix(text)? else { return Ok(None) };
     if name.is_empty() {
@@ -273,8 +277,8 @@ pub fn split_key(text: &str) -> Result<Option<(String, Key)>> {
     Ok(Some((storage, Key::new(name)?)))
 }
 
-/// Cuts a URL into that of its storage and the text with which names in it start: `gs://bucket/a/b` into `gs://bucket` and `a/b`.
-/// `None` for text that is no URL.
+/// Cuts a URL into that of its storage and the text with which names in it start: `gs://bucket/a/b` into
+/// `gs://bucket` and `a/b`. `None` for text that is no URL.
 ///
 /// # Errors
 /// `InvalidInput` for what is not the URL of a storage; `Unsupported` for a backend that is planned.
@@ -303,8 +307,8 @@ pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
     Ok(Some((storage, name)))
 }
 
-/// Whether it is meant as a URL. No key has `//` in it. Many have a `:`, but hardly one a scheme before `:/`: with one slash for two, `s3:/bucket/k` would
-/// be a copy on the local disk that somebody takes for a backup.
+/// Whether it is meant as a URL. No key has `//` in it. Many have a `:`, but hardly one a scheme before `:/`:
+/// with one slash for two, `s3:/bucket/k` would be a copy on the local disk that somebody takes for a backup.
 fn is_url(text: &str) -> bool {
     text.contains("://") || text.split_once(":/").is_some_and(|(scheme, _)| known_scheme(scheme).is_some())
 }
@@ -319,8 +323,8 @@ fn folder_and_name<'a>(url: &Parts<'a>) -> Parsed<(&'a str, &'a str)> {
     Ok(url.path.split_at(cut))
 }
 
-/// Refuses a folder that is not there and whose name no storage would give to one: it is rather a part of the key, and what is saved there could not
-/// be found by it.
+/// Refuses a folder that is not there and whose name no storage would give to one: it is rather a part of the
+/// key, and what is saved there could not be found by it.
 #[cfg(unix)]
 fn check_folder(url: &Parts<'_>, end: usize) -> Parsed<()> {
     let (mut folder, mut start) = (PathBuf::from("/"), 0);

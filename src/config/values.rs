@@ -43,7 +43,8 @@ fn line(value: &str) -> Parsed<String> {
     }
 }
 
-/// A name of something. A URL names more than it, and may have a password in it, which the service would repeat.
+/// A name of something. A URL names more than it, and may have a password in it, which the service would
+/// repeat.
 pub(super) fn text(value: &str) -> Parsed<String> {
     match value.contains("://") {
         true => {
@@ -54,7 +55,8 @@ pub(super) fn text(value: &str) -> Parsed<String> {
     }
 }
 
-/// What is wrong with a path that is the key itself, as it comes about where a pipeline's secret is a text and no file. It does not repeat it.
+/// What is wrong with a path that is the key itself, as it comes about where a pipeline's secret is a text
+/// and no file. It does not repeat it.
 pub(crate) const CONTENT: &str = "it looks like the content of a credentials file, not like a path; put that into PERSIST_GCS_CREDENTIALS_JSON";
 
 /// Whether this is the content of a file with a key rather than its path.
@@ -67,7 +69,8 @@ pub(super) fn is_credentials(text: &str) -> bool {
     is_json(text) || text.contains("PRIVATE KEY")
 }
 
-/// Whether it begins as JSON. Files of variables and editors leave quotation marks, blanks and a byte order mark before it.
+/// Whether it begins as JSON. Files of variables and editors leave quotation marks, blanks and a byte order
+/// mark before it.
 pub(super) fn is_json(text: &str) -> bool {
     let before = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}');
     text.trim_start_matches(before).starts_with('{')
@@ -177,7 +180,8 @@ pub(super) fn http(value: &str) -> Parsed<String> {
     }
 }
 
-/// A server, with or without `http://`. Addresses are shown in messages, so that nothing secret may be in one.
+/// A server, with or without `http://`. Addresses are shown in messages, so that nothing secret may be in
+/// one.
 pub(super) fn server(value: &str) -> Parsed<String> {
     let address = value.split_once("://").map_or(value, |(_, address)| address);
     match value {
@@ -193,7 +197,8 @@ pub(super) fn server(value: &str) -> Parsed<String> {
     }
 }
 
-/// Whether an address begins with a host and perhaps a port. Whoever opens it looks closer; a build without servers needs no crate for that.
+/// Whether an address begins with a host and perhaps a port. Whoever opens it looks closer; a build without
+/// servers needs no crate for that.
 fn has_host(address: &str) -> bool {
     let place = address.split(['/', '\\', '?', '#']).next().unwrap_or_default();
     let (right, port) = match place.strip_prefix('[').map(|place| place.split_once(']')) {

@@ -46,8 +46,8 @@ pub(super) fn check_names(variables: &BTreeMap<String, String>) -> Result<()> {
     }
 }
 
-/// Whether it is one of the variables that Kubernetes gives to every pod about each service of its namespace. A service
-/// whose name begins with `persist` must not stop agents that know nothing of it.
+/// Whether it is one of the variables that Kubernetes gives to every pod about each service of its namespace.
+/// A service whose name begins with `persist` must not stop agents that know nothing of it.
 /// <https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables>
 fn is_service_link(name: &str, value: &str) -> bool {
     let of_port = |rest: &str| {

@@ -28,9 +28,9 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
     .await
 }
 
-/// Writes the state to a temporary file beside `path`, which takes its name at the end. A device, a pipe or an
-/// open file (`/dev/stdout`) is written directly; then a failure is the inner error, which is never retried,
-/// because a part has been written.
+/// Writes the state to a temporary file beside `path`, which takes its name at the end. A device, a pipe or
+/// an open file (`/dev/stdout`) is written directly; then a failure is the inner error, which is never
+/// retried, because a part has been written.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Result<ObjectMeta>> {
     let meta = reader.meta().clone();
     let FileTarget { target, waiter: _waiter, .. } = FileTarget::new(path).await?;
@@ -172,11 +172,13 @@ impl FileTarget {
 /// Where a path leads.
 enum Lead {
     File(PathBuf),
-    /// To something that is open already, as `/dev/stdout` does. Replacing the file behind it would take it from whoever else writes to it.
+    /// To something that is open already, as `/dev/stdout` does. Replacing the file behind it would take it
+    /// from whoever else writes to it.
     Open(PathBuf),
 }
 
-/// Follows symbolic links, one by one: they stay, and what they point to is written, also where that is not there yet.
+/// Follows symbolic links, one by one: they stay, and what they point to is written, also where that is not
+/// there yet.
 fn lead(path: &Path) -> Lead {
     let mut path = path.to_path_buf();
     // As many as Linux follows.
@@ -234,7 +236,8 @@ fn finish(temporary: Temporary, path: &Path, permissions: Option<Permissions>) -
     })
 }
 
-/// The new name itself must survive a crash. Not every file system lets a folder be opened and synced for that.
+/// The new name itself must survive a crash. Not every file system lets a folder be opened and synced for
+/// that.
 fn sync(folder: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     let Ok(folder) = File::open(folder) else { return Ok(()) };

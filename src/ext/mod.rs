@@ -20,7 +20,8 @@ use crate::{
     Body, Description, Error, ErrorKind, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter, Version, codec,
 };
 
-/// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`], `Arc<dyn SnapshotAdapter>` included.
+/// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`],
+/// `Arc<dyn SnapshotAdapter>` included.
 ///
 /// Arguments run from source to destination: `save(state, key)`, `upload(path, key)`, `download(key, path)`.
 /// Text will do wherever a key is wanted, so mind the order where the state is text as well: the compiler
@@ -55,14 +56,15 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// Every method fails with `InvalidInput` for text that is no key, and with what the adapter fails with. Loads also fail with `NotFound`,
-/// `Corrupt` for damage, and `InvalidInput` beyond a [limit](crate::Limits). Saves with a condition fail with `AlreadyExists` or `Conflict`.
-/// Where a snapshot is replaced while it is read, and the storage gives no more of the old one, a stream or device ends with `Conflict`; every other load reads
-/// the new one.
+/// Every method fails with `InvalidInput` for text that is no key, and with what the adapter fails with.
+/// Loads also fail with `NotFound`, `Corrupt` for damage, and `InvalidInput` beyond a [limit](crate::Limits).
+/// Saves with a condition fail with `AlreadyExists` or `Conflict`. Where a snapshot is replaced while it is
+/// read, and the storage gives no more of the old one, a stream or device ends with `Conflict`; every other
+/// load reads the new one.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
-    /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream could not repeat, it begins once
-    /// more.
+    /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream
+    /// could not repeat, it begins once more.
     async fn save(&self, state: impl Into<Bytes> + Send, key: impl IntoKey) -> Result<Saved> {
         self.save_with(state, key, SaveOptions::new()).await
     }
@@ -130,8 +132,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         Ok(self.load_versioned_with(key, options).await?.0)
     }
 
-    /// [`load`](Self::load), and the version of what was loaded: the one for [`SaveOptions::replace`]. A version that
-    /// is asked for behind the load may be that of a state which somebody saved in between.
+    /// [`load`](Self::load), and the version of what was loaded: the one for [`SaveOptions::replace`]. A
+    /// version that is asked for behind the load may be that of a state which somebody saved in between.
     async fn load_versioned(&self, key: impl IntoKey) -> Result<(Bytes, Version)> {
         self.load_versioned_with(key, LoadOptions::new()).await
     }
@@ -157,8 +159,9 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         of_one_version(options.if_version.as_ref(), || open(self, &key, &options)).await
     }
 
-    /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec `gzip` only the segments of 1 MiB that hold
-    /// them are read. `InvalidInput` for an empty range, and for one that starts at or behind the end.
+    /// The bytes `range` of a state, cut where it ends. From a snapshot that `save` wrote with the codec
+    /// `gzip` only the segments of 1 MiB that hold them are read. `InvalidInput` for an empty range, and for
+    /// one that starts at or behind the end.
     async fn load_range(&self, key: impl IntoKey, range: Range<u64>) -> Result<Bytes> {
         let key = key.into_key()?;
         let whole = range.end.saturating_sub(range.start);
@@ -205,7 +208,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         }
     }
 
-    /// Loads a state into the file at `path`, which is replaced in one step after every check has passed: a failed load leaves what was there.
+    /// Loads a state into the file at `path`, which is replaced in one step after every check has passed: a
+    /// failed load leaves what was there.
     async fn download(&self, key: impl IntoKey, path: impl AsRef<Path> + Send) -> Result<ObjectMeta> {
         self.download_with(key, path, LoadOptions::new()).await
     }
@@ -222,7 +226,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         of_one_version(options.if_version.as_ref(), download).await?
     }
 
-    /// [`download`](Self::download) unless `version` is still the current one; then `None`, and the file stays.
+    /// [`download`](Self::download) unless `version` is still the current one; then `None`, and the file
+    /// stays.
     async fn download_if_newer(
         &self,
         key: impl IntoKey,
@@ -269,7 +274,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         Ok(self.load_json_versioned_with(key, options).await?.0)
     }
 
-    /// [`load_json`](Self::load_json), and the version of what was loaded, as [`load_versioned`](Self::load_versioned).
+    /// [`load_json`](Self::load_json), and the version of what was loaded, as
+    /// [`load_versioned`](Self::load_versioned).
     async fn load_json_versioned<T: DeserializeOwned>(&self, key: impl IntoKey) -> Result<(T, Version)> {
         self.load_json_versioned_with(key, LoadOptions::new()).await
     }
@@ -326,8 +332,8 @@ async fn open<A: SnapshotAdapter + ?Sized>(
 /// How often a load starts again because the snapshot was replaced meanwhile.
 const REPLACED: u32 = 3;
 
-/// Reads that take several requests. If the snapshot was replaced between them, there is a newer one to read; not for those
-/// who want the version `only`.
+/// Reads that take several requests. If the snapshot was replaced between them, there is a newer one to read;
+/// not for those who want the version `only`.
 async fn of_one_version<T, Fut>(only: Option<&Version>, read: impl Fn() -> Fut + Send + Sync) -> Result<T>
 where
     Fut: Future<Output = Result<T>> + Send,

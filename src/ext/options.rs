@@ -7,7 +7,8 @@ use crate::{Codec, Digest, Limits, ObjectMeta, PutMode, PutOptions, Version};
 #[non_exhaustive]
 #[must_use]
 pub struct SaveOptions {
-    /// The form to write; by default what the deployment configured ([`Settings::codec`](crate::Settings::codec)).
+    /// The form to write; by default what the deployment configured
+    /// ([`Settings::codec`](crate::Settings::codec)).
     pub codec: Option<Codec>,
     /// Condition, metadata, tags and tier of the object.
     pub put: PutOptions,
@@ -47,7 +48,8 @@ impl SaveOptions {
         self
     }
 
-    /// Condition, metadata, tags and tier of the object, **in place of all that was set before**: call it first.
+    /// Condition, metadata, tags and tier of the object, **in place of all that was set before**: call it
+    /// first.
     pub fn put(mut self, put: PutOptions) -> Self {
         self.put = put;
         self
@@ -59,14 +61,15 @@ impl SaveOptions {
 #[non_exhaustive]
 #[must_use]
 pub struct LoadOptions {
-    /// The guard against decompression bombs; by default what the deployment configured ([`Settings::limits`](crate::Settings::limits)).
+    /// The guard against decompression bombs; by default what the deployment configured
+    /// ([`Settings::limits`](crate::Settings::limits)).
     pub limits: Option<Limits>,
     /// Only this version; else `Conflict`.
     pub if_version: Option<Version>,
     /// Only another version; else `NotModified`.
     pub if_not_version: Option<Version>,
-    /// Also compare the SHA-256 that the snapshot carries. Off by default: the checksums of the segments find damage already, and
-    /// this one costs as much time as all the rest of a load.
+    /// Also compare the SHA-256 that the snapshot carries. Off by default: the checksums of the segments find
+    /// damage already, and this one costs as much time as all the rest of a load.
     pub verify_digest: bool,
 }
 

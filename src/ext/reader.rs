@@ -18,8 +18,8 @@ use crate::{Body, Error, ErrorKind, ObjectMeta, Result, threads};
 
 /// A snapshot being read: an `AsyncRead` of the state, or a `Stream` of its chunks.
 ///
-/// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows at the end comes
-/// as an error in place of the end, and a reader that failed once fails from then on.
+/// What it gives is checked as it goes; **only a clean end says that the state is good**. Damage that shows
+/// at the end comes as an error in place of the end, and a reader that failed once fails from then on.
 #[must_use = "only a clean end says that the state is good"]
 pub struct SnapshotReader {
     pub(super) meta: ObjectMeta,
@@ -48,8 +48,9 @@ impl SnapshotReader {
         &self.meta
     }
 
-    /// Whether the object says something that its bytes are checked against: an index, a checksum, a digest. A state that was streamed with the codec `none`
-    /// says nothing, nor does a plain file of another tool: what a storage changes in it nobody can see.
+    /// Whether the object says something that its bytes are checked against: an index, a checksum, a digest.
+    /// A state that was streamed with the codec `none` says nothing, nor does a plain file of another tool:
+    /// what a storage changes in it nobody can see.
     pub fn is_checked(&self) -> bool {
         self.checked
     }
@@ -62,8 +63,9 @@ impl SnapshotReader {
         self.try_next().await
     }
 
-    /// Writes the rest of the state to `writer`, on a thread of its own, and gives it back with the number of bytes: the quick way to
-    /// files, pipes and standard output, which tokio's own would copy once more. What was written is good only if this is `Ok`.
+    /// Writes the rest of the state to `writer`, on a thread of its own, and gives it back with the number of
+    /// bytes: the quick way to files, pipes and standard output, which tokio's own would copy once more. What
+    /// was written is good only if this is `Ok`.
     ///
     /// # Errors
     /// As [`chunk`](Self::chunk), and `Io` where the writer fails.
@@ -75,7 +77,8 @@ impl SnapshotReader {
                 writer.write_all(&chunk).map_err(unwritable)?;
                 Ok(writer)
             });
-            // The next one is on its way meanwhile. If it fails, the writer is waited for: what it holds, a temporary file say, is gone when this returns.
+            // The next one is on its way meanwhile. If it fails, the writer is waited for: what it holds, a
+            // temporary file say, is gone when this returns.
             (writer, next) = match select(write, pin!(self.chunk())).await {
                 Either::Left((wrote, chunk)) => (wrote?, chunk.await?),
                 Either::Right((chunk, write)) => {

@@ -17,8 +17,9 @@ const NAMES: [&str; 10] = [
     "id_token",
 ];
 
-/// A service's message as one line that can be shown: markup and line breaks become spaces, the query of every URL or path
-/// (upload sessions, signatures), access tokens and what follows `Bearer` become `…`, and a long message is cut.
+/// A service's message as one line that can be shown: markup and line breaks become spaces, the query of
+/// every URL or path (upload sessions, signatures), access tokens and what follows `Bearer` become `…`, and a
+/// long message is cut.
 pub(crate) fn redact(text: &str) -> String {
     let plain = strip_markup(text);
     let (mut out, mut secret) = (String::new(), false);

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use super::Payload;
 use crate::{Body, Error, ErrorKind, Result};
 
-/// Of a body that was handed over whole, at most so many bytes are still on their way: in buffers here, and in those of the operating system.
+/// Of a body that was handed over whole, at most so many bytes are still on their way: in buffers here, and
+/// in those of the operating system.
 const UNSEEN: u64 = 5 * 1024 * 1024;
 /// A line is allowed to be so slow, in bytes a second.
 const SLOW: u64 = 64 * 1024;
@@ -38,9 +39,9 @@ pub(crate) struct Lost {
     pub(crate) sent: bool,
 }
 
-/// Sends a request and waits for the head of the answer. The attempt ends with `Timeout` when neither a byte was taken nor
-/// an answer came for `quiet`: a large body on a slow line takes its time, a dead connection does not. Of the last bytes nothing is seen any more:
-/// they have the time that they take on a slow line.
+/// Sends a request and waits for the head of the answer. The attempt ends with `Timeout` when neither a byte
+/// was taken nor an answer came for `quiet`: a large body on a slow line takes its time, a dead connection
+/// does not. Of the last bytes nothing is seen any more: they have the time that they take on a slow line.
 pub(crate) async fn send(
     request: RequestBuilder,
     payload: Option<Payload>,
@@ -86,7 +87,8 @@ pub(crate) fn body(response: Response, quiet: Duration) -> Body {
     }))
 }
 
-/// An answer's body as bytes, at most `most` of them; the rest is left. It ends with `Timeout` as [`body`], and after ten times `quiet` in all.
+/// An answer's body as bytes, at most `most` of them; the rest is left. It ends with `Timeout` as [`body`],
+/// and after ten times `quiet` in all.
 pub(crate) async fn text(response: Response, most: usize, quiet: Duration) -> Result<Bytes> {
     let (came, end) = read(response, most, quiet).await;
     end.map(|()| came)

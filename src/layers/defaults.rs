@@ -10,7 +10,8 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
-/// Sets [`Capabilities::settings`]: the form that `save` writes, the guard of loads, and the window of sessions.
+/// Sets [`Capabilities::settings`]: the form that `save` writes, the guard of loads, and the window of
+/// sessions.
 #[derive(Debug)]
 #[must_use]
 pub struct Defaults {

@@ -49,13 +49,15 @@ pub enum Injection {
     Delay(Duration),
     /// The operation starts when it is notified: a writer that stalls.
     Hold(Arc<Notify>),
-    /// The body (of `put` or `get`) breaks off with `Unavailable` after so many bytes; a listing after so many rows.
+    /// The body (of `put` or `get`) breaks off with `Unavailable` after so many bytes; a listing after so
+    /// many rows.
     CutAfter(u64),
     /// The byte at this place of the body of `get` is changed, as a bad disk does.
     Flip(u64),
 }
 
-/// Wraps an adapter and does what a script or a seed says. Clones share the script, so that a test keeps one to steer by.
+/// Wraps an adapter and does what a script or a seed says. Clones share the script, so that a test keeps one
+/// to steer by.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -99,8 +101,8 @@ impl Fault {
         Fault { inner, state: Arc::default() }
     }
 
-    /// `inner` with faults that pass by themselves (`Unavailable` before or after acting, bodies and listings cut) in about `rate` (0 to 1) of all
-    /// calls. The same seed and the same calls give the same faults.
+    /// `inner` with faults that pass by themselves (`Unavailable` before or after acting, bodies and listings
+    /// cut) in about `rate` (0 to 1) of all calls. The same seed and the same calls give the same faults.
     pub fn seeded(inner: Arc<dyn SnapshotAdapter>, seed: u64, rate: f64) -> Self {
         let fault = Fault::new(inner);
         // The constant keeps small seeds apart and is never 0 with one.

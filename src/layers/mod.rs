@@ -1,10 +1,11 @@
 //! Adapters that wrap adapters: each adds one thing and hands everything else on.
 //!
-//! Layers take and are [`SnapshotAdapter`](crate::SnapshotAdapter)s, so they stack in any order. Each writes out every method of the
-//! contract, and the lint `clippy::missing_trait_methods` keeps it so: a method that a layer forgets would be lost for all below it.
+//! Layers take and are [`SnapshotAdapter`](crate::SnapshotAdapter)s, so they stack in any order. Each writes
+//! out every method of the contract, and the lint `clippy::missing_trait_methods` keeps it so: a method that
+//! a layer forgets would be lost for all below it.
 //!
-//! The outermost sees what all others make of a call, so `Observe` tells of timeouts only from outside of [`Timeout`]. This
-//! is the order of [`StorageConfig::open`](crate::StorageConfig::open):
+//! The outermost sees what all others make of a call, so `Observe` tells of timeouts only from outside of
+//! [`Timeout`]. This is the order of [`StorageConfig::open`](crate::StorageConfig::open):
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -20,7 +21,8 @@
 //!
 //! # Layout
 //! - [`Namespace`]: all keys below a prefix
-//! - [`Defaults`]: how `save` encodes, how loads are guarded and which window sessions have, when callers do not say
+//! - [`Defaults`]: how `save` encodes, how loads are guarded and which window sessions have, when callers do
+//!   not say
 //! - [`Timeout`]: an end to waiting
 //! - [`Observe`]: logs and metrics
 //! - [`ReadOnly`]: refuses to write

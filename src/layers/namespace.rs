@@ -10,9 +10,11 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
-/// Puts every key below `prefix/`, so that several deployments, teams or runs share one storage and do not see each other.
+/// Puts every key below `prefix/`, so that several deployments, teams or runs share one storage and do not
+/// see each other.
 ///
-/// The prefix counts towards [`Key::MAX_BYTES`]. What comes back, errors included, bears the caller's own keys.
+/// The prefix counts towards [`Key::MAX_BYTES`]. What comes back, errors included, bears the caller's own
+/// keys.
 #[derive(Debug)]
 pub struct Namespace {
     inner: Arc<dyn SnapshotAdapter>,
@@ -57,7 +59,8 @@ impl Namespace {
         Ok(meta)
     }
 
-    /// An error of a put. One that came with the caller's body is about another storage's key, or about none, and stays as it is.
+    /// An error of a put. One that came with the caller's body is about another storage's key, or about none,
+    /// and stays as it is.
     fn outward_put(&self, error: Error, key: &Key) -> Error {
         match error.key().map(|inner| self.outward(inner.as_str())) {
             Some(Ok(name)) if name == key.as_str() => error.with_key(key),

@@ -14,14 +14,17 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
-/// A `tracing` span around each operation and an event at its end: operation, backend, bytes (none for a listing), duration, outcome. With the feature
-/// `metrics` also counters and a histogram of the same through the `metrics` facade.
+/// A `tracing` span around each operation and an event at its end: operation, backend, bytes (none for a
+/// listing), duration, outcome. With the feature `metrics` also counters and a histogram of the same through
+/// the `metrics` facade.
 ///
-/// Writes are logged at `INFO`, reads at `DEBUG`, failures at `WARN`; that something is missing, taken, unchanged or was changed by another is an outcome
-/// and no failure. The body of a `get` has an event of its own when it has been read or given up.
+/// Writes are logged at `INFO`, reads at `DEBUG`, failures at `WARN`; that something is missing, taken,
+/// unchanged or was changed by another is an outcome and no failure. The body of a `get` has an event of its
+/// own when it has been read or given up.
 ///
-/// Keys appear as [`Key::pseudonym`] unless `DEBUG` is enabled for the target `persist::keys`, because ids of users do not belong into logs. With
-/// `persist=debug` they appear, with `persist=debug,persist::keys=info` they do not.
+/// Keys appear as [`Key::pseudonym`] unless `DEBUG` is enabled for the target `persist::keys`, because ids of
+/// users do not belong into logs. With `persist=debug` they appear, with `persist=debug,persist::keys=info`
+/// they do not.
 ///
 /// [`StorageConfig::open`](crate::StorageConfig::open) has put it around its storages already.
 #[derive(Debug)]

@@ -22,17 +22,20 @@ use crate::{
 
 /// Fails with `Timeout` where nothing happens for too long.
 ///
-/// The limit is on silence and not on the whole, so that it need not grow with the size: each chunk that a `put` takes, each chunk that
-/// a body gives and each row of a listing starts it anew. The time that the caller takes to read on does not count.
+/// The limit is on silence and not on the whole, so that it need not grow with the size: each chunk that a
+/// `put` takes, each chunk that a body gives and each row of a listing starts it anew. The time that the
+/// caller takes to read on does not count.
 ///
-/// All that a `put` shows of itself is that it takes from its body. While an adapter sends what it has taken (S3: `part_size` times `parallel`,
-/// 32 MiB; GCS: a chunk) and while the service puts a large object together, it seems silent: the limit must be longer than that takes. A body in memory
-/// is taken in one go, so it has the limit's time for each 32 MiB.
+/// All that a `put` shows of itself is that it takes from its body. While an adapter sends what it has taken
+/// (S3: `part_size` times `parallel`, 32 MiB; GCS: a chunk) and while the service puts a large object
+/// together, it seems silent: the limit must be longer than that takes. A body in memory is taken in one go,
+/// so it has the limit's time for each 32 MiB.
 ///
 /// A write that timed out may have taken effect; nobody will report it.
 ///
 /// # Panics
-/// Its operations panic in a runtime without a time driver (`enable_all` of tokio's builder, or `enable_time`, gives it one).
+/// Its operations panic in a runtime without a time driver (`enable_all` of tokio's builder, or
+/// `enable_time`, gives it one).
 #[derive(Debug)]
 pub struct Timeout {
     inner: Arc<dyn SnapshotAdapter>,
@@ -90,7 +93,8 @@ impl Silence {
         *lock(&self.0) = (Instant::now(), waiting);
     }
 
-    /// When the adapter last had something to do. While it waits for the caller's body that is now: the silence is the caller's.
+    /// When the adapter last had something to do. While it waits for the caller's body that is now: the
+    /// silence is the caller's.
     fn last(&self) -> Instant {
         match *lock(&self.0) {
             (_, true) => Instant::now(),

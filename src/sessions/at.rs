@@ -33,7 +33,8 @@ impl At {
     }
 }
 
-/// `latest`, a number, an id, a time as in `2026-05-14T09:30:00Z`; any other text is a tag. `tag:NAME` is always a tag.
+/// `latest`, a number, an id, a time as in `2026-05-14T09:30:00Z`; any other text is a tag. `tag:NAME` is
+/// always a tag.
 impl FromStr for At {
     type Err = Error;
 

@@ -11,11 +11,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{Commit, CommitOptions, Session, writer::Payload};
 use crate::{Error, ErrorKind, Result};
 
-/// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process dies; what
-/// [`flush`](Background::flush) has answered is as durable as any save.
+/// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process
+/// dies; what [`flush`](Background::flush) has answered is as durable as any save.
 ///
-/// After a failure, what was queued behind it is not saved either, until a call has told of the failure: a runtime that hears of a `Conflict` and
-/// [rebases](Session::rebase) does not find older states on top of what it then makes.
+/// After a failure, what was queued behind it is not saved either, until a call has told of the failure: a
+/// runtime that hears of a `Conflict` and [rebases](Session::rebase) does not find older states on top of
+/// what it then makes.
 #[must_use = "what waits is lost unless it is flushed"]
 pub struct Background {
     queue: mpsc::Sender<Job>,
@@ -69,9 +70,11 @@ enum Job {
 }
 
 impl Session {
-    /// Saves of this handle in the background, at most `queue` (at least 1) waiting; `usize::MAX` is as good as no limit. Must be called within a tokio runtime.
+    /// Saves of this handle in the background, at most `queue` (at least 1) waiting; `usize::MAX` is as good
+    /// as no limit. Must be called within a tokio runtime.
     ///
-    /// When this is dropped, what waits is still saved, as long as the runtime lives; nobody hears of failures then.
+    /// When this is dropped, what waits is still saved, as long as the runtime lives; nobody hears of
+    /// failures then.
     pub fn background(&self, queue: usize) -> Background {
         let (sender, mut jobs) = mpsc::channel(queue.clamp(1, Semaphore::MAX_PERMITS));
         let (state, session) = (Arc::new(Mutex::new(State::default())), self.clone());
@@ -103,7 +106,8 @@ impl Session {
     }
 }
 
-// Not the crate's `lock`, whose rule the counters do not keep: they change together, in code that cannot panic between.
+// Not the crate's `lock`, whose rule the counters do not keep: they change together, in code that cannot
+// panic between.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -172,7 +176,8 @@ impl Background {
     /// Puts a state into the queue; waits only while that is full.
     ///
     /// # Errors
-    /// The failure of an earlier save, once: then neither this state was queued, nor will those be saved that were queued before.
+    /// The failure of an earlier save, once: then neither this state was queued, nor will those be saved that
+    /// were queued before.
     pub async fn save(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<()> {
         let (state, rebases) = (state.into(), self.session.rebases());
         let place = self.queue.reserve().await.map_err(|_| gone())?;
@@ -183,12 +188,12 @@ impl Background {
         Ok(())
     }
 
-    /// Waits until everything that was queued before is saved, and gives the newest commit that this made. Where this is dropped, it is saved all
-    /// the same.
+    /// Waits until everything that was queued before is saved, and gives the newest commit that this made.
+    /// Where this is dropped, it is saved all the same.
     ///
     /// # Errors
-    /// The failure of an earlier save, also one that was told already: until something newer was saved, by this or by the handle itself, not
-    /// everything is.
+    /// The failure of an earlier save, also one that was told already: until something newer was saved, by
+    /// this or by the handle itself, not everything is.
     pub async fn flush(&self) -> Result<Option<Commit>> {
         let (asked, answer) = oneshot::channel();
         self.queue.send(Job::Flush(asked)).await.map_err(|_| gone())?;

@@ -9,8 +9,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Saves at intervals and resumes the latest.
 ///
-/// [`resume`](Checkpoints::resume) comes first, also where the session should be new: a run that has not seen the newest state is not saved on top
-/// of it.
+/// [`resume`](Checkpoints::resume) comes first, also where the session should be new: a run that has not seen
+/// the newest state is not saved on top of it.
 ///
 /// ```
 /// # async fn example() -> persist::Result<()> {
@@ -43,12 +43,14 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Saves after every step, unless a rule is set: [`every_steps`](Checkpoints::every_steps), [`every`](Checkpoints::every), or both.
+    /// Saves after every step, unless a rule is set: [`every_steps`](Checkpoints::every_steps),
+    /// [`every`](Checkpoints::every), or both.
     pub fn new(session: Session) -> Self {
         Checkpoints { session, steps: None, time: None, last: None }
     }
 
-    /// Saves when so many steps have passed since the last save, and at once when the count of steps went back.
+    /// Saves when so many steps have passed since the last save, and at once when the count of steps went
+    /// back.
     pub fn every_steps(mut self, steps: u64) -> Self {
         self.steps = Some(steps.max(1));
         self
@@ -65,8 +67,9 @@ impl Checkpoints {
         &self.session
     }
 
-    /// The newest state, to go on from; `None` at the very start. Steps are counted from its [`Commit::step`]; where it has none, as if no step
-    /// was done before. After a `Conflict`, this goes on from what is there now.
+    /// The newest state, to go on from; `None` at the very start. Steps are counted from its
+    /// [`Commit::step`]; where it has none, as if no step was done before. After a `Conflict`, this goes on
+    /// from what is there now.
     ///
     /// # Errors
     /// As [`Session::rebase`].
@@ -77,11 +80,12 @@ impl Checkpoints {
         Ok(restored)
     }
 
-    /// Tells that a step is done. `state` is called only if a save is due. It may be dropped, as [`Session::save`].
+    /// Tells that a step is done. `state` is called only if a save is due. It may be dropped, as
+    /// [`Session::save`].
     ///
     /// # Errors
-    /// `InvalidInput` for the first save of a handle that has seen nothing of the session: [`resume`](Checkpoints::resume) was forgotten. Else
-    /// as [`Session::save`]; the next step tries again.
+    /// `InvalidInput` for the first save of a handle that has seen nothing of the session:
+    /// [`resume`](Checkpoints::resume) was forgotten. Else as [`Session::save`]; the next step tries again.
     pub async fn step<S: Into<Bytes>>(
         &mut self,
         step: u64,
@@ -93,7 +97,8 @@ impl Checkpoints {
     /// [`step`](Checkpoints::step) with notes and conditions; the step is noted in any case.
     ///
     /// # Errors
-    /// As [`step`](Checkpoints::step) and [`Session::save_with`]. Who names the newest commit, or says that it is the first, need not resume.
+    /// As [`step`](Checkpoints::step) and [`Session::save_with`]. Who names the newest commit, or says that
+    /// it is the first, need not resume.
     pub async fn step_with<S: Into<Bytes>>(
         &mut self,
         step: u64,

@@ -39,8 +39,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A moment on both clocks. The monotonic one may stand still while a machine sleeps, the other one may be set back: what
-/// has passed is the longer of the two.
+/// A moment on both clocks. The monotonic one may stand still while a machine sleeps, the other one may be
+/// set back: what has passed is the longer of the two.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     wall: SystemTime,

@@ -30,7 +30,8 @@ pub struct Commit {
     pub id: CommitId,
     /// The commit before; `None` for the first one, and where what came before was damaged.
     pub parent: Option<CommitId>,
-    /// Which owner wrote it: see [`Session::take_over`](super::Session::take_over). 0 where nobody ever took over.
+    /// Which owner wrote it: see [`Session::take_over`](super::Session::take_over). 0 where nobody ever took
+    /// over.
     pub epoch: u64,
     /// The name of the writer.
     pub writer: Option<String>,
@@ -147,10 +148,11 @@ impl CommitOptions {
         self
     }
 
-    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as [`first`](Self::first). A handle that continues an older
-    /// commit goes on from that newest one then: the number says that the caller has seen it. One that lost to a rival stays in conflict until
-    /// a [`rebase`](super::Session::rebase). The guide says what holds behind a conflict, and
-    /// where commits were lost: docs/sessions.md, "Two writers" and "Damage".
+    /// Only if the newest commit has this number; else `Conflict`. 0 stands for none, as
+    /// [`first`](Self::first). A handle that continues an older commit goes on from that newest one then: the
+    /// number says that the caller has seen it. One that lost to a rival stays in conflict until a
+    /// [`rebase`](super::Session::rebase). The guide says what holds behind a conflict, and where commits
+    /// were lost: docs/sessions.md, "Two writers" and "Damage".
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self

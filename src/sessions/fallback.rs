@@ -18,12 +18,15 @@ impl Session {
     /// Loads a commit's state, or where that is damaged, that of the newest good commit before it.
     /// [`Restored::skipped`] says what was passed over.
     ///
-    /// Where the newest is damaged, the next save of this handle goes on behind it with a whole state, also if no commit is good. A handle that was
-    /// behind a rival's commit stays so, unless a [`rebase`](Session::rebase) has met the damage before. With anything else than
-    /// [`At::Latest`], what comes in place of a damaged commit is not the newest: saves of a handle that saw nothing before are a conflict then. Waits for a save by a clone of this handle that is under way.
+    /// Where the newest is damaged, the next save of this handle goes on behind it with a whole state, also
+    /// if no commit is good. A handle that was behind a rival's commit stays so, unless a
+    /// [`rebase`](Session::rebase) has met the damage before. With anything else than [`At::Latest`], what
+    /// comes in place of a damaged commit is not the newest: saves of a handle that saw nothing before are a
+    /// conflict then. Waits for a save by a clone of this handle that is under way.
     ///
     /// # Errors
-    /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is meant; else as [`load`](Session::load).
+    /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is
+    /// meant; else as [`load`](Session::load).
     pub async fn load_with_fallback(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
@@ -32,7 +35,8 @@ impl Session {
             other => return other,
         };
         let newest = self.store().find(self.place(), &at, Part::Whole).await;
-        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and what comes next is not older.
+        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and
+        // what comes next is not older.
         let (mut epoch, mut not_before) = (0, None);
         let mut note = |found: &Found| {
             if let Ok(manifest) = found.manifest() {
@@ -126,7 +130,8 @@ impl Session {
 }
 
 impl Store {
-    /// The number that the next commit follows, where the newest cannot be read; `None` where that is not known.
+    /// The number that the next commit follows, where the newest cannot be read; `None` where that is not
+    /// known.
     pub(super) async fn newest_number(&self, place: &Place) -> Result<Option<u64>> {
         match self.newest(place).await? {
             Some(row) if row.seq == 1 => {}
@@ -139,7 +144,8 @@ impl Store {
             let origin = Origin::decode(&bytes).ok();
             return Ok(origin.map(|origin| origin.imports().unwrap_or(origin.target.seq)));
         }
-        // Its start may be what is damaged. Only its end tells then that it is no origin, behind which other numbers come.
+        // Its start may be what is damaged. Only its end tells then that it is no origin, behind which other
+        // numbers come.
         let end = bytes.get(4..).unwrap_or_default();
         let ended = matches!(object::manifest(end, bytes.len() as u64, 1), Ok(Some(_)));
         Ok((ended || object::is_commit(&bytes)).then_some(1))

@@ -1,4 +1,5 @@
-//! The fence window: the lengths of time that `docs/adr/0010-fence-window.md` argues about, and the look of a writer that slept.
+//! The fence window: the lengths of time that `docs/adr/0010-fence-window.md` argues about, and the look of a
+//! writer that slept.
 
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ impl Fence {
         self.window
     }
 
-    /// A writer whose last look at the head is longer ago must look again before it tells of success. The other half of the window is for clocks.
+    /// A writer whose last look at the head is longer ago must look again before it tells of success. The
+    /// other half of the window is for clocks.
     pub(super) fn must_look(self, looked: Duration) -> bool {
         looked > self.window / 2
     }
@@ -61,8 +63,8 @@ enum Behind {
 }
 
 impl Writer {
-    /// A writer that last looked long ago may have created a commit that others made and pruned since: then it is not on the line. Or one whose
-    /// object something else has removed: then others follow that.
+    /// A writer that last looked long ago may have created a commit that others made and pruned since: then
+    /// it is not on the line. Or one whose object something else has removed: then others follow that.
     pub(super) async fn confirm(
         &mut self,
         store: &Store,

@@ -38,7 +38,8 @@ impl Found {
         manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))
     }
 
-    /// Fails if this is another commit than the one that the tag or origin under `key` names. A damaged one passes: restoring it fails.
+    /// Fails if this is another commit than the one that the tag or origin under `key` names. A damaged one
+    /// passes: restoring it fails.
     fn named(self, target: Target, key: &Key) -> Result<Self> {
         match self.manifest() {
             Ok(Manifest { id, .. }) if id != target.id => {
@@ -195,7 +196,8 @@ impl Store {
             return Ok(Error::new(ErrorKind::NotFound, message));
         }
         self.not_importing(place, &newest).await?;
-        // In this order: a prune changes the line first. Another look, because the commit may have been made meanwhile.
+        // In this order: a prune changes the line first. Another look, because the commit may have been made
+        // meanwhile.
         let gone = match self.slot(place, seq, Part::End).await {
             Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
@@ -216,7 +218,8 @@ impl Store {
         })
     }
 
-    /// Fails where `seq` is a number that a fork has from its source, and a read did not find the fork's origin.
+    /// Fails where `seq` is a number that a fork has from its source, and a read did not find the fork's
+    /// origin.
     async fn not_before_start(&self, place: &Place, seq: u64) -> Result<()> {
         let start = place.commit(1)?;
         match self.slot(place, 1, Part::End).await {
@@ -244,8 +247,8 @@ impl Store {
 
     /// The newest commit that is not younger than `time`, or the one of this id, which has that time.
     ///
-    /// A damaged manifest tells neither. The search steps over it, and fails only where it may be the commit that is meant. It steps over
-    /// what a prune removes meanwhile, too.
+    /// A damaged manifest tells neither. The search steps over it, and fails only where it may be the commit
+    /// that is meant. It steps over what a prune removes meanwhile, too.
     async fn search(
         &self,
         place: &Place,
@@ -298,8 +301,8 @@ impl Store {
                             None => Ok(Some(found)),
                         };
                     }
-                    // Rows get older from here on. A search by time wants the first row that is old enough; a damaged row in front of it may be
-                    // that one.
+                    // Rows get older from here on. A search by time wants the first row that is old enough; a
+                    // damaged row in front of it may be that one.
                     Ok(Described::Commit(_)) if id.is_none() => {
                         let Some((seq, error)) = damage else { return Ok(None) };
                         return self.damaged_at(&place, seq, part, error).await;
@@ -354,11 +357,12 @@ impl Store {
         }
     }
 
-    /// When each of these commits, the newest first, was there at the latest, by the storage's clock. A clock that was ahead once gives its time to all
-    /// later commits, and this tells when they were really made: an import or a copy makes it later, and never earlier.
+    /// When each of these commits, the newest first, was there at the latest, by the storage's clock. A clock
+    /// that was ahead once gives its time to all later commits, and this tells when they were really made: an
+    /// import or a copy makes it later, and never earlier.
     ///
-    /// `None` where it tells nothing: objects came back from copies, or that clock was wrong, so that an older commit was stored behind a newer one; or
-    /// `time` is one from the future, which only ids have.
+    /// `None` where it tells nothing: objects came back from copies, or that clock was wrong, so that an
+    /// older commit was stored behind a newer one; or `time` is one from the future, which only ids have.
     fn stored_until(&self, rows: &[Row], time: SystemTime) -> Option<Vec<SystemTime>> {
         let soon = self.clock.now() + self.fence.window();
         let (mut until, mut stored) = (soon, Vec::with_capacity(rows.len()));
@@ -399,7 +403,8 @@ fn looks_like_time(text: &str) -> bool {
         || (digits <= 2 && digits > 0 && text[digits..].starts_with(':'))
 }
 
-/// Whether what was read is what was listed. A gateway that leaves a version out does not tell that it is another one.
+/// Whether what was read is what was listed. A gateway that leaves a version out does not tell that it is
+/// another one.
 pub(super) fn is_version(read: &ObjectMeta, listed: &ObjectMeta) -> bool {
     let marks = [&read.version, &listed.version].map(Version::as_str);
     marks[0] == marks[1] || marks.contains(&"")

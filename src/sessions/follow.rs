@@ -13,14 +13,16 @@ use super::{
 use crate::{ErrorKind, Result};
 
 impl Session {
-    /// Makes the newest commit the one that the next save follows, whatever this handle saw before, and loads it. `None` in a
-    /// session without commits.
+    /// Makes the newest commit the one that the next save follows, whatever this handle saw before, and loads
+    /// it. `None` in a session without commits.
     ///
     /// # Errors
-    /// As [`load`](Session::load). After `Corrupt`, [`load_with_fallback`](Session::load_with_fallback) does in its place.
+    /// As [`load`](Session::load). After `Corrupt`, [`load_with_fallback`](Session::load_with_fallback) does
+    /// in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
-        // A first look that finds no commit is no rebase: `(0, None)` stands for "saw nothing yet" and for "saw an empty session".
+        // A first look that finds no commit is no rebase: `(0, None)` stands for "saw nothing yet" and for
+        // "saw an empty session".
         let before = writer.head.as_ref().map_or((0, None), |head| (head.seq, head.id));
         // Until this has succeeded, a handle that lost to a rival stays one that may not write.
         let seen = self.look(&mut writer).await;
@@ -36,18 +38,20 @@ impl Session {
         seen
     }
 
-    /// Makes this handle the owner of the session, at once: it commits the newest state again, in an epoch of its own. A handle of an
-    /// earlier epoch can then no longer write, not even after a rebase.
+    /// Makes this handle the owner of the session, at once: it commits the newest state again, in an epoch of
+    /// its own. A handle of an earlier epoch can then no longer write, not even after a rebase.
     ///
     /// # Errors
-    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster. After `Timeout` or `Unavailable` it is not known
-    /// whether it was done; another call finds out, and does it once.
+    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster. After
+    /// `Timeout` or `Unavailable` it is not known whether it was done; another call finds out, and does it
+    /// once.
     pub async fn take_over(&self) -> Result<Restored> {
         let mut writer = self.writer().await;
         writer.settle_take_over();
         let mut attempts = 0;
         loop {
-            // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write behind the newest commit.
+            // Until this has succeeded, the handle stays what it was: one of an earlier epoch must not write
+            // behind the newest commit.
             let mut owner = Writer { taking: writer.taking.clone(), ..Writer::default() };
             let seen = self.look(&mut owner).await.inspect_err(|error| {
                 if error.kind() == ErrorKind::Corrupt {
@@ -84,8 +88,9 @@ impl Session {
         }
     }
 
-    /// Gives the writer a head if it has none: the newest commit. Also moves the head to the newest commit when the options expect exactly that
-    /// one; such a caller has seen more than this handle. A writer that lost to a rival must still rebase.
+    /// Gives the writer a head if it has none: the newest commit. Also moves the head to the newest commit
+    /// when the options expect exactly that one; such a caller has seen more than this handle. A writer that
+    /// lost to a rival must still rebase.
     pub(super) async fn follow(&self, writer: &mut Writer, options: &CommitOptions) -> Result<()> {
         if writer.head.is_none() {
             let mut seen = Writer::default();
@@ -130,17 +135,19 @@ impl Session {
     /// Before a save: nothing that should be behind the head is lost or on its way.
     ///
     /// # Errors
-    /// `Conflict` where a load has seen a commit of an import that has more to come; what the adapter fails with.
+    /// `Conflict` where a load has seen a commit of an import that has more to come; what the adapter fails
+    /// with.
     pub(super) async fn make_sure(&self, writer: &mut Writer) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         let (true, None, Some(head)) = (writer.unsure, &writer.stale, &writer.head) else { return Ok(()) };
-        // A commit loads by its number also while an import is still bringing newer ones; and an import that is finished now may not have been
-        // when the commit was loaded.
+        // A commit loads by its number also while an import is still bringing newer ones; and an import that
+        // is finished now may not have been when the commit was loaded.
         if head.observed.is_none()
             && let Some(row) = store.newest(place).await?.filter(|row| row.seq != head.seq)
         {
             store.not_importing(place, &row).await.map_err(|error| error.with_operation("save"))?;
-            // The number behind it is free where its commit was pruned or lost. What is created there is not the newest.
+            // The number behind it is free where its commit was pruned or lost. What is created there is not
+            // the newest.
             if row.seq > head.seq + 1
                 && self.is_free(head.seq + 1).await.map_err(|error| error.with_operation("save"))?
             {
@@ -168,8 +175,8 @@ impl Session {
         }
     }
 
-    /// The newest number of the session's line that a prune has seen and kept; 0 if there was no prune. It is there as long as nothing else
-    /// than persist removes it, or a newer one is.
+    /// The newest number of the session's line that a prune has seen and kept; 0 if there was no prune. It is
+    /// there as long as nothing else than persist removes it, or a newer one is.
     async fn kept_newest(&self) -> Result<u64> {
         match self.store().line(self.place()).await {
             Ok((line, _)) => Ok(line.newest()),
@@ -179,14 +186,15 @@ impl Session {
         }
     }
 
-    /// If a commit newer than `head` is on the line but its object is gone, the next commit must go behind it: a smaller number is on no line and
-    /// would be pruned.
+    /// If a commit newer than `head` is on the line but its object is gone, the next commit must go behind
+    /// it: a smaller number is on no line and would be pruned.
     async fn behind_loss(&self, head: &Head, upto: u64, looked: Moment) -> Result<Option<Head>> {
         let (store, place) = (self.store(), self.place());
         if head.seq >= upto {
             return Ok(None);
         }
-        // List again: a newer commit may have come since `line` was read. (`max(1)`: under number 1 there may be the origin of an import.)
+        // List again: a newer commit may have come since `line` was read. (`max(1)`: under number 1 there may
+        // be the origin of an import.)
         if store.newest(place).await?.is_some_and(|row| row.seq >= upto || row.seq > head.seq.max(1)) {
             return Ok(None);
         }
@@ -197,7 +205,8 @@ impl Session {
         Ok(Some(Head { left, ..Head::behind_damage(upto, head.epoch, not_before, looked) }))
     }
 
-    /// The same for a writer that does not need the state: that of a long stream, behind which no delta is written, is not read.
+    /// The same for a writer that does not need the state: that of a long stream, behind which no delta is
+    /// written, is not read.
     async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
         let most = self.store().stream_limit;
         let long = |manifest: &Manifest| {
@@ -229,7 +238,8 @@ impl Session {
             Some(Latest::Manifest(manifest)) => (head_of(&manifest, Some(looked), None), None),
             None => (Head::none(looked), None),
         };
-        // Before the writer has any of it: where this fails, the next save asks again, and a rival's commit stays in the way.
+        // Before the writer has any of it: where this fails, the next save asks again, and a rival's commit
+        // stays in the way.
         let behind = self.behind_loss(&head, upto, looked).await?;
         writer.adopt(head);
         if let Some(behind) = behind {
@@ -250,7 +260,8 @@ impl Session {
             None => self.store().newest_number(self.place()).await?,
             known => known,
         };
-        // A save of a clone that is under way may have met the same damage: only behind it is it known what comes next.
+        // A save of a clone that is under way may have met the same damage: only behind it is it known what
+        // comes next.
         let mut writer = self.writer().await;
         if (writer.head.is_none() || writer.rebasing)
             && let Some(seq) = newest

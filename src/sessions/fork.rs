@@ -12,12 +12,14 @@ use super::{
 use crate::{Error, ErrorKind, PutOptions, Result};
 
 impl Session {
-    /// Starts the session `name` of the same agent from a commit of this one. The first commit there gets the next number; its history goes on
-    /// here. No data is copied; this session keeps the commit for as long as the fork needs it.
+    /// Starts the session `name` of the same agent from a commit of this one. The first commit there gets the
+    /// next number; its history goes on here. No data is copied; this session keeps the commit for as long as
+    /// the fork needs it.
     ///
     /// # Errors
-    /// `AlreadyExists` if there is such a session or was one that was removed; one that was forked from the same commit, and has none of its
-    /// own yet, is this fork, after a lost answer. `NotFound` if there is no such commit, also if a prune removes it at this moment.
+    /// `AlreadyExists` if there is such a session or was one that was removed; one that was forked from the
+    /// same commit, and has none of its own yet, is this fork, after a lost answer. `NotFound` if there is no
+    /// such commit, also if a prune removes it at this moment.
     pub async fn fork(&self, name: &str, at: impl Into<At> + Send) -> Result<Session> {
         let fork = self.sibling(name)?;
         self.fork_to(&fork, at).await?;
@@ -72,7 +74,8 @@ impl Session {
 }
 
 impl Store {
-    /// Whether what is at `fork` is nothing but the fork of this commit; `None` where nothing is there. Such a fork is made whole.
+    /// Whether what is at `fork` is nothing but the fork of this commit; `None` where nothing is there. Such
+    /// a fork is made whole.
     async fn forked(&self, fork: &Place, source: &Place, target: Target) -> Result<Option<bool>> {
         let Some(row) = self.newest(fork).await? else { return Ok(None) };
         let origin = if row.seq == 1 { self.origin(fork).await? } else { None };

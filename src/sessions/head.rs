@@ -1,4 +1,5 @@
-//! What a writer remembers of the commit that it continues: enough to write the next one without reading anything.
+//! What a writer remembers of the commit that it continues: enough to write the next one without reading
+//! anything.
 
 use std::collections::VecDeque;
 
@@ -100,7 +101,8 @@ impl Head {
         self.seq == other.seq && (self.id == other.id || self.id.is_none() || other.id.is_none())
     }
 
-    /// Where the newest commit is damaged: what comes next is a keyframe and has no parent. `not_before` is the newest that tells its id.
+    /// Where the newest commit is damaged: what comes next is a keyframe and has no parent. `not_before` is
+    /// the newest that tells its id.
     pub(super) fn behind_damage(
         seq: u64,
         epoch: u64,
@@ -112,7 +114,8 @@ impl Head {
 }
 
 impl Base {
-    /// The delta to `state`, from the base that the format prescribes ([`base_of`]); `None` where a keyframe must be written.
+    /// The delta to `state`, from the base that the format prescribes ([`base_of`]); `None` where a keyframe
+    /// must be written.
     pub(super) fn step(&self, state: &[u8]) -> Option<NextDelta> {
         let (head, keyframe) = (self.chain.front()?.seq, self.chain.back()?.seq);
         let depth = head + 1 - keyframe;

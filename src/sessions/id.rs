@@ -21,14 +21,15 @@ const MAX_MS: u64 = (1 << 48) - 1;
 pub struct CommitId(Ulid);
 
 impl CommitId {
-    /// An id of this time, whole milliseconds, and 80 bits of `random`. Of a time that is out of range, the last one.
+    /// An id of this time, whole milliseconds, and 80 bits of `random`. Of a time that is out of range, the
+    /// last one.
     pub(super) fn new(time: SystemTime, random: u128) -> Self {
         let ms = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         CommitId(Ulid::from_parts(u64::try_from(ms).unwrap_or(u64::MAX).min(MAX_MS), random))
     }
 
-    /// When the commit was made, by the clock of its writer; never earlier than its parent. Behind a commit from the future, a millisecond after
-    /// that one.
+    /// When the commit was made, by the clock of its writer; never earlier than its parent. Behind a commit
+    /// from the future, a millisecond after that one.
     pub fn time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.timestamp_ms())
     }

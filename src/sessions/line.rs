@@ -1,4 +1,5 @@
-//! Which commits are on a session's line after prunes: a few runs of numbers, and the announcement of a prune under way.
+//! Which commits are on a session's line after prunes: a few runs of numbers, and the announcement of a prune
+//! under way.
 
 use std::ops::RangeInclusive;
 
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::Result;
 
-/// What prunes left. Commits above `upto` are untouched; of those up to it, the runs are left. Whatever else lies
-/// there was created by a writer that slept, and is not history.
+/// What prunes left. Commits above `upto` are untouched; of those up to it, the runs are left. Whatever else
+/// lies there was created by a writer that slept, and is not history.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LineRecord {
     pub(super) upto: u64,
@@ -55,8 +56,8 @@ impl LineRecord {
         start > self.upto || self.runs.get(own).is_some_and(|own| own.contains(&start) && own.contains(&end))
     }
 
-    /// The newest number that it tells of; 0 if none. A prune keeps the newest, so the commit is there, or a newer one, unless something
-    /// else than persist has removed it.
+    /// The newest number that it tells of; 0 if none. A prune keeps the newest, so the commit is there, or a
+    /// newer one, unless something else than persist has removed it.
     pub(super) fn newest(&self) -> u64 {
         if self.has(self.upto) { self.upto } else { 0 }
     }

@@ -31,22 +31,23 @@ impl SessionName {
         Ok(SessionName { agent, session, place })
     }
 
-    /// The ids as they are in keys: names of files that are safe everywhere, of at most 160 bytes each. No two sessions
-    /// have the same; on a file system that takes upper and lower case for one, two may.
+    /// The ids as they are in keys: names of files that are safe everywhere, of at most 160 bytes each. No
+    /// two sessions have the same; on a file system that takes upper and lower case for one, two may.
     pub fn segments(&self) -> [&str; 2] {
         [&self.place.agent, &self.place.session]
     }
 }
 
 impl Sessions {
-    /// A handle of a session that [`list`](Sessions::list) has named, also where its ids are too long for keys, and cannot be read from its commits
-    /// for damage.
+    /// A handle of a session that [`list`](Sessions::list) has named, also where its ids are too long for
+    /// keys, and cannot be read from its commits for damage.
     pub fn named(&self, name: &SessionName) -> Session {
         let SessionName { agent, session, place } = name.clone();
         Session::new(self.clone(), place, agent, session)
     }
 
-    /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one for every thousand.
+    /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one
+    /// for every thousand.
     pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
         let store = self.store();
         let agents = match agent.map(|agent| super::names::segment(agent, "agent")) {
@@ -68,7 +69,8 @@ impl Store {
         listing.try_filter_map(move |entry| std::future::ready(Ok(folder(entry)))).boxed()
     }
 
-    /// The ids of a session's folder; where they are too long for it, its newest commit has them, or what is in place of the first.
+    /// The ids of a session's folder; where they are too long for it, its newest commit has them, or what is
+    /// in place of the first.
     async fn name_of(&self, folder: String) -> Result<SessionName> {
         let mut segments = folder.strip_prefix(ROOT).unwrap_or(&folder).split('/');
         let mut next = || segments.next().unwrap_or_default().to_owned();

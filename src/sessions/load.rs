@@ -58,13 +58,13 @@ pub(super) enum Latest {
 impl Session {
     /// Loads a commit's state. It is returned only after every check has passed.
     ///
-    /// The first load through a handle is also what its saves continue: after `load(At::Latest)`, a save that finds a newer
-    /// commit is a conflict, also where the load found none. In a fork, what lies before its start cannot be continued: saves are a conflict until a
-    /// [`rebase`](Session::rebase).
+    /// The first load through a handle is also what its saves continue: after `load(At::Latest)`, a save that
+    /// finds a newer commit is a conflict, also where the load found none. In a fork, what lies before its
+    /// start cannot be continued: saves are a conflict until a [`rebase`](Session::rebase).
     ///
     /// # Errors
-    /// `NotFound` if there is no such commit, `Corrupt` that names the damaged object, `InvalidInput` for a number that no commit can have, and
-    /// what the adapter fails with.
+    /// `NotFound` if there is no such commit, `Corrupt` that names the damaged object, `InvalidInput` for a
+    /// number that no commit can have, and what the adapter fails with.
     pub async fn load(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
@@ -74,8 +74,8 @@ impl Session {
         Ok(self.shown(restored, &place, Vec::new()))
     }
 
-    /// Finds the commit that `at` means; its manifest may be damaged. In a session without commits this fails, and if `looked` is given the
-    /// handle's next save begins the session.
+    /// Finds the commit that `at` means; its manifest may be damaged. In a session without commits this
+    /// fails, and if `looked` is given the handle's next save begins the session.
     pub(super) async fn meant(&self, at: &At, looked: Option<Moment>) -> Result<Newest> {
         if *at != At::Latest {
             let found = self.store().find(self.place(), at, Part::Whole).await?;
@@ -109,8 +109,9 @@ impl Session {
         }
     }
 
-    /// The first commit that a handle sees is what its saves continue. Its epoch becomes the handle's; where it is not the session's own newest line that is shown,
-    /// that of the newest commit: a later take-over fences the handle off, an earlier one does not.
+    /// The first commit that a handle sees is what its saves continue. Its epoch becomes the handle's; where
+    /// it is not the session's own newest line that is shown, that of the newest commit: a later take-over
+    /// fences the handle off, an earlier one does not.
     ///
     /// # Errors
     /// What the adapter fails with where a fork must be told what it starts from.
@@ -129,8 +130,8 @@ impl Session {
         let starts = own
             || is_origin
             || self.store().origin(self.place()).await?.is_some_and(|origin| origin.target == shown);
-        // The number behind it is that of another commit, in the session that this one was forked from; so may its epoch be. What is
-        // shown in place of a damaged commit may be of an earlier owner.
+        // The number behind it is that of another commit, in the session that this one was forked from; so
+        // may its epoch be. What is shown in place of a damaged commit may be of an earlier owner.
         let epoch = match !starts || stale.is_some() {
             true => self.newest_epoch().await?,
             false => None,

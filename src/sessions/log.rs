@@ -20,9 +20,10 @@ use super::{
 use crate::{Error, ErrorKind, ListOptions, Result};
 
 impl Session {
-    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit whose manifest is damaged, commits
-    /// that are missing, though nobody pruned them, and objects that are no commits are an `Err` in their place, and the log goes on behind
-    /// it. It ends where the session was [removed](Session::remove).
+    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit
+    /// whose manifest is damaged, commits that are missing, though nobody pruned them, and objects that are
+    /// no commits are an `Err` in their place, and the log goes on behind it. It ends where the session was
+    /// [removed](Session::remove).
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
         let described = store.lines(self.place()).map(move |entry| async move {
@@ -124,7 +125,8 @@ impl Stretch<'_> {
                 self.newest = row.clone();
             }
             let below = match row {
-                // What is damaged there may be a commit or an origin; what must lie above it is not known then.
+                // What is damaged there may be a commit or an origin; what must lie above it is not known
+                // then.
                 Some(Row { seq: 1, .. }) if self.origin.is_err() => continue,
                 Some(Row { seq, .. }) => seq,
                 None => {
@@ -166,7 +168,8 @@ impl Stretch<'_> {
         if holes(&self.line).is_empty() {
             return Ok(());
         }
-        // What an import has yet to bring, or has brought since the listing, whose newest row was its keeper then.
+        // What an import has yet to bring, or has brought since the listing, whose newest row was its keeper
+        // then.
         if let Some(newest) = self.newest.take() {
             self.store.not_importing(&self.place, &newest).await?;
         }
@@ -181,7 +184,8 @@ impl Stretch<'_> {
 }
 
 impl Store {
-    /// Places and numbers of the line, newest first; those before `below` only. What is missing or no commit is passed over.
+    /// Places and numbers of the line, newest first; those before `below` only. What is missing or no commit
+    /// is passed over.
     pub(super) fn history(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<(Place, u64)>> {
         let there = |entry| match entry {
             Entry::Commit(place, seq) => Some((place, seq)),

@@ -48,7 +48,8 @@ pub(super) struct BodyRef {
     pub(super) stored: u64,
 }
 
-/// A commit's own words. For a keyframe that carries its body, the gzip file says `digest` and `size`, and the manifest leaves them out.
+/// A commit's own words. For a keyframe that carries its body, the gzip file says `digest` and `size`, and
+/// the manifest leaves them out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) seq: u64,
@@ -168,7 +169,8 @@ impl Manifest {
         out
     }
 
-    /// Reads a manifest whose check was right. `outside` is what the gzip file around it says of the state, if there is one.
+    /// Reads a manifest whose check was right. `outside` is what the gzip file around it says of the state,
+    /// if there is one.
     ///
     /// # Errors
     /// `Corrupt` for bytes that no encoder wrote, `Unsupported` for a newer version.

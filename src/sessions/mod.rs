@@ -27,10 +27,10 @@
 //! - `names`: the keys
 //! - `store`: the adapter as sessions use it
 //!
-//! and a load: `at` says which commit, `find` finds it, `restore` fetches and checks its chain, `load` gives it as `restored`, `fallback` goes on
-//! behind damage, `log` is the history.
-//! `tag` and `fork` keep commits, `prune` removes those that nothing keeps, `remove` ends a session.
-//! `stream`, `background`, `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
+//! and a load: `at` says which commit, `find` finds it, `restore` fetches and checks its chain, `load` gives
+//! it as `restored`, `fallback` goes on behind damage, `log` is the history. `tag` and `fork` keep commits,
+//! `prune` removes those that nothing keeps, `remove` ends a session. `stream`, `background`, `checkpoint`,
+//! `diff`, `verify`, `archive` and `list` stand on these.
 
 mod archive;
 mod at;

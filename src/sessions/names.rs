@@ -50,7 +50,8 @@ impl Place {
         Ok(Place { agent: segment(agent, "agent")?.into(), session: segment(session, "session")?.into() })
     }
 
-    /// Whether it is that of these ids. An imported session's commits have those of the one that was exported.
+    /// Whether it is that of these ids. An imported session's commits have those of the one that was
+    /// exported.
     pub(super) fn is_of(&self, (agent, session): &(String, String)) -> bool {
         Place::new(agent, session).is_ok_and(|of| of == *self)
     }

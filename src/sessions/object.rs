@@ -62,7 +62,8 @@ pub(super) fn other(manifest: &Manifest, delta: &[u8]) -> Vec<u8> {
 /// Reads a commit object whole; every byte is checked. `seq` is the number that its key has.
 ///
 /// # Errors
-/// `Corrupt` for damage and for a commit of another key, `Unsupported` for a newer version, `InvalidInput` beyond `limits`.
+/// `Corrupt` for damage and for a commit of another key, `Unsupported` for a newer version, `InvalidInput`
+/// beyond `limits`.
 pub(super) fn decode(bytes: Bytes, seq: u64, limits: &Limits) -> Result<Object> {
     let stored = bytes.len() as u64;
     if !bytes.starts_with(MARK) {
@@ -84,8 +85,8 @@ pub(super) fn decode(bytes: Bytes, seq: u64, limits: &Limits) -> Result<Object> 
     Ok(Object { manifest, content, stored })
 }
 
-/// The manifest of a commit from the last bytes of its object, whose whole length is `total`. `None` where they do not reach: then
-/// read more.
+/// The manifest of a commit from the last bytes of its object, whose whole length is `total`. `None` where
+/// they do not reach: then read more.
 ///
 /// # Errors
 /// As [`decode`], for damage in what it reads.

@@ -1,4 +1,5 @@
-//! From a state to the bytes of its commit: a delta where that is less, a keyframe where the history got too long for it.
+//! From a state to the bytes of its commit: a delta where that is less, a keyframe where the history got too
+//! long for it.
 
 use bytes::Bytes;
 
@@ -14,7 +15,8 @@ use crate::{Limits, Result};
 const SLACK: u64 = 16 << 10;
 /// When the state has grown so many times since a keyframe was measured, it is measured again.
 const GROWN: u64 = 4;
-/// The most objects that a load reads. Chains are shorter anyway; where bodies are objects of their own, there are two for each commit.
+/// The most objects that a load reads. Chains are shorter anyway; where bodies are objects of their own,
+/// there are two for each commit.
 const MAX_OBJECTS: usize = 64;
 
 /// A commit that is ready to be created.

@@ -4,7 +4,8 @@ use super::{CommitId, clock::Moment, head::Base};
 
 /// Commits whose states are remembered, so that a delta can go on from them.
 const STATES: usize = 4;
-/// Commits that are remembered. Beyond it, those in the middle are forgotten: the first ones are the likeliest to have arrived.
+/// Commits that are remembered. Beyond it, those in the middle are forgotten: the first ones are the
+/// likeliest to have arrived.
 const COMMITS: usize = 256;
 
 /// The newest first.

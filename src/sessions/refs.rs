@@ -117,7 +117,8 @@ impl ForkRef {
     }
 }
 
-/// In place of a fork's first commit: where it comes from. Of an import's first and newest commit: that there is more to come.
+/// In place of a fork's first commit: where it comes from. Of an import's first and newest commit: that there
+/// is more to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     /// The id of the fork, and of its `f/` object in the session that it comes from.
@@ -129,8 +130,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// What keeps the first and the newest number of an import: an origin of nothing. It says whose they are by the id that comes first
-    /// in the archive, and what the newest number is.
+    /// What keeps the first and the newest number of an import: an origin of nothing. It says whose they are
+    /// by the id that comes first in the archive, and what the newest number is.
     pub(super) fn of_import(
         first: CommitId,
         upto: u64,

@@ -20,17 +20,20 @@ use crate::{Error, ErrorKind, ObjectMeta, Result};
 const REMOVED: &str = "persist-removed";
 
 impl Session {
-    /// Removes the session: its states, notes and tags. The objects of what is younger than the [fence window](super::Sessions::fence_window) stay for
-    /// so long, unseen, and go with the next [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included. Another call
+    /// Removes the session: its states, notes and tags. The objects of what is younger than the
+    /// [fence window](super::Sessions::fence_window) stay for so long, unseen, and go with the next
+    /// [`prune`](Session::prune); [`Pruned::kept`] tells how much there is, the marker included. Another call
     /// removes them, too, and with them what was saved since.
     ///
-    /// The marker is a commit without a state. It holds the number that a writer would take who does not know yet: that one gets a
-    /// `Conflict`. To everybody else the session has no commit; a save begins it anew behind the marker.
+    /// The marker is a commit without a state. It holds the number that a writer would take who does not know
+    /// yet: that one gets a `Conflict`. To everybody else the session has no commit; a save begins it anew
+    /// behind the marker.
     ///
     /// # Errors
-    /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as well if somebody saved at this moment,
-    /// or if another handle has taken the session over;
-    /// `NotFound` in a session without commits; else as [`prune`](Session::prune). Whatever was not done, another call does.
+    /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as
+    /// well if somebody saved at this moment, or if another handle has taken the session over; `NotFound` in
+    /// a session without commits; else as [`prune`](Session::prune). Whatever was not done, another call
+    /// does.
     pub async fn remove(&self) -> Result<Pruned> {
         let marker = self.end().await.map_err(|error| error.with_operation("remove"))?;
         // What is young it knows; a fork that came meanwhile keeps what it needs.
@@ -113,14 +116,15 @@ impl Session {
             Err(error) => return Err(error),
         };
         writer.settle_take_over();
-        // Keeps the epoch: a handle that was fenced off by a take-over must not end the session, nor be let in again by
-        // trying.
+        // Keeps the epoch: a handle that was fenced off by a take-over must not end the session, nor be let
+        // in again by trying.
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         let same = writer.head.as_ref().is_some_and(|before| before.is_same(&head));
         last.adopt(head);
         last.unsure = true;
         if same {
-            // Saves of this handle that may still arrive are no rivals. No delta goes on from them: the marker has no state.
+            // Saves of this handle that may still arrive are no rivals. No delta goes on from them: the
+            // marker has no state.
             last.pending = writer.pending.clone();
             last.pending.drop_states();
         }
@@ -134,7 +138,8 @@ impl Session {
 }
 
 impl Session {
-    /// The newest commit, which cannot be read: its number, and the owner's as the newest one tells that can be.
+    /// The newest commit, which cannot be read: its number, and the owner's as the newest one tells that can
+    /// be.
     pub(super) async fn unread_head(&self, error: Error, looked: Moment) -> Result<Head> {
         let (store, place) = (self.store(), self.place());
         // Where even the first object does not tell what it was, the number behind it.

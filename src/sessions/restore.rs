@@ -47,7 +47,8 @@ impl Store {
         self.restore_cached(place, seq, bytes, &mut Cache::default()).await
     }
 
-    /// The same for one commit after the other, in ascending order: `cache` keeps the objects of the last one's chain.
+    /// The same for one commit after the other, in ascending order: `cache` keeps the objects of the last
+    /// one's chain.
     pub(super) async fn restore_cached(
         &self,
         place: &Place,
@@ -117,7 +118,8 @@ impl Store {
 }
 
 impl Store {
-    /// An object of the chain is gone: either the commit was pruned meanwhile, or somebody deleted what it needs.
+    /// An object of the chain is gone: either the commit was pruned meanwhile, or somebody deleted what it
+    /// needs.
     pub(super) async fn missing(&self, place: &Place, seq: u64, error: Error) -> Error {
         match self.line(place).await {
             Ok((line, _)) if line.has(seq) => match error.key().cloned() {

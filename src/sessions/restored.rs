@@ -16,7 +16,8 @@ pub struct Restored {
     pub state: Bytes,
     /// The commit that it is of.
     pub commit: Commit,
-    /// Newer commits that were passed over because they are damaged; only with [`load_with_fallback`](super::Session::load_with_fallback).
+    /// Newer commits that were passed over because they are damaged; only with
+    /// [`load_with_fallback`](super::Session::load_with_fallback).
     pub skipped: Vec<Skipped>,
 }
 
@@ -68,7 +69,8 @@ impl Restored {
         })
     }
 
-    /// The state as a value from JSON. Of several values, each has its own: [`value_json`](Restored::value_json).
+    /// The state as a value from JSON. Of several values, each has its own:
+    /// [`value_json`](Restored::value_json).
     ///
     /// # Errors
     /// `InvalidInput` where it is something else.

@@ -49,8 +49,9 @@ use crate::{Error, ErrorKind, Result, lock::lock};
 /// ```
 ///
 /// # Clones are one writer
-/// Clones, and tasks that share a handle, know the same of the newest commit: a save follows whatever a clone has saved before, and nobody is told.
-/// Where each makes its states from what it loads, give each a handle of its own, or say what the state is made of:
+/// Clones, and tasks that share a handle, know the same of the newest commit: a save follows whatever a clone
+/// has saved before, and nobody is told. Where each makes its states from what it loads, give each a handle
+/// of its own, or say what the state is made of:
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -114,17 +115,19 @@ impl Session {
         &self.inner.session
     }
 
-    /// Saves a state (owned bytes or text, or a literal), durably: the commit behind the one that this handle continues, which is its own
-    /// last one, or the first that it loaded, or what it was [rebased](Session::rebase) to. A handle that has not loaded or saved yet
-    /// continues the newest.
+    /// Saves a state (owned bytes or text, or a literal), durably: the commit behind the one that this handle
+    /// continues, which is its own last one, or the first that it loaded, or what it was
+    /// [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
     ///
     /// # Errors
-    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or [`fork`](Session::fork), then save again; another
-    /// load changes nothing. `Conflict` as well where a clone was rebased to something newer, or has taken the session over, while this save waited for it.
+    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or
+    /// [`fork`](Session::fork), then save again; another load changes nothing. `Conflict` as well where a
+    /// clone was rebased to something newer, or has taken the session over, while this save waited for it.
     ///
-    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io`, and where the future is dropped (`tokio::time::timeout`, `select!`), it is not known
-    /// whether the commit exists. Save the same state again: that finds out, and never makes it twice. [`seen`](Session::seen) tells the old number
-    /// until then.
+    /// After `Timeout`, `Unavailable`, `RateLimited` or `Io`, and where the future is dropped
+    /// (`tokio::time::timeout`, `select!`), it is not known whether the commit exists. Save the same state
+    /// again: that finds out, and never makes it twice. [`seen`](Session::seen) tells the old number until
+    /// then.
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.save_with(state, CommitOptions::new()).await
     }
@@ -132,7 +135,8 @@ impl Session {
     /// [`save`](Session::save) with notes and conditions. Every other form of save has such a form, too.
     ///
     /// # Errors
-    /// As [`save`](Session::save); `Conflict` also where the newest commit is not the one that the options expect.
+    /// As [`save`](Session::save); `Conflict` also where the newest commit is not the one that the options
+    /// expect.
     pub async fn save_with(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<Commit> {
         self.write(self.rebases(), Payload::State(state.into()), Vec::new(), options).await
     }
@@ -187,7 +191,8 @@ impl Session {
         self.write(self.rebases(), Payload::State(state.into()), table, options).await
     }
 
-    /// Saves `content`. `rebases` is [`Session::rebases`] of the moment when it was made: a `Conflict` if the handle was rebased since.
+    /// Saves `content`. `rebases` is [`Session::rebases`] of the moment when it was made: a `Conflict` if the
+    /// handle was rebased since.
     pub(super) async fn write(
         &self,
         rebases: u64,
@@ -213,13 +218,15 @@ impl Session {
         writer.commit(self.store(), self.place(), draft).await
     }
 
-    /// The commit that was there first, after a save that was a conflict. Waits for a save of a clone that is under way.
+    /// The commit that was there first, after a save that was a conflict. Waits for a save of a clone that is
+    /// under way.
     pub async fn rival(&self) -> Option<Commit> {
         self.writer().await.rival.clone()
     }
 
-    /// The number of the commit that saves of this handle continue: 0 if there was none, that of the marker in a removed session, `None`
-    /// before its first look. A second load does not change it. Waits for a save of a clone that is under way.
+    /// The number of the commit that saves of this handle continue: 0 if there was none, that of the marker
+    /// in a removed session, `None` before its first look. A second load does not change it. Waits for a save
+    /// of a clone that is under way.
     pub async fn seen(&self) -> Option<u64> {
         self.writer().await.head.as_ref().map(|head| head.seq)
     }
@@ -269,8 +276,8 @@ impl Session {
         self.told(self.inner.writer.lock().await)
     }
 
-    /// Locks the writer for a state that was made when the handle had been rebased `rebases` times. A state from before a rebase knows nothing
-    /// of what others saved.
+    /// Locks the writer for a state that was made when the handle had been rebased `rebases` times. A state
+    /// from before a rebase knows nothing of what others saved.
     ///
     /// # Errors
     /// `Conflict`.
@@ -304,8 +311,8 @@ impl Session {
         }
     }
 
-    /// What a load shows is what saves continue, if this is the first. A load does not wait for a writer that is busy: that one may hang, and may end
-    /// without a head. Whoever has the writer next tells it.
+    /// What a load shows is what saves continue, if this is the first. A load does not wait for a writer that
+    /// is busy: that one may hang, and may end without a head. Whoever has the writer next tells it.
     pub(super) fn begin_with(&self, mut first: FirstLoad) {
         match self.idle_writer() {
             Some(mut writer) if writer.takes(&first) => writer.begin(first),
@@ -318,7 +325,8 @@ impl Session {
         }
     }
 
-    /// Tells the writer what a load has shown while it was busy. Where a call has told of a head, that was there first.
+    /// Tells the writer what a load has shown while it was busy. Where a call has told of a head, that was
+    /// there first.
     pub(super) fn told_of_load(&self, writer: &mut Writer) {
         let first = lock(&self.inner.first_load).take();
         if let Some(first) = first.filter(|first| writer.takes(first)) {
@@ -326,7 +334,8 @@ impl Session {
         }
     }
 
-    /// Notes that a read met damage: the next commit must not be a delta on it. A save that is under way is told after its commit.
+    /// Notes that a read met damage: the next commit must not be a delta on it. A save that is under way is
+    /// told after its commit.
     pub(super) fn heard_of_damage(&self) {
         self.inner.damage.store(true, Ordering::SeqCst);
     }
@@ -340,7 +349,8 @@ impl Session {
         writer
     }
 
-    /// This handle itself has begun the session in another way than by a save: that it saw no commit before is nobody's conflict.
+    /// This handle itself has begun the session in another way than by a save: that it saw no commit before
+    /// is nobody's conflict.
     pub(super) fn has_begun(&self) {
         let mut writer = self.idle_writer();
         if writer.is_none() {

@@ -5,7 +5,8 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use super::{Clock, Session, SystemClock, fence::Fence, names::Place, store::Store};
 use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
 
-/// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after 24 windows.
+/// Fence windows that may be: clocks of stores count in seconds, and a body without a commit is garbage after
+/// 24 windows.
 pub(crate) const WINDOWS: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
 
@@ -17,11 +18,13 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions in this storage. What writes (saves, forks, tags, prunes, imports) is `Unsupported` on one that cannot create an object only if it is
-    /// not there: nothing else keeps two writers apart. Reads work on any.
+    /// Sessions in this storage. What writes (saves, forks, tags, prunes, imports) is `Unsupported` on one
+    /// that cannot create an object only if it is not there: nothing else keeps two writers apart. Reads work
+    /// on any.
     ///
     /// # Errors
-    /// `InvalidInput` where the storage's codec has a level that does not exist, or its fence window is shorter than a minute or longer than 30 days.
+    /// `InvalidInput` where the storage's codec has a level that does not exist, or its fence window is
+    /// shorter than a minute or longer than 30 days.
     pub fn new(adapter: Arc<dyn SnapshotAdapter>) -> Result<Self> {
         let Settings { codec, limits, fence_window } = adapter.capabilities().settings;
         codec.check()?;
@@ -50,15 +53,17 @@ impl Sessions {
         Sessions { store: Arc::new(store) }
     }
 
-    /// The name that commits of these handles bear, and that a rival's conflict shows: a host and process, say. Default: none.
+    /// The name that commits of these handles bear, and that a rival's conflict shows: a host and process,
+    /// say. Default: none.
     pub fn writer(self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.with(|store| store.writer = Some(name))
     }
 
-    /// `prune` removes no commit younger than this. A writer that paused for half of it looks once more before its save is
-    /// acknowledged, which is one request, and takes back a commit that others made and pruned meanwhile.
-    /// **The same for all users of a storage**, from a minute to 30 days. Default: that of the storage's configuration (`fence_window`), else an hour.
+    /// `prune` removes no commit younger than this. A writer that paused for half of it looks once more
+    /// before its save is acknowledged, which is one request, and takes back a commit that others made and
+    /// pruned meanwhile. **The same for all users of a storage**, from a minute to 30 days. Default: that of
+    /// the storage's configuration (`fence_window`), else an hour.
     ///
     /// # Errors
     /// `InvalidInput` for any other length.
@@ -81,8 +86,8 @@ impl Sessions {
         Ok(self.with(|store| store.level = level))
     }
 
-    /// New bytes of a save beyond so many become an object of their own in front of the commit. Default: 8 MiB and 64 KiB, so that 8 MiB that do not
-    /// compress are one object.
+    /// New bytes of a save beyond so many become an object of their own in front of the commit. Default: 8
+    /// MiB and 64 KiB, so that 8 MiB that do not compress are one object.
     ///
     /// More than the default is not for S3: Amazon dates what goes up in parts by its beginning, and the
     /// [fence window](Sessions::fence_window) needs to know when a commit appeared.
@@ -90,7 +95,8 @@ impl Sessions {
         self.with(|store| store.inline_limit = bytes)
     }
 
-    /// A stream of more bytes is not held in memory, and is stored whole: it is not compared with the commit before. Default: 64 MiB.
+    /// A stream of more bytes is not held in memory, and is stored whole: it is not compared with the commit
+    /// before. Default: 64 MiB.
     pub fn stream_limit(self, bytes: u64) -> Self {
         self.with(|store| store.stream_limit = bytes)
     }

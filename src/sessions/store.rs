@@ -69,8 +69,8 @@ pub(super) struct Row {
 }
 
 impl Store {
-    /// An id of now. Where the clock is behind the parent's time, a millisecond later than that: ids go on ascending with the numbers, and a
-    /// search by time finds its way.
+    /// An id of now. Where the clock is behind the parent's time, a millisecond later than that: ids go on
+    /// ascending with the numbers, and a search by time finds its way.
     pub(super) fn new_id(&self, parent: Option<CommitId>) -> CommitId {
         let now = self.clock.now();
         let ahead = parent.map(CommitId::time).filter(|time| *time > now);
@@ -83,7 +83,8 @@ impl Store {
         Ok((object.body.collect(u64::MAX).await?, object.meta))
     }
 
-    /// The object under the key of a commit. `Origin` is possible for commit 1, and for the newest while an import is under way.
+    /// The object under the key of a commit. `Origin` is possible for commit 1, and for the newest while an
+    /// import is under way.
     pub(super) async fn slot(&self, place: &Place, seq: u64, part: Part) -> Result<(Slot, ObjectMeta)> {
         let key = place.commit(seq)?;
         let mut options = GetOptions::new();
@@ -113,7 +114,8 @@ impl Store {
                 false => Err(corrupt("it is a fork's origin and no commit").with_key(&key)),
             };
         }
-        // An origin whose first bytes are damaged must not pass for a commit: history would seem to begin here.
+        // An origin whose first bytes are damaged must not pass for a commit: history would seem to begin
+        // here.
         if seq == 1 && whole && !object::is_commit(&bytes) {
             return Err(corrupt("it is neither a commit nor a fork's origin").with_key(&key));
         }
@@ -150,8 +152,9 @@ impl Store {
         Ok(rows.into_iter().filter_map(crate::ListEntry::into_object).collect())
     }
 
-    /// Makes sure that an object which a read did not find is gone. Something in front of the storage may have answered in its place,
-    /// and whoever takes that for "removed meanwhile" removes, or passes over, what hangs on the object.
+    /// Makes sure that an object which a read did not find is gone. Something in front of the storage may
+    /// have answered in its place, and whoever takes that for "removed meanwhile" removes, or passes over,
+    /// what hangs on the object.
     ///
     /// # Errors
     /// `Unavailable` where a listing has it.
@@ -165,7 +168,8 @@ impl Store {
         Ok(())
     }
 
-    /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's or a copying tool's own, the next one.
+    /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's
+    /// or a copying tool's own, the next one.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
         for options in [ListOptions::new().limit(1), ListOptions::new()] {
             let (mut objects, mut is_empty) = (self.in_commits(place, options), true);
@@ -182,9 +186,9 @@ impl Store {
         Ok(None)
     }
 
-    /// Fails with `Conflict` while an import into this session is unfinished: its origin stands under the newest number, or
-    /// stood there when `newest` was listed. Also fails where that cannot be told. Whether the newest commit is damaged is
-    /// not checked.
+    /// Fails with `Conflict` while an import into this session is unfinished: its origin stands under the
+    /// newest number, or stood there when `newest` was listed. Also fails where that cannot be told. Whether
+    /// the newest commit is damaged is not checked.
     pub(super) async fn not_importing(&self, place: &Place, newest: &Row) -> Result<()> {
         match self.slot(place, newest.seq, Part::End).await {
             Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
@@ -193,9 +197,9 @@ impl Store {
                     false => Ok(()),
                 }
             }
-            // The object was replaced since the listing, perhaps by the last commit of an import; then the listing may
-            // lack the commits in front of it. If a second listing agrees with the first, it is the storage whose
-            // listings and reads disagree.
+            // The object was replaced since the listing, perhaps by the last commit of an import; then the
+            // listing may lack the commits in front of it. If a second listing agrees with the first, it is
+            // the storage whose listings and reads disagree.
             Ok((_, meta)) if !is_version(&meta, &newest.meta) => match self.newest(place).await? {
                 Some(again) if again.meta.version == newest.meta.version => Err(two_versions(&meta.key)),
                 _ => Err(importing(place)),
@@ -206,9 +210,9 @@ impl Store {
         }
     }
 
-    /// Whether the import is unfinished whose origin is the newest object, under the number `origin`. Number 1 keeps its
-    /// origin for good where the archive does not begin with commit 1; then `line` names newer commits, and those were
-    /// lost.
+    /// Whether the import is unfinished whose origin is the newest object, under the number `origin`. Number
+    /// 1 keeps its origin for good where the archive does not begin with commit 1; then `line` names newer
+    /// commits, and those were lost.
     pub(super) async fn is_half(&self, place: &Place, origin: u64) -> Result<bool> {
         Ok(origin > 1 || self.line(place).await?.0.newest() <= 1)
     }
@@ -225,7 +229,8 @@ impl Store {
         objects.try_filter_map(|entry| async { Ok(entry.into_object()) }).boxed()
     }
 
-    /// Fails where nothing would keep two writers apart. Asked before anything is written; reads need no such storage.
+    /// Fails where nothing would keep two writers apart. Asked before anything is written; reads need no such
+    /// storage.
     pub(super) fn may_write(&self) -> Result<()> {
         if self.adapter.capabilities().create {
             return Ok(());
@@ -242,9 +247,10 @@ impl Store {
         self.adapter.put(key, Body::from(bytes), options).await
     }
 
-    /// Makes sure of an own object that was found behind the error of its put. That it can be read does not make it durable: on a local disk the last
-    /// sync may have failed, or not even have begun. So it is put once more, and what is told to be there may be relied on. What that put made, where the
-    /// object had gone in between.
+    /// Makes sure of an own object that was found behind the error of its put. That it can be read does not
+    /// make it durable: on a local disk the last sync may have failed, or not even have begun. So it is put
+    /// once more, and what is told to be there may be relied on. What that put made, where the object had
+    /// gone in between.
     ///
     /// # Errors
     /// `error`, which leaves open what is there.
@@ -285,8 +291,8 @@ impl Store {
     }
 }
 
-/// The results of all work, a bounded number of pieces at a time. Takes futures and no closure that makes them: so a caller's own
-/// future stays `Send` for any lifetime.
+/// The results of all work, a bounded number of pieces at a time. Takes futures and no closure that makes
+/// them: so a caller's own future stays `Send` for any lifetime.
 pub(super) async fn all<T>(work: Vec<impl Future<Output = Result<T>>>) -> Result<Vec<T>> {
     stream::iter(work).buffered(PARALLEL).try_collect().await
 }

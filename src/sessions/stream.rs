@@ -22,11 +22,12 @@ use super::{
 use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, codec};
 
 impl Session {
-    /// Saves what `reader` gives, of any length. Up to 64 MiB ([`stream_limit`](super::Sessions::stream_limit)) this is
-    /// [`save`](Session::save); a longer state passes through in bounded memory and is a keyframe. So is the commit that this
-    /// handle, or one that has seen nothing, saves behind it: a delta needs the state before in memory, which a [`load`](Session::load) or a
-    /// [`rebase`](Session::rebase) brings there. For states that do not fit, [`load_stream`](Session::load_stream) through a handle of its own is
-    /// what goes on behind a conflict.
+    /// Saves what `reader` gives, of any length. Up to 64 MiB
+    /// ([`stream_limit`](super::Sessions::stream_limit)) this is [`save`](Session::save); a longer state
+    /// passes through in bounded memory and is a keyframe. So is the commit that this handle, or one that has
+    /// seen nothing, saves behind it: a delta needs the state before in memory, which a
+    /// [`load`](Session::load) or a [`rebase`](Session::rebase) brings there. For states that do not fit,
+    /// [`load_stream`](Session::load_stream) through a handle of its own is what goes on behind a conflict.
     ///
     /// # Errors
     /// As [`save`](Session::save), and what the reader fails with: then nothing was saved.
@@ -102,8 +103,9 @@ impl Session {
         self.write_as(&mut writer, content, Vec::new(), options).await.inspect(|_| self.saved())
     }
 
-    /// Opens a commit's state as a stream, and tells which commit it is. **Only a clean end of the stream says that the state is good.** A state
-    /// that was saved as a long stream passes in bounded memory; any other one is in memory and checked already.
+    /// Opens a commit's state as a stream, and tells which commit it is. **Only a clean end of the stream
+    /// says that the state is good.** A state that was saved as a long stream passes in bounded memory; any
+    /// other one is in memory and checked already.
     ///
     /// # Errors
     /// As [`load`](Session::load), here or in place of the end.
@@ -168,7 +170,8 @@ impl Session {
 }
 
 impl Store {
-    /// Checks the commit of a long stream in bounded memory. `None` for any other one, which is checked by being restored.
+    /// Checks the commit of a long stream in bounded memory. `None` for any other one, which is checked by
+    /// being restored.
     pub(super) async fn check_long(
         &self,
         place: &Place,
@@ -190,8 +193,8 @@ impl Store {
         }
     }
 
-    /// Reads the body of a commit that is an object of its own, and compares it with what the commit says. Of a delta, its own check: what
-    /// it gives shows only with its base.
+    /// Reads the body of a commit that is an object of its own, and compares it with what the commit says. Of
+    /// a delta, its own check: what it gives shows only with its base.
     pub(super) async fn check_body(&self, key: &Key, manifest: &Manifest) -> Result<()> {
         if manifest.is_keyframe() {
             let state = checked(self.open_body(key, manifest).await?, manifest, key.clone());

@@ -30,12 +30,14 @@ pub struct Tag {
 }
 
 impl Session {
-    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). Naming the same commit again is `Ok`.
+    /// Gives a commit a name, and keeps it from every prune until [`untag`](Session::untag). Naming the same
+    /// commit again is `Ok`.
     ///
     /// # Errors
-    /// `AlreadyExists` if the name is another commit's: see [`move_tag`](Session::move_tag); `NotFound` if there is no such commit, also
-    /// if a prune removes it at this moment; `InvalidInput` for a commit of the session that this one was forked from: tag it there; and for a
-    /// name that reads as a number, an id, a time or `latest`.
+    /// `AlreadyExists` if the name is another commit's: see [`move_tag`](Session::move_tag); `NotFound` if
+    /// there is no such commit, also if a prune removes it at this moment; `InvalidInput` for a commit of the
+    /// session that this one was forked from: tag it there; and for a name that reads as a number, an id, a
+    /// time or `latest`.
     pub async fn tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
         check_name(name)?;
         self.give(name, at.into(), false).await
@@ -94,7 +96,8 @@ impl Session {
     /// The old tag stays until the new commit is safe: a reference of its own keeps that meanwhile.
     async fn replace_tag(&self, key: &Key, bytes: Bytes, target: Target) -> Result<()> {
         let store = self.store();
-        // Exactly the tag that is there now, so that a request that was lost cannot arrive late and undo a newer one.
+        // Exactly the tag that is there now, so that a request that was lost cannot arrive late and undo a
+        // newer one.
         let options = match store.adapter.capabilities().replace {
             true => PutOptions::new().replace(store.adapter.head(key).await?.version),
             false => PutOptions::new(),
@@ -106,7 +109,8 @@ impl Session {
             Ok(()) => store.put(key, bytes, options).await.map(|_| ()),
             Err(error) => Err(error),
         };
-        // A move that may still arrive needs its commit. The next prunes find that no fork belongs to the guard, and remove it when it is old.
+        // A move that may still arrive needs its commit. The next prunes find that no fork belongs to the
+        // guard, and remove it when it is old.
         let settled =
             |kind| never_sent(kind) || matches!(kind, ErrorKind::Conflict | ErrorKind::AlreadyExists);
         if moved.as_ref().err().is_none_or(|error| settled(error.kind())) {
@@ -159,8 +163,9 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 impl Store {
-    /// Makes sure, after a reference to `target` was written, that every later prune sees it: one that has announced itself before is
-    /// cancelled, and one that has decided before did not remove the commit. `docs/adr/0011-prune-marks.md` has the argument.
+    /// Makes sure, after a reference to `target` was written, that every later prune sees it: one that has
+    /// announced itself before is cancelled, and one that has decided before did not remove the commit.
+    /// `docs/adr/0011-prune-marks.md` has the argument.
     pub(super) async fn pinned(&self, place: &Place, target: Target) -> Result<()> {
         let mut unread = None;
         for _ in 0..ATTEMPTS {

@@ -22,14 +22,16 @@ use crate::{Error, ErrorKind, Key, ListOptions, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verified {
-    /// Commits whose state is whole, on the session's line and on those that it was forked from. The end of a removed session is none.
+    /// Commits whose state is whole, on the session's line and on those that it was forked from. The end of a
+    /// removed session is none.
     pub good: u64,
     /// Bytes of their states.
     pub bytes: u64,
     /// What is not.
     pub damaged: Vec<Damaged>,
-    /// Objects that are on no line, and tags and marks of forks whose commit was pruned. The next prune removes them; the tags only where the
-    /// storage can remove exactly one version, else [`untag`](Session::untag) them.
+    /// Objects that are on no line, and tags and marks of forks whose commit was pruned. The next prune
+    /// removes them; the tags only where the storage can remove exactly one version, else
+    /// [`untag`](Session::untag) them.
     pub garbage: u64,
 }
 
@@ -52,11 +54,14 @@ impl Damaged {
 }
 
 impl Session {
-    /// Restores every commit and reads every small object; each object is fetched once. The body of a long stream passes in bounded memory;
-    /// where deltas follow it, it is fetched once more, and the whole state held.
+    /// Restores every commit and reads every small object; each object is fetched once. The body of a long
+    /// stream passes in bounded memory; where deltas follow it, it is fetched once more, and the whole state
+    /// held.
     ///
     /// # Errors
-    /// `NotFound` for a session without commits, `Conflict` for one that is being imported, `InvalidInput` where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no error here: see [`Verified::damaged`].
+    /// `NotFound` for a session without commits, `Conflict` for one that is being imported, `InvalidInput`
+    /// where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no
+    /// error here: see [`Verified::damaged`].
     pub async fn verify(&self) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
@@ -237,8 +242,8 @@ impl Session {
                 let names = format_args!("{who} names commit {seq} ({id}), there is another ({})", there.id);
                 found.note(None, corrupt(names).with_key(key))
             }
-            // A tag that was written beside a prune, by a writer that died before it could take the tag back; or one of
-            // a copy that is only added to.
+            // A tag that was written beside a prune, by a writer that died before it could take the tag back;
+            // or one of a copy that is only added to.
             Err(error)
                 if error.kind() == ErrorKind::NotFound && !self.store().line(place).await?.0.has(seq) =>
             {
@@ -267,8 +272,9 @@ struct Known {
 }
 
 impl Known {
-    /// Takes the next commit, and gives its parent where that is certainly not on the line. It need not be the commit before: a fallback goes
-    /// on from an older one. So where any number before it is not known, as after prunes, nothing is certain.
+    /// Takes the next commit, and gives its parent where that is certainly not on the line. It need not be
+    /// the commit before: a fallback goes on from an older one. So where any number before it is not known,
+    /// as after prunes, nothing is certain.
     fn strange_parent(&mut self, manifest: &Manifest) -> Option<CommitId> {
         if manifest.seq != self.upto + 1 {
             return None;

@@ -1,4 +1,5 @@
-//! Numbers, texts and ids as bytes: the alphabet of everything that sessions store. `docs/sessions-format.md` specifies it.
+//! Numbers, texts and ids as bytes: the alphabet of everything that sessions store. `docs/sessions-format.md`
+//! specifies it.
 
 use super::CommitId;
 use crate::{Error, ErrorKind, Result};

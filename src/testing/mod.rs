@@ -1,7 +1,8 @@
-//! The conformance suite: the `# Behavior` bullets of [`SnapshotAdapter`](crate::SnapshotAdapter) as tests that any adapter can run; all but those
-//! marked †, which cannot be seen through the trait.
+//! The conformance suite: the `# Behavior` bullets of [`SnapshotAdapter`](crate::SnapshotAdapter) as tests
+//! that any adapter can run; all but those marked †, which cannot be seen through the trait.
 //!
-//! One line in a test file makes one `#[tokio::test]` of each case, so that a failure names the bullet that is broken:
+//! One line in a test file makes one `#[tokio::test]` of each case, so that a failure names the bullet that
+//! is broken:
 //!
 //! ```
 //! # #![allow(clippy::needless_doctest_main)]
@@ -11,12 +12,14 @@
 //! # fn main() {}
 //! ```
 //!
-//! The calling crate needs tokio with `macros` and `rt-multi-thread` among its development dependencies. [`run_all`] runs the same
-//! cases without a test harness, for a program that checks a user's own bucket.
+//! The calling crate needs tokio with `macros` and `rt-multi-thread` among its development dependencies.
+//! [`run_all`] runs the same cases without a test harness, for a program that checks a user's own bucket.
 //!
 //! - Each case works below a fresh random prefix and removes what it wrote, so a shared bucket will do.
-//! - What an adapter says it cannot do is not skipped: the case then asserts that asking for it is `Unsupported`.
-//! - Sizes and counts are settings of the [`Suite`]: let bodies cross the size at which the adapter starts to upload in parts.
+//! - What an adapter says it cannot do is not skipped: the case then asserts that asking for it is
+//!   `Unsupported`.
+//! - Sizes and counts are settings of the [`Suite`]: let bodies cross the size at which the adapter starts to
+//!   upload in parts.
 //!
 //! # Layout
 //! - `suite`: what is tested and how large; helpers of the cases
@@ -111,8 +114,8 @@ macro_rules! __conformance_cases {
     };
 }
 
-/// Makes a module of tests: `conformance!(name, factory)`, where `factory` is a closure without arguments that gives a future of a
-/// [`Suite`] (or of an `Arc<dyn SnapshotAdapter>`). It is called once for each case.
+/// Makes a module of tests: `conformance!(name, factory)`, where `factory` is a closure without arguments
+/// that gives a future of a [`Suite`] (or of an `Arc<dyn SnapshotAdapter>`). It is called once for each case.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance {

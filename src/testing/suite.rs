@@ -53,27 +53,29 @@ impl Suite {
         self
     }
 
-    /// How many bytes a key may have, where a prefix that the adapter adds leaves fewer than [`Key::MAX_BYTES`].
+    /// How many bytes a key may have, where a prefix that the adapter adds leaves fewer than
+    /// [`Key::MAX_BYTES`].
     pub fn longest_key(mut self, bytes: usize) -> Self {
         self.longest_key = bytes.min(Key::MAX_BYTES);
         self
     }
 
-    /// Says that the service makes versions from content, as S3 does with its ETags: equal bytes under one key may then have equal versions.
+    /// Says that the service makes versions from content, as S3 does with its ETags: equal bytes under one
+    /// key may then have equal versions.
     pub fn content_versions(mut self) -> Self {
         self.content_versions = true;
         self
     }
 
-    /// Says that the adapter has to store `\` as two bytes, because the service takes it for `/`: a segment can then hold
-    /// half as many of them.
+    /// Says that the adapter has to store `\` as two bytes, because the service takes it for `/`: a segment
+    /// can then hold half as many of them.
     pub fn wide_backslash(mut self) -> Self {
         self.wide_backslash = true;
         self
     }
 
-    /// Says that the service dates an object that was uploaded in parts by when the upload was begun, as Amazon S3 does: only what goes in one request
-    /// is then looked at for that.
+    /// Says that the service dates an object that was uploaded in parts by when the upload was begun, as
+    /// Amazon S3 does: only what goes in one request is then looked at for that.
     pub fn dated_when_begun(mut self) -> Self {
         self.dated_when_begun = true;
         self
@@ -142,7 +144,8 @@ impl Suite {
         self.adapter.get(key, GetOptions::new()).await?.body.collect(u64::MAX).await
     }
 
-    /// The names that a listing gives, without this case's prefix. The options' texts are taken as names of this case.
+    /// The names that a listing gives, without this case's prefix. The options' texts are taken as names of
+    /// this case.
     pub(super) async fn names(&self, options: ListOptions) -> Outcome<Vec<String>> {
         let entries: Vec<ListEntry> = self.adapter.list(self.within(options)).try_collect().await?;
         entries.iter().map(|entry| self.own(entry.name()).map(str::to_owned)).collect()
@@ -162,7 +165,8 @@ impl Suite {
     }
 }
 
-/// A task that ends with the case that began it: one that goes on would write to a user's storage behind its back.
+/// A task that ends with the case that began it: one that goes on would write to a user's storage behind its
+/// back.
 pub(super) struct Task<T>(tokio::task::JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// The bytes and the size that a `Content-Range` names: `bytes 0-9/100` (RFC 9110 section 14.4). `None` for what makes no sense.
+/// The bytes and the size that a `Content-Range` names: `bytes 0-9/100` (RFC 9110 section 14.4). `None` for
+/// what makes no sense.
 pub(crate) fn content_range(header: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;

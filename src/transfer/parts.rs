@@ -9,8 +9,8 @@ use crate::{Body, Result};
 /// The most that is reserved before it comes: a part may be larger than what there is, and than memory.
 const MOST_RESERVED: usize = 64 << 20;
 
-/// A body in parts of a size that the caller picks for each: every part but the last has exactly that size, and all are
-/// contiguous `Bytes`, so that a retry sends the same part again and never rewinds the source.
+/// A body in parts of a size that the caller picks for each: every part but the last has exactly that size,
+/// and all are contiguous `Bytes`, so that a retry sends the same part again and never rewinds the source.
 pub struct Parts {
     body: Body,
     rest: Bytes,
@@ -30,7 +30,8 @@ impl Parts {
         Parts { body, rest: Bytes::new(), ended: false }
     }
 
-    /// The next part and whether it is the last one. Only the last may be shorter than `size`; an empty body is one empty last part.
+    /// The next part and whether it is the last one. Only the last may be shorter than `size`; an empty body
+    /// is one empty last part.
     ///
     /// # Errors
     /// What the body fails with.

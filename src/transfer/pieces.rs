@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{Body, Result};
 
-/// Smaller chunks are copied together, so that a source that gives single bytes does not cost a list entry for each.
+/// Smaller chunks are copied together, so that a source that gives single bytes does not cost a list entry
+/// for each.
 const COPY_BELOW: usize = 8 * 1024;
 
 /// A body that is cut as it is read.

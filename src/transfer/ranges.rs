@@ -8,8 +8,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{Body, Error, ErrorKind, Result};
 
-/// The bytes `range` of one version of an object, in order, fetched as pieces of `piece` bytes of which at most `parallel` are under
-/// way or waiting to be read, the one that is being read among them: memory is bounded by `piece * parallel`.
+/// The bytes `range` of one version of an object, in order, fetched as pieces of `piece` bytes of which at
+/// most `parallel` are under way or waiting to be read, the one that is being read among them: memory is
+/// bounded by `piece * parallel`.
 ///
 /// `fetch` gives a piece's body; it retries and resumes by itself (see [`resuming`](super::resuming)).
 pub(super) fn in_parallel<F, Fut>(range: Range<u64>, piece: u64, parallel: usize, fetch: F) -> Body

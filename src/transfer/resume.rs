@@ -7,11 +7,13 @@ use futures_util::stream::try_unfold;
 
 use crate::{Body, Error, ErrorKind, Result, RetryConfig, retry::RetryBudget};
 
-/// The bytes `range` of one version of an object, beginning with `body`, an answer that is already open (or `None`).
+/// The bytes `range` of one version of an object, beginning with `body`, an answer that is already open (or
+/// `None`).
 ///
-/// `fetch` opens the same version from another offset on; it must fail with `Conflict` when that version is gone. A retryable error in
-/// mid-body, and a body that ends too early, make a new request for the rest. Every stretch that brought bytes starts with
-/// a full count of attempts, so that a long download over a bad line is limited by progress and not by length.
+/// `fetch` opens the same version from another offset on; it must fail with `Conflict` when that version is
+/// gone. A retryable error in mid-body, and a body that ends too early, make a new request for the rest.
+/// Every stretch that brought bytes starts with a full count of attempts, so that a long download over a bad
+/// line is limited by progress and not by length.
 pub fn resuming<F, Fut>(
     range: Range<u64>,
     body: Option<Body>,
@@ -69,7 +71,8 @@ where
         }
     }
 
-    /// Behind the last byte: there a service's checksum is compared. A connection that breaks only now does no harm.
+    /// Behind the last byte: there a service's checksum is compared. A connection that breaks only now does
+    /// no harm.
     async fn end(&mut self) -> Result<()> {
         let Some(mut body) = self.body.take() else { return Ok(()) };
         match body.chunk().await {

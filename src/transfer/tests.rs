@@ -60,7 +60,8 @@ async fn a_part_takes_no_more_memory_than_its_bytes() {
 async fn resumes_where_it_broke_off() {
     let (bytes, requests) = (data(1000), Arc::new(AtomicUsize::new(0)));
     let (source, count) = (bytes.clone(), requests.clone());
-    // Every answer brings 100 bytes, then breaks or ends: ten requests, more than the attempts that one stretch has.
+    // Every answer brings 100 bytes, then breaks or ends: ten requests, more than the attempts that one
+    // stretch has.
     let body = resuming(
         0..1000,
         None,
@@ -146,7 +147,8 @@ async fn ranges_come_in_order_and_no_more_than_the_window() {
     assert_eq!(most.load(Ordering::SeqCst), 4);
 }
 
-/// Loads 100 KiB over a connection that takes `wire` for each KiB, by a reader that takes `reader` for it: the ranges that were added.
+/// Loads 100 KiB over a connection that takes `wire` for each KiB, by a reader that takes `reader` for it:
+/// the ranges that were added.
 async fn added(wire: Duration, reader: Duration) -> Vec<u64> {
     let bytes = data(100 << 10);
     let starts = Arc::new(std::sync::Mutex::new(vec![]));
@@ -177,7 +179,8 @@ async fn added(wire: Duration, reader: Duration) -> Vec<u64> {
 #[tokio::test(start_paused = true)]
 async fn only_a_connection_that_is_waited_for_gets_others_beside_it() {
     let (none, ms) = (Duration::ZERO, Duration::from_millis(1));
-    // A mebibyte a second: after 20 ms and two pieces it shows, the third comes the same way, the rest as ranges.
+    // A mebibyte a second: after 20 ms and two pieces it shows, the third comes the same way, the rest as
+    // ranges.
     assert_eq!(added(ms, none).await, [48, 64, 80, 96]);
     assert_eq!(added(ms, 5 * ms).await, [48, 64, 80, 96]);
     // As quick as the clock tells, whatever the reader takes.

@@ -28,20 +28,24 @@ impl Pace {
         Pace { enough, patience }
     }
 
-    /// Of Amazon and Google, where a connection gets a small part of what the service can give: at Amazon less than 100 MB a second.
+    /// Of Amazon and Google, where a connection gets a small part of what the service can give: at Amazon
+    /// less than 100 MB a second.
     pub const CLOUD: Pace = Pace { enough: 128 << 20, patience: Duration::from_millis(100) };
-    /// Of every other server. Disks and processors are the limit there as a rule, where ranges only add to the work, and some servers give the
-    /// first bytes slowly; but a connection of many seconds that gives little has a long way.
+    /// Of every other server. Disks and processors are the limit there as a rule, where ranges only add to
+    /// the work, and some servers give the first bytes slowly; but a connection of many seconds that gives
+    /// little has a long way.
     pub const SERVER: Pace = Pace { enough: 32 << 20, patience: Duration::from_secs(5) };
 }
 
-/// The bytes `range` of one version of an object: `open`, which has all of them, as long as it is quick, then ranges of `piece` bytes, of
-/// which at most `parallel` are under way.
+/// The bytes `range` of one version of an object: `open`, which has all of them, as long as it is quick, then
+/// ranges of `piece` bytes, of which at most `parallel` are under way.
 ///
-/// Ranges cost a server more than one answer does. So they begin only when the reader has waited and less than enough came meanwhile, and
-/// never for a reader that is slower itself. From then on `open` gives one piece more and is dropped.
+/// Ranges cost a server more than one answer does. So they begin only when the reader has waited and less
+/// than enough came meanwhile, and never for a reader that is slower itself. From then on `open` gives one
+/// piece more and is dropped.
 ///
-/// `open` and what `fetch` gives retry and resume by themselves (see [`resuming`](super::resuming)), and know their length.
+/// `open` and what `fetch` gives retry and resume by themselves (see [`resuming`](super::resuming)), and know
+/// their length.
 pub fn widening<F>(range: Range<u64>, piece: u64, parallel: usize, pace: Pace, open: Body, fetch: F) -> Body
 where
     F: Fn(Range<u64>) -> Body + Send + Sync + 'static,

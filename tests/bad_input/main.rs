@@ -1,6 +1,7 @@
 //! Bad input: what each gets as its answer, word by word, and that nothing was written.
 //!
-//! Each test holds a table of inputs and answers. An answer that changes is a change of the interface: look at it as a user would.
+//! Each test holds a table of inputs and answers. An answer that changes is a change of the interface: look
+//! at it as a user would.
 #![allow(clippy::unwrap_used)]
 
 mod archives;
@@ -19,7 +20,8 @@ fn answer(error: &Error) -> String {
     format!("{}: {}{cause}", error.kind(), error.message())
 }
 
-/// Compares all rows at once, so that one run shows everything that changed. `count` says how many there are: none vanishes unnoticed.
+/// Compares all rows at once, so that one run shows everything that changed. `count` says how many there are:
+/// none vanishes unnoticed.
 fn compare(count: usize, rows: &[(&str, &str)], answer: impl Fn(&str) -> String) {
     assert_eq!(rows.len(), count, "rows of the table");
     let found: Vec<(String, String)> =

@@ -1,4 +1,5 @@
-//! The suite notices: adapters that are each broken in one way, and the cases that must say so. Every case has one.
+//! The suite notices: adapters that are each broken in one way, and the cases that must say so. Every case
+//! has one.
 
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
@@ -113,8 +114,8 @@ const ALL: &[(How, &[&str])] = &[
     ),
 ];
 
-/// Each on a runtime with one thread, where who yields lets the others go on in turn: a race that an adapter loses is lost there
-/// in each run, however many cores the machine has and whatever else it does.
+/// Each on a runtime with one thread, where who yields lets the others go on in turn: a race that an adapter
+/// loses is lost there in each run, however many cores the machine has and whatever else it does.
 #[test]
 fn each_broken_adapter_is_caught_by_the_cases_for_it() {
     let rows = AtomicUsize::new(0);
@@ -153,7 +154,8 @@ async fn caught(how: How, cases: &[&str]) {
     assert!(failed.len() * 2 < report.cases.len(), "{how:?} breaks more than one thing: {failed:?}");
 }
 
-/// The storage is a user's: nothing writes to it once the case has said that it failed and has cleared away what it wrote.
+/// The storage is a user's: nothing writes to it once the case has said that it failed and has cleared away
+/// what it wrote.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_case_that_fails_leaves_no_writers() {
     let adapter = Broken::new(How::ReplaceIsAlwaysAConflict);

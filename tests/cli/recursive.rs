@@ -292,10 +292,12 @@ fn a_name_that_is_missing_keeps_the_others() {
     assert_eq!(home.keys(), ["b"]);
 }
 
-/// A session that somebody removed by mistake is still in the backup, where it can be loaded, the next night as well.
+/// A session that somebody removed by mistake is still in the backup, where it can be loaded, the next night
+/// as well.
 #[test]
 fn a_copy_takes_a_removal_along_only_if_that_is_said() {
-    // What is younger than the fence window stays behind the marker; without it there is nothing that both sides have.
+    // What is younger than the fence window stays behind the marker; without it there is nothing that both
+    // sides have.
     for window in ["1h", "60s"] {
         let home = Home::new();
         let session = |arguments: &[&str]| {

@@ -1,4 +1,5 @@
-//! `persist session prune`, `export` and `import` with `--all`: every session of a storage, on behind those that fail.
+//! `persist session prune`, `export` and `import` with `--all`: every session of a storage, on behind those
+//! that fail.
 
 use std::{fs, time::SystemTime};
 

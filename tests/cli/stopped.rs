@@ -132,8 +132,8 @@ fn a_save_that_waits_for_a_lock_is_undone() {
             .spawn()
             .unwrap();
         let started = Instant::now();
-        // The snapshot that is there, a temporary file and one for metadata. Where the time is up, it may be so before
-        // they were seen.
+        // The snapshot that is there, a temporary file and one for metadata. Where the time is up, it may be
+        // so before they were seen.
         while files(&home.store()).len() < 3 && (!signal.is_empty() || child.try_wait().unwrap().is_none()) {
             assert!(started.elapsed() < Duration::from_secs(60), "nothing is written");
             std::thread::sleep(Duration::from_millis(5));
@@ -207,8 +207,8 @@ fn end(mut child: Child) -> ExitStatus {
     }
 }
 
-/// What it has begun cannot be undone while it waits for a reader of its rows. Its end comes after some seconds, and says so; a second
-/// signal is an end at once, and says nothing.
+/// What it has begun cannot be undone while it waits for a reader of its rows. Its end comes after some
+/// seconds, and says so; a second signal is an end at once, and says nothing.
 #[test]
 fn a_command_whose_rows_nobody_reads_can_be_stopped() {
     let waited = "stopped before all was undone";
@@ -278,7 +278,8 @@ fn copies(home: &Home) -> (Child, std::process::ChildStdout) {
     (child, out)
 }
 
-/// No thread of it runs, waits for a core or for the disk, or is stopped. Elsewhere than on Linux nobody can tell.
+/// No thread of it runs, waits for a core or for the disk, or is stopped. Elsewhere than on Linux nobody can
+/// tell.
 fn all_wait(child: &Child) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return true };
     threads.flatten().all(|thread| {

@@ -45,7 +45,8 @@ async fn every_changed_or_cut_gzip_file_is_corrupt() {
     for raw in [state(700), Vec::new()] {
         let store = Store::new(100);
         store.save(raw.clone(), "key").await.unwrap();
-        // Time, flags, system and the name of the extra field: what any gzip reader passes over. The file then counts as another tool's.
+        // Time, flags, system and the name of the extra field: what any gzip reader passes over. The file
+        // then counts as another tool's.
         let harmless = flip_all(&store, &raw).await;
         assert!(harmless.iter().all(|at| matches!(at, 3..=9 | 12..=15)), "{harmless:?}");
         assert_eq!(cut_and_extend(&store, &raw).await, [0usize; 0]);
@@ -86,7 +87,8 @@ async fn every_changed_or_cut_zstd_file_is_corrupt() {
     store.save_with(raw.clone(), "key", options).await.unwrap();
     let harmless = flip_all(&store, &raw).await;
     let footer = store.bytes("key").await.len() - 56;
-    // Some bits of a frame mean nothing, and a skippable frame that is not marked as ours is passed over. The frame's checksum guards the state.
+    // Some bits of a frame mean nothing, and a skippable frame that is not marked as ours is passed over. The
+    // frame's checksum guards the state.
     let in_frame = harmless.iter().filter(|at| **at < footer).count();
     assert!(in_frame <= 8 && harmless.iter().all(|at| *at < footer + 12), "{harmless:?} of {footer}");
     // Without the footer it is any zstd file, complete and with its checksum.

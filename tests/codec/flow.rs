@@ -1,4 +1,5 @@
-//! Sources and readers that fail, stop or are slow: nothing is stored, nothing is stuck, memory stays bounded.
+//! Sources and readers that fail, stop or are slow: nothing is stored, nothing is stuck, memory stays
+//! bounded.
 
 use std::{
     fmt,

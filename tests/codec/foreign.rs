@@ -134,7 +134,8 @@ async fn zstd_loads_where_it_is_built_in_and_says_so_where_not() {
     assert_eq!(store.describe("key").await.unwrap().codec, "zstd");
 }
 
-/// What is whole, but made in a way that this cannot read, looks like damage; the message says what else it can be.
+/// What is whole, but made in a way that this cannot read, looks like damage; the message says what else it
+/// can be.
 #[cfg(feature = "zstd")]
 #[tokio::test]
 async fn zstd_that_needs_more_than_the_file_says_so() {

@@ -1,4 +1,5 @@
-//! Files that an earlier persist wrote. They must load for ever; a change here is a new version of the format.
+//! Files that an earlier persist wrote. They must load for ever; a change here is a new version of the
+//! format.
 
 use persist::{Digest, LoadOptions, SaveOptions, SnapshotAdapterExt};
 
@@ -22,8 +23,8 @@ async fn the_first_version_loads() {
     }
 }
 
-/// The compressor decides on the bytes of the segments, so a new version of it may change them; then, and only if the test above still passes with the old
-/// files, write new ones from what this test saved.
+/// The compressor decides on the bytes of the segments, so a new version of it may change them; then, and
+/// only if the test above still passes with the old files, write new ones from what this test saved.
 #[tokio::test]
 async fn the_same_bytes_are_still_written() {
     for (file, raw) in states() {

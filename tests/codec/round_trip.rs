@@ -135,7 +135,8 @@ async fn a_part_of_a_state_reads_only_the_segments_that_hold_it() {
 
 #[tokio::test]
 async fn a_load_that_meets_a_newer_version_gives_that_one_whole() {
-    // The object is replaced between the two requests of a large load: the store's first body is old, its end is new.
+    // The object is replaced between the two requests of a large load: the store's first body is old, its end
+    // is new.
     let store = Store::new(64 * 1024);
     store.save(noise(3 * SEGMENT), "key").await.unwrap();
     let new = noise(4 * SEGMENT);

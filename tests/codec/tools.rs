@@ -1,4 +1,5 @@
-//! The same bytes through the tools that everybody has: gzip and Python. They are needed for the tests; a missing one fails them.
+//! The same bytes through the tools that everybody has: gzip and Python. They are needed for the tests; a
+//! missing one fails them.
 
 use std::{io::Write, process::Stdio};
 

@@ -109,7 +109,8 @@ fn the_stronger_place_wins() {
         let foreign: Vec<&str> =
             setting.variables.iter().copied().filter(|name| !name.starts_with("PERSIST_")).collect();
         assert!(own.len() <= 1, "{}: one own name", setting.name);
-        // The places in order, the strongest first; the one at `first` has the strong value, all below it the weak one.
+        // The places in order, the strongest first; the one at `first` has the strong value, all below it the
+        // weak one.
         for first in 0..5 {
             let value = |place: usize| match place {
                 place if place < first => None,
@@ -153,7 +154,8 @@ fn the_stronger_place_wins() {
     }
 }
 
-/// All fields by hand, all by builder methods, and all by variables: a new field does not compile here until it is named, and then needs a setting.
+/// All fields by hand, all by builder methods, and all by variables: a new field does not compile here until
+/// it is named, and then needs a setting.
 #[test]
 fn all_fields_by_hand_by_builder_and_by_variables() {
     let text = || Some("some-text".to_string());

@@ -137,7 +137,8 @@ fn no_secret_is_shown() {
     }
 }
 
-/// In whichever place it stands: generated passwords have every character in them, also those that end a host.
+/// In whichever place it stands: generated passwords have every character in them, also those that end a
+/// host.
 #[test]
 fn no_password_of_a_url_in_a_wrong_place_is_shown() {
     use std::fmt::Write;
@@ -320,7 +321,8 @@ async fn limits_and_the_fence_window_reach_loads_and_sessions() {
     assert!(short.to_string().contains("fence_window 40s: use 60 seconds to 30 days"), "{short}");
 }
 
-/// What variables and files refuse, code cannot slip past them either: the error comes before the first save does.
+/// What variables and files refuse, code cannot slip past them either: the error comes before the first save
+/// does.
 #[tokio::test]
 async fn values_that_no_save_could_use_are_refused_when_a_storage_is_opened() {
     let memory = StorageConfig::memory;

@@ -78,7 +78,8 @@ async fn bytes_of_no_generation_are_not_paired_with_metadata() {
     for range in [None, Some(ByteRange::From(10))] {
         let options = || range.map_or(GetOptions::new(), |range| GetOptions::new().range(range));
         let (server, store) = setup().await;
-        // The metadata of the first come late, and the bytes of a second one of the same length do not say what they are.
+        // The metadata of the first come late, and the bytes of a second one of the same length do not say
+        // what they are.
         let late = server.state().objects["k"].describe("k", true).to_string();
         let generation = server.state().plant("k", data(SIZE, 2)).to_string();
         server.script(Kind::Metadata, [Fault::Answer(200, vec![], late)]);

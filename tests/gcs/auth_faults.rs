@@ -1,4 +1,5 @@
-//! Token endpoints that fail, of each kind of credentials: what passes is tried again, what stays says what to do.
+//! Token endpoints that fail, of each kind of credentials: what passes is tried again, what stays says what
+//! to do.
 
 use std::time::Duration;
 
@@ -54,7 +55,8 @@ async fn all() -> All {
     All { server, _folder: folder, service, user, file, url, over_user, over_file }
 }
 
-/// Saves with these credentials while the token endpoints fail so; gives the outcome and the requests for tokens.
+/// Saves with these credentials while the token endpoints fail so; gives the outcome and the requests for
+/// tokens.
 async fn save(all: &All, credentials: &Value, faults: Vec<Fault>) -> (persist::Result<()>, usize) {
     all.server.forget_log();
     all.server.state().faults = Default::default();

@@ -1,4 +1,5 @@
-//! Random faults, the same ones for a seed: whatever goes wrong, a save is whole or not there, and a load is right or an error.
+//! Random faults, the same ones for a seed: whatever goes wrong, a save is whole or not there, and a load is
+//! right or an error.
 
 use futures_util::TryStreamExt;
 use persist::{

@@ -1,4 +1,5 @@
-//! The command line against the strict server, as a user has it: another process, with an environment of its own.
+//! The command line against the strict server, as a user has it: another process, with an environment of its
+//! own.
 
 use std::{
     io::Write,
@@ -91,7 +92,8 @@ async fn nothing_secret_is_printed_at_the_highest_level_of_logs() {
             ("PERSIST_GCS_CHUNK_SIZE", "256KiB"),
         ];
         let mut all = String::new();
-        // A session with failures of each kind, a load that breaks, refusals, and what the configuration looks like.
+        // A session with failures of each kind, a load that breaks, refusals, and what the configuration
+        // looks like.
         server.script(
             Kind::Data,
             [Fault::Reset, Fault::Status(503), Fault::Persist(1000, Some(0)), Fault::Lost],

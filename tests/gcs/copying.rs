@@ -133,7 +133,8 @@ async fn a_step_that_fails_is_repeated_where_it_was() {
         // Any fault under a condition, and what was not acted on: the same step once more.
         (replace, vec![Fault::Status(503), Fault::Reset, Fault::Status(503)], 1, 5),
         (PutMode::Overwrite, vec![Fault::Status(429), Fault::Status(429)], 1, 4),
-        // An unconditional copy gets a condition after a lost answer, and with it a new token; then it stays with that.
+        // An unconditional copy gets a condition after a lost answer, and with it a new token; then it stays
+        // with that.
         (PutMode::Overwrite, vec![Fault::Reset, Fault::Pass, Fault::Reset, Fault::Status(503)], 2, 6),
     ] {
         server.forget_log();
@@ -260,7 +261,8 @@ async fn a_rewrite_that_does_not_go_on_is_given_up() {
     }
 }
 
-/// All operations of a client share a budget of a hundred retries: what brought something gives back what it cost.
+/// All operations of a client share a budget of a hundred retries: what brought something gives back what it
+/// cost.
 #[tokio::test]
 async fn copies_that_needed_retries_do_not_use_up_those_of_others() {
     let (server, store) = setup().await;

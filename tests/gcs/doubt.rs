@@ -172,7 +172,8 @@ async fn a_refusal_behind_a_lost_answer_says_nothing_about_the_save() {
             server.state().faults = Default::default();
             server.state().objects.clear();
         };
-        // The one request of a small save; the look of an overwrite; the data of a large save, its next session; a copy.
+        // The one request of a small save; the look of an overwrite; the data of a large save, its next
+        // session; a copy.
         server.script(Kind::Multipart, again());
         fails(put(&store, PutMode::Create).await, "create");
         server.script(Kind::Multipart, [Fault::Lost]);

@@ -382,7 +382,8 @@ async fn older_bytes_than_were_asked_for_are_not_asked_for_for_ever() {
     assert_eq!(asked(&server).len(), 2);
 }
 
-/// Where the server gives the newest bytes whatever was asked for, a writer that comes again and again is no cache.
+/// Where the server gives the newest bytes whatever was asked for, a writer that comes again and again is no
+/// cache.
 #[tokio::test]
 async fn bytes_that_are_overtaken_are_no_old_ones() {
     let server = Server::with(Rules { ignores_generation: true, ..Rules::default() }).await;

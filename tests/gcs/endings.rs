@@ -21,7 +21,8 @@ async fn setup() -> (Server, GcsAdapter) {
     (server, store)
 }
 
-/// Saves a state of many chunks, whose last one meets `fault`, from memory or from a file; what was there is gone before.
+/// Saves a state of many chunks, whose last one meets `fault`, from memory or from a file; what was there is
+/// gone before.
 async fn save(
     server: &Server,
     store: &GcsAdapter,

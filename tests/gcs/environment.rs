@@ -1,4 +1,5 @@
-//! Application Default Credentials as a process finds them. Each test runs this program once more, with an environment of its own.
+//! Application Default Credentials as a process finds them. Each test runs this program once more, with an
+//! environment of its own.
 
 use std::{
     process::{Command, Output},
@@ -42,8 +43,8 @@ async fn run(endpoint: &str, env: &[(&str, &str)]) -> String {
     line.unwrap_or_else(|| panic!("no outcome: {stdout}"))
 }
 
-/// A server that wants tokens, behind an address that does not look like an emulator's to the child: TLS is out of reach here, so the
-/// child is told explicitly where credentials come from.
+/// A server that wants tokens, behind an address that does not look like an emulator's to the child: TLS is
+/// out of reach here, so the child is told explicitly where credentials come from.
 async fn setup() -> (Server, tempfile::TempDir) {
     (guarded().await, tempfile::tempdir().unwrap())
 }

@@ -1,4 +1,5 @@
-//! Operations times faults on the wire: what comes out is the right result or a typed error, nothing torn, nothing undone.
+//! Operations times faults on the wire: what comes out is the right result or a typed error, nothing torn,
+//! nothing undone.
 
 use std::time::Duration;
 
@@ -65,7 +66,8 @@ impl Line {
     }
 }
 
-/// A name, the method and part of the target of the requests to spoil, how many of them pass first, and the operation.
+/// A name, the method and part of the target of the requests to spoil, how many of them pass first, and the
+/// operation.
 type Case = (&'static str, &'static str, &'static str, usize, for<'a> fn(&'a Line) -> BoxFuture<'a, ()>);
 
 const CASES: [Case; 18] = [

@@ -1,5 +1,5 @@
-//! A 404 that is not the service's: an ingress or a gateway says so while the service behind it is away, and not that
-//! an object is gone.
+//! A 404 that is not the service's: an ingress or a gateway says so while the service behind it is away, and
+//! not that an object is gone.
 
 use std::{sync::Arc, time::Duration};
 

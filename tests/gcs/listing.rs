@@ -119,7 +119,8 @@ fn page(objects: &[&str], prefixes: &[&str], token: &str) -> Fault {
     Fault::Answer(200, vec![], page.to_string())
 }
 
-/// What is left out or comes twice would be taken for removed, and what was not asked for could be removed: each is an error, and none a listing without end.
+/// What is left out or comes twice would be taken for removed, and what was not asked for could be removed:
+/// each is an error, and none a listing without end.
 #[tokio::test]
 async fn pages_that_do_not_go_on_end_the_listing_with_an_error() {
     for (pages, given, requests, words) in [

@@ -1,4 +1,5 @@
-//! Retries are limited by progress, and not by length: attempts, deadline and the budget that all operations of a client share.
+//! Retries are limited by progress, and not by length: attempts, deadline and the budget that all operations
+//! of a client share.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ async fn attempts_count_from_the_last_progress() {
     let server = Server::start().await;
     let few = RetryConfig { max_attempts: 3, ..retry() };
     let store = GcsAdapter::open(BUCKET, &config(&server), &few).await.unwrap();
-    // Two failures for each of sixty chunks, where an operation has three attempts, and all of a client have a hundred retries.
+    // Two failures for each of sixty chunks, where an operation has three attempts, and all of a client have
+    // a hundred retries.
     let faults = (0..60).flat_map(|_| [Fault::Status(503), Fault::Reset, Fault::Pass]);
     server.script(Kind::Data, faults);
     let bytes = data(60 * CHUNK, 15);
@@ -55,7 +57,8 @@ async fn what_the_last_request_brought_counts_although_time_or_attempts_are_used
     let late = Fault::After(2300, Box::new(Fault::Persist(2 * CHUNK, Some(0))));
     let ask = "bytes */*";
     for (retry, second, probes, sent) in [
-        // The first failure is long ago when the second request breaks. What shows its progress is a request like others.
+        // The first failure is long ago when the second request breaks. What shows its progress is a request
+        // like others.
         (
             RetryConfig { deadline: Duration::from_secs(2), ..retry() },
             late,
@@ -226,7 +229,8 @@ async fn a_service_that_has_lost_what_it_acknowledged_says_so_until_the_attempts
     server.clean();
 }
 
-/// The last bytes of a request are with the operating system when nothing is seen to move any more: a slow line takes its time for them.
+/// The last bytes of a request are with the operating system when nothing is seen to move any more: a slow
+/// line takes its time for them.
 #[tokio::test]
 async fn what_is_handed_over_may_still_be_on_its_way() {
     let server = Server::start().await;

@@ -1,4 +1,5 @@
-//! Machines that sleep in the middle of a write: what has no condition is not repeated over what others saved meanwhile.
+//! Machines that sleep in the middle of a write: what has no condition is not repeated over what others saved
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ async fn setup() -> (Server, GcsAdapter) {
     (server, store)
 }
 
-/// The clock that runs stands still for longer than the deadline, the one on the wall does not, and a rival saves.
+/// The clock that runs stands still for longer than the deadline, the one on the wall does not, and a rival
+/// saves.
 fn sleep(server: &Server, name: &str) {
     tokio::time::pause();
     std::thread::sleep(DEADLINE + Duration::from_millis(100));

@@ -18,7 +18,8 @@ pub fn retry() -> RetryConfig {
     }
 }
 
-/// Anonymous, with small chunks, so that small bodies take the ways of large ones, and as many ranges at once whatever the machine does.
+/// Anonymous, with small chunks, so that small bodies take the ways of large ones, and as many ranges at once
+/// whatever the machine does.
 pub fn config(server: &Server) -> GcsConfig {
     GcsConfig {
         endpoint_url: Some(server.url.clone()),

@@ -1,4 +1,5 @@
-//! Loads over a slow connection. Google's addresses lead to the strict server by way of `HTTP_PROXY`, which only another process can have.
+//! Loads over a slow connection. Google's addresses lead to the strict server by way of `HTTP_PROXY`, which
+//! only another process can have.
 
 use std::{process::Command, time::Duration};
 
@@ -14,7 +15,8 @@ const SIZE: u64 = 12 * CHUNK;
 /// 64 KiB in 30 ms are 2 MiB a second.
 const SLOW: Fault = Fault::Slow(Duration::from_millis(30));
 
-/// `persist load` of an object whose first answer is slow, the next ones spoilt by `faults`: the server, and whether the state came, or why not.
+/// `persist load` of an object whose first answer is slow, the next ones spoilt by `faults`: the server, and
+/// whether the state came, or why not.
 async fn load(env: &[(&str, &str)], faults: Vec<Fault>) -> (Server, Result<(), String>) {
     let server = Server::start().await;
     let bytes = data(SIZE as usize, 1);

@@ -1,4 +1,5 @@
-//! Stores that came here by a copy: of a copy that keeps times coarsely or rounds them, and of one that is under way.
+//! Stores that came here by a copy: of a copy that keeps times coarsely or rounds them, and of one that is
+//! under way.
 
 use super::{leftovers::DAYS, *};
 
@@ -47,7 +48,8 @@ async fn is_whole(store: &LocalAdapter, name: &str, state: &bytes::Bytes, when: 
     assert_eq!(store.head(&key(name)).await.unwrap().metadata["a"], "1", "{when}");
 }
 
-/// tar and zip keep seconds, or every other one; so do FAT and others; some tools keep micro- or milliseconds.
+/// tar and zip keep seconds, or every other one; so do FAT and others; some tools keep micro- or
+/// milliseconds.
 #[tokio::test]
 async fn what_was_said_of_a_snapshot_is_found_where_a_copy_cut_its_time() {
     for step in [100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000] {
@@ -55,7 +57,8 @@ async fn what_was_said_of_a_snapshot_is_found_where_a_copy_cut_its_time() {
     }
 }
 
-/// Python's `os.utime(path, (atime, mtime))`, and hence its `shutil` and `tarfile`; seconds that are multiplied; JavaScript's milliseconds.
+/// Python's `os.utime(path, (atime, mtime))`, and hence its `shutil` and `tarfile`; seconds that are
+/// multiplied; JavaScript's milliseconds.
 #[tokio::test]
 async fn what_was_said_of_a_snapshot_is_found_where_a_copy_rounded_its_time() {
     let ways: [(&str, Rounding); 4] = [
@@ -118,7 +121,8 @@ async fn metadata_that_could_be_of_another_version_is_never_taken() {
     assert_eq!(store.load("state").await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
-/// Copies bring metadata first, since its name sorts before others, and with its old time. Whoever opens the store meanwhile must not take it for a leftover.
+/// Copies bring metadata first, since its name sorts before others, and with its old time. Whoever opens the
+/// store meanwhile must not take it for a leftover.
 #[tokio::test]
 async fn a_store_that_is_opened_while_it_is_copied_loses_nothing() {
     let (_directory, source) = store();

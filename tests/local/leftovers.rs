@@ -65,7 +65,8 @@ async fn a_sweep_leaves_damaged_metadata_of_what_is_there() {
     assert_eq!(store.head(&key("a/state")).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
-/// A writer that sleeps between its sidecar and the renaming, as a suspended machine makes it, wakes up to find both.
+/// A writer that sleeps between its sidecar and the renaming, as a suspended machine makes it, wakes up to
+/// find both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_leaves_what_a_sleeping_writer_is_about_to_need() {
     let (_directory, store) = store();
@@ -116,7 +117,8 @@ async fn a_sweep_finds_what_lies_behind_many_snapshots() {
     assert!(dead.iter().all(|path| !path.exists()));
 }
 
-/// Only what persist names so is persist's: whoever opens a folder to look must not lose files of another sort.
+/// Only what persist names so is persist's: whoever opens a folder to look must not lose files of another
+/// sort.
 #[tokio::test]
 async fn a_sweep_takes_no_file_that_only_looks_alike() {
     let (_directory, store) = store();
@@ -207,7 +209,8 @@ fn what_a_dropped_save_has_written_is_removed_on_a_thread_that_may_block() {
     });
 }
 
-/// What waits for a lock is over when nobody waits for it any more: it holds one of few threads, and a save its temporary file.
+/// What waits for a lock is over when nobody waits for it any more: it holds one of few threads, and a save
+/// its temporary file.
 #[test]
 fn what_is_given_up_does_not_wait_for_a_lock() {
     let runtime =

@@ -1,4 +1,5 @@
-//! What is done at Amazon alone: a process that takes the strict server for it, because an HTTP proxy leads there.
+//! What is done at Amazon alone: a process that takes the strict server for it, because an HTTP proxy leads
+//! there.
 
 use std::process::Output;
 

@@ -1,4 +1,5 @@
-//! Where credentials come from, by a process of its own for each, since they are found in the environment. The server checks signatures.
+//! Where credentials come from, by a process of its own for each, since they are found in the environment.
+//! The server checks signatures.
 
 use std::path::Path;
 

@@ -57,7 +57,8 @@ async fn old_uploads_are_shown_and_removed_when_asked_for() {
     let strict = StrictServer::start().await;
     let (well, text) = doctor(&strict, &[]).await;
     assert!(well && text.contains("ok   unfinished uploads: none"), "{text}");
-    // All that `capabilities()` tells; the large conditional ones need `atomic_multipart`, which is not set here.
+    // All that `capabilities()` tells; the large conditional ones need `atomic_multipart`, which is not set
+    // here.
     let offers = "ok   offers: conditional removal, tags, storage tiers; not: conditional saves of any size";
     assert!(text.contains(offers), "{text}");
     for (name, hours) in

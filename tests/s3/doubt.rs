@@ -86,7 +86,8 @@ async fn what_cannot_be_looked_at_may_have_been_done() {
     bench.proxy.fail(99, "PUT", "theirs", answer(403, "AccessDenied"));
     let outcome = bench.put("theirs", &noise(1, 100), create()).await;
     assert_eq!(kind(outcome), ErrorKind::Unavailable);
-    // What was refused each time was never done, and is told as it is; so is what the service refused in its own words before.
+    // What was refused each time was never done, and is told as it is; so is what the service refused in its
+    // own words before.
     bench.proxy.fail(1, "PUT", "refused", answer(503, "SlowDown"));
     bench.proxy.fail(99, "PUT", "refused", answer(403, "AccessDenied"));
     assert_eq!(kind(bench.put("refused", &noise(1, 100), create()).await), ErrorKind::AccessDenied);
@@ -101,7 +102,8 @@ async fn what_cannot_be_looked_at_may_have_been_done() {
     );
 }
 
-/// The key was taken, and now there is nothing: it was our own that somebody has removed, or a proxy hides it for a moment.
+/// The key was taken, and now there is nothing: it was our own that somebody has removed, or a proxy hides it
+/// for a moment.
 #[tokio::test]
 async fn what_is_not_there_is_no_rivals() {
     let bench = Bench::new().await;
@@ -183,8 +185,8 @@ async fn a_refused_removal_is_not_done() {
     assert_eq!(kind(bench.adapter.delete(&key("state"), stale).await), ErrorKind::Conflict);
 }
 
-/// An upload that is gone behind an attempt at its end that got no answer: that one may have been carried out, and overwritten since, or may
-/// still show.
+/// An upload that is gone behind an attempt at its end that got no answer: that one may have been carried
+/// out, and overwritten since, or may still show.
 #[tokio::test]
 async fn an_upload_that_is_gone_may_have_been_completed() {
     let bench = Bench::new().await;

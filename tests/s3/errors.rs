@@ -176,7 +176,8 @@ async fn a_snapshot_that_is_gone_while_it_is_read_is_a_conflict() {
     }
 }
 
-/// An attempt at a part that was given up may arrive behind the one that was answered, with another ETag where KMS encrypts.
+/// An attempt at a part that was given up may arrive behind the one that was answered, with another ETag
+/// where KMS encrypts.
 #[tokio::test]
 async fn parts_that_were_mixed_up_are_to_be_saved_again() {
     let bench = Bench::new().await;
@@ -371,7 +372,8 @@ async fn bad_settings_are_named() {
         assert!(!format!("{error} {error:?}").contains("SECRET"), "{error}");
     }
     assert_eq!(kind(S3Adapter::open("", &base, &quick()).await), ErrorKind::InvalidConfig);
-    // Requests are signed with the secret and none contains it: servers with users of their own take any text.
+    // Requests are signed with the secret and none contains it: servers with users of their own take any
+    // text.
     let phrase = keys("minioadmin", "correct horse, gewiß", None);
     assert_eq!(kind(S3Adapter::open("bucket", &phrase, &quick()).await), ErrorKind::Unavailable);
 }
@@ -379,7 +381,8 @@ async fn bad_settings_are_named() {
 #[tokio::test]
 async fn no_credentials_says_where_to_put_some() {
     let strict = StrictServer::start().await;
-    // A profile without keys: the chain behind it must not reach out to the network for long, so the read fails at once.
+    // A profile without keys: the chain behind it must not reach out to the network for long, so the read
+    // fails at once.
     let folder = std::env::temp_dir().join(format!("persist-no-credentials-{}", std::process::id()));
     let config = S3Config {
         access_key_id: None,

@@ -1,4 +1,5 @@
-//! The wire fails in every way that it knows: what comes out is the right result or a typed error, nothing torn, nothing left over.
+//! The wire fails in every way that it knows: what comes out is the right result or a typed error, nothing
+//! torn, nothing left over.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -215,7 +216,8 @@ async fn a_rival_is_never_taken_for_oneself() {
     for (name, len) in [("small", 1000), ("large", LARGE)] {
         let (ours, theirs) = (noise(1, len), noise(2, len));
         bench.put(name, &theirs, PutOptions::new().create()).await.unwrap();
-        // Our first attempt never arrives, and the second finds the key taken; the same bytes make no difference.
+        // Our first attempt never arrives, and the second finds the key taken; the same bytes make no
+        // difference.
         for mine in [&ours, &theirs] {
             for method in ["PUT", "POST"] {
                 bench.proxy.fail(1, method, name, Fault::ResetBefore);
@@ -390,7 +392,8 @@ async fn conditions_refused_behind_a_200_are_conditions() {
     assert_eq!(bench.proxy.count("PUT", "small"), 2);
 }
 
-/// After a lost race S3 may have ended the upload: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html.
+/// After a lost race S3 may have ended the upload:
+/// https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html.
 #[tokio::test]
 async fn an_upload_that_a_race_has_ended_says_who_won() {
     let bench = Bench::new().await;
@@ -415,7 +418,8 @@ async fn an_upload_that_a_race_has_ended_says_who_won() {
     let theirs = bench.put("large", &noise(2, 100), PutOptions::new().create()).await.unwrap();
     ended();
     assert_eq!(kind(bench.put("large", &mine, PutOptions::new().create()).await), ErrorKind::AlreadyExists);
-    // The winner's version is another one than ours was to replace; or there is none, and ours may be saved again.
+    // The winner's version is another one than ours was to replace; or there is none, and ours may be saved
+    // again.
     ended();
     let stale = PutOptions::new().replace(persist::Version::new("0123"));
     let failed = bench.put("large", &mine, stale).await.unwrap_err();

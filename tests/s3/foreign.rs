@@ -1,5 +1,5 @@
-//! A 404 that is not the service's: an ingress or a gateway says so while the service behind it is away, and not that
-//! an object is gone.
+//! A 404 that is not the service's: an ingress or a gateway says so while the service behind it is away, and
+//! not that an object is gone.
 
 use futures_util::TryStreamExt;
 use persist::{DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, SnapshotAdapter};
@@ -42,7 +42,8 @@ async fn a_404_that_is_not_the_services_is_an_outage() {
     }
 }
 
-/// As those of Envoy, HAProxy and load balancers: without a page, and without the id that the server gives each request.
+/// As those of Envoy, HAProxy and load balancers: without a page, and without the id that the server gives
+/// each request.
 #[tokio::test]
 async fn a_404_without_a_word_is_an_outage_where_the_server_names_requests() {
     let bench = Bench::new().await;
@@ -82,7 +83,8 @@ async fn a_404_without_a_word_is_an_outage_where_the_server_names_requests() {
     }
 }
 
-/// A mirror answers no more than GET and HEAD, and may do so without a word; all else that S3 refuses has a document.
+/// A mirror answers no more than GET and HEAD, and may do so without a word; all else that S3 refuses has a
+/// document.
 #[tokio::test]
 async fn a_404_without_a_word_may_be_a_mirrors_where_requests_have_no_id() {
     let strict = StrictServer::start().await;
@@ -110,7 +112,8 @@ async fn a_404_without_a_word_may_be_a_mirrors_where_requests_have_no_id() {
     assert_eq!(strict.store().objects["state"].bytes, "state");
 }
 
-/// A HEAD's answer has no text that would tell: VersityGW announces one as plain text, without an id of the request.
+/// A HEAD's answer has no text that would tell: VersityGW announces one as plain text, without an id of the
+/// request.
 #[tokio::test]
 async fn a_404_to_a_head_is_the_services_whatever_it_announces() {
     let strict = StrictServer::start().await;

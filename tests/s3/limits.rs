@@ -65,8 +65,8 @@ async fn a_move_is_tried_again_where_the_server_is_silent() {
     assert_eq!(bench.adapter.head(&key("large")).await.unwrap().tier, Some(cool));
 }
 
-/// The deadline counts from the first failure: an attempt that took longer than that, because it moved much or the server was silent, is
-/// followed by others.
+/// The deadline counts from the first failure: an attempt that took longer than that, because it moved much
+/// or the server was silent, is followed by others.
 #[tokio::test]
 async fn an_attempt_longer_than_the_deadline_is_not_the_last() {
     let retry = RetryConfig { deadline: Duration::from_secs(1), ..quick() };

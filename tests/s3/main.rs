@@ -1,4 +1,5 @@
-//! The S3 adapter: every bullet of the contract on three servers (here), requests counted, faults on the wire.
+//! The S3 adapter: every bullet of the contract on three servers (here), requests counted, faults on the
+//! wire.
 #![cfg(all(feature = "s3", feature = "testing"))]
 #![allow(clippy::unwrap_used)]
 

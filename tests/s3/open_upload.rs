@@ -219,11 +219,13 @@ async fn a_part_that_fails_ends_the_save_at_once() {
     assert!(bench.is_clean());
 }
 
-/// A save that was given up does not remove what the next save of its key has begun meanwhile, even though that has no part yet.
+/// A save that was given up does not remove what the next save of its key has begun meanwhile, even though
+/// that has no part yet.
 #[tokio::test]
 async fn the_next_save_of_a_key_is_left_alone() {
     let bench = Bench::new().await;
-    // One that never arrived counts as lost all the same, since nobody can tell; and one that is answered late.
+    // One that never arrived counts as lost all the same, since nobody can tell; and one that is answered
+    // late.
     bench.proxy.fail(1, "POST", "uploads", Fault::ResetBefore);
     bench.proxy.fail(1, "POST", "uploads", Fault::Delay(Duration::from_millis(1200)));
     let first = saved(&bench);
@@ -262,7 +264,8 @@ async fn what_began_behind_the_last_attempt_is_left_alone() {
 async fn where_it_cannot_be_told_nothing_is_removed() {
     let bench = Bench::new().await;
     let bytes = noise(1, LARGE);
-    // Times are in whole seconds: inside of what is looked at, also where this one is cut and the save begins late.
+    // Times are in whole seconds: inside of what is looked at, also where this one is cut and the save begins
+    // late.
     rival(&bench, "of a rival", SystemTime::now() + Duration::from_secs(1), 0);
     bench.proxy.fail(1, "POST", "uploads", Fault::Swallow);
     bench.put("new", &bytes, PutOptions::new()).await.unwrap();
@@ -270,7 +273,8 @@ async fn where_it_cannot_be_told_nothing_is_removed() {
     assert_eq!((left(&bench).len(), bench.proxy.count("DELETE", "uploadId")), (2, 0));
 }
 
-/// All retries of a client are used up by the storm that its saves fail in: what they leave is removed all the same.
+/// All retries of a client are used up by the storm that its saves fail in: what they leave is removed all
+/// the same.
 #[tokio::test]
 async fn a_storm_leaves_no_uploads() {
     let bench = Bench::new().await;

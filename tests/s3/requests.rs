@@ -144,7 +144,8 @@ async fn a_second_adapter_of_the_same_configuration_is_free() {
     assert!(strict.store().objects.is_empty(), "the probe left something behind");
 }
 
-/// Tags are fetched behind the answer that has the content; what happens to the object in between is no matter of that.
+/// Tags are fetched behind the answer that has the content; what happens to the object in between is no
+/// matter of that.
 #[tokio::test]
 async fn a_load_does_not_fail_for_tags() {
     let bench = Bench::new().await;

@@ -1,4 +1,5 @@
-//! Servers that do less than Amazon's, or something else: what they cannot do is found out, and nothing wrong comes of it.
+//! Servers that do less than Amazon's, or something else: what they cannot do is found out, and nothing wrong
+//! comes of it.
 
 use persist::{
     ByteRange, DeleteOptions, ErrorKind, GetOptions, ListOptions, PutOptions, S3Config, SnapshotAdapter,
@@ -88,7 +89,8 @@ async fn a_class_that_is_dropped_is_named() {
     assert!(error.to_string().contains("storage_class: this server does not keep GLACIER_IR"), "{error}");
 }
 
-/// SeaweedFS takes a backslash for a slash. Who may not find that out gets no other object than the one that was named.
+/// SeaweedFS takes a backslash for a slash. Who may not find that out gets no other object than the one that
+/// was named.
 #[tokio::test]
 async fn names_with_a_backslash_are_those_of_one_object() {
     let writer = running("SEAWEEDFS").open().await;
@@ -210,7 +212,8 @@ async fn a_load_of_a_version_is_of_that_version_or_none() {
             );
         }
     }
-    // Without an ETag, what is there may be as new as not; plain web servers give no id of the request either.
+    // Without an ETag, what is there may be as new as not; plain web servers give no id of the request
+    // either.
     for header in [("x-amz-request-id", "R"), ("last-modified", "Wed, 21 Oct 2026 07:28:00 GMT")] {
         bench.proxy.fail(1, "GET", "state", Fault::answer_with(200, &[header], "new state"));
         let object =
@@ -236,7 +239,8 @@ async fn a_load_of_what_has_no_etag_does_not_go_on() {
     assert_eq!(kind(object.body.collect(200).await), ErrorKind::Unsupported);
 }
 
-/// Web servers with a page for whatever is asked for: login pages, consoles, maintenance. It may be dated, and have an ETag.
+/// Web servers with a page for whatever is asked for: login pages, consoles, maintenance. It may be dated,
+/// and have an ETag.
 #[tokio::test]
 async fn a_page_is_no_answer_of_s3() {
     let bench = Bench::new().await;

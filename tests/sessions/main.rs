@@ -1,4 +1,5 @@
-//! Sessions in memory: what is saved comes back, rivals conflict, history and small states cost what they should.
+//! Sessions in memory: what is saved comes back, rivals conflict, history and small states cost what they
+//! should.
 #![allow(clippy::unwrap_used)]
 
 mod bytes;
@@ -137,7 +138,8 @@ async fn an_owner_that_was_taken_over_cannot_write_even_after_a_rebase() {
     assert_eq!(new.save("three").await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
-/// A rebase or a take-over that failed or was given up must not turn a stale handle into one that has seen nothing yet.
+/// A rebase or a take-over that failed or was given up must not turn a stale handle into one that has seen
+/// nothing yet.
 #[tokio::test]
 async fn a_stale_writer_stays_one_until_a_rebase_or_a_take_over_has_succeeded() {
     let fault = Fault::new(Arc::new(MemoryAdapter::new()));
@@ -439,7 +441,8 @@ async fn a_removed_session_is_gone_and_can_begin_anew() {
     assert!(error.to_string().contains("a/branch was forked from commit 5 of a/s"), "{error}");
     assert_eq!(session.load(At::Latest).await.unwrap().commit.seq, 21);
 
-    // What is young stays, for the sake of writers that have just looked; nobody reads it as the newest state.
+    // What is young stays, for the sake of writers that have just looked; nobody reads it as the newest
+    // state.
     let late = open("s");
     late.rebase().await.unwrap();
     clock.pass(2 * 3_600_000);

@@ -127,7 +127,8 @@ async fn an_import_that_was_removed_hides_nothing_when_it_goes_on() {
     }
 }
 
-/// Who has the first number has the session: a writer keeps it, and the import leaves nothing there, or the other way round.
+/// Who has the first number has the session: a writer keeps it, and the import leaves nothing there, or the
+/// other way round.
 #[tokio::test]
 async fn an_import_that_comes_second_leaves_nothing() {
     for keyframes in [false, true] {

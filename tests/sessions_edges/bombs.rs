@@ -4,7 +4,8 @@ use persist::sessions::{At, CommitOptions};
 
 use super::{Bench, noise};
 
-/// Few new bytes that inflate to many. What a commit says about itself counts as well, for it is read as well.
+/// Few new bytes that inflate to many. What a commit says about itself counts as well, for it is read as
+/// well.
 #[tokio::test]
 async fn a_small_state_with_long_notes_pays_for_a_large_one() {
     let bench = Bench::new(2);

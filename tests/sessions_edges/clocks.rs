@@ -6,8 +6,8 @@ use super::{Bench, sessions_support::TestClock};
 
 const YEARS: u64 = 4 * 365 * 24 * 3_600_000;
 
-/// A session of four commits, then one by a writer whose clock is ahead (so is the storage's where both are one machine's), then sixty,
-/// an hour apart. Also gives the times at which those were saved.
+/// A session of four commits, then one by a writer whose clock is ahead (so is the storage's where both are
+/// one machine's), then sixty, an hour apart. Also gives the times at which those were saved.
 async fn ahead_once(seed: u64, storage_too: bool) -> (Bench, Session, Vec<std::time::SystemTime>) {
     let bench = Bench::new(seed);
     let (session, _) = bench.saved("s", 4).await;
@@ -33,7 +33,8 @@ async fn ahead_once(seed: u64, storage_too: bool) -> (Bench, Session, Vec<std::t
     (bench, session, times)
 }
 
-/// All later commits bear times of the future. They ascend, so an id is found by halving; and the storage tells when they were really made.
+/// All later commits bear times of the future. They ascend, so an id is found by halving; and the storage
+/// tells when they were really made.
 #[tokio::test]
 async fn a_clock_that_was_ahead_once_hides_no_later_commit() {
     for storage_too in [false, true] {
@@ -71,7 +72,8 @@ async fn a_clock_that_was_ahead_once_hides_no_later_commit() {
     }
 }
 
-/// Where the storage's times do not ascend with the numbers, they prove nothing, and ids tell: as for a machine without a battery that starts in 1970.
+/// Where the storage's times do not ascend with the numbers, they prove nothing, and ids tell: as for a
+/// machine without a battery that starts in 1970.
 #[tokio::test]
 async fn a_clock_that_was_behind_once_changes_no_search() {
     let bench = Bench::new(51);

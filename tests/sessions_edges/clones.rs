@@ -1,4 +1,5 @@
-//! A load beside a clone that has the writer: what it shows is what saves continue, whatever becomes of the clone's call.
+//! A load beside a clone that has the writer: what it shows is what saves continue, whatever becomes of the
+//! clone's call.
 
 use futures_util::{FutureExt, future::BoxFuture};
 use persist::{
@@ -91,7 +92,8 @@ async fn a_first_save_goes_on_from_what_a_load_shows_meanwhile() {
     assert_eq!(held.await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(handle.save("made of 2").await.unwrap_err().kind(), ErrorKind::Conflict);
 
-    // Where nobody was faster, it follows the commit that was loaded; and who names a newer one has seen that.
+    // Where nobody was faster, it follows the commit that was loaded; and who names a newer one has seen
+    // that.
     for rival in [false, true] {
         let bench = Bench::new(4);
         bench.saved("s", 2).await;
@@ -143,7 +145,8 @@ async fn a_handle_is_of_the_epoch_that_its_load_showed() {
     assert!(late.kind() == ErrorKind::Conflict && late.message().contains("epoch 1"), "{late}");
 }
 
-/// A clone's first save looks for itself, finds more than a slow load is about to show, and is given up: nobody was told of that.
+/// A clone's first save looks for itself, finds more than a slow load is about to show, and is given up:
+/// nobody was told of that.
 #[tokio::test]
 async fn what_a_first_save_has_found_gives_way_to_a_load_that_shows_less() {
     for (taken_over, given_up_first) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -198,7 +201,8 @@ async fn a_handle_goes_on_behind_its_own_import_beside_a_call_that_is_given_up()
     }
 }
 
-/// Ten tasks count, each from what it loads. As clones that say no more they are one writer; who says what the state is made of loses nothing.
+/// Ten tasks count, each from what it loads. As clones that say no more they are one writer; who says what
+/// the state is made of loses nothing.
 #[tokio::test]
 async fn tasks_that_share_a_handle_say_what_their_states_are_made_of() {
     let bench = Bench::new(7);

@@ -90,7 +90,8 @@ async fn a_stray_object_is_told_and_hides_nothing() {
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&stray)));
 }
 
-/// One that sorts in front of all commits: a desktop's, a copying tool's, a file system's. It is nobody's newest commit.
+/// One that sorts in front of all commits: a desktop's, a copying tool's, a file system's. It is nobody's
+/// newest commit.
 #[tokio::test]
 async fn a_stray_object_in_front_of_the_newest_stops_nobody() {
     for stray in ["c/.DS_Store", "c/999999999/.998-1.AbCdEf"] {
@@ -126,7 +127,8 @@ async fn a_stray_object_in_front_of_the_newest_stops_nobody() {
     }
 }
 
-/// A whole state of another line under a commit's number: put back from the wrong copy, or under the wrong key.
+/// A whole state of another line under a commit's number: put back from the wrong copy, or under the wrong
+/// key.
 #[tokio::test]
 async fn a_commit_of_another_line_is_damage() {
     let bench = Bench::new(20);
@@ -153,7 +155,8 @@ async fn a_commit_of_another_line_is_damage() {
     }
 }
 
-/// A fallback goes on from an older commit than the one before. That is no other line, also once the damaged one is back, and a prune has been.
+/// A fallback goes on from an older commit than the one before. That is no other line, also once the damaged
+/// one is back, and a prune has been.
 #[tokio::test]
 async fn a_commit_behind_a_fallback_is_none_of_another_line() {
     let bench = Bench::new(21);

@@ -1,4 +1,5 @@
-//! The newest good commit before one that is damaged or gone: never a newer one, and only what was passed over is told.
+//! The newest good commit before one that is damaged or gone: never a newer one, and only what was passed
+//! over is told.
 
 use persist::{
     ErrorKind,
@@ -107,7 +108,8 @@ async fn after_a_fallback_a_rebase_lets_a_handle_write_behind_a_take_over() {
     assert_eq!((saved.seq, saved.epoch), (7, 1));
 }
 
-/// One that had loaded something in place of a damaged commit before a take-over stays out, also where it is the newest that is damaged.
+/// One that had loaded something in place of a damaged commit before a take-over stays out, also where it is
+/// the newest that is damaged.
 #[tokio::test]
 async fn after_a_fallback_a_later_take_over_fences_a_handle_off() {
     for (bench, damaged) in [(Bench::new(7), 4), (Bench::new(8), 6)] {

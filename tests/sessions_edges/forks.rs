@@ -83,7 +83,8 @@ async fn a_fork_whose_answer_was_lost_is_found_by_another_try() {
     let (main, states) = bench.saved("main", 5).await;
     let (fault, sessions) = bench.faulty();
     let flaky = sessions.session("a", "main").unwrap();
-    // The reference, then the origin. Commit and line are read to find it and to pin it; then comes the look behind the origin.
+    // The reference, then the origin. Commit and line are read to find it and to pin it; then comes the look
+    // behind the origin.
     fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Timeout));
     fault.inject_later(Operation::Get, 4, Injection::Before(ErrorKind::Unavailable));
     assert_eq!(flaky.fork("fork", 5).await.unwrap_err().kind(), ErrorKind::Timeout);
@@ -128,7 +129,8 @@ async fn a_fork_that_arrives_beside_another_try_of_it_is_that_fork() {
     }
 }
 
-/// The fork took so long that its caller is told to do it again: until then it is no fork, and then what it starts from is kept.
+/// The fork took so long that its caller is told to do it again: until then it is no fork, and then what it
+/// starts from is kept.
 #[tokio::test]
 async fn a_fork_that_failed_is_made_whole_by_the_next_try() {
     let bench = Bench::new(9);
@@ -163,7 +165,8 @@ async fn a_fork_that_failed_is_made_whole_by_the_next_try() {
     assert!(fork.load(At::Latest).await.unwrap().state == states[1]);
 }
 
-/// The start of a fork was lost: what the fork is made of stays for a copy of it, as it does where the start is damaged.
+/// The start of a fork was lost: what the fork is made of stays for a copy of it, as it does where the start
+/// is damaged.
 #[tokio::test]
 async fn a_prune_of_the_source_keeps_what_a_fork_without_its_start_is_made_of() {
     for damaged in [false, true] {

@@ -270,7 +270,8 @@ async fn damage_in_the_middle_of_a_stream_is_heard() {
     }
 }
 
-/// A save whose answer was lost is a delta on what was found to be damaged since: it is not what the caller may rely on.
+/// A save whose answer was lost is a delta on what was found to be damaged since: it is not what the caller
+/// may rely on.
 #[tokio::test]
 async fn a_lost_save_on_damage_is_not_acknowledged() {
     for damaged in [true, false] {
@@ -376,7 +377,8 @@ async fn a_failure_in_the_background_does_not_say_more_than_is_known() {
     }
 }
 
-/// Its id is the commit's only as far as chance goes: processes that were cloned with their memory draw the same one.
+/// Its id is the commit's only as far as chance goes: processes that were cloned with their memory draw the
+/// same one.
 #[tokio::test]
 async fn two_writers_that_draw_the_same_id_do_not_both_win() {
     let adapter = Counting::memory();

@@ -1,4 +1,5 @@
-//! Objects that are there, and that a read does not find: a proxy or a storage that restarts answered "not found".
+//! Objects that are there, and that a read does not find: a proxy or a storage that restarts answered "not
+//! found".
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ fn hide(fault: &Fault, operation: Operation, n: usize, reads: usize) {
     }
 }
 
-/// Does this with each read of it hidden in turn, and with some of those behind it. `check` is told whether it was done.
+/// Does this with each read of it hidden in turn, and with some of those behind it. `check` is told whether
+/// it was done.
 async fn each_read(
     make: impl AsyncFn() -> Bench,
     work: impl AsyncFn(&persist::sessions::Sessions) -> persist::Result<()>,
@@ -174,7 +176,8 @@ async fn a_fork_keeps_its_source_also_where_a_read_does_not_find_its_origin() {
     .await;
 }
 
-/// A tag that was acknowledged beside a prune stays, also where its reads did not find the prune's announcement.
+/// A tag that was acknowledged beside a prune stays, also where its reads did not find the prune's
+/// announcement.
 #[tokio::test]
 async fn a_tag_beside_a_prune_is_kept_or_refused() {
     let (mut kept, mut refused) = (0, 0);

@@ -1,4 +1,5 @@
-//! Imports of archives that the storage has met before, beside others, and of archives that were made to harm.
+//! Imports of archives that the storage has met before, beside others, and of archives that were made to
+//! harm.
 
 use std::sync::Arc;
 
@@ -59,7 +60,8 @@ async fn numbers_that_an_import_has_yet_to_bring_are_not_lost() {
     assert_eq!(copy.load(3).await.unwrap().commit.seq, 3);
 }
 
-/// The undo of a removal by mistake: it must not say that it has done something, and has to be done under another name.
+/// The undo of a removal by mistake: it must not say that it has done something, and has to be done under
+/// another name.
 #[tokio::test]
 async fn no_session_is_imported_into_itself_after_its_removal() {
     for commits in [1, 2, 4] {

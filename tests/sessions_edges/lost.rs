@@ -253,7 +253,8 @@ async fn to_be_sure_costs_the_first_save_behind_a_load_one_read() {
             session.save("next").await.unwrap();
             let cost = bench.adapter.counts() - before;
             let first = save == 0;
-            // By its number, a commit may be one of half an import; and whether it was pruned, only the line tells, and whether it was lost, the newest.
+            // By its number, a commit may be one of half an import; and whether it was pruned, only the line
+            // tells, and whether it was lost, the newest.
             let gets = if first { look } else { 0 };
             assert_eq!(
                 (cost.put, cost.get, cost.list),
@@ -316,7 +317,8 @@ async fn a_lost_number_in_the_middle_is_not_taken() {
     assert_eq!(late.save("on top").await.unwrap().seq, 7);
 }
 
-/// The same of a writer that slept, whose head was the newest when it looked. Whether a prune has seen the hole or not.
+/// The same of a writer that slept, whose head was the newest when it looked. Whether a prune has seen the
+/// hole or not.
 #[tokio::test]
 async fn a_writer_that_slept_does_not_take_a_lost_number() {
     for (pruned, both) in [(false, false), (true, false), (false, true)] {
@@ -393,7 +395,8 @@ async fn what_is_left_is_not_the_newest_once_the_lost_one_is_back() {
     assert_eq!(session.save("on top").await.unwrap().seq, 8);
 }
 
-/// A look that breaks off behind the newest commit's state has seen nothing: what follows does not go on in front of the loss.
+/// A look that breaks off behind the newest commit's state has seen nothing: what follows does not go on in
+/// front of the loss.
 #[tokio::test]
 async fn a_look_that_fails_half_way_is_none() {
     for way in 0..8 {

@@ -11,7 +11,8 @@ use super::{
     sessions_support::{Aged, Counting, Random, growing, noise},
 };
 
-/// Of a commit that cannot be read or is not there, a prune keeps all that it may be made of: a copy of the object makes it whole.
+/// Of a commit that cannot be read or is not there, a prune keeps all that it may be made of: a copy of the
+/// object makes it whole.
 #[tokio::test]
 async fn what_a_damaged_or_missing_commit_may_be_made_of_stays() {
     for bad in [1, 2, 9, 17, 30] {
@@ -92,7 +93,8 @@ async fn a_missing_commit_stays_on_the_line_for_as_long_as_a_rule_may_keep_it() 
         (29, Retention::new().last(4), true),
         (27, Retention::new().last(4), true),
         (20, Retention::new().last(4), false),
-        // Six hours apart, the first at 4:13. The 20th was the last of its day, the 21st may have been, the 22nd was not.
+        // Six hours apart, the first at 4:13. The 20th was the last of its day, the 21st may have been, the
+        // 22nd was not.
         (20, Retention::new().daily(30), true),
         (21, Retention::new().daily(30), true),
         (22, Retention::new().daily(30), false),
@@ -150,7 +152,8 @@ async fn a_prune_tells_why_commits_stay() {
     assert_eq!(reasons(&bench.session("s").remove().await.unwrap()), [1, 0, 1, 0]);
 }
 
-/// Cut to seconds, times lie before those of the ids. That is no import, and no reason to read all that is old.
+/// Cut to seconds, times lie before those of the ids. That is no import, and no reason to read all that is
+/// old.
 #[tokio::test]
 async fn times_in_whole_seconds_cost_no_requests() {
     let mut gets = Vec::new();

@@ -8,7 +8,8 @@ use persist::{
 
 use super::{Bench, Counting};
 
-/// The newest commit was lost and another one took its number: what named the lost one does not give the other.
+/// The newest commit was lost and another one took its number: what named the lost one does not give the
+/// other.
 #[tokio::test]
 async fn a_tag_and_a_fork_never_give_another_commit_than_they_name() {
     let bench = Bench::new(1);
@@ -99,7 +100,8 @@ async fn a_tag_of_a_pruned_commit_is_garbage() {
     session.tag("late", 41).await.unwrap();
 }
 
-/// The same of a fork that was removed, or needs its source no more: a copy that is only added to has its mark, and the line of later.
+/// The same of a fork that was removed, or needs its source no more: a copy that is only added to has its
+/// mark, and the line of later.
 #[tokio::test]
 async fn a_mark_of_a_fork_of_a_pruned_commit_is_garbage() {
     for removed in [true, false] {

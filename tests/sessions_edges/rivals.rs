@@ -1,4 +1,5 @@
-//! Handles that know less than their callers, or more than is left: none of them writes over what nobody has seen.
+//! Handles that know less than their callers, or more than is left: none of them writes over what nobody has
+//! seen.
 
 use std::{io::Cursor, sync::Arc};
 
@@ -63,7 +64,8 @@ async fn who_fell_back_from_a_commit_writes_over_no_newer_one() {
     }
 }
 
-/// Where the damaged commit is the newest, and in a fork whose start is damaged: a rebase tells, and the fallback goes on behind it.
+/// Where the damaged commit is the newest, and in a fork whose start is damaged: a rebase tells, and the
+/// fallback goes on behind it.
 #[tokio::test]
 async fn a_fallback_from_a_number_is_a_conflict_until_the_newest_was_looked_for() {
     for fork in [false, true] {

@@ -1,5 +1,6 @@
-//! Handles whose clones load, save, rebase, take over and prune at the same time, each call dropped at any await or failed at any request: no
-//! commit lacks what its writer was never shown. One thread, seeds and a clock of the test decide everything.
+//! Handles whose clones load, save, rebase, take over and prune at the same time, each call dropped at any
+//! await or failed at any request: no commit lacks what its writer was never shown. One thread, seeds and a
+//! clock of the test decide everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -126,7 +127,8 @@ fn entries(state: &[u8]) -> Entries {
     std::str::from_utf8(state).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// A handle, which its clones share, and what it was shown or has saved. An entry begins with the handle's name.
+/// A handle, which its clones share, and what it was shown or has saved. An entry begins with the handle's
+/// name.
 struct Shared {
     handle: Session,
     name: u64,
@@ -232,8 +234,8 @@ impl World {
         }
     }
 
-    /// What is there is what was acknowledged, and each commit has all of the one before, but for entries of the handle that made it: its clones
-    /// are one writer.
+    /// What is there is what was acknowledged, and each commit has all of the one before, but for entries of
+    /// the handle that made it: its clones are one writer.
     async fn check(&self) {
         let seed = self.seed;
         let session = self.sessions.session("a", "s").unwrap();

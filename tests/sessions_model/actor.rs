@@ -64,7 +64,8 @@ impl Actor {
         };
         let session = self.sessions.session("agent", &name)?;
         let state = match self.random.below(4) {
-            // What was found by its number, id or time is what saves continue, also where more has come, or has yet to come.
+            // What was found by its number, id or time is what saves continue, also where more has come, or
+            // has yet to come.
             3 => match self.somewhere(&name) {
                 None => Vec::new(),
                 Some((at, archived)) => match session.load(at.clone()).await {
@@ -165,7 +166,8 @@ impl Actor {
                             self.handle = None;
                             return;
                         }
-                        // Looks what is there. Where that is what was there before, the same state is still to be saved.
+                        // Looks what is there. Where that is what was there before, the same state is still
+                        // to be saved.
                         2 => match session.rebase().await {
                             Ok(_) if session.seen().await == before => self.world.saw("rebased to the same"),
                             Ok(newest) => {

@@ -155,7 +155,8 @@ async fn everything_loads(ledger: &Ledger, session: &Session, own: &[&Commit]) {
     }
 }
 
-/// What is no longer on the line was there first under its number, for as long as prunes leave a commit alone.
+/// What is no longer on the line was there first under its number, for as long as prunes leave a commit
+/// alone.
 fn what_was_acknowledged_is_there_or_old(
     world: &World,
     ledger: &Ledger,
@@ -177,7 +178,8 @@ fn what_was_acknowledged_is_there_or_old(
     }
 }
 
-/// The newest commit of each session is damaged for a while: what is older loads, a writer goes on behind it, and no prune takes what it is made of.
+/// The newest commit of each session is damaged for a while: what is older loads, a writer goes on behind it,
+/// and no prune takes what it is made of.
 pub(crate) async fn survive(world: &World) {
     let sessions = world.sessions(9);
     let names = world.ledger.lock().unwrap().sessions.clone();
@@ -233,7 +235,8 @@ async fn lose(world: &World, session: &Session, newest: u64) {
     if newest.is_multiple_of(2) {
         let _ = writer.load(At::Latest).await;
     }
-    // A fork of which nothing else is left, and whose start was pruned since: a writer says first that it goes on without.
+    // A fork of which nothing else is left, and whose start was pruned since: a writer says first that it
+    // goes on without.
     if session.load(At::Latest).await.is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
         world.saw("lost the newest of a fork");
         match writer.load_with_fallback(At::Latest).await {

@@ -1,8 +1,11 @@
-//! The model test: writers, forks, tags, prunes, take-overs, removals, exports and imports at random on a storage that loses answers and stalls,
-//! in simulated time; then damage and loss.
+//! The model test: writers, forks, tags, prunes, take-overs, removals, exports and imports at random on a
+//! storage that loses answers and stalls, in simulated time; then damage and loss.
 //!
-//! Whatever the schedule: what was acknowledged and is still referenced loads, bit by bit; no stale write is acknowledged; a session is
-//! one line, and no state is on it twice; half an import is never loaded. `actor` is what callers do, `copies` how they export and import, `check` what must hold then. `PERSIST_TEST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build), `PERSIST_TEST_MODEL_FIRST` where to start.
+//! Whatever the schedule: what was acknowledged and is still referenced loads, bit by bit; no stale write is
+//! acknowledged; a session is one line, and no state is on it twice; half an import is never loaded. `actor`
+//! is what callers do, `copies` how they export and import, `check` what must hold then.
+//! `PERSIST_TEST_MODEL_SEEDS` says how many schedules (default 60, 4000 in a release build),
+//! `PERSIST_TEST_MODEL_FIRST` where to start.
 #![allow(clippy::unwrap_used)]
 
 mod actor;

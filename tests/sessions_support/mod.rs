@@ -103,7 +103,8 @@ pub(crate) struct Counting {
     pub(crate) creates_only: bool,
     /// As a gateway does that changes versions, its listings have this one.
     pub(crate) lists_version: Option<&'static str>,
-    /// As an S3 adapter behind a proxy that drops the date, [`Aged`] answers a put with the time of a clock that is a day ahead.
+    /// As an S3 adapter behind a proxy that drops the date, [`Aged`] answers a put with the time of a clock
+    /// that is a day ahead.
     pub(crate) undated: bool,
 }
 

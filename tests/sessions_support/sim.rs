@@ -1,4 +1,5 @@
-//! A storage in simulated time that loses answers, delays requests and lets them arrive after their sender is gone.
+//! A storage in simulated time that loses answers, delays requests and lets them arrive after their sender is
+//! gone.
 //!
 //! It keeps the history of every key, so that a test knows what really happened.
 

@@ -1,4 +1,5 @@
-//! Just enough HTTP/1.1 to find where messages begin and end, without changing a byte of them (RFC 9112 section 6).
+//! Just enough HTTP/1.1 to find where messages begin and end, without changing a byte of them (RFC 9112
+//! section 6).
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, Result};
 

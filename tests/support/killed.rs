@@ -33,7 +33,8 @@ impl DerefMut for Killed {
     }
 }
 
-/// In the child, whose standard input must be a pipe: ends it with its parent, also when that is killed. Gives the lines that the parent sends.
+/// In the child, whose standard input must be a pipe: ends it with its parent, also when that is killed.
+/// Gives the lines that the parent sends.
 pub fn end_with_parent() -> mpsc::Receiver<String> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! A TCP proxy in front of a server that spoils what it is told to, and passes every other byte on as it came (so that
-//! signatures, which include the `Host` header, stay valid).
+//! A TCP proxy in front of a server that spoils what it is told to, and passes every other byte on as it came
+//! (so that signatures, which include the `Host` header, stay valid).
 //!
 //! ```ignore
 //! let proxy = Proxy::start(&server_url).await;                 // clients use proxy.url()
@@ -142,15 +142,17 @@ impl Proxy {
         &self.address
     }
 
-    /// Spoils the next `times` requests whose method is `method` (any if empty) and whose target contains `target`. Rules are
-    /// asked in the order in which they were added; the first that fits is used up by one.
+    /// Spoils the next `times` requests whose method is `method` (any if empty) and whose target contains
+    /// `target`. Rules are asked in the order in which they were added; the first that fits is used up by
+    /// one.
     pub fn fail(&self, times: usize, method: &str, target: &str, fault: Fault) {
         let (method, target) = (method.into(), target.into());
         self.state.script().rules.push(Rule { times, method, target, fault });
     }
 
-    /// Spoils `percent` of the requests that no rule fits, each with one of `faults`. The seed, the method, the path and how
-    /// often this path came before decide, so that a run repeats even where requests overtake each other.
+    /// Spoils `percent` of the requests that no rule fits, each with one of `faults`. The seed, the method,
+    /// the path and how often this path came before decide, so that a run repeats even where requests
+    /// overtake each other.
     pub fn seeded(&self, seed: u64, percent: u64, faults: Vec<Fault>) {
         let mut script = self.state.script();
         script.nth.clear();

@@ -27,7 +27,8 @@ pub fn running(name: &str) -> Server {
     Server { endpoint, config, bucket: variable("BUCKET") }
 }
 
-/// The smallest parts that S3 takes, two at once: 11 MiB are three parts, and more than conditions are trusted for.
+/// The smallest parts that S3 takes, two at once: 11 MiB are three parts, and more than conditions are
+/// trusted for.
 pub fn small(endpoint: &str) -> S3Config {
     S3Config {
         endpoint_url: Some(endpoint.into()),

@@ -9,7 +9,8 @@ use s3s::{
 
 use super::s3_server::Backend;
 
-/// The permissions that Amazon asks for: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
+/// The permissions that Amazon asks for:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
 #[async_trait::async_trait]
 impl S3Access for Backend {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {

@@ -1,5 +1,6 @@
-//! A strict S3 server in the process of the tests, on the protocol layer of the crate `s3s`: signatures verified, conditions atomic on
-//! PutObject and CompleteMultipartUpload, checksums and part sizes checked as Amazon does, everything else refused.
+//! A strict S3 server in the process of the tests, on the protocol layer of the crate `s3s`: signatures
+//! verified, conditions atomic on PutObject and CompleteMultipartUpload, checksums and part sizes checked as
+//! Amazon does, everything else refused.
 
 use std::sync::{Arc, MutexGuard};
 

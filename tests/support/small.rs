@@ -53,7 +53,8 @@ pub fn peak(process: impl std::fmt::Display) -> u64 {
     status(process, "VmHWM").map_or(0, |text| text.trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
 }
 
-/// Leaves at most two cores to this thread and to the threads and processes that it starts: with more of them, more pieces of a state are in memory at once.
+/// Leaves at most two cores to this thread and to the threads and processes that it starts: with more of
+/// them, more pieces of a state are in memory at once.
 #[cfg(target_os = "linux")]
 pub fn on_two_cores() {
     let list = status("thread-self", "Cpus_allowed_list").unwrap();

@@ -1,4 +1,5 @@
-//! One round of one client: prints lines of client, case, operations, seconds, and seconds of processor time. `scripts/bench-gcs` runs it.
+//! One round of one client: prints lines of client, case, operations, seconds, and seconds of processor time.
+//! `scripts/bench-gcs` runs it.
 
 mod server;
 

@@ -1,5 +1,6 @@
-//! The server of the comparison, in memory: the parts of the JSON and XML APIs that the three clients use. No emulator speaks both, and
-//! those that exist copy whole objects with every chunk. It does the same work for everyone: it keeps the pieces as they arrive, and computes a CRC32C.
+//! The server of the comparison, in memory: the parts of the JSON and XML APIs that the three clients use. No
+//! emulator speaks both, and those that exist copy whole objects with every chunk. It does the same work for
+//! everyone: it keeps the pieces as they arrive, and computes a CRC32C.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,4 +1,5 @@
-//! The one way in which requests go out: signed, timed, and with every answer that is no success turned into a [`Failure`].
+//! The one way in which requests go out: signed, timed, and with every answer that is no success turned into
+//! a [`Failure`].
 
 use std::{
     fmt,
@@ -184,7 +185,8 @@ impl Client {
 
     /// One attempt. A 401 gets one more with a new token; every status that is no success is a failure.
     ///
-    /// The URL of an upload session is a credential of its own: a token goes along if there is one, and none is waited for.
+    /// The URL of an upload session is a credential of its own: a token goes along if there is one, and none
+    /// is waited for.
     pub(super) async fn send(&self, call: Call) -> Result<Response, Failure> {
         let trusted = call.session.as_ref().is_none_or(|url| self.trusted(url));
         let token = match call.session {
@@ -194,7 +196,8 @@ impl Client {
         };
         let mut answer = self.attempt(&call, token.as_ref().map(Token::header)).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            // What is rare is boxed: its future would be part of every request's, which is allocated and moved as a whole.
+            // What is rare is boxed: its future would be part of every request's, which is allocated and
+            // moved as a whole.
             answer = Box::pin(self.attempt_anew(&call, token, trusted, answer)).await?;
         }
         let status = answer.status();
@@ -262,7 +265,8 @@ impl Client {
         Ok((parse(&body).map_err(Failure::unread)?, headers))
     }
 
-    /// One attempt at what has nothing to tell. Google says 204 then; others 200, with nothing or JSON. What a page says is not theirs.
+    /// One attempt at what has nothing to tell. Google says 204 then; others 200, with nothing or JSON. What
+    /// a page says is not theirs.
     pub(super) async fn done(&self, call: Call) -> Result<(), Failure> {
         let answer = self.send(call).await?;
         if answer.status() == StatusCode::NO_CONTENT {
@@ -312,8 +316,9 @@ impl Client {
         Ok(outcome?)
     }
 
-    /// Whether an upload may go on at this URL, which comes out of an answer: at the endpoint or another host of Google's, never in clear
-    /// text instead of TLS. An emulator may name itself by another of its names, where there is no secret to lose.
+    /// Whether an upload may go on at this URL, which comes out of an answer: at the endpoint or another host
+    /// of Google's, never in clear text instead of TLS. An emulator may name itself by another of its names,
+    /// where there is no secret to lose.
     pub(super) fn takes_data(&self, url: &Url) -> bool {
         let google = url.domain().is_some_and(|host| host.ends_with(".googleapis.com"));
         let plain = self.auth.anonymous() && self.settings.encryption.headers().is_empty();

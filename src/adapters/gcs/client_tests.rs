@@ -3,7 +3,8 @@ use url::Url;
 use super::Client;
 use crate::{GcsConfig, adapters::gcs::settings::Settings};
 
-/// The URL of an upload session comes out of an answer: the data may follow it to Google's hosts, a token to none but the endpoint.
+/// The URL of an upload session comes out of an answer: the data may follow it to Google's hosts, a token to
+/// none but the endpoint.
 #[tokio::test]
 async fn a_token_goes_to_the_endpoint_alone() {
     let config = GcsConfig { anonymous: true, ..GcsConfig::default() };

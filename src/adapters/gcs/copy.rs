@@ -28,15 +28,17 @@ enum CopyStep {
 }
 
 impl GcsAdapter {
-    /// Copies a snapshot, with its metadata and tags, to `target` in the bucket of `to`, inside the service: the bytes, as they are stored,
-    /// do not come here. The copy is in the storage class, and encrypted with the key, that the settings name for new snapshots.
+    /// Copies a snapshot, with its metadata and tags, to `target` in the bucket of `to`, inside the service:
+    /// the bytes, as they are stored, do not come here. The copy is in the storage class, and encrypted with
+    /// the key, that the settings name for new snapshots.
     ///
-    /// `mode` and a lost answer mean for the target what they mean in [`put`](crate::SnapshotAdapter::put). The source is read in the version
-    /// that it has when the copy begins.
+    /// `mode` and a lost answer mean for the target what they mean in [`put`](crate::SnapshotAdapter::put).
+    /// The source is read in the version that it has when the copy begins.
     ///
     /// # Errors
-    /// `Unsupported` where `to` has other settings than this adapter: then load and save. `NotFound` without a source; `Conflict` if it
-    /// is replaced meanwhile, or as `mode` says; `Unavailable` if it is replaced behind a lost answer, which may still take effect.
+    /// `Unsupported` where `to` has other settings than this adapter: then load and save. `NotFound` without
+    /// a source; `Conflict` if it is replaced meanwhile, or as `mode` says; `Unavailable` if it is replaced
+    /// behind a lost answer, which may still take effect.
     pub async fn copy(
         &self,
         source: &Key,
@@ -80,10 +82,12 @@ impl Store {
         Ok(stored.meta(target.clone()))
     }
 
-    /// All steps. What fails is repeated where it was, with the same token, and attempts count from the last step that was done. A token
-    /// is good for the condition that it began with: an unconditional copy that gets one, after a lost answer, begins anew.
+    /// All steps. What fails is repeated where it was, with the same token, and attempts count from the last
+    /// step that was done. A token is good for the condition that it began with: an unconditional copy that
+    /// gets one, after a lost answer, begins anew.
     ///
-    /// Where the machine slept since the copy `began`, others may have saved: what has no condition takes no further step then.
+    /// Where the machine slept since the copy `began`, others may have saved: what has no condition takes no
+    /// further step then.
     async fn copy_steps(
         &self,
         call: Call,

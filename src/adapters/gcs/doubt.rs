@@ -1,4 +1,5 @@
-//! What a write may do after an attempt whose outcome is unknown. `docs/adr/0008-gcs-overwrite-retries.md` has the reasons.
+//! What a write may do after an attempt whose outcome is unknown. `docs/adr/0008-gcs-overwrite-retries.md`
+//! has the reasons.
 
 use std::{sync::Mutex, time::SystemTime};
 
@@ -92,8 +93,9 @@ impl Doubt {
         }
     }
 
-    /// Before an attempt. After a doubtful one, an unconditional write looks first: it goes on only under the condition that
-    /// what was there before the doubtful attempt is still there. A conditional write need not look, its condition does.
+    /// Before an attempt. After a doubtful one, an unconditional write looks first: it goes on only under the
+    /// condition that what was there before the doubtful attempt is still there. A conditional write need not
+    /// look, its condition does.
     pub(super) async fn next(&self, store: &Store, key: &Key) -> Result<Next> {
         let (Some(since), Condition::Always) = (self.since(), self.wanted) else {
             return Ok(Next::Go(self.wanted));
@@ -109,13 +111,14 @@ impl Doubt {
         }
     }
 
-    /// Whether an attempt of unknown outcome may still take effect. Who repeats such a `put` under another id would not recognise it.
+    /// Whether an attempt of unknown outcome may still take effect. Who repeats such a `put` under another id
+    /// would not recognise it.
     pub(super) fn is_open(&self) -> bool {
         self.since().is_some()
     }
 
-    /// After a refusal: what an earlier attempt of this `put` has stored, somebody else's write as an error, or nothing where the condition holds
-    /// and so something else is the matter.
+    /// After a refusal: what an earlier attempt of this `put` has stored, somebody else's write as an error,
+    /// or nothing where the condition holds and so something else is the matter.
     pub(super) async fn refused(
         &self,
         store: &Store,
@@ -140,8 +143,8 @@ impl Doubt {
         }
     }
 
-    /// After the session of an upload was lost whose last bytes were sent: what this `put` has stored, nothing, or the conflict that ended
-    /// the session or follows from a doubtful attempt.
+    /// After the session of an upload was lost whose last bytes were sent: what this `put` has stored,
+    /// nothing, or the conflict that ended the session or follows from a doubtful attempt.
     pub(super) async fn lost(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
         if self.is_open() && self.wanted == Condition::Always {
             return match self.next(store, key).await? {
@@ -150,7 +153,8 @@ impl Doubt {
             };
         }
         let seen = match store.look(key).await {
-            // Who may write need not be allowed to read. Nothing is in doubt, and the next session has the same condition.
+            // Who may write need not be allowed to read. Nothing is in doubt, and the next session has the
+            // same condition.
             Err(error) if error.kind() == ErrorKind::AccessDenied && !self.is_open() => return Ok(None),
             seen => seen?.resource,
         };
@@ -181,8 +185,8 @@ impl Doubt {
         Ok(seen.filter(|resource| resource.put_id() == Some(&self.id)).map(Box::new))
     }
 
-    /// The last word after `error`: an attempt of unknown outcome that did take effect is a success, and as long as none did, no refusal of a
-    /// later one says that none will.
+    /// The last word after `error`: an attempt of unknown outcome that did take effect is a success, and as
+    /// long as none did, no refusal of a later one says that none will.
     pub(super) async fn give_up(&self, store: &Store, key: &Key, error: Error) -> Result<Box<Resource>> {
         // A conflict that passes (409) is the word on the last attempt only.
         let settled = matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict);
@@ -202,7 +206,8 @@ impl Doubt {
     }
 }
 
-/// Whether the object was there before an attempt, when the service's clock now shows `now` or more: it was seen before, or it is older.
+/// Whether the object was there before an attempt, when the service's clock now shows `now` or more: it was
+/// seen before, or it is older.
 pub(super) fn existed(
     resource: &Resource,
     known: Option<u64>,

@@ -19,7 +19,8 @@ fn written(before: f64, attempt: SystemTime) -> Resource {
     serde_json::from_str(&text).unwrap()
 }
 
-/// An attempt of this age, by the clock that runs and by the one on the wall, and whether what was written so many seconds before it counts as older.
+/// An attempt of this age, by the clock that runs and by the one on the wall, and whether what was written so
+/// many seconds before it counts as older.
 fn older(running: u64, wall: i64, before: f64) -> bool {
     let (now, running) = (SystemTime::now(), Duration::from_secs(running));
     let clock = match u64::try_from(wall) {

@@ -12,7 +12,8 @@ use crate::{Error, ErrorKind, GcsConfig, Result};
 pub(super) enum Encryption {
     /// By the service, or as the bucket says.
     Default,
-    /// With this Cloud KMS key: a query parameter of the requests that write, never a field of the object's JSON, which is refused.
+    /// With this Cloud KMS key: a query parameter of the requests that write, never a field of the object's
+    /// JSON, which is refused.
     Kms(String),
     /// With a key of the customer's own: headers of every request that touches content or hashes.
     Supplied(Supplied),

@@ -27,7 +27,8 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// The status, if there was an answer.
     pub(super) status: Option<u16>,
-    /// Whether the service may have acted on it all the same: a lost answer, a timeout, a failure behind the front.
+    /// Whether the service may have acted on it all the same: a lost answer, a timeout, a failure behind the
+    /// front.
     pub(super) doubtful: bool,
     /// Whether a condition that was sent may not hold (412).
     pub(super) refused: bool,
@@ -44,7 +45,8 @@ impl Failure {
         Failure { doubtful: true, ..Failure::unsent(error) }
     }
 
-    /// Whether the service says in so many words that a condition does not hold. Policies that forbid a write are answered 412 as well.
+    /// Whether the service says in so many words that a condition does not hold. Policies that forbid a write
+    /// are answered 412 as well.
     pub(super) fn is_clear(&self) -> bool {
         self.refused && self.error.kind() == ErrorKind::Conflict
     }
@@ -53,12 +55,14 @@ impl Failure {
         self.status == Some(status)
     }
 
-    /// Whether the service says that there is no such thing: object, upload session or bucket. A 404 of others is none of these.
+    /// Whether the service says that there is no such thing: object, upload session or bucket. A 404 of
+    /// others is none of these.
     pub(super) fn not_found(&self) -> bool {
         self.error.kind() == ErrorKind::NotFound
     }
 
-    /// Whether the service says that there is no such object. The status does not tell it from a missing bucket.
+    /// Whether the service says that there is no such object. The status does not tell it from a missing
+    /// bucket.
     pub(super) fn no_object(&self) -> bool {
         self.not_found() && !self.error.message().starts_with(NO_BUCKET)
     }
@@ -89,7 +93,8 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
         false => meaning(status.as_u16(), &said),
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
-    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried out.
+    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried
+    // out.
     let passes = foreign || matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
     error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
     if let Some(delay) = retry_after(headers) {
@@ -186,8 +191,9 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
     }
 }
 
-/// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API says 404 in JSON,
-/// downloads in the text "No such object", and upload sessions in other ways, too. So do emulators.
+/// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API
+/// says 404 in JSON, downloads in the text "No such object", and upload sessions in other ways, too. So do
+/// emulators.
 fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     // Google's own, whatever it says.
     if headers.contains_key("x-guploader-uploadid") {

@@ -1,4 +1,5 @@
-//! Loading: one answer, resumed where it breaks, with more connections where it is slow, verified to the last byte.
+//! Loading: one answer, resumed where it breaks, with more connections where it is slow, verified to the last
+//! byte.
 
 use std::{ops::Range, sync::Arc};
 
@@ -51,7 +52,8 @@ impl Store {
         Ok(Object { meta: resource.meta(key.clone()), range, body })
     }
 
-    /// A few bytes, in memory if they are what is stored. If not, the stream of them goes on from where they broke off, or fails.
+    /// A few bytes, in memory if they are what is stored. If not, the stream of them goes on from where they
+    /// broke off, or fails.
     async fn short(
         self: &Arc<Self>,
         key: &Key,

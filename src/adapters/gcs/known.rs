@@ -1,5 +1,5 @@
-//! Objects that this process has seen: what was seen before an attempt was there before it, and what an answer with media does not say is
-//! known already.
+//! Objects that this process has seen: what was seen before an attempt was there before it, and what an
+//! answer with media does not say is known already.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::model::{CustomerEncryption, PUT_ID, Resource};
 use crate::{Key, lock::lock};
 
-/// So many keys are remembered; then all are forgotten, which costs nothing but certainty after a lost answer, and a request.
+/// So many keys are remembered; then all are forgotten, which costs nothing but certainty after a lost
+/// answer, and a request.
 const MOST: usize = 4096;
 /// Metadata of more bytes are not kept.
 const METADATA: usize = 1024;
@@ -36,7 +37,8 @@ struct Last {
     whole: Option<Whole>,
 }
 
-/// All that is read of an object. Far more are kept than are ever asked for, so a plain one allocates nothing.
+/// All that is read of an object. Far more are kept than are ever asked for, so a plain one allocates
+/// nothing.
 #[derive(Debug, Clone)]
 struct Whole {
     size: u64,

@@ -117,7 +117,8 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// Whether a page goes on behind the one before. Only prefixes come again: with every page that has something of them.
+    /// Whether a page goes on behind the one before. Only prefixes come again: with every page that has
+    /// something of them.
     fn check_order(&self, rows: &[ListEntry]) -> Result<()> {
         let Some(last) = self.last.as_deref() else { return Ok(()) };
         let mut objects = rows.iter().filter(|row| matches!(row, ListEntry::Object(_))).peekable();

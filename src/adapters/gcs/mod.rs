@@ -56,7 +56,8 @@ use client::{Call, Client};
 use known::Known;
 use settings::Settings;
 
-/// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token and retry budget.
+/// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token
+/// and retry budget.
 ///
 /// ```no_run
 /// # async fn example() -> persist::Result<()> {
@@ -79,8 +80,9 @@ struct Store {
 }
 
 impl GcsAdapter {
-    /// Opens `bucket`. Reads the credentials, but makes no request: what the service thinks of them, and whether there is such a bucket,
-    /// the first operation tells. A listing of one row is the check that needs no permission beyond those on objects.
+    /// Opens `bucket`. Reads the credentials, but makes no request: what the service thinks of them, and
+    /// whether there is such a bucket, the first operation tells. A listing of one row is the check that
+    /// needs no permission beyond those on objects.
     ///
     /// # Errors
     /// `InvalidConfig` that names the setting, or the credentials file and its field.

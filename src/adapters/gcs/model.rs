@@ -8,12 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::names;
 use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version};
 
-/// The random id of one `put`, kept with the object: it tells the writer's own earlier attempt from a rival's.
+/// The random id of one `put`, kept with the object: it tells the writer's own earlier attempt from a
+/// rival's.
 pub(super) const PUT_ID: &str = "persist-put-id";
 /// Cloud Storage has no tags: each is a metadata entry under this prefix, its name percent-encoded.
 const TAG: &str = "persist-tag-";
-/// What the service says of objects that not everybody may read. Those that everybody may read, it would otherwise serve for an hour from caches of
-/// its own, old generations included (<https://cloud.google.com/storage/docs/caching>).
+/// What the service says of objects that not everybody may read. Those that everybody may read, it would
+/// otherwise serve for an hour from caches of its own, old generations included
+/// (<https://cloud.google.com/storage/docs/caching>).
 pub(super) const CACHE: &str = "private, max-age=0";
 /// The most bytes of custom metadata (<https://cloud.google.com/storage/quotas>), names and values.
 const METADATA: usize = 8192;
@@ -86,7 +88,8 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// The error where a step has brought neither another token nor more bytes: such steps would follow for ever.
+    /// The error where a step has brought neither another token nor more bytes: such steps would follow for
+    /// ever.
     pub(super) fn no_further() -> Error {
         Error::new(ErrorKind::Unavailable, "the service goes no further with the rewrite")
     }
@@ -196,7 +199,8 @@ impl Resource {
     }
 }
 
-/// The resource that a `put` sends along. Nothing in it says `contentEncoding`: the service would decompress the object for its readers.
+/// The resource that a `put` sends along. Nothing in it says `contentEncoding`: the service would decompress
+/// the object for its readers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NewResource<'a> {

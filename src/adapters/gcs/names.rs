@@ -34,7 +34,8 @@ pub(super) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Refuses the few keys that the service has reserved (<https://cloud.google.com/storage/docs/objects#naming>).
+/// Refuses the few keys that the service has reserved
+/// (<https://cloud.google.com/storage/docs/objects#naming>).
 pub(super) fn check_key(key: &Key) -> Result<()> {
     if key.as_str().starts_with(".well-known/acme-challenge/") {
         let message = "Cloud Storage reserves names under `.well-known/acme-challenge/`; use another key";

@@ -30,12 +30,14 @@ pub(super) struct Opened {
 }
 
 impl Store {
-    /// Metadata and bytes, of one generation. Both requests at once, since an answer with media has no custom metadata; one
-    /// behind the other where the second is likely not to be needed, or its range is not known. What this process has stored or seen
-    /// already takes one request, whose answer shows that nothing has changed.
+    /// Metadata and bytes, of one generation. Both requests at once, since an answer with media has no custom
+    /// metadata; one behind the other where the second is likely not to be needed, or its range is not known.
+    /// What this process has stored or seen already takes one request, whose answer shows that nothing has
+    /// changed.
     ///
-    /// Writers may come between the two. Then the older one is asked for again, until both show the same generation. Each further
-    /// request follows a write, so this uses up no attempts: it ends as soon as no writer comes within one request.
+    /// Writers may come between the two. Then the older one is asked for again, until both show the same
+    /// generation. Each further request follows a write, so this uses up no attempts: it ends as soon as no
+    /// writer comes within one request.
     pub(super) async fn open(self: &Arc<Self>, key: &Key, options: &GetOptions) -> Result<Opened> {
         let needs_size = needs_size(options.range)?;
         let mut news = true;
@@ -48,7 +50,8 @@ impl Store {
                             news = false;
                             (Ok(known), Ok(answer))
                         }
-                        // Boxed, as all that takes a second request: its future would be part of every load's.
+                        // Boxed, as all that takes a second request: its future would be part of every
+                        // load's.
                         other => (Box::pin(self.describe(key, options)).await, other),
                     },
                     None => Box::pin(join(self.describe(key, options), self.client.send(call))).await,
@@ -71,7 +74,8 @@ impl Store {
                 return Ok(Opened { resource, range, answer: None, news });
             }
             let generation = resource.generation;
-            // Whether the bytes are requested after the metadata was read; an answer at hand is older than that.
+            // Whether the bytes are requested after the metadata was read; an answer at hand is older than
+            // that.
             let asked = media.is_none();
             let answer = match media.take() {
                 Some(answer) => answer,
@@ -136,13 +140,14 @@ impl Store {
         }
     }
 
-    /// A request for metadata. The checksum of an object with a customer's key is shown to whoever sends the key along.
+    /// A request for metadata. The checksum of an object with a customer's key is shown to whoever sends the
+    /// key along.
     pub(super) fn metadata(&self, key: &Key) -> Call {
         self.object(Method::GET, key).query("fields", model::FIELDS)
     }
 
-    /// A request for bytes as they are stored: without `Accept-Encoding: gzip` the service would decompress what other tools stored with
-    /// `contentEncoding`.
+    /// A request for bytes as they are stored: without `Accept-Encoding: gzip` the service would decompress
+    /// what other tools stored with `contentEncoding`.
     pub(super) fn media(&self, key: &Key, range: Option<ByteRange>) -> Call {
         let call = self
             .object(Method::GET, key)
@@ -251,7 +256,8 @@ pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64) -> R
     }
 }
 
-/// The marks of the service's "decompressive transcoding" (<https://cloud.google.com/storage/docs/transcoding>).
+/// The marks of the service's "decompressive transcoding"
+/// (<https://cloud.google.com/storage/docs/transcoding>).
 fn decompressed(headers: &HeaderMap) -> bool {
     let has = |name: HeaderName, mark: &str| {
         headers.get_all(name).iter().any(|value| value.to_str().is_ok_and(|value| value.contains(mark)))

@@ -36,12 +36,14 @@ impl Store {
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
         let chunk = self.client.settings.chunk as usize;
         let stored = match body.in_memory() {
-            // What is in memory and little more than a chunk is not worth a session: a commit of 8 MiB has its manifest beside that.
+            // What is in memory and little more than a chunk is not worth a session: a commit of 8 MiB has
+            // its manifest beside that.
             Some(whole) if whole.len() <= chunk + chunk / 8 => {
                 let data = whole.clone().into();
                 self.put_at_once(key, data, &options, &doubt).await.map_err(named)?
             }
-            // Boxed, as all that is rare: its future would be part of every put's, which is allocated and moved as a whole.
+            // Boxed, as all that is rare: its future would be part of every put's, which is allocated and
+            // moved as a whole.
             _ => Box::pin(self.put_in_pieces(key, body, &options, &doubt)).await?,
         };
         self.known.saw(key, &stored);
@@ -84,7 +86,8 @@ impl Store {
         let related = HeaderValue::try_from(related)
             .map_err(|error| Error::new(ErrorKind::Internal, "a boundary is no header").with_source(error))?;
         let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
-        // What goes before and behind the data, in one piece of memory. Not by `format!`, which takes several times as long.
+        // What goes before and behind the data, in one piece of memory. Not by `format!`, which takes several
+        // times as long.
         let mut frame = Vec::with_capacity(640);
         write(
             &mut frame,
@@ -121,8 +124,9 @@ impl Store {
         self.verified(*stored, expected, doubt).await
     }
 
-    /// The start of an upload request, with the parameters that every kind of it takes. The object's name is in its resource: on its way a URL is
-    /// parsed three times, so a short one is worth something to small saves.
+    /// The start of an upload request, with the parameters that every kind of it takes. The object's name is
+    /// in its resource: on its way a URL is parsed three times, so a short one is worth something to small
+    /// saves.
     pub(super) fn upload(&self, kind: &str) -> super::client::Call {
         let settings = &self.client.settings;
         self.client
@@ -144,7 +148,8 @@ impl Store {
         model::new_resource(out, key, options, doubt.id(), class, crc32c)
     }
 
-    /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is removed.
+    /// The stored object, if it is what was sent and is encrypted as was asked; else that generation is
+    /// removed.
     pub(super) async fn verified(
         &self,
         stored: Resource,
@@ -170,7 +175,8 @@ impl Store {
         }
     }
 
-    /// Removes a generation that must not stay, for the reason that `error` gives; the error then says what became of it.
+    /// Removes a generation that must not stay, for the reason that `error` gives; the error then says what
+    /// became of it.
     pub(super) async fn discard(&self, stored: &Resource, error: Error, doubt: &Doubt) -> Error {
         let only = DeleteOptions::new().if_version(Version::new(stored.generation.to_string()));
         let removed = match Key::new(&stored.name) {
@@ -196,8 +202,9 @@ impl Store {
         }
     }
 
-    /// The object as it is now, and what the service's clock shows at least. One attempt, without a customer's key: what is there may have another one, or
-    /// none. Of an object that has one this shows no checksum.
+    /// The object as it is now, and what the service's clock shows at least. One attempt, without a
+    /// customer's key: what is there may have another one, or none. Of an object that has one this shows no
+    /// checksum.
     pub(super) async fn look(&self, key: &Key) -> Result<Seen> {
         match self.client.json::<Resource>(self.metadata(key)).await {
             Ok((resource, headers)) => {

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{GcsConfig, GetOptions, RetryConfig, adapters::gcs::GcsAdapter};
 
-/// The future of an operation is allocated and moved as a whole, with all branches that are never taken. From about 1 KiB on each
-/// allocation takes a lock that threads share, so what is rare is boxed.
+/// The future of an operation is allocated and moved as a whole, with all branches that are never taken. From
+/// about 1 KiB on each allocation takes a lock that threads share, so what is rare is boxed.
 #[tokio::test]
 async fn the_futures_of_small_operations_are_small() {
     let config = GcsConfig { anonymous: true, ..GcsConfig::default() };

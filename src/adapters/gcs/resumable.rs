@@ -1,4 +1,5 @@
-//! Uploads of any length in bounded memory: one chunk under way, one being made, and no byte sent twice that the service has.
+//! Uploads of any length in bounded memory: one chunk under way, one being made, and no byte sent twice that
+//! the service has.
 
 use std::pin::pin;
 
@@ -71,7 +72,8 @@ struct Sending {
 }
 
 impl Store {
-    /// An object through an upload session, which begins anew if it is lost while the first chunk is still at hand.
+    /// An object through an upload session, which begins anew if it is lost while the first chunk is still at
+    /// hand.
     pub(super) async fn put_in_chunks(
         &self,
         key: &Key,
@@ -136,7 +138,8 @@ impl Store {
                 Err(Ended::Spoilt(error)) => error,
             };
             restarts += 1;
-            // Another session is another write, and what has no condition would undo what others saved while the machine slept.
+            // Another session is another write, and what has no condition would undo what others saved while
+            // the machine slept.
             let late = options.mode == PutMode::Overwrite && began.overslept(self.retry.deadline);
             match upload.chunk.start {
                 0 if late => return Err(named(overslept(again))),
@@ -170,8 +173,8 @@ impl Store {
         }
     }
 
-    /// Begins a session, unless an earlier one has already stored the object. A session that nobody uses does no harm, so this is
-    /// always safe to repeat.
+    /// Begins a session, unless an earlier one has already stored the object. A session that nobody uses does
+    /// no harm, so this is always safe to repeat.
     async fn start(
         &self,
         key: &Key,
@@ -247,8 +250,8 @@ impl Store {
         }
     }
 
-    /// Sends a chunk that is not the last and makes the next one meanwhile. What cannot be mended ends both at once: a failure behind the
-    /// first chunk, or an object that the service has made of what it had.
+    /// Sends a chunk that is not the last and makes the next one meanwhile. What cannot be mended ends both
+    /// at once: a failure behind the first chunk, or an object that the service has made of what it had.
     async fn deliver_and_read(
         &self,
         session: &UploadSession,
@@ -293,8 +296,9 @@ impl Store {
         }
     }
 
-    /// Sends one chunk until the service has all of it. After every failure it asks how much that is, also after the last one that
-    /// there may be. Attempts count from the last progress: a long upload over a bad line is limited by progress, not by length.
+    /// Sends one chunk until the service has all of it. After every failure it asks how much that is, also
+    /// after the last one that there may be. Attempts count from the last progress: a long upload over a bad
+    /// line is limited by progress, not by length.
     async fn deliver(
         &self,
         session: &UploadSession,

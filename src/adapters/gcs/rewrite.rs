@@ -113,7 +113,8 @@ impl Store {
         Ok((object, kept))
     }
 
-    /// Rewrites this generation onto itself, and only if it is still the current one, and nothing else is said of it meanwhile.
+    /// Rewrites this generation onto itself, and only if it is still the current one, and nothing else is
+    /// said of it meanwhile.
     fn rewrite(&self, key: &Key, old: &Resource, kms_key: Option<&str>, body: Bytes) -> Call {
         let (bucket, object) = (names::encode(&self.bucket), names::encode(key.as_str()));
         let encryption = &self.client.settings.encryption;

@@ -1,5 +1,5 @@
-//! One resumable upload session (<https://cloud.google.com/storage/docs/performing-resumable-uploads>): its requests, and what
-//! the answers say about how much is stored.
+//! One resumable upload session (<https://cloud.google.com/storage/docs/performing-resumable-uploads>): its
+//! requests, and what the answers say about how much is stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,8 @@ use crate::{
     http::{self, Payload},
 };
 
-/// Longest wait for the end of an abandoned session: it costs nothing to leave one behind, the service forgets it after a week.
+/// Longest wait for the end of an abandoned session: it costs nothing to leave one behind, the service
+/// forgets it after a week.
 const CANCEL: Duration = Duration::from_secs(5);
 
 /// How far the service is.
@@ -72,7 +73,8 @@ impl UploadSession {
         Ok(UploadSession { client, url, headers, conditional, runtime: Handle::current(), open: true })
     }
 
-    /// Sends the bytes from `from` on. `total` is the object's size, given with the last bytes only, and its checksum.
+    /// Sends the bytes from `from` on. `total` is the object's size, given with the last bytes only, and its
+    /// checksum.
     pub(super) async fn send(
         &self,
         from: u64,

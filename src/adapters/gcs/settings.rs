@@ -22,7 +22,8 @@ pub(super) struct Settings {
     pub(super) base: Url,
     pub(super) credentials: Found,
     pub(super) project: Option<String>,
-    /// The project that the environment wants to be billed, which `project` and not the credentials come before.
+    /// The project that the environment wants to be billed, which `project` and not the credentials come
+    /// before.
     pub(super) quota_project: Option<String>,
     pub(super) encryption: Encryption,
     pub(super) storage_class: Option<String>,
@@ -36,7 +37,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Bytes of one of several ranges of a load. They wait in memory, so it does not grow with the chunks of uploads.
+    /// Bytes of one of several ranges of a load. They wait in memory, so it does not grow with the chunks of
+    /// uploads.
     pub(super) fn piece(&self) -> u64 {
         self.chunk.min(4 * MIB)
     }
@@ -49,8 +51,8 @@ impl Settings {
         }
     }
 
-    /// By how much an answer's `Date` may be ahead of the clock that objects are dated by. At Google's own both are the service's; elsewhere
-    /// something between may put its own there.
+    /// By how much an answer's `Date` may be ahead of the clock that objects are dated by. At Google's own
+    /// both are the service's; elsewhere something between may put its own there.
     pub(super) fn clock_margin(&self) -> Duration {
         Duration::from_secs(if self.is_google() { 1 } else { 60 })
     }
@@ -74,7 +76,8 @@ impl Settings {
             Some(text) => endpoint(text)?,
             None => endpoint("https://storage.googleapis.com")?,
         };
-        // Plain http is an emulator: it wants no credentials, and none should go out in clear text because of a variable.
+        // Plain http is an emulator: it wants no credentials, and none should go out in clear text because of
+        // a variable.
         let emulator = named.is_some() && base.scheme() == "http";
         let chunk = config.chunk_size.unwrap_or(8 * MIB);
         if chunk == 0 || !chunk.is_multiple_of(QUANTUM) || chunk > 1024 * MIB {
@@ -110,7 +113,8 @@ impl Settings {
     }
 }
 
-/// The server's address: emulators are named with and without scheme, and with and without the API's path behind.
+/// The server's address: emulators are named with and without scheme, and with and without the API's path
+/// behind.
 fn endpoint(text: &str) -> Result<Url> {
     let wrong = |what: &str| bad(format!("endpoint {text:?} {what}; use for example http://127.0.0.1:4443"));
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };

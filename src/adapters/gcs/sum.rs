@@ -1,4 +1,5 @@
-//! Checksums: of what is sent, on as many cores as there are, and of what arrives, while it is in the processor's cache.
+//! Checksums: of what is sent, on as many cores as there are, and of what arrives, while it is in the
+//! processor's cache.
 
 use bytes::Bytes;
 use futures_util::{
@@ -31,7 +32,8 @@ pub(super) async fn append(crc32c: u32, data: &Payload) -> Result<u32> {
     Ok(sums.into_iter().fold(crc32c, |sum, (share, len)| crc32c::crc32c_combine(sum, share, len)))
 }
 
-/// Passes on a whole object, a stream that gives `size` bytes or fails. If they are not those that are stored, it fails in place of the last ones.
+/// Passes on a whole object, a stream that gives `size` bytes or fails. If they are not those that are
+/// stored, it fails in place of the last ones.
 pub(super) fn verified(body: Body, stored: u32, size: u64) -> Body {
     let verify = move |(mut chunks, crc32c, left): (BoxStream<'static, Result<Bytes>>, u32, u64)| async move {
         let Some(chunk) = chunks.try_next().await? else { return Ok(None) };

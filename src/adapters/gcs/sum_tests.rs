@@ -4,7 +4,8 @@ use futures_util::stream;
 use super::{append, verified};
 use crate::{Body, ErrorKind, http::Payload};
 
-/// `data` in chunks of three bytes, compared with the checksum of `stored`: what a reader gets, and what it ends with.
+/// `data` in chunks of three bytes, compared with the checksum of `stored`: what a reader gets, and what it
+/// ends with.
 async fn read(data: &'static [u8], stored: &[u8]) -> (Vec<u8>, Option<ErrorKind>) {
     let chunks = Body::from_stream(stream::iter(data.chunks(3).map(|chunk| Ok(Bytes::from_static(chunk)))));
     let size = stored.len() as u64;

@@ -1,6 +1,7 @@
-//! Reads that need not wait: a small object that is in the kernel's caches is read at once, without a thread. The way to a thread and back takes
-//! longer than such a read, and a session's state is made of a dozen of them. So it is from the second read on: the first one of a version looks on the disk
-//! whether there is a sidecar.
+//! Reads that need not wait: a small object that is in the kernel's caches is read at once, without a thread.
+//! The way to a thread and back takes longer than such a read, and a session's state is made of a dozen of
+//! them. So it is from the second read on: the first one of a version looks on the disk whether there is a
+//! sidecar.
 //!
 //! Whatever is not there at once, or is unusual in any way, is left to `read`, which waits and explains.
 
@@ -23,8 +24,9 @@ use crate::{Body, GetOptions, Key, Object, ObjectMeta, Result};
 /// The most that is copied on the caller's thread: some ten microseconds.
 const MOST: u64 = 64 * 1024;
 
-/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of a network
-/// (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay, ZFS, bcachefs.
+/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of
+/// a network (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay,
+/// ZFS, bcachefs.
 const DISKS: [u64; 8] =
     [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
 

@@ -20,10 +20,12 @@ use super::{
 };
 use crate::{Result, lock::lock};
 
-/// Steps up to this one are those of clocks, and longer ones those of file systems and archives that keep times coarsely.
+/// Steps up to this one are those of clocks, and longer ones those of file systems and archives that keep
+/// times coarsely.
 const FINE: i64 = 1_000;
 
-/// How long a directory must have been as it is for its names to be remembered: the time of its last change may be kept coarsely, too.
+/// How long a directory must have been as it is for its names to be remembered: the time of its last change
+/// may be kept coarsely, too.
 const CALM: Duration = Duration::from_secs(5);
 
 /// Whether a file with the time `kept` may be the one that was written at `given`.

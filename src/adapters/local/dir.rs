@@ -1,5 +1,6 @@
-//! Directories below the root, opened one by one from the root down, without following a symbolic link: a component that is swapped
-//! for a link in mid-way cannot lead out (<https://man7.org/linux/man-pages/man2/openat.2.html>, "Rationale").
+//! Directories below the root, opened one by one from the root down, without following a symbolic link: a
+//! component that is swapped for a link in mid-way cannot lead out
+//! (<https://man7.org/linux/man-pages/man2/openat.2.html>, "Rationale").
 
 use std::{
     collections::HashMap,
@@ -29,13 +30,15 @@ const REMEMBERED: usize = 4096;
 /// The directory that holds everything.
 pub(super) struct Root {
     pub(super) path: PathBuf,
-    /// Directories whose own entry is known to be on disk; the root under `..`, and under no name once something was saved in it.
+    /// Directories whose own entry is known to be on disk; the root under `..`, and under no name once
+    /// something was saved in it.
     durable: Mutex<HashMap<PathBuf, Identity>>,
     /// Whether small objects in the kernel's caches are read without a thread.
     cached: AtomicBool,
     /// The longest wait for a lock.
     pub(super) lock_timeout: Duration,
-    /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of change an old one.
+    /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of
+    /// change an old one.
     pub(super) ahead: Duration,
     pub(super) seen: super::copied::Seen,
 }
@@ -133,8 +136,8 @@ impl Root {
         Ok(Some(at))
     }
 
-    /// The directory at `path` (names as of [`Location`](super::name::Location)), made where it is missing, and durable.
-    /// True with it: this adapter had not written there yet.
+    /// The directory at `path` (names as of [`Location`](super::name::Location)), made where it is missing,
+    /// and durable. True with it: this adapter had not written there yet.
     pub(super) fn make(&self, key: &Key, path: &[(String, usize)]) -> Result<Made<(File, bool)>> {
         let mut at = match self.open() {
             Ok(root) => root,
@@ -174,7 +177,8 @@ impl Root {
                 }
             };
             walked.push(name);
-            // Another process may have made the directory a moment ago and not synced its entry yet, so this asks not only who made it.
+            // Another process may have made the directory a moment ago and not synced its entry yet, so this
+            // asks not only who made it.
             let found = Identity::of(&next)?;
             new = made || !self.remembers(&walked, found);
             if new {
@@ -232,8 +236,8 @@ pub(super) fn check_root(path: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidConfig, format!("{} is {why}", there.display())))
 }
 
-/// Makes the root with all above it, for its user alone, one after the other. Each name is durable before anything is made below it, whoever made it: so only
-/// the root's own may still have to be.
+/// Makes the root with all above it, for its user alone, one after the other. Each name is durable before
+/// anything is made below it, whoever made it: so only the root's own may still have to be.
 fn create_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     check_root(path)?;
@@ -249,7 +253,8 @@ fn create_root(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory's own name durable, as far as that is allowed: what is above the root may belong to others, and be of another file system.
+/// Makes a directory's own name durable, as far as that is allowed: what is above the root may belong to
+/// others, and be of another file system.
 fn sync_above(directory: &Path) -> io::Result<()> {
     match File::open(directory.join("..")).and_then(|above| sync(&above)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),

@@ -1,4 +1,5 @@
-//! Directories in which there is no snapshot: what killed processes, and others, left of keys that are no more.
+//! Directories in which there is no snapshot: what killed processes, and others, left of keys that are no
+//! more.
 
 use std::fs::File;
 
@@ -12,7 +13,8 @@ use super::{
     sweep::{is_leftover, is_own},
 };
 
-/// Removes a tree of directories in which there is nothing else but what a sweep would take, and nothing of it if there is: `NOTEMPTY`.
+/// Removes a tree of directories in which there is nothing else but what a sweep would take, and nothing of
+/// it if there is: `NOTEMPTY`.
 pub(super) fn remove(root: &Root, at: &File, name: &str) -> rustix::io::Result<()> {
     let unlink = || rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR);
     match unlink() {
@@ -24,8 +26,8 @@ pub(super) fn remove(root: &Root, at: &File, name: &str) -> rustix::io::Result<(
     unlink()
 }
 
-/// Removes what [`is_leftover`] says, and fails with `NOTEMPTY` at anything else, which came since [`holds`] looked. Of
-/// all locks only that of the directory around this one is held.
+/// Removes what [`is_leftover`] says, and fails with `NOTEMPTY` at anything else, which came since [`holds`]
+/// looked. Of all locks only that of the directory around this one is held.
 fn clear(root: &Root, at: &File, name: &str) -> rustix::io::Result<()> {
     let below = open_dir(at, name)?;
     for (name, kind) in entries(&below).into_iter().flatten().flatten() {

@@ -9,7 +9,8 @@ use crate::{
     cleanup::{Counted, Waiter},
 };
 
-/// Runs `work` on a thread that may block, and says in its errors where they come from. The flag is set when the caller is dropped.
+/// Runs `work` on a thread that may block, and says in its errors where they come from. The flag is set when
+/// the caller is dropped.
 pub(super) async fn hop<T: Send + 'static>(
     operation: &'static str,
     key: Option<&Key>,
@@ -36,7 +37,8 @@ pub(super) fn label(error: Error, operation: &'static str, key: Option<&Key>) ->
     }
 }
 
-/// What one hop leaves to the next. Where nobody goes on with it, it goes away on a thread that may block: to free a large file takes a while.
+/// What one hop leaves to the next. Where nobody goes on with it, it goes away on a thread that may block: to
+/// free a large file takes a while.
 pub(super) struct Between<T: Send + 'static>(pub(super) Option<T>);
 
 impl<T: Send> Drop for Between<T> {

@@ -1,4 +1,5 @@
-//! Listing: a walk in key order that holds, for each directory on the way down, the names that are still to come.
+//! Listing: a walk in key order that holds, for each directory on the way down, the names that are still to
+//! come.
 
 use std::{
     cmp::Reverse,
@@ -60,8 +61,9 @@ struct Level {
     directory: File,
     /// The directory's path below the root.
     path: Vec<String>,
-    /// The last segments of keys; that of a directory ends with `/`, so that `a-b` comes before what is in `a/`. Taken from the front one by one:
-    /// sorting all of a large directory for its first row would be a waste.
+    /// The last segments of keys; that of a directory ends with `/`, so that `a-b` comes before what is in
+    /// `a/`. Taken from the front one by one: sorting all of a large directory for its first row would be a
+    /// waste.
     entries: BinaryHeap<Reverse<String>>,
 }
 
@@ -122,8 +124,9 @@ impl Walk {
         Ok(())
     }
 
-    /// What is in a directory, as far as it is asked for. `path` is its own and `prefix` what keys in it begin with, both as they were when
-    /// this returns; the names in `path` from `begun` on continue a long name.
+    /// What is in a directory, as far as it is asked for. `path` is its own and `prefix` what keys in it
+    /// begin with, both as they were when this returns; the names in `path` from `begun` on continue a long
+    /// name.
     fn read(
         &self,
         directory: &File,
@@ -134,7 +137,8 @@ impl Walk {
         given_up: &AtomicBool,
     ) -> Result<()> {
         let above = prefix.len();
-        // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where there are no locks, go on without.
+        // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where
+        // there are no locks, go on without.
         let _lock = self.root.lock_shared(directory, &*path, given_up)?;
         for entry in entries(directory)? {
             let (file, kind) = entry?;
@@ -176,7 +180,8 @@ impl Walk {
         let directory = name.ends_with('/');
         let in_prefix = name.starts_with(prefix) || (directory && prefix.starts_with(name));
         let behind = match &self.options.start_after {
-            // As one row, a directory stands for its own name; what is in it can be behind a name that it begins.
+            // As one row, a directory stands for its own name; what is in it can be behind a name that it
+            // begins.
             Some(after) if directory && !self.rolled_up(name) => {
                 after.starts_with(name) || name > after.as_str()
             }

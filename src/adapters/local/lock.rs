@@ -1,4 +1,5 @@
-//! The lock on a directory: one for all processes, held for "look and rename" and for reading a directory's names.
+//! The lock on a directory: one for all processes, held for "look and rename" and for reading a directory's
+//! names.
 
 use std::{
     fs::{File, TryLockError},
@@ -23,7 +24,8 @@ impl Drop for Lock<'_> {
 }
 
 impl Root {
-    /// The lock of the directory at `path` below the root, for one alone. Not waited for any more once `given_up` is set.
+    /// The lock of the directory at `path` below the root, for one alone. Not waited for any more once
+    /// `given_up` is set.
     pub(super) fn lock<'a>(
         &self,
         directory: &'a File,
@@ -47,7 +49,8 @@ impl Root {
         }
     }
 
-    /// Who holds a lock may be stopped (`SIGSTOP`, a debugger, a frozen container): nobody waits for that for ever.
+    /// Who holds a lock may be stopped (`SIGSTOP`, a debugger, a frozen container): nobody waits for that for
+    /// ever.
     fn wait<'a>(
         &self,
         attempt: fn(&File) -> std::result::Result<(), TryLockError>,

@@ -54,12 +54,14 @@ use crate::{
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier,
 };
 
-/// How much of a stream is taken before it is written: a hop to a blocking thread costs some ten microseconds.
+/// How much of a stream is taken before it is written: a hop to a blocking thread costs some ten
+/// microseconds.
 const BATCH: usize = 1024 * 1024;
 
 /// An adapter that keeps every snapshot in a file below one directory.
 ///
-/// Directories are made with mode 0700 and files with 0600. Several adapters, also in several processes, may work in the same directory.
+/// Directories are made with mode 0700 and files with 0600. Several adapters, also in several processes, may
+/// work in the same directory.
 ///
 /// ```
 /// use persist::{SnapshotAdapterExt, adapters::local::LocalAdapter};
@@ -79,19 +81,20 @@ pub struct LocalAdapter {
 }
 
 impl LocalAdapter {
-    /// Opens the directory `root`. Where there is none, the first save makes it; until then the storage is empty. Leftovers of killed processes are
-    /// removed, as far as 65,536 directory entries go.
+    /// Opens the directory `root`. Where there is none, the first save makes it; until then the storage is
+    /// empty. Leftovers of killed processes are removed, as far as 65,536 directory entries go.
     ///
     /// This blocks for some system calls.
     ///
     /// # Errors
-    /// `InvalidConfig` for an empty path, for one that is no directory and for a link to what is not there; `Io` with what to do.
+    /// `InvalidConfig` for an empty path, for one that is no directory and for a link to what is not there;
+    /// `Io` with what to do.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(root, crate::RetryConfig::default().deadline)
     }
 
-    /// [`open`](Self::open), with the longest wait for the lock that a stopped process may hold (default: 120 s). It is held for "look and
-    /// rename", some microseconds.
+    /// [`open`](Self::open), with the longest wait for the lock that a stopped process may hold (default: 120
+    /// s). It is held for "look and rename", some microseconds.
     ///
     /// # Errors
     /// As [`open`](Self::open).

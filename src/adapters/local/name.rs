@@ -1,11 +1,13 @@
-//! Keys as paths: as they are where that is safe, escaped reversibly where it is not. `docs/backends.md` has the rules for users.
+//! Keys as paths: as they are where that is safe, escaped reversibly where it is not. `docs/backends.md` has
+//! the rules for users.
 
 use crate::Key;
 
 /// What files of the adapter's own begin with. Keys that look like it are escaped.
 pub(super) const RESERVED: &str = ".persist-";
 
-/// The longest name of a file or directory; file systems allow 255 bytes. Longer segments go on in a directory below.
+/// The longest name of a file or directory; file systems allow 255 bytes. Longer segments go on in a
+/// directory below.
 const LONGEST: usize = 250;
 
 /// Where a key's object lies below the root.
@@ -53,8 +55,8 @@ pub(crate) fn folder_of(prefix: &Key) -> String {
     prefix.segments().flat_map(pieces).collect::<Vec<_>>().join("/")
 }
 
-/// The names that `segment` has on disk: one, or for a very long one several, of which all but the last are directories that
-/// end with a lone `%` ("goes on below").
+/// The names that `segment` has on disk: one, or for a very long one several, of which all but the last are
+/// directories that end with a lone `%` ("goes on below").
 pub(super) fn pieces(segment: &str) -> Vec<String> {
     if is_plain(segment) {
         return vec![segment.to_owned()];
@@ -83,8 +85,8 @@ pub(super) fn pieces(segment: &str) -> Vec<String> {
     done
 }
 
-/// The segment that lies in `file` below the directories `above`, which begin its name, if [`pieces`] would put it there: what anybody
-/// else put into the directory under a name that no key has is not an object.
+/// The segment that lies in `file` below the directories `above`, which begin its name, if [`pieces`] would
+/// put it there: what anybody else put into the directory under a name that no key has is not an object.
 pub(super) fn segment_of(above: &[String], file: String) -> Option<String> {
     if above.is_empty() && is_plain(&file) {
         return Some(file);

@@ -1,8 +1,8 @@
 //! What the user says about an object beyond its bytes, in a small file beside it.
 //!
-//! There is one only where it has something to say: most snapshots have no sidecar. It is bound to one version by the time in its name
-//! and synced before that version is visible; a reader who finds none looks whether the version is still the current one, and whether its time was cut
-//! when it was copied.
+//! There is one only where it has something to say: most snapshots have no sidecar. It is bound to one
+//! version by the time in its name and synced before that version is visible; a reader who finds none looks
+//! whether the version is still the current one, and whether its time was cut when it was copied.
 
 use std::{
     collections::BTreeMap,
@@ -60,7 +60,8 @@ impl Sidecar {
         })
     }
 
-    /// The sidecar of the version `stamp` of `file`, if it has one. `Corrupt` where it says that the file was longer or shorter.
+    /// The sidecar of the version `stamp` of `file`, if it has one. `Corrupt` where it says that the file was
+    /// longer or shorter.
     pub(super) fn read(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Self>> {
         match Self::read_named(directory, &name(file, stamp.mtime))? {
             Some(found) if found.file == file && found.mtime == stamp.mtime => match found.size {
@@ -110,19 +111,22 @@ impl Sidecar {
         let file = rustix::fs::openat(directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR);
         let file = File::from(file.map_err(|error| failed(error.into()))?);
         let mut beside = Beside { directory, name, file, kept: false };
-        // Says to those who sweep that its version is about to come; where there are no locks, the file's age must do.
+        // Says to those who sweep that its version is about to come; where there are no locks, the file's age
+        // must do.
         let _ = beside.file.try_lock();
         beside.file.write_all(&json).map_err(failed)?;
         Ok(beside)
     }
 
-    /// Removes the sidecar of one version, if it has one. One that stays behind is harmless and is swept up later.
+    /// Removes the sidecar of one version, if it has one. One that stays behind is harmless and is swept up
+    /// later.
     pub(super) fn remove(directory: &File, file: &str, mtime: i64) {
         let _ = rustix::fs::unlinkat(directory, name(file, mtime), AtFlags::empty());
     }
 }
 
-/// A sidecar whose version is about to come: it stays open, hence locked, and goes away with this value unless it is kept.
+/// A sidecar whose version is about to come: it stays open, hence locked, and goes away with this value
+/// unless it is kept.
 pub(super) struct Beside<'a> {
     directory: &'a File,
     name: String,

@@ -14,8 +14,9 @@ use crate::Version;
 
 /// What tells one write of a file from every other.
 ///
-/// The adapter sets the time itself, from a clock that never gives the same nanosecond twice in a process; the kernel's own file times step by
-/// some milliseconds. A file that another program wrote has that program's time.
+/// The adapter sets the time itself, from a clock that never gives the same nanosecond twice in a process;
+/// the kernel's own file times step by some milliseconds. A file that another program wrote has that
+/// program's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     /// Nanoseconds since 1970.
@@ -63,7 +64,8 @@ pub(super) fn changed(file: &Metadata) -> SystemTime {
     system_time(nanoseconds(file.ctime(), file.ctime_nsec()))
 }
 
-/// The longest of the steps in which times are kept, in nanoseconds, that leads to `time`; 1 for those that the adapter gives.
+/// The longest of the steps in which times are kept, in nanoseconds, that leads to `time`; 1 for those that
+/// the adapter gives.
 pub(super) fn step(time: i64) -> i64 {
     let steps = [2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000];
     let found = steps.into_iter().find(|step| time % step == 0);
@@ -78,7 +80,8 @@ pub(super) fn step(time: i64) -> i64 {
 /// seconds are 238 ns apart from 2004 to 2038, and those of nanoseconds 256.
 pub(super) const ROUNDED: i64 = 256;
 
-/// Whether such a program gives `time`: at one of the 2^22 parts of a second, cut or rounded to the nanosecond, or a multiple of 256 ns.
+/// Whether such a program gives `time`: at one of the 2^22 parts of a second, cut or rounded to the
+/// nanosecond, or a multiple of 256 ns.
 fn is_rounded(time: i64) -> bool {
     let beyond = (time.rem_euclid(1_000_000_000) << 22) % 1_000_000_000;
     beyond.min(1_000_000_000 - beyond) < 1 << 22 || time % ROUNDED == 0
@@ -100,9 +103,11 @@ pub(super) fn next_time() -> i64 {
     behind(last.unwrap_or_default(), now)
 }
 
-/// The time for a file that is written at `now`, where the one before got `last`. Never one of those that a file's time becomes when it is cut or rounded.
+/// The time for a file that is written at `now`, where the one before got `last`. Never one of those that a
+/// file's time becomes when it is cut or rounded.
 fn behind(last: i64, now: i64) -> i64 {
-    // A clock that was far ahead and is right now: what it gave then must not be followed for as long as the process lives.
+    // A clock that was far ahead and is right now: what it gave then must not be followed for as long as the
+    // process lives.
     let time = if last - now > 1_000_000_000 { now } else { now.max(last + 1) };
     (time..=i64::MAX).find(|time| step(*time) == 1).unwrap_or(time)
 }
@@ -115,7 +120,8 @@ pub(super) fn set_time(file: &File, time: i64) -> io::Result<Stamp> {
     Ok(Stamp::from(&file.metadata()?))
 }
 
-/// The steps in which file systems keep times, in nanoseconds: SMB, exFAT, HFS+ and ext4 with small inodes, FAT.
+/// The steps in which file systems keep times, in nanoseconds: SMB, exFAT, HFS+ and ext4 with small inodes,
+/// FAT.
 const STEPS: [i64; 4] = [1_000, 10_000_000, 1_000_000_000, 2_000_000_000];
 
 /// Gives `file` the next time behind `old` that its file system can keep, if there is one: some end in 2038.

@@ -26,7 +26,8 @@ const AGE: Duration = Duration::from_secs(3600);
 /// And metadata: copies bring it before the file that it belongs to, perhaps hours before.
 const AGE_OF_METADATA: Duration = Duration::from_secs(24 * 3600);
 
-/// How many directory entries one sweep reads, some 50 ms of work. In a larger directory, leftovers behind them stay.
+/// How many directory entries one sweep reads, some 50 ms of work. In a larger directory, leftovers behind
+/// them stay.
 pub(super) fn budget() -> usize {
     65_536
 }
@@ -53,7 +54,8 @@ fn below(root: &Root, at: &File, left: &mut usize) {
     }
 }
 
-/// Sweeps one directory; gives the directories in it. What cannot be read or removed now is left for another time.
+/// Sweeps one directory; gives the directories in it. What cannot be read or removed now is left for another
+/// time.
 pub(super) fn directory(root: &Root, at: &File, left: &mut usize) -> Vec<String> {
     let (mut directories, mut sidecars) = (Vec::new(), BTreeSet::new());
     let Ok(entries) = entries(at) else { return directories };
@@ -84,7 +86,8 @@ pub(super) fn directory(root: &Root, at: &File, left: &mut usize) -> Vec<String>
     directories
 }
 
-/// Takes from `sidecars` those of files that are there: by their names alone, since there may be as many as there are snapshots.
+/// Takes from `sidecars` those of files that are there: by their names alone, since there may be as many as
+/// there are snapshots.
 fn set_needed_apart(at: &File, sidecars: &mut BTreeSet<String>, left: &mut usize) {
     let Ok(entries) = entries(at) else { return sidecars.clear() };
     for (file, _) in entries.flatten().filter(|(file, kind)| *kind == FileType::RegularFile && !is_own(file))
@@ -125,7 +128,8 @@ pub(super) fn is_own(name: &str) -> bool {
 
 /// Whether a file with a name of the adapter's is old, not in use and of no snapshot.
 pub(super) fn is_leftover(root: &Root, at: &File, name: &str) -> bool {
-    // For writing, too: where locks are those of NFS, only such a file can be locked (flock(2), "NFS details").
+    // For writing, too: where locks are those of NFS, only such a file can be locked (flock(2), "NFS
+    // details").
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(at, name, flags, Mode::empty()).map(File::from) else { return false };
     let Ok(found) = file.metadata() else { return false };

@@ -1,4 +1,5 @@
-//! A save, step by step: temporary file, content, time, fsync, rename, fsync of the directory. All of it blocks; it runs on tokio's blocking threads.
+//! A save, step by step: temporary file, content, time, fsync, rename, fsync of the directory. All of it
+//! blocks; it runs on tokio's blocking threads.
 
 use std::{
     fs::File,
@@ -28,15 +29,17 @@ use crate::{
 
 /// How often an operation starts anew because others removed its directory at the same moment.
 const PATIENCE: usize = 100;
-/// How long before it is visible a version may have got its time, in nanoseconds. Far more than a save takes, and far less than half of the shortest
-/// fence window of sessions, whose prunes rely on it.
+/// How long before it is visible a version may have got its time, in nanoseconds. Far more than a save takes,
+/// and far less than half of the shortest fence window of sessions, whose prunes rely on it.
 const MOST_LATE: i64 = 5_000_000_000;
 /// How often a version gets a new time before the lock is held, and under it.
 const ATTEMPTS: usize = 2;
-/// As [`MOST_LATE`], for a disk on which all of these times came too late. Still less than half of that window.
+/// As [`MOST_LATE`], for a disk on which all of these times came too late. Still less than half of that
+/// window.
 const MOST_LATE_SLOW_DISK: i64 = 20_000_000_000;
 
-/// An object under way: a temporary file, which goes away with this value unless it was committed, and so do directories that were made for it.
+/// An object under way: a temporary file, which goes away with this value unless it was committed, and so do
+/// directories that were made for it.
 #[derive(Debug)]
 pub(super) struct Staged {
     root: Arc<Root>,
@@ -74,7 +77,8 @@ impl Staged {
         let name = format!("{RESERVED}{TEMPORARY}{}", ulid::Ulid::generate());
         match Self::make(&root, key, &place, &name) {
             Ok((directory, new_here, file)) => {
-                // Says to those who sweep that this process lives; where there are no locks, the file's age must do.
+                // Says to those who sweep that this process lives; where there are no locks, the file's age
+                // must do.
                 let _ = file.try_lock();
                 let magic = Vec::new();
                 Ok(Staged { root, place, directory, new_here, name, file, magic, committed: false })
@@ -111,7 +115,8 @@ impl Staged {
         Ok(())
     }
 
-    /// Makes it durable and, if the mode allows, visible under the key. Nothing happens any more once `given_up` is set.
+    /// Makes it durable and, if the mode allows, visible under the key. Nothing happens any more once
+    /// `given_up` is set.
     pub(super) fn commit(
         mut self,
         key: &Key,
@@ -140,8 +145,9 @@ impl Staged {
         Ok(meta)
     }
 
-    /// Makes the file and its sidecar durable, side by side: a journal commits what is asked for at once in one go. Their names are made durable
-    /// with the directory, after the renaming; the fsync of a new file comes before that, and journals keep the order.
+    /// Makes the file and its sidecar durable, side by side: a journal commits what is asked for at once in
+    /// one go. Their names are made durable with the directory, after the renaming; the fsync of a new file
+    /// comes before that, and journals keep the order.
     fn sync(&self, sidecar: Option<&Sidecar>) -> Result<Option<Beside<'_>>> {
         #[cfg(test)]
         tests::file_synced();
@@ -164,8 +170,8 @@ impl Staged {
         Ok(Some(beside))
     }
 
-    /// The one step by which readers see the new version in place of the old one. The lock makes "look and rename" one step for all
-    /// writers, those of other processes included.
+    /// The one step by which readers see the new version in place of the old one. The lock makes "look and
+    /// rename" one step for all writers, those of other processes included.
     fn publish(&self, version: &mut Pending, mode: &PutMode, given_up: &AtomicBool) -> Result<()> {
         let file = self.place.file.as_str();
         check(given_up)?;
@@ -206,14 +212,15 @@ impl Staged {
         if matches!(renamed, Err(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY))
             && !self.is_at(file, version.stamp)
         {
-            // A save below this name may have made a directory of it, without the lock. An empty one is removed; one with
-            // content is the error.
+            // A save below this name may have made a directory of it, without the lock. An empty one is
+            // removed; one with content is the error.
             mode.check(self::current(&self.root, &self.directory, file)?.map(Stamp::version).as_ref())?;
             renamed = rename();
         }
         match renamed {
             Ok(()) => {}
-            // A client of NFS whose answer was lost asks again, and then is told that there is nothing to rename, or that the name is taken.
+            // A client of NFS whose answer was lost asks again, and then is told that there is nothing to
+            // rename, or that the name is taken.
             Err(_) if self.is_at(file, version.stamp) => {
                 let _ = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty());
             }
@@ -232,8 +239,9 @@ impl Staged {
         matches!(stat(&self.directory, file), Ok(Some(found)) if Stamp::from(&found) == stamp)
     }
 
-    /// The last steps before the rename, under the lock. No listing looks meanwhile, so what is visible now is as new as its time says, also where this
-    /// process waited for the lock or was stopped: what is older than a fence window has been visible for that long.
+    /// The last steps before the rename, under the lock. No listing looks meanwhile, so what is visible now
+    /// is as new as its time says, also where this process waited for the lock or was stopped: what is older
+    /// than a fence window has been visible for that long.
     fn settle<'a>(
         &'a self,
         version: &mut Pending,
@@ -280,7 +288,8 @@ impl Staged {
         Ok(())
     }
 
-    /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a later one than the current.
+    /// Where the file system keeps times coarsely, two versions in a row could have the same: this one gets a
+    /// later one than the current.
     fn set_apart(&self, version: &mut Pending, current: Option<Stamp>) -> Result<()> {
         if let Some(current) = current.filter(|current| current.mtime >= version.stamp.mtime) {
             let later = set_later(&self.file, current.mtime).map_err(|error| io_error("writing", error))?;
@@ -330,7 +339,8 @@ fn vanishing() -> Error {
 fn rename_to_free(directory: &File, from: &str, to: &str) -> rustix::io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     match rustix::fs::renameat_with(directory, from, directory, to, rustix::fs::RenameFlags::NOREPLACE) {
-        // A file system or kernel that does not know the flag. Two names for one number on Linux, and not on macOS.
+        // A file system or kernel that does not know the flag. Two names for one number on Linux, and not on
+        // macOS.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         Err(error) if error == Errno::NOTSUP => {}
         done => return done,
@@ -341,7 +351,8 @@ fn rename_to_free(directory: &File, from: &str, to: &str) -> rustix::io::Result<
     Ok(())
 }
 
-/// The version under a name. A directory there is removed if nothing but directories and old leftovers is in it, and in the way if not.
+/// The version under a name. A directory there is removed if nothing but directories and old leftovers is in
+/// it, and in the way if not.
 fn current(root: &Root, directory: &File, file: &str) -> Result<Option<Stamp>> {
     let Some(found) = stat(directory, file)? else { return Ok(None) };
     match kind(&found) {

@@ -175,7 +175,8 @@ fn what_fails_behind_the_renaming_is_io() {
     }
 }
 
-/// It may be an attempt of the caller whose last sync failed, or is still under way: who is told of it relies on it.
+/// It may be an attempt of the caller whose last sync failed, or is still under way: who is told of it relies
+/// on it.
 #[test]
 fn what_a_save_or_removal_finds_done_is_made_durable() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,7 +222,8 @@ fn a_removal_that_was_given_up_removes_nothing() {
     assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"state");
 }
 
-/// What prunes of sessions rely on: a process that was stopped, or waited for a lock, makes no version that is old from the start.
+/// What prunes of sessions rely on: a process that was stopped, or waited for a lock, makes no version that
+/// is old from the start.
 #[test]
 fn a_version_is_as_new_as_it_is_visible() {
     const MINUTE: i64 = 60_000_000_000;
@@ -291,7 +293,8 @@ fn a_version_is_as_new_as_it_is_visible() {
     TAKES.take();
 }
 
-/// Each of those who wait for the lock would be late in its turn, if the one before it synced its file again under the lock.
+/// Each of those who wait for the lock would be late in its turn, if the one before it synced its file again
+/// under the lock.
 #[test]
 fn a_version_that_waited_long_for_the_lock_is_synced_again_without_it() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,16 +1,17 @@
 //! Which addresses are Amazon S3's own. Whatever else runs at Amazon, on its machines and behind its load
 //! balancers, is a server to probe.
 
-/// Whether a host is S3 by <https://docs.aws.amazon.com/general/latest/gr/s3.html>, a VPC endpoint of it included.
-/// What is not certain is not: S3 passes a probe, and another server that is taken for S3 would be trusted with
-/// conditions that it may ignore.
+/// Whether a host is S3 by <https://docs.aws.amazon.com/general/latest/gr/s3.html>, a VPC endpoint of it
+/// included. What is not certain is not: S3 passes a probe, and another server that is taken for S3 would be
+/// trusted with conditions that it may ignore.
 pub(super) fn is_s3(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let Some(name) = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"))
     else {
         return false;
     };
-    // From the right, where names of others cannot reach: whatever stands in front is a bucket or an endpoint of the service.
+    // From the right, where names of others cannot reach: whatever stands in front is a bucket or an endpoint
+    // of the service.
     let labels: Vec<&str> = name.split('.').collect();
     match labels[..] {
         [.., "s3", region, "vpce"] => is_region(region),

@@ -1,4 +1,5 @@
-//! What the SDK's outputs do not tell of an answer: whether it has begun, when, and whether it is S3's at all.
+//! What the SDK's outputs do not tell of an answer: whether it has begun, when, and whether it is S3's at
+//! all.
 
 use std::{
     sync::{Arc, Mutex},

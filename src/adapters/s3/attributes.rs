@@ -72,7 +72,8 @@ pub(super) struct Stored {
     pub(super) bucket_key: bool,
 }
 
-/// Several servers drop an encryption that they cannot do without a word: what was asked for must be in the reply.
+/// Several servers drop an encryption that they cannot do without a word: what was asked for must be in the
+/// reply.
 pub(super) fn confirm(attributes: &Attributes, stored: &Stored) -> Result<()> {
     let asked = attributes.encryption.as_ref();
     confirmed(asked, stored.encryption.as_deref(), stored.bucket_key).map_err(|got| {
@@ -107,7 +108,8 @@ pub(super) fn encryption_of(algorithm: Option<&ServerSideEncryption>, key: Optio
     }
 }
 
-/// A time of the server, in whole seconds, since no other is in the head of an answer; one that it does not give, or that is none, is the epoch.
+/// A time of the server, in whole seconds, since no other is in the head of an answer; one that it does not
+/// give, or that is none, is the epoch.
 pub(super) fn time(time: Option<&DateTime>) -> SystemTime {
     let seconds = time.map_or(0, DateTime::secs);
     SystemTime::try_from(DateTime::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)

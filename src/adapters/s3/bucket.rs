@@ -1,4 +1,5 @@
-//! A bucket and how requests are made to it: each attempt timed and classified, all of them counted by the one retry loop.
+//! A bucket and how requests are made to it: each attempt timed and classified, all of them counted by the
+//! one retry loop.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -30,8 +31,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// This bucket for a clean-up, which has retries of its own: the storm that a save failed in has used up all others, and
-    /// what is left behind is billed.
+    /// This bucket for a clean-up, which has retries of its own: the storm that a save failed in has used up
+    /// all others, and what is left behind is billed.
     pub(super) fn cleaning_up(&self) -> Bucket {
         Bucket { budget: Arc::default(), ..self.clone() }
     }
@@ -60,7 +61,8 @@ impl Bucket {
         }
     }
 
-    /// One attempt that sends data: it ends where nothing moves for the limit of silence, and gets its time otherwise.
+    /// One attempt that sends data: it ends where nothing moves for the limit of silence, and gets its time
+    /// otherwise.
     pub(super) async fn send_data<T, E>(
         &self,
         operation: &'static str,
@@ -116,8 +118,8 @@ impl Bucket {
     }
 }
 
-/// The version of an ETag, without its quotes, and without the mark of weak ones: proxies add that, and the service behind them compares
-/// with what it gave.
+/// The version of an ETag, without its quotes, and without the mark of weak ones: proxies add that, and the
+/// service behind them compares with what it gave.
 pub(super) fn version(etag: Option<&str>) -> Version {
     let etag = etag.unwrap_or_default();
     let strong = etag.strip_prefix("W/").unwrap_or(etag);

@@ -1,4 +1,5 @@
-//! The CRC32 of whole objects, which S3 keeps beside them: sent with a large upload, compared at the end of a load.
+//! The CRC32 of whole objects, which S3 keeps beside them: sent with a large upload, compared at the end of a
+//! load.
 
 use aws_sdk_s3::{operation::get_object::GetObjectOutput, types::ChecksumType};
 use aws_smithy_types::base64;
@@ -12,14 +13,15 @@ pub(super) fn text(hasher: crc32fast::Hasher) -> String {
     base64::encode(hasher.finalize().to_be_bytes())
 }
 
-/// What an answer that holds the whole object says its CRC32 is. One made of the parts' (`…-N`) says nothing about the bytes.
+/// What an answer that holds the whole object says its CRC32 is. One made of the parts' (`…-N`) says nothing
+/// about the bytes.
 pub(super) fn told(output: &GetObjectOutput) -> Option<String> {
     let composite = output.checksum_type() == Some(&ChecksumType::Composite);
     output.checksum_crc32().filter(|sum| !composite && !sum.contains('-')).map(str::to_string)
 }
 
-/// Fails at the end of a whole object whose CRC32 is not `expected`, also where it came over several connections, which the SDK does not
-/// compare.
+/// Fails at the end of a whole object whose CRC32 is not `expected`, also where it came over several
+/// connections, which the SDK does not compare.
 pub(super) fn verified(body: Body, expected: String) -> Body {
     let len = body.len();
     let state = (body, crc32fast::Hasher::new(), expected);

@@ -56,8 +56,8 @@ impl Shared {
     }
 }
 
-/// What decides whether a client can be used again. Connections belong to the runtime that opened them, and the SDK's credential
-/// chain reads the environment and the shared files once.
+/// What decides whether a client can be used again. Connections belong to the runtime that opened them, and
+/// the SDK's credential chain reads the environment and the shared files once.
 #[derive(PartialEq)]
 struct Identity {
     config: S3Config,
@@ -111,7 +111,8 @@ pub(super) async fn shared(config: &S3Config) -> Result<Arc<Shared>> {
     Ok(built)
 }
 
-/// How the SDK's shared files are now: keys that others renew there are found by whoever opens an adapter behind that.
+/// How the SDK's shared files are now: keys that others renew there are found by whoever opens an adapter
+/// behind that.
 fn shared_files(environment: &[(OsString, OsString)]) -> Vec<Option<(u64, SystemTime)>> {
     let variable = |name: &str| environment.iter().find(|(found, _)| found == name).map(|(_, value)| value);
     let home = variable("HOME").or_else(|| variable("USERPROFILE"));

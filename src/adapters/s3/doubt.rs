@@ -1,4 +1,5 @@
-//! Saves one of whose attempts got no answer: it may have been carried out, whatever the service says to the next one.
+//! Saves one of whose attempts got no answer: it may have been carried out, whatever the service says to the
+//! next one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +27,8 @@ impl Doubt {
 }
 
 impl Bucket {
-    /// What a refused condition means: behind an attempt of unknown outcome it may be that attempt which holds the key.
+    /// What a refused condition means: behind an attempt of unknown outcome it may be that attempt which
+    /// holds the key.
     pub(super) async fn refused(
         &self,
         key: &Key,
@@ -45,7 +47,8 @@ impl Bucket {
                 Err(failure) if failure.is_denied() && *mode == PutMode::Create => {
                     return Err(unseen(failure));
                 }
-                // Either our own object was removed since, or a proxy answered: another writer's was not seen.
+                // Either our own object was removed since, or a proxy answered: another writer's was not
+                // seen.
                 Err(failure) if failure.not_found() && *mode == PutMode::Create => {
                     return Err(still_open(failure.error.with_retryable(true)));
                 }
@@ -56,8 +59,8 @@ impl Bucket {
         Err(lost_race(mode))
     }
 
-    /// The last word on a save whose attempts ended with `error`: one of them that was carried out is a success, and one of which nobody
-    /// knows makes an error that says so.
+    /// The last word on a save whose attempts ended with `error`: one of them that was carried out is a
+    /// success, and one of which nobody knows makes an error that says so.
     pub(super) async fn last_look(
         &self,
         key: &Key,

@@ -33,7 +33,8 @@ impl From<Failure> for Error {
 }
 
 impl Failure {
-    /// The condition of the request does not hold. CopyObject and CompleteMultipartUpload may say so behind a 200.
+    /// The condition of the request does not hold. CopyObject and CompleteMultipartUpload may say so behind a
+    /// 200.
     pub(super) fn precondition(&self) -> bool {
         self.status == 412 || self.code == "PreconditionFailed"
     }
@@ -52,7 +53,8 @@ impl Failure {
         self.error.kind() == ErrorKind::AccessDenied
     }
 
-    /// To a write: it may have been carried out. The service did not answer, or says that it failed in the middle of it.
+    /// To a write: it may have been carried out. The service did not answer, or says that it failed in the
+    /// middle of it.
     pub(super) fn is_doubtful(&self) -> bool {
         let failed = matches!(self.error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
         self.unanswered || (failed && self.status != 0)
@@ -132,8 +134,8 @@ where
     failure
 }
 
-/// What an error and its causes say of themselves. Their `Debug`, which the SDK's own text for logs has too, holds the whole answer, and
-/// S3 repeats keys and session tokens in some.
+/// What an error and its causes say of themselves. Their `Debug`, which the SDK's own text for logs has too,
+/// holds the whole answer, and S3 repeats keys and session tokens in some.
 pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -229,7 +231,8 @@ fn answer(
     if let Some(delay) = retry_after(raw) {
         error = error.with_retry_after(delay);
     }
-    // Without a code of the service's it comes from a proxy in between, which may have passed the request on, or refuses it itself.
+    // Without a code of the service's it comes from a proxy in between, which may have passed the request on,
+    // or refuses it itself.
     let unanswered = code.is_empty() && matches!(status, 500..) && !matches!(status, 501 | 505);
     Failure { error, status, code: code.into(), unanswered }
 }
@@ -241,8 +244,9 @@ const FAILED: &str = "the service failed";
 /// Advice that the service's own words follow.
 const QUOTED: [&str; 4] = [REFUSED, KEY_OR_REGION_REFUSED, IMPOSSIBLE, FAILED];
 
-/// The table. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The status decides where a server sends no
-/// code, as with every HEAD. `elsewhere`: it says that the bucket is in another region.
+/// The table. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. The status
+/// decides where a server sends no code, as with every HEAD. `elsewhere`: it says that the bucket is in
+/// another region.
 fn meaning(
     operation: &'static str,
     code: &str,
@@ -338,9 +342,9 @@ fn server_time(raw: &HttpResponse) -> Option<DateTime> {
     DateTime::from_str(raw.headers().get("date")?, Format::HttpDate).ok()
 }
 
-/// Whether a 404 is somebody else's. Its text is no error document, or it has none: then only the id of the request
-/// tells, where the server gives one. Where it gives none, mirrors and the answers to a HEAD have nothing to show, whatever their
-/// headers announce; what else S3 refuses has a document.
+/// Whether a 404 is somebody else's. Its text is no error document, or it has none: then only the id of the
+/// request tells, where the server gives one. Where it gives none, mirrors and the answers to a HEAD have
+/// nothing to show, whatever their headers announce; what else S3 refuses has a document.
 fn is_foreign(operation: &'static str, raw: &HttpResponse, names_requests: bool) -> bool {
     match raw.body().bytes() {
         Some(body) if !body.is_empty() => element(raw, "Code").is_none(),

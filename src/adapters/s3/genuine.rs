@@ -1,5 +1,5 @@
-//! Whether a success is S3's: the login page of a gateway, a web console or a proxy in maintenance says 200 too, and
-//! has done nothing.
+//! Whether a success is S3's: the login page of a gateway, a web console or a proxy in maintenance says 200
+//! too, and has done nothing.
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -52,9 +52,9 @@ macro_rules! shown {
 shown!(GetObjectOutput, HeadObjectOutput);
 
 impl Shown<'_> {
-    /// Refuses what shows no object. Mirrors give no request id, some gateways in front of files of other programs
-    /// know no ETag for them, and a web server that has one page for all paths gives that a date and an ETag. A key
-    /// may say that it is a page itself.
+    /// Refuses what shows no object. Mirrors give no request id, some gateways in front of files of other
+    /// programs know no ETag for them, and a web server that has one page for all paths gives that a date and
+    /// an ETag. A key may say that it is a page itself.
     pub(super) fn checked(self, operation: &'static str, key: &Key, shared: &Shared) -> Result<(), Failure> {
         let name = key.as_str().to_ascii_lowercase();
         match self.request_id {

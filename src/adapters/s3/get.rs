@@ -1,4 +1,5 @@
-//! Loads: one GET, parallel ranges where that is too slow for a large object, and a resumed range wherever a body breaks.
+//! Loads: one GET, parallel ranges where that is too slow for a large object, and a resumed range wherever a
+//! body breaks.
 
 use std::{ops::Range, sync::Arc};
 
@@ -123,7 +124,8 @@ impl Bucket {
         Ok(self.stream(output.body))
     }
 
-    /// The SDK's body as ours. It ends with an error where it is silent for too long: the SDK itself would wait for ever.
+    /// The SDK's body as ours. It ends with an error where it is silent for too long: the SDK itself would
+    /// wait for ever.
     fn stream(&self, body: ByteStream) -> Body {
         let silence = self.shared.settings.read_timeout;
         Body::from_stream(try_unfold(body, move |mut body| async move {

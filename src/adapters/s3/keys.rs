@@ -1,4 +1,5 @@
-//! Keys that a request can carry. The SDK writes them into a header without a look, and panics where that cannot be.
+//! Keys that a request can carry. The SDK writes them into a header without a look, and panics where that
+//! cannot be.
 
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
@@ -13,7 +14,8 @@ pub(super) fn fits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether it can be meant. Requests are signed with a secret, none contains it: on servers other than Amazon's it may be any text.
+/// Whether it can be meant. Requests are signed with a secret, none contains it: on servers other than
+/// Amazon's it may be any text.
 pub(super) fn may_be_secret(text: &str) -> bool {
     text.trim() == text && !text.contains(char::is_control)
 }

@@ -84,9 +84,9 @@ impl Listing<'_> {
             self.release(rows.into_iter().map(|(_, entry)| entry));
             return Ok(());
         }
-        // A server that walks folders gives `a/x` before `a-b`, which sorts before it. What it gives is sorted by the name up to the
-        // next `/`, though: nothing that is still to come sorts before that part of the last name. Everything up to it may
-        // go out; the rest, at most one top folder, is held.
+        // A server that walks folders gives `a/x` before `a-b`, which sorts before it. What it gives is
+        // sorted by the name up to the next `/`, though: nothing that is still to come sorts before that part
+        // of the last name. Everything up to it may go out; the rest, at most one top folder, is held.
         let last = rows.iter().map(|(name, _)| self.top(name)).max();
         let bound = last.map(|top| names::lower_bound(top, self.bucket.server.backslash));
         self.held.extend(
@@ -152,7 +152,8 @@ impl Listing<'_> {
         let after = self.options.start_after.as_deref().filter(|_| bucket.server.ordered);
         // Everything with the prefix is behind a name that sorts before it, and Garage lists nothing then.
         let after = after.filter(|after| *after >= self.options.prefix.as_str());
-        // One row wanted is one request. Where rows are held back or skipped, or the first page had too few, small pages would be many.
+        // One row wanted is one request. Where rows are held back or skipped, or the first page had too few,
+        // small pages would be many.
         let slow = self.token.is_some() || (!bucket.server.ordered && self.options.start_after.is_some());
         let most = if slow { LARGEST_PAGE } else { self.left.min(LARGEST_PAGE) };
         let request = bucket
@@ -170,8 +171,8 @@ impl Listing<'_> {
         Ok(bucket.send("list", bucket.shared.silence_limit(), request.send()).await?)
     }
 
-    /// The rows of a page that are ours to show, with the server's names for them. What is not a [`Key`] was not written through
-    /// this crate.
+    /// The rows of a page that are ours to show, with the server's names for them. What is not a [`Key`] was
+    /// not written through this crate.
     fn rows(&self, page: ListObjectsV2Output) -> Vec<(String, ListEntry)> {
         let backslash = self.bucket.server.backslash;
         let encoded = self.bucket.server.amazon && page.encoding_type == Some(EncodingType::Url);

@@ -81,7 +81,8 @@ pub use uploads::Upload;
 
 /// Snapshots in an S3 bucket. Clones share everything.
 ///
-/// A version is the object's ETag, which S3 makes from the content: writing the same bytes again gives the same version.
+/// A version is the object's ETag, which S3 makes from the content: writing the same bytes again gives the
+/// same version.
 ///
 /// ```no_run
 /// # async fn example() -> persist::Result<()> {
@@ -115,7 +116,8 @@ fn check_bucket(bucket: &str) -> Result<()> {
         ));
     }
     if bucket.ends_with("--x-s3") || bucket.ends_with("--xa-s3") {
-        // They list in no order, keep no tags and have conditions of their own; what persist promises rests on these.
+        // They list in no order, keep no tags and have conditions of their own; what persist promises rests
+        // on these.
         return Err(fail(
             ErrorKind::Unsupported,
             format!(
@@ -129,18 +131,19 @@ fn check_bucket(bucket: &str) -> Result<()> {
 impl S3Adapter {
     /// Opens a bucket.
     ///
-    /// At Amazon S3, by its own addresses, that makes no request. Any other server is probed when the first adapter of
-    /// a process opens the bucket: conditions are tried on objects named `.persist-probe-*`, which are removed again,
-    /// and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
+    /// At Amazon S3, by its own addresses, that makes no request. Any other server is probed when the first
+    /// adapter of a process opens the bucket: conditions are tried on objects named `.persist-probe-*`, which
+    /// are removed again, and [`capabilities`](SnapshotAdapter::capabilities) tells what was found.
     ///
     /// # Errors
-    /// `InvalidConfig` that names the setting; `Unsupported` for a directory bucket (S3 Express One Zone); on servers other than Amazon's
-    /// also what the probe fails with.
+    /// `InvalidConfig` that names the setting; `Unsupported` for a directory bucket (S3 Express One Zone); on
+    /// servers other than Amazon's also what the probe fails with.
     pub async fn open(bucket: &str, config: &S3Config, retry: &RetryConfig) -> Result<S3Adapter> {
         Self::open_under(bucket, "", config, retry).await
     }
 
-    /// [`open`](Self::open), with the probe's objects under `prefix`, for credentials that may write only there.
+    /// [`open`](Self::open), with the probe's objects under `prefix`, for credentials that may write only
+    /// there.
     ///
     /// # Errors
     /// As `open`.
@@ -151,7 +154,8 @@ impl S3Adapter {
         retry: &RetryConfig,
     ) -> Result<S3Adapter> {
         check_bucket(bucket)?;
-        // Boxed: the SDK's futures are nested so deep that the compiler would give up on those who await this one.
+        // Boxed: the SDK's futures are nested so deep that the compiler would give up on those who await this
+        // one.
         let shared = client::shared(config).boxed().await?;
         let mut bucket = Bucket {
             name: bucket.into(),
@@ -170,8 +174,8 @@ impl S3Adapter {
         Ok(S3Adapter { bucket: Arc::new(bucket) })
     }
 
-    /// Uploads of objects whose name starts with `prefix` that were begun and neither completed nor removed: crashed writers leave
-    /// them, and they are billed. Needs `s3:ListBucketMultipartUploads`.
+    /// Uploads of objects whose name starts with `prefix` that were begun and neither completed nor removed:
+    /// crashed writers leave them, and they are billed. Needs `s3:ListBucketMultipartUploads`.
     ///
     /// # Errors
     /// What the service fails with.
@@ -179,7 +183,8 @@ impl S3Adapter {
         self.bucket.uploads(prefix).boxed().await
     }
 
-    /// Removes such an upload with its parts. If a writer is still at it, its save fails and leaves what was there before.
+    /// Removes such an upload with its parts. If a writer is still at it, its save fails and leaves what was
+    /// there before.
     ///
     /// # Errors
     /// What the service fails with; an upload that is gone is no error.

@@ -1,4 +1,5 @@
-//! Uploads in parts: a bounded window of replayable parts under way, one visible object at the end, nothing left behind otherwise.
+//! Uploads in parts: a bounded window of replayable parts under way, one visible object at the end, nothing
+//! left behind otherwise.
 
 use std::{pin::pin, sync::Arc};
 
@@ -116,7 +117,8 @@ impl OpenUpload {
         };
         let whole = checksum.is_some();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        // An error that no further attempt can mend comes out as it is, also where the whole save may be tried again.
+        // An error that no further attempt can mend comes out as it is, also where the whole save may be
+        // tried again.
         let doubt = &Doubt::default();
         let outcome = bucket
             .retrying(|_| {
@@ -228,7 +230,8 @@ fn removed(failure: Failure) -> Error {
     .with_source(failure.error)
 }
 
-/// An attempt at a part that was given up arrived behind the one that was answered: the service has another ETag than was named.
+/// An attempt at a part that was given up arrived behind the one that was answered: the service has another
+/// ETag than was named.
 fn mixed_up(failure: Failure) -> Error {
     fail(ErrorKind::Conflict, "the service has other parts than it said; save again")
         .with_retryable(true)

@@ -1,7 +1,8 @@
 //! Names on servers that do not keep them as they are.
 //!
-//! SeaweedFS takes `\` for `/`, so that two different keys would be one object. There (and only there: the probe finds it out)
-//! `\` is stored as `[` and U+007F, a control character, which no [`Key`](crate::Key) can have.
+//! SeaweedFS takes `\` for `/`, so that two different keys would be one object. There (and only there: the
+//! probe finds it out) `\` is stored as `[` and U+007F, a control character, which no [`Key`](crate::Key) can
+//! have.
 
 /// What a server makes of `\`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,8 +16,8 @@ pub(super) enum Backslash {
 
 const STAND_IN: &str = "[\u{7f}";
 
-/// The server's name for a key, or for a prefix of one. What starts with a prefix starts with the server's name for it; the reverse
-/// holds but for a prefix that ends with `[`.
+/// The server's name for a key, or for a prefix of one. What starts with a prefix starts with the server's
+/// name for it; the reverse holds but for a prefix that ends with `[`.
 pub(super) fn to_server(name: &str, backslash: Backslash) -> String {
     if backslash == Backslash::Folded { name.replace('\\', STAND_IN) } else { name.into() }
 }

@@ -1,4 +1,5 @@
-//! An upload that has begun, and its end: where it is not completed nothing of it stays, at whatever point its save fails or is dropped.
+//! An upload that has begun, and its end: where it is not completed nothing of it stays, at whatever point
+//! its save fails or is dropped.
 
 use std::{
     ops::RangeInclusive,
@@ -21,12 +22,14 @@ use super::{
 };
 use crate::{ErrorKind, Key, Result, began::Began, cleanup, lock::lock};
 
-/// How long a save that failed waits for its clean-up. The rest goes on behind it: its error must not wait for a service that is away.
+/// How long a save that failed waits for its clean-up. The rest goes on behind it: its error must not wait
+/// for a service that is away.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long that may go on.
 const CLEAN_UP: Duration = Duration::from_secs(60);
 
-/// An upload that has begun. Dropped before its end, with the future that it belongs to, it removes itself in the background.
+/// An upload that has begun. Dropped before its end, with the future that it belongs to, it removes itself in
+/// the background.
 #[derive(Debug)]
 pub(super) struct OpenUpload {
     pub(super) bucket: Arc<Bucket>,
@@ -55,7 +58,8 @@ impl OpenUpload {
     ) -> Result<OpenUpload> {
         let (bucket, key, attributes) = (bucket.clone(), key.clone(), attributes.clone());
         let (give, taken) = oneshot::channel();
-        // In a task of its own: a request that is under way may begin an upload, also where its caller has gone away.
+        // In a task of its own: a request that is under way may begin an upload, also where its caller has
+        // gone away.
         cleanup::spawn(&Handle::current(), async move {
             let opened = OpenUpload::begin(bucket, key, &attributes, &give).await;
             // What nobody takes any more is dropped here, and so removed.
@@ -196,8 +200,9 @@ async fn waited(work: Option<JoinHandle<()>>) {
     }
 }
 
-/// Removes the uploads whose creation was answered into the void: under the same key, begun during an attempt that got no answer, none that
-/// this process is at, and without a part to this moment: another writer's upload gets its first part right after it was created.
+/// Removes the uploads whose creation was answered into the void: under the same key, begun during an attempt
+/// that got no answer, none that this process is at, and without a part to this moment: another writer's
+/// upload gets its first part right after it was created.
 async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
     let (uploads, now) = match bucket.uploads_of(key).await {
         Ok(found) => found,
@@ -232,8 +237,8 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
     }
 }
 
-/// When an attempt was under way, by the service's clock, on which it is `now`; and whether that is certain: where the
-/// machine slept since, or its clock was set, it may have been at any time in between.
+/// When an attempt was under way, by the service's clock, on which it is `now`; and whether that is certain:
+/// where the machine slept since, or its clock was set, it may have been at any time in between.
 fn window(now: SystemTime, (start, end): &Lost) -> (RangeInclusive<SystemTime>, bool) {
     // The service's times have whole seconds.
     let slack = Duration::from_secs(2);

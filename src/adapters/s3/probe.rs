@@ -1,5 +1,5 @@
-//! What a server can do. Amazon is known; every other server is asked when a bucket is opened first, by deeds: several ignore conditions,
-//! tags or storage classes without a word.
+//! What a server can do. Amazon is known; every other server is asked when a bucket is opened first, by
+//! deeds: several ignore conditions, tags or storage classes without a word.
 
 use std::{pin::pin, sync::OnceLock, time::Duration};
 
@@ -59,9 +59,9 @@ impl Scope {
 /// Finds out what the server of `bucket` does, with a few objects under `scratch` that are removed again.
 ///
 /// # Errors
-/// What stops every use of the bucket: that it does not exist, that the credentials are wrong, that the server cannot be reached, and
-/// that it drops the encryption or the storage class that is configured. Credentials that may not write there are no error: such
-/// a bucket is taken for one without any conditions.
+/// What stops every use of the bucket: that it does not exist, that the credentials are wrong, that the
+/// server cannot be reached, and that it drops the encryption or the storage class that is configured.
+/// Credentials that may not write there are no error: such a bucket is taken for one without any conditions.
 pub(super) async fn probe(bucket: &Bucket, scratch: &str) -> Result<(Server, Scope)> {
     let folder = format!("{scratch}/{SCRATCH}{}", ulid::Ulid::generate());
     let folder = Key::new(folder.trim_start_matches('/'))?;
@@ -184,7 +184,8 @@ async fn examine(
     }
     confirm(&plainly, &first?)?;
     let put = |key, mode, options| write(bucket, key, mode, options);
-    // Tags and classes are things apart: many a server has one and not the other, and credentials may not set tags.
+    // Tags and classes are things apart: many a server has one and not the other, and credentials may not set
+    // tags.
     let cool = PutOptions::new().tier(Tier::Cool);
     let (tagged, mut classed) = join(
         put(plain, PutMode::Overwrite, PutOptions::new().tag("probe", "1")),
@@ -282,7 +283,8 @@ async fn look(bucket: &Bucket, key: &Key) -> Result<Option<Looked>> {
     }
 }
 
-/// Whether refusals have the id of the request: a HEAD's, which has nothing else to show that it is the server's.
+/// Whether refusals have the id of the request: a HEAD's, which has nothing else to show that it is the
+/// server's.
 async fn names_requests(bucket: &Bucket, folder: &Key) -> Result<bool> {
     let missing = folder.join("missing")?;
     match bucket.retrying(|_| async { Ok(bucket.head_once(&missing).await?) }).await {
@@ -315,7 +317,8 @@ async fn store(
     bucket.retrying(|_| bucket.put_attempt(key, body.clone(), mode, attributes, doubt)).await
 }
 
-/// Whether the server refused what it must refuse. Not knowing the condition at all is an answer too; an outage is none.
+/// Whether the server refused what it must refuse. Not knowing the condition at all is an answer too; an
+/// outage is none.
 fn refused(outcome: Result<()>, right: ErrorKind) -> Result<bool, Error> {
     match outcome {
         Ok(()) => Ok(false),

@@ -1,4 +1,5 @@
-//! Whether a request's body moves: a connection that takes no more bytes ends by the limit for silence, however large the body is.
+//! Whether a request's body moves: a connection that takes no more bytes ends by the limit for silence,
+//! however large the body is.
 
 use std::{
     convert::Infallible,
@@ -67,8 +68,8 @@ impl Progress {
         }
     }
 
-    /// How long the end of the body may take, where all before it took so long: as long again. What is too short to tell
-    /// gets the time of the slowest line.
+    /// How long the end of the body may take, where all before it took so long: as long again. What is too
+    /// short to tell gets the time of the slowest line.
     fn unseen(&self, before: Duration) -> Duration {
         match self.body.len() {
             // At least as much was seen to go.
@@ -141,7 +142,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// Whether an attempt at so many bytes, of which one piece is taken each `pace` seconds, is still there so long behind the last one.
+    /// Whether an attempt at so many bytes, of which one piece is taken each `pace` seconds, is still there
+    /// so long behind the last one.
     async fn lives(len: usize, beside: usize, pace: u64, behind: u64) -> bool {
         let progress = Progress::of(vec![0; len].into(), beside);
         let mut pieces = Pieces { rest: progress.body.clone(), moved: progress.moved.clone() };

@@ -56,12 +56,13 @@ impl Bucket {
         let conditional = options.mode != PutMode::Overwrite;
         let whole_only = conditional && !self.server.capabilities.create_large;
         let most = match whole_only {
-            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory goes in one request, of
-            // which S3 takes as much as in a part.
+            // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory
+            // goes in one request, of which S3 takes as much as in a part.
             true => (settings.part_size * settings.parallel as u64).min(LARGEST_PART),
             false => settings.part_size(1, len),
         };
-        // What is in memory and little more than a part is not worth three requests: a commit of 8 MiB has its manifest beside that.
+        // What is in memory and little more than a part is not worth three requests: a commit of 8 MiB has
+        // its manifest beside that.
         let at_once = body.in_memory().map(|whole| whole.len() as u64).filter(|len| *len <= 9 << 20);
         let most = at_once.unwrap_or(0).max(most);
         let mut parts = Parts::new(body);
@@ -125,8 +126,8 @@ impl Bucket {
         }
     }
 
-    /// One PutObject. The body is in memory: the SDK sends such a body with its length and its hash, and never as a chunked stream,
-    /// which many servers refuse.
+    /// One PutObject. The body is in memory: the SDK sends such a body with its length and its hash, and
+    /// never as a chunked stream, which many servers refuse.
     pub(super) async fn put_attempt(
         &self,
         key: &Key,
@@ -171,7 +172,8 @@ impl Bucket {
         }
     }
 
-    /// Removes what was stored in another way than asked for; the error says whether it could. Another writer's object is left.
+    /// Removes what was stored in another way than asked for; the error says whether it could. Another
+    /// writer's object is left.
     async fn taken_back(&self, key: &Key, version: Version, error: Error) -> Error {
         let done = match self.server.capabilities.conditional_delete {
             true => self.delete(key, DeleteOptions::new().if_version(version)).await.is_ok(),

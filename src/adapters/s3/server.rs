@@ -60,7 +60,8 @@ pub(super) struct Probes {
 }
 
 impl Bucket {
-    /// What the server of this bucket does: as it is known, or as a probe finds it out with objects under `prefix`.
+    /// What the server of this bucket does: as it is known, or as a probe finds it out with objects under
+    /// `prefix`.
     ///
     /// # Errors
     /// As [`probe`].
@@ -82,7 +83,8 @@ impl Bucket {
             let away = || (Instant::now(), self.retry.clone(), retold(error, "open"));
             probes.away = is_away(error).then(away);
         })?;
-        // What is not allowed under one prefix, or was out of order for a moment, says nothing about the server.
+        // What is not allowed under one prefix, or was out of order for a moment, says nothing about the
+        // server.
         match scope {
             Scope::Everywhere => probes.everywhere = Some(found),
             Scope::Prefix => drop(probes.here.insert(prefix.into(), found)),

@@ -182,8 +182,9 @@ impl Settings {
         })
     }
 
-    /// The size of part `number`, counted from 1. Where the length is known it is the same for all. A stream of unknown length never runs
-    /// out of parts, because they double every 900: 10,000 of them reach 5 TiB from any first size on.
+    /// The size of part `number`, counted from 1. Where the length is known it is the same for all. A stream
+    /// of unknown length never runs out of parts, because they double every 900: 10,000 of them reach 5 TiB
+    /// from any first size on.
     pub(super) fn part_size(&self, number: u64, len: Option<u64>) -> u64 {
         let size = match len {
             Some(len) => self.part_size.max(len.div_ceil(MOST_PARTS)),
@@ -192,19 +193,21 @@ impl Settings {
         size.min(LARGEST_PART)
     }
 
-    /// How long one attempt that moves so many bytes may take: slow lines get their time, at 64 KiB a second for all that share one.
+    /// How long one attempt that moves so many bytes may take: slow lines get their time, at 64 KiB a second
+    /// for all that share one.
     pub(super) fn attempt_limit(&self, bytes: u64) -> Duration {
         self.attempt_timeout + Duration::from_secs(bytes * self.window(bytes) as u64 / (64 << 10))
     }
 
-    /// How many parts of this size are under way at once: as many bytes as `parallel` first parts, so that memory does not grow
-    /// with the parts, but always one.
+    /// How many parts of this size are under way at once: as many bytes as `parallel` first parts, so that
+    /// memory does not grow with the parts, but always one.
     pub(super) fn window(&self, part_size: u64) -> usize {
         ((self.part_size * self.parallel as u64) / part_size.max(1)).max(1) as usize
     }
 }
 
-/// Refuses what is no address of a server. It shows in messages, and must hold no secret; nor do these repeat it.
+/// Refuses what is no address of a server. It shows in messages, and must hold no secret; nor do these repeat
+/// it.
 ///
 /// # Errors
 /// `InvalidConfig`.

@@ -70,7 +70,8 @@ impl Bucket {
                 ));
             }
             let seen = version(head.e_tag());
-            // A copy has the encryption that its request names, or else the bucket's, whatever the object had.
+            // A copy has the encryption that its request names, or else the bucket's, whatever the object
+            // had.
             let encryption = self.shared.settings.encryption.clone().or_else(|| Encryption::of(&head));
             let mut request = self
                 .client()
@@ -80,7 +81,8 @@ impl Bucket {
                 .copy_source(copy_source(&self.name, &name))
                 // Both ends: neither an older version comes back, nor, at Amazon, is a newer one overwritten.
                 .copy_source_if_match(etag(&seen)?)
-                // Not every server lets an object be copied onto itself with its metadata left alone, so they are written again.
+                // Not every server lets an object be copied onto itself with its metadata left alone, so they
+                // are written again.
                 .metadata_directive(MetadataDirective::Replace)
                 .set_metadata(head.metadata().cloned())
                 .set_content_type(head.content_type().map(str::to_string))
@@ -109,7 +111,8 @@ impl Bucket {
                     let bucket_key = output.bucket_key_enabled() == Some(true);
                     match confirmed(encryption.as_ref(), told.as_deref(), bucket_key) {
                         Ok(()) => Ok(()),
-                        // Not every server says with its answer how the copy is encrypted; then the copy itself does.
+                        // Not every server says with its answer how the copy is encrypted; then the copy
+                        // itself does.
                         Err(_) => kept(encryption.as_ref(), &self.head_once(key).await?),
                     }
                 }
@@ -123,8 +126,8 @@ impl Bucket {
 
     /// One attempt to copy so many bytes.
     async fn copied(&self, size: u64, request: CopyObjectFluentBuilder) -> Result<CopyObjectOutput, Failure> {
-        // Amazon begins its answer at once, and ends it when it has copied. Others answer behind their work, for which they get
-        // a second for each 16 MiB.
+        // Amazon begins its answer at once, and ends it when it has copied. Others answer behind their work,
+        // for which they get a second for each 16 MiB.
         let work = Duration::from_secs(size / (16 << 20));
         let attempt = self.shared.settings.attempt_timeout;
         let silence = if self.server.amazon { attempt } else { attempt + work };

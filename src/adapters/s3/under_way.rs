@@ -1,4 +1,5 @@
-//! The uploads that this process is at: the clean-up of one save must not take another's for what a lost answer left.
+//! The uploads that this process is at: the clean-up of one save must not take another's for what a lost
+//! answer left.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -46,7 +47,8 @@ fn all() -> MutexGuard<'static, Vec<Arc<Ongoing>>> {
     lock(&ALL)
 }
 
-/// The ids of all uploads of this object that are under way. None where one has no id yet: it may be any that the service shows.
+/// The ids of all uploads of this object that are under way. None where one has no id yet: it may be any that
+/// the service shows.
 pub(super) fn ids(endpoint: Option<&str>, bucket: &str, name: &str) -> Option<Vec<String>> {
     let all = all();
     let here = all.iter().filter(|upload| {

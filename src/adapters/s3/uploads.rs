@@ -1,4 +1,5 @@
-//! Uploads that were begun and neither completed nor removed: they are billed and show in no listing of objects.
+//! Uploads that were begun and neither completed nor removed: they are billed and show in no listing of
+//! objects.
 
 use std::time::{Duration, SystemTime};
 
@@ -141,7 +142,8 @@ impl Bucket {
         .await
     }
 
-    /// Removes what a part has left that was under way when its upload was removed: S3 may keep it, and wants to be told again.
+    /// Removes what a part has left that was under way when its upload was removed: S3 may keep it, and wants
+    /// to be told again.
     pub(super) async fn abort_late_parts(&self, key: &Key, id: &str) {
         for _ in 0..LATE_ABORTS {
             // An upload that is gone is an error here, and so is one that these credentials may not look at.

@@ -1,4 +1,5 @@
-//! The index behind the data of an indexed gzip file: bytes as in `docs/format.md`, written and read here alone.
+//! The index behind the data of an indexed gzip file: bytes as in `docs/format.md`, written and read here
+//! alone.
 
 use std::{borrow::Borrow, ops::Range};
 
@@ -26,8 +27,8 @@ const PADDING: [u8; 2] = *b"PP";
 const FIXED: usize = 32 + 8 + 1;
 const ROW: usize = 12;
 
-/// How many values a tail may have, and a few for later versions of persist: a hostile one of millions of small values would
-/// take many times its own length in memory.
+/// How many values a tail may have, and a few for later versions of persist: a hostile one of millions of
+/// small values would take many times its own length in memory.
 const MAX_VALUES: usize = 16;
 
 /// A subfield that another part of persist keeps in the tail.
@@ -94,7 +95,8 @@ impl Index {
         Segments { index: self, next: 0, offset: HEAD.len() as u64 }
     }
 
-    /// The trailer of the data member: CRC-32 of the whole state, combined from those of the segments, and its size.
+    /// The trailer of the data member: CRC-32 of the whole state, combined from those of the segments, and
+    /// its size.
     fn trailer(&self) -> [u8; TRAILER] {
         let mut whole = crc32fast::Hasher::new();
         for segment in self.segments() {
@@ -148,7 +150,8 @@ struct Members {
 }
 
 impl Members {
-    /// Adds a value, in as many subfields and members as it takes, and leaves `reserve` bytes of room behind it.
+    /// Adds a value, in as many subfields and members as it takes, and leaves `reserve` bytes of room behind
+    /// it.
     fn field(&mut self, id: [u8; 2], mut value: &[u8], reserve: usize) {
         loop {
             let room = usize::from(u16::MAX).saturating_sub(self.fields.len() + 4 + reserve);
@@ -255,7 +258,8 @@ pub(crate) fn parse(head: &[u8], closing: &[u8], total: u64) -> Result<(Index, V
     {
         return Err(bad("the number of its segments"));
     }
-    // Deflate takes at most 9 bits for a byte, as level 1 does of noise, and a few for each block; what is longer would only cost memory.
+    // Deflate takes at most 9 bits for a byte, as level 1 does of noise, and a few for each block; what is
+    // longer would only cost memory.
     let bits = index.segment_bits;
     let most = (1u32 << bits) + (1 << (bits - 3)) + (1 << (bits - 8)) + 64;
     if index.entries.iter().any(|entry| entry.stored_len > most) {

@@ -33,7 +33,8 @@ impl Frame {
     }
 }
 
-/// The indexed gzip file of `raw`, with `extras` (two letters and a value of any length each) in its tail. `level` is 1 to 9.
+/// The indexed gzip file of `raw`, with `extras` (two letters and a value of any length each) in its tail.
+/// `level` is 1 to 9.
 ///
 /// # Errors
 /// `InvalidInput` for an id that is reserved (`PS`, a second byte of 0) or given twice.
@@ -80,7 +81,8 @@ pub(super) fn encode_hashed<P: AsRef<[u8]>>(
 /// Reads an indexed gzip file that is in memory. Everything but the digest is checked.
 ///
 /// # Errors
-/// `Corrupt` for damage and for any other kind of file, `InvalidInput` where `limits` are hit, `Unsupported` for a newer version.
+/// `Corrupt` for damage and for any other kind of file, `InvalidInput` where `limits` are hit, `Unsupported`
+/// for a newer version.
 pub(crate) fn decode(file: &[u8], limits: Limits) -> Result<Frame> {
     let (index, extras) = open(file)?;
     limits.check(file.len() as u64, index.raw_size)?;

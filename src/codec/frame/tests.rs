@@ -163,7 +163,8 @@ proptest! {
         prop_assert_eq!(decode(&file, Limits::default()).unwrap().raw, raw);
     }
 
-    /// A damaged index with a right check, as only somebody with intent makes it: an error, or the state of the index that it now is.
+    /// A damaged index with a right check, as only somebody with intent makes it: an error, or the state of
+    /// the index that it now is.
     #[test]
     fn no_index_panics(at in 0usize..120, bytes in prop::collection::vec(any::<u8>(), 1..9), level in 1u8..=9) {
         let mut file = encode(&state(300), level, &[(*b"ab", b"value")]).unwrap();

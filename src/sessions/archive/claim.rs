@@ -1,7 +1,8 @@
 //! Whose session it is while an import runs.
 //!
-//! The number of the first commit is taken before all else: whoever begins a session takes that. Then the number of the newest, which everybody
-//! looks at. Both by the same origin of nothing, which says whose it is. `docs/adr/0015-imports-claim-first.md` argues why that is enough.
+//! The number of the first commit is taken before all else: whoever begins a session takes that. Then the
+//! number of the newest, which everybody looks at. Both by the same origin of nothing, which says whose it
+//! is. `docs/adr/0015-imports-claim-first.md` argues why that is enough.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -25,7 +26,8 @@ use crate::{
 const ROOM: u64 = 1_000_000;
 
 impl Import<'_> {
-    /// Makes sure that nobody else begins this session. `first` and `id` are those of the archive's first commit or body.
+    /// Makes sure that nobody else begins this session. `first` and `id` are those of the archive's first
+    /// commit or body.
     pub(super) async fn claim(&mut self, first: u64, id: CommitId) -> Result<()> {
         if self.keeper.is_some() {
             return Ok(());
@@ -90,7 +92,8 @@ impl Import<'_> {
                         let Some(version) =
                             self.version_of(&keeper, line.upto).await?.filter(|_| row.seq == line.upto)
                         else {
-                            // Where its number was not given up, another import of this archive has gone on with it.
+                            // Where its number was not given up, another import of this archive has gone on
+                            // with it.
                             if let Some(version) = created
                                 && !store.line(place).await?.0.has(1)
                             {
@@ -156,8 +159,8 @@ impl Import<'_> {
         Ok(created)
     }
 
-    /// Whether the archive's numbers are on the session's line, and its newest commit in the log: not so where the session was removed, or
-    /// a prune has given them up.
+    /// Whether the archive's numbers are on the session's line, and its newest commit in the log: not so
+    /// where the session was removed, or a prune has given them up.
     pub(super) async fn is_history(&self) -> Result<bool> {
         Ok(self.is_on_line().await? && self.is_in_log().await?)
     }

@@ -25,14 +25,14 @@ use crate::{
 };
 
 impl Session {
-    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object by object, one
-    /// after the other, in bounded memory but for the list of its commits; a fork's commits are packed anew, one state in
-    /// memory at a time. The history that a fork shares with the session that it comes from is not part of it; what its
-    /// commits need from there is.
+    /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object
+    /// by object, one after the other, in bounded memory but for the list of its commits; a fork's commits
+    /// are packed anew, one state in memory at a time. The history that a fork shares with the session that
+    /// it comes from is not part of it; what its commits need from there is.
     ///
     /// # Errors
-    /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune removed what was being written, or
-    /// an import is under way.
+    /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune
+    /// removed what was being written, or an import is under way.
     pub async fn export<W: AsyncWrite + Unpin + Send>(&self, mut out: W) -> Result<Moved> {
         let (store, place, out) = (self.store(), self.place(), &mut out);
         match store.find_latest(place, Part::End).await {
@@ -96,7 +96,8 @@ impl Session {
         Ok(moved)
     }
 
-    /// Of these commits, newest first, those behind the end of a session that was removed and began anew; and the number of that end, or 0.
+    /// Of these commits, newest first, those behind the end of a session that was removed and began anew; and
+    /// the number of that end, or 0.
     async fn behind_removal(&self, mut seqs: Vec<u64>) -> Result<(Vec<u64>, u64)> {
         let (store, place) = (self.store(), self.place());
         for chunk in 0..seqs.len().div_ceil(PARALLEL) {
@@ -140,7 +141,8 @@ impl Session {
         Ok(total)
     }
 
-    /// A fork: its deltas start from commits that are not in the archive, so every commit is packed anew, with its own id and notes.
+    /// A fork: its deltas start from commits that are not in the archive, so every commit is packed anew,
+    /// with its own id and notes.
     async fn export_packed<W: AsyncWrite + Unpin + Send>(&self, seqs: &[u64], out: &mut W) -> Result<u64> {
         let (store, place, mut total) = (self.store(), self.place(), 0);
         let mut cache = Cache::default();

@@ -1,7 +1,8 @@
 //! Into a storage.
 //!
-//! The numbers of the first and of the newest commit are [claimed](super::claim) before anything else is stored, and the newest gets its commit
-//! last. So until everything is there nobody can write the session or load its latest state, and whoever looks is told why.
+//! The numbers of the first and of the newest commit are [claimed](super::claim) before anything else is
+//! stored, and the newest gets its commit last. So until everything is there nobody can write the session or
+//! load its latest state, and whoever looks is told why.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +30,8 @@ use crate::{
 const MAX_SMALL: u64 = 64 << 10;
 /// The longest header, which has the ids; and the longest line, which becomes 12 times as long in memory.
 const MAX_LINE: u64 = 8 << 20;
-/// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not allow longer ones. Longer states have a body of
-/// their own.
+/// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not
+/// allow longer ones. Longer states have a body of their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
 pub(super) const MEDIA: &str = "application/octet-stream";
@@ -56,13 +57,15 @@ pub(super) struct Import<'a> {
 }
 
 impl Session {
-    /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under any name, in any storage. Every commit is
-    /// checked before it is stored, and its body, where that is an object of its own, before the commit. Until all are there, loads of the latest and
-    /// saves are a `Conflict`. An import that broke off is finished by another one of the same archive, or goes with [`remove`](Session::remove).
+    /// Reads an archive that [`export`](Session::export) wrote into this session, which must not exist: under
+    /// any name, in any storage. Every commit is checked before it is stored, and its body, where that is an
+    /// object of its own, before the commit. Until all are there, loads of the latest and saves are a
+    /// `Conflict`. An import that broke off is finished by another one of the same archive, or goes with
+    /// [`remove`](Session::remove).
     ///
     /// # Errors
-    /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for an archive that is damaged or cut, `Unsupported` for one of a
-    /// newer version.
+    /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for
+    /// an archive that is damaged or cut, `Unsupported` for one of a newer version.
     pub async fn import<R: AsyncRead + Unpin + Send>(&self, mut input: R) -> Result<Moved> {
         let mut import = Import {
             session: self,
@@ -85,7 +88,8 @@ impl SessionName {
     /// The session that an archive was [exported](Session::export) from, by its first entry.
     ///
     /// # Errors
-    /// `InvalidInput` where it is no archive, `Corrupt` for one that is damaged or cut, `Unsupported` for one of a newer version.
+    /// `InvalidInput` where it is no archive, `Corrupt` for one that is damaged or cut, `Unsupported` for one
+    /// of a newer version.
     pub async fn of_archive<R: AsyncRead + Unpin + Send>(mut archive: R) -> Result<Self> {
         let named = header(&mut archive).await.and_then(|of| SessionName::new(of.agent, of.session));
         named.map_err(|error| error.with_operation("import"))
@@ -208,7 +212,8 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// A commit with new bytes up to `inline_limit` is one object; they do not grow by more than what stands around them.
+    /// A commit with new bytes up to `inline_limit` is one object; they do not grow by more than what stands
+    /// around them.
     fn max_commit(&self) -> u64 {
         MAX_COMMIT.max(self.session.store().inline_limit.saturating_mul(2))
     }
@@ -284,7 +289,8 @@ impl Import<'_> {
             let (there, version) = store.line(self.session.place()).await?;
             let is_there = version.is_some() && there.upto >= line.upto;
             let options = match version {
-                // Of another import of this archive, or an earlier try, which may have failed in its last sync. A put that is refused makes it durable.
+                // Of another import of this archive, or an earlier try, which may have failed in its last
+                // sync. A put that is refused makes it durable.
                 Some(_) if is_there => PutOptions::new().create(),
                 // Of a prune that met this import.
                 Some(version) => PutOptions::new().replace(version),
@@ -304,7 +310,8 @@ impl Import<'_> {
         }
     }
 
-    /// Compares the body that came last with the commit behind it, as it is stored now. One that is not what the commit says is removed again.
+    /// Compares the body that came last with the commit behind it, as it is stored now. One that is not what
+    /// the commit says is removed again.
     async fn check_body(&mut self, manifest: &Manifest) -> Result<()> {
         let Some(body) = manifest.body else { return Ok(()) };
         let (store, place) = (self.session.store(), self.session.place());
@@ -322,7 +329,8 @@ impl Import<'_> {
         checked
     }
 
-    /// Bodies pass through; what they must be, the commit behind them says. One that is there already is left as it is.
+    /// Bodies pass through; what they must be, the commit behind them says. One that is there already is left
+    /// as it is.
     async fn body<R: AsyncRead + Unpin + Send>(&mut self, key: Key, input: &mut R, size: u64) -> Result<()> {
         // Bounded: a writer that waits for the storage, and a reader of the archive that waits for it.
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes>>(4);

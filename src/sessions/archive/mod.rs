@@ -2,8 +2,10 @@
 //!
 //! `docs/sessions-format.md` specifies it.
 //!
-//! While an import is under way, *origins* of nothing keep the numbers of its first and of its newest commit: small objects in the commits' places,
-//! which say whose they are ([`Origin::of_import`](super::refs::Origin::of_import)). Whoever finds one as the newest knows that there is more to come.
+//! While an import is under way, *origins* of nothing keep the numbers of its first and of its newest commit:
+//! small objects in the commits' places, which say whose they are
+//! ([`Origin::of_import`](super::refs::Origin::of_import)). Whoever finds one as the newest knows that there
+//! is more to come.
 
 mod claim;
 mod export;

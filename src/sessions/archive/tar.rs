@@ -1,4 +1,5 @@
-//! As much of the tar format (POSIX ustar) as an archive of a session needs: plain files, one behind the other.
+//! As much of the tar format (POSIX ustar) as an archive of a session needs: plain files, one behind the
+//! other.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

@@ -8,8 +8,8 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// The runs of a new state that are copies from its base, in the order of the new state and without overlap; every other
-/// byte of the new state is new. Holds no bytes itself.
+/// The runs of a new state that are copies from its base, in the order of the new state and without overlap;
+/// every other byte of the new state is new. Holds no bytes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Copies {
     pub(crate) base_len: usize,
@@ -66,7 +66,8 @@ impl Copies {
         ends.zip(starts).map(|(end, start)| end..start).filter(|gap| !gap.is_empty())
     }
 
-    /// What is still a copy of this base after the next step: base to middle, then middle to new, is base to new.
+    /// What is still a copy of this base after the next step: base to middle, then middle to new, is base to
+    /// new.
     pub(crate) fn then(&self, next: &Copies) -> Copies {
         let mut both = Copies::none(self.base_len, next.new_len);
         for want in &next.runs {

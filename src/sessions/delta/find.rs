@@ -1,8 +1,8 @@
 //! Finds what two states have in common.
 //!
-//! Blocks of the base go into a hash table; the new state is looked up at every byte that no run covers yet, and a hit is
-//! extended byte by byte in both directions. The cost is one comparison of the states at the speed of memory, a table of
-//! at most [`MAX_BLOCKS`] entries, and a few cycles for each byte that is new.
+//! Blocks of the base go into a hash table; the new state is looked up at every byte that no run covers yet,
+//! and a hit is extended byte by byte in both directions. The cost is one comparison of the states at the
+//! speed of memory, a table of at most [`MAX_BLOCKS`] entries, and a few cycles for each byte that is new.
 
 use super::copies::{Copies, Run};
 
@@ -10,10 +10,11 @@ use super::copies::{Copies, Run};
 const BLOCK: usize = 16;
 /// Blocks are so far apart at least: two of them fit well into the shortest run.
 const MIN_STRIDE: usize = 32;
-/// The shortest run that is worth a copy: shorter repeats are left to deflate, which stores them in fewer bytes and gives them
-/// back faster.
+/// The shortest run that is worth a copy: shorter repeats are left to deflate, which stores them in fewer
+/// bytes and gives them back faster.
 const MIN_RUN: usize = 128;
-/// The most blocks of a base in the table, which then fits the processor's cache. Bases beyond 1 MiB are sampled more sparsely.
+/// The most blocks of a base in the table, which then fits the processor's cache. Bases beyond 1 MiB are
+/// sampled more sparsely.
 const MAX_BLOCKS: usize = 1 << 16;
 
 impl Copies {
@@ -35,7 +36,8 @@ impl Copies {
 /// Adds the runs of `new[start..]`.
 fn search(base: &[u8], new: &[u8], start: usize, found: &mut Copies) {
     let table = Table::of(base);
-    // `at` is looked up next, all before `done` is covered, `shift` is where the last run would go on in the base.
+    // `at` is looked up next, all before `done` is covered, `shift` is where the last run would go on in the
+    // base.
     let (mut at, mut done, mut shift) = (start, start, 0isize);
     while let Some(block) = new.get(at..at + BLOCK) {
         let in_line = at.checked_add_signed(shift);

@@ -16,9 +16,11 @@ const WINDOW: usize = 32 << 10;
 const DICTIONARY_RATIO: usize = 32;
 /// Below this, deflate has nothing to win.
 const MIN_DEFLATE: usize = 16;
-/// Beyond this, they are stored: zlib counts what one call gets and gives in 32 bits, and one of them is to spare.
+/// Beyond this, they are stored: zlib counts what one call gets and gives in 32 bits, and one of them is to
+/// spare.
 const MOST_DEFLATED: usize = u32::MAX as usize - 1;
-/// A byte of deflate gives so many at most: four copies of 258 bytes, of two bits each. So memory for more is never asked for.
+/// A byte of deflate gives so many at most: four copies of 258 bytes, of two bits each. So memory for more is
+/// never asked for.
 const MAX_DEFLATE: usize = 4 * 258;
 const CRC: usize = 4;
 
@@ -62,11 +64,13 @@ pub(super) fn encode_within(copies: &Copies, new: &[u8], level: u8, most: usize)
     out
 }
 
-/// Parses a delta and checks every byte of it by its CRC. Allocates at most 16 times what the delta itself has in bytes.
+/// Parses a delta and checks every byte of it by its CRC. Allocates at most 16 times what the delta itself
+/// has in bytes.
 ///
 /// # Errors
-/// `Corrupt` for bytes that no encoder wrote; `InvalidInput` for a state beyond the size of `limits`. What it may be for the bytes that it is
-/// made from, only its whole chain can tell: [`materialize`](super::materialize).
+/// `Corrupt` for bytes that no encoder wrote; `InvalidInput` for a state beyond the size of `limits`. What it
+/// may be for the bytes that it is made from, only its whole chain can tell:
+/// [`materialize`](super::materialize).
 pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
     let end = bytes.len().checked_sub(CRC).ok_or_else(|| damaged("it ends early"))?;
     let crc = crc32fast::hash(&bytes[..end]);
@@ -100,7 +104,8 @@ pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
     Ok(Delta { copies, deflated, inserted })
 }
 
-/// The runs whose bytes are the preset dictionary, the last bytes that are copied: new messages look like the old ones before them.
+/// The runs whose bytes are the preset dictionary, the last bytes that are copied: new messages look like the
+/// old ones before them.
 fn dictionary(copies: &Copies) -> impl Iterator<Item = Run> {
     copies.tail(WINDOW.min(copies.inserted().saturating_mul(DICTIONARY_RATIO)))
 }
@@ -111,7 +116,8 @@ impl Delta {
         &self.copies
     }
 
-    /// The runs of the base whose bytes [`inserted`](Self::inserted) must be given; none if it needs no dictionary.
+    /// The runs of the base whose bytes [`inserted`](Self::inserted) must be given; none if it needs no
+    /// dictionary.
     pub(super) fn dictionary(&self) -> impl Iterator<Item = Run> {
         dictionary(&self.copies).take(if self.deflated { usize::MAX } else { 0 })
     }

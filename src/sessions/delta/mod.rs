@@ -1,4 +1,5 @@
-//! What changed between two states, in bytes: pure functions, no storage, no waiting. `docs/delta.md` specifies the format.
+//! What changed between two states, in bytes: pure functions, no storage, no waiting. `docs/delta.md`
+//! specifies the format.
 //!
 //! # Layout
 //! - [`copies`]: which bytes of a new state are bytes of its base; two such lists in a row compose into one

@@ -6,17 +6,18 @@ use flate2::Decompress;
 use super::{Copies, Delta};
 use crate::{Error, ErrorKind, Limits, Result};
 
-/// Pieces that are on average shorter than this are not worth keeping apart: they would take more memory than the state.
+/// Pieces that are on average shorter than this are not worth keeping apart: they would take more memory than
+/// the state.
 const MIN_PIECE: usize = 64;
 /// As many pieces as this are never too many.
 const FEW_PIECES: usize = 4096;
 
-/// The state at the end of `chain`, oldest delta first, which begins at `keyframe`. The state's bytes are copied once. `stored` is how many
-/// bytes were read for all of them.
+/// The state at the end of `chain`, oldest delta first, which begins at `keyframe`. The state's bytes are
+/// copied once. `stored` is how many bytes were read for all of them.
 ///
 /// # Errors
-/// `Corrupt` for deltas that do not belong to each other or do not inflate; `InvalidInput` when a state is larger than
-/// `limits` allow for the bytes that it is made from.
+/// `Corrupt` for deltas that do not belong to each other or do not inflate; `InvalidInput` when a state is
+/// larger than `limits` allow for the bytes that it is made from.
 pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], stored: u64, limits: &Limits) -> Result<Bytes> {
     // Never less than what a writer counts, or a state that was saved would not load.
     let paid = stored.saturating_add(keyframe.len() as u64);
@@ -111,8 +112,9 @@ impl List {
         self.len += len;
     }
 
-    /// The pieces of the next state, of which `source` holds the inserted bytes. `None` for many more than `most`: a delta
-    /// may copy the same pieces again and again, and the state is then better put together first.
+    /// The pieces of the next state, of which `source` holds the inserted bytes. `None` for many more than
+    /// `most`: a delta may copy the same pieces again and again, and the state is then better put together
+    /// first.
     fn cut(&self, copies: &Copies, source: usize, most: usize) -> Option<List> {
         let mut next = List { pieces: Vec::with_capacity(self.pieces.len()), len: 0 };
         let (mut used, mut near) = (0, 0);
@@ -129,8 +131,8 @@ impl List {
         Some(next)
     }
 
-    /// Calls `each` with the pieces of the state's bytes `from..from + len`. `near` is where the last such range ended: the
-    /// next one mostly begins there or a few pieces on.
+    /// Calls `each` with the pieces of the state's bytes `from..from + len`. `near` is where the last such
+    /// range ended: the next one mostly begins there or a few pieces on.
     fn range(&self, from: usize, len: usize, near: &mut usize, mut each: impl FnMut(Piece)) {
         let ends_before = |piece: &Piece| piece.to + piece.len <= from;
         let ahead = self.pieces[*near..].iter().take(8).take_while(|piece| ends_before(piece)).count();

@@ -1,6 +1,7 @@
 use super::{MAX_CHAIN, base_of};
 
-/// `base_of` for every number up to the end, the depth of each, and how many steps' changes all deltas up to it hold.
+/// `base_of` for every number up to the end, the depth of each, and how many steps' changes all deltas up to
+/// it hold.
 fn all() -> Vec<(u64, usize, u64)> {
     let mut all = vec![(0, 0, 0)];
     for number in 1.. {

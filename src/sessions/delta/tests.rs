@@ -308,7 +308,8 @@ fn a_delta_of_another_base_is_refused() {
 
 #[test]
 fn pieces_never_take_more_memory_than_the_state() {
-    // 2,000 pieces of 8 bytes in reverse order, then all of them 20 times over: 40,000 pieces if they were kept apart.
+    // 2,000 pieces of 8 bytes in reverse order, then all of them 20 times over: 40,000 pieces if they were
+    // kept apart.
     let base: Vec<u8> = (0..16_000u32).map(|at| ((at * at) >> 3) as u8).collect();
     let turned: Vec<u8> = base.chunks(8).rev().flatten().copied().collect();
     let repeated = turned.repeat(20);

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Change;
 
-/// Lists up to this many unmatched elements on each side are aligned exactly; the work grows with the product.
+/// Lists up to this many unmatched elements on each side are aligned exactly; the work grows with the
+/// product.
 const MAX_ALIGNED: usize = 512;
 
 /// Where something stands: elements of lists have other places in the older state.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{At, Restored, Session, load::Whole};
 use crate::{Digest, Error, ErrorKind, Result};
 
-/// One difference. Paths are JSON pointers (RFC 6901) into the newer state, for what was removed into the older one.
+/// One difference. Paths are JSON pointers (RFC 6901) into the newer state, for what was removed into the
+/// older one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 #[non_exhaustive]
@@ -40,12 +41,14 @@ pub enum Change {
 }
 
 impl Session {
-    /// What changed from one commit to another. Elements of lists are matched where they are equal, so that an inserted message is one
-    /// addition. Of several named values, each is under its name; one that is no JSON is compared as a whole. Numbers that 64 bits do not hold
-    /// are compared by their digits, and come as texts. Of members of one object that have the same name, the last one counts.
+    /// What changed from one commit to another. Elements of lists are matched where they are equal, so that
+    /// an inserted message is one addition. Of several named values, each is under its name; one that is no
+    /// JSON is compared as a whole. Numbers that 64 bits do not hold are compared by their digits, and come
+    /// as texts. Of members of one object that have the same name, the last one counts.
     ///
     /// # Errors
-    /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as [`load`](Session::load).
+    /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as
+    /// [`load`](Session::load).
     pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
         let (from, to) = (self.look_at(&from.into()).await?, self.look_at(&to.into()).await?);
         let work = move || Ok(diff(&json(&from)?, &json(&to)?));

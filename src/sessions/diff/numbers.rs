@@ -56,7 +56,8 @@ fn is_rounded(number: &[u8]) -> bool {
     short != text && (!parsed.is_f64() || significant(&short) != significant(text))
 }
 
-/// The digits that count: without sign, point, exponent, and the zeros on both sides. The same number has the same, however it is written.
+/// The digits that count: without sign, point, exponent, and the zeros on both sides. The same number has the
+/// same, however it is written.
 fn significant(number: &str) -> String {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();

@@ -1,6 +1,7 @@
 //! Removing history that nothing needs, beside writers, forks and restores: announce, look, decide, delete.
 //!
-//! `docs/adr/0010-fence-window.md` and `0011-prune-marks.md` argue why nothing that is needed is ever removed.
+//! `docs/adr/0010-fence-window.md` and `0011-prune-marks.md` argue why nothing that is needed is ever
+//! removed.
 
 mod plan;
 mod policy;
@@ -66,13 +67,14 @@ struct Announced {
 }
 
 impl Session {
-    /// Removes the commits that no rule keeps. Always kept: the newest, what is tagged or forked, what is younger than the
-    /// fence window, and what any kept commit is made of; of one that is damaged or missing, all that it may be made of. Safe beside
-    /// writers, forks and loads.
+    /// Removes the commits that no rule keeps. Always kept: the newest, what is tagged or forked, what is
+    /// younger than the fence window, and what any kept commit is made of; of one that is damaged or missing,
+    /// all that it may be made of. Safe beside writers, forks and loads.
     ///
     /// # Errors
-    /// `Unsupported` on a storage without conditional replace; `Conflict` if another prune or an import is at work; `Corrupt` that names a damaged
-    /// tag or fork, or an object that is no commit, before anything was removed. A prune that broke off is finished by the next one.
+    /// `Unsupported` on a storage without conditional replace; `Conflict` if another prune or an import is at
+    /// work; `Corrupt` that names a damaged tag or fork, or an object that is no commit, before anything was
+    /// removed. A prune that broke off is finished by the next one.
     pub async fn prune(&self, retention: Retention) -> Result<Pruned> {
         self.prune_from(retention, 0).await
     }
@@ -157,7 +159,8 @@ impl Session {
         let id = store.new_id(None);
         let bytes = LineRecord { announced: Some(id), ..line.clone() }.encode();
         let (version, now) = match store.put(&key, bytes.into(), mode).await {
-            // Behind a proxy that drops the answer's date, an adapter has only the clock of this machine. The earlier one keeps more.
+            // Behind a proxy that drops the answer's date, an adapter has only the clock of this machine. The
+            // earlier one keeps more.
             Ok(meta) => {
                 let stored = match store.adapter.head(&key).await {
                     Ok(there) => Ok(there.modified),

@@ -52,7 +52,8 @@ impl Plan {
 }
 
 impl Session {
-    /// `line` is what earlier prunes left, `now` the storage's time of the announcement. No rule keeps what lies before `from`.
+    /// `line` is what earlier prunes left, `now` the storage's time of the announcement. No rule keeps what
+    /// lies before `from`.
     pub(super) async fn plan(
         &self,
         retention: &Retention,
@@ -61,8 +62,8 @@ impl Session {
         now: SystemTime,
     ) -> Result<Plan> {
         let store = self.store();
-        // An object here that is no commit is an error: nobody knows what it is. Only a removal (`from` > 0) skips it,
-        // and leaves it.
+        // An object here that is no commit is an error: nobody knows what it is. Only a removal (`from` > 0)
+        // skips it, and leaves it.
         let commits = store.commits(self.place(), ListOptions::new()).filter(|row| {
             let is_stray = row.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
             std::future::ready(from == 0 || !is_stray)
@@ -86,8 +87,8 @@ impl Session {
             store.not_importing(self.place(), newest).await?;
         }
         let newest = rows.first().map_or(0, |row| row.seq);
-        // Saves must go on behind every number that `line` has told of: smaller ones count as pruned. So nothing is
-        // pruned before one did.
+        // Saves must go on behind every number that `line` has told of: smaller ones count as pruned. So
+        // nothing is pruned before one did.
         if line.newest() > newest {
             let message = format!(
                 "commit {0}, the newest, is missing; restore its object from a copy, or save: that goes on behind it",
@@ -166,7 +167,8 @@ impl Session {
             Some(Origin { id, source, .. }) if !needs_source && !kept.is_empty() => Some(source.fork(*id)?),
             _ => None,
         };
-        // A removed fork gives up its start, or it would show what it was forked from again; so does an import that was given up.
+        // A removed fork gives up its start, or it would show what it was forked from again; so does an
+        // import that was given up.
         let origin = origin.filter(|_| from == 0 || needs_source).map(|_| 1);
         let left = kept.iter().copied().chain(origin).map(|seq| seq..=seq).chain(missing);
         let line = LineRecord::keep_runs(upto, left.collect());
@@ -185,8 +187,8 @@ impl Session {
             garbage += u64::from(on_line && !needed);
             others.extend((!needed).then_some(meta));
         }
-        // A young object stays even where it is off the line: it keeps a writer that has just looked from taking its
-        // number.
+        // A young object stays even where it is off the line: it keeps a writer that has just looked from
+        // taking its number.
         let gone = rows.into_iter().filter(|row| !line.has(row.seq));
         let (commits, young): (Vec<Row>, Vec<Row>) = gone.partition(|row| is_old(row.meta.modified));
         let (start, commits): (Vec<Row>, Vec<Row>) = commits.into_iter().partition(is_start);
@@ -198,8 +200,9 @@ impl Session {
         Ok(Plan { line, commits, others, dangling, released, kept, kept_by, garbage })
     }
 
-    /// The times of the commits' ids, for the rules of hours, days and weeks. An import or a copy stores a history in a moment: by the
-    /// storage's clock it is all of one day then. `None` where the storage has seen the commits come.
+    /// The times of the commits' ids, for the rules of hours, days and weeks. An import or a copy stores a
+    /// history in a moment: by the storage's clock it is all of one day then. `None` where the storage has
+    /// seen the commits come.
     async fn times_by_ids(
         &self,
         commits: &[(u64, SystemTime)],
@@ -228,11 +231,11 @@ impl Session {
         Ok(false)
     }
 
-    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another session. `first` is
-    /// the first number that is this session's own.
+    /// Adds what the kept commits are made of, or may be. Tells whether any is made of commits of another
+    /// session. `first` is the first number that is this session's own.
     ///
-    /// Keyframes only go forward: so the commits from a keyframe to any that is made of it are all made of that, and one manifest tells what
-    /// each of them needs.
+    /// Keyframes only go forward: so the commits from a keyframe to any that is made of it are all made of
+    /// that, and one manifest tells what each of them needs.
     async fn close(&self, kept: &mut BTreeSet<u64>, present: &BTreeSet<u64>, first: u64) -> Result<bool> {
         let (mut open, mut width, mut needs_source) = (kept.clone(), 1, false);
         while !open.is_empty() {
@@ -269,8 +272,8 @@ impl Session {
         Ok(needs_source)
     }
 
-    /// Where the chain of a commit that cannot be read begins at the earliest: with the keyframe of the next older one that can,
-    /// because keyframes only go forward. `None`: in front of all that are there.
+    /// Where the chain of a commit that cannot be read begins at the earliest: with the keyframe of the next
+    /// older one that can, because keyframes only go forward. `None`: in front of all that are there.
     async fn chain_begins(&self, seq: u64, present: &BTreeSet<u64>) -> Result<Option<u64>> {
         for &older in present.range(..seq).rev() {
             if let Some(manifest) = self.manifest_of(older).await? {
@@ -301,7 +304,8 @@ impl Session {
             Ok((Slot::Origin(origin), _)) => Ok(self.place().fork(origin.id)? == *key),
             Ok((Slot::Commit(_), _)) => Ok(false),
             Err(error) => match error.kind() {
-                // Something else removed it, and a copy may bring it back. Unless the fork never came to be, or has given it up.
+                // Something else removed it, and a copy may bring it back. Unless the fork never came to be,
+                // or has given it up.
                 ErrorKind::NotFound if fork.fork == *self.place() => Ok(false),
                 ErrorKind::NotFound => {
                     let (store, fork) = (self.store(), &fork.fork);

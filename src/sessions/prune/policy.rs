@@ -8,9 +8,10 @@ use std::{
 
 use crate::{Error, ErrorKind, Result};
 
-/// What to keep. A commit that any rule keeps stays; so do the newest, tagged and forked ones, those younger than the fence window, and what any of
-/// them is made of. Ages and days are those of the objects, by the storage's clock; where a history was imported or copied, those of its ids count for
-/// hours, days and weeks as well.
+/// What to keep. A commit that any rule keeps stays; so do the newest, tagged and forked ones, those younger
+/// than the fence window, and what any of them is made of. Ages and days are those of the objects, by the
+/// storage's clock; where a history was imported or copied, those of its ids count for hours, days and weeks
+/// as well.
 ///
 /// ```
 /// use std::time::Duration;
@@ -71,7 +72,8 @@ impl Retention {
     }
 
     /// # Errors
-    /// `InvalidInput` if there is no rule: that would remove all but the newest, and is more likely a mistake.
+    /// `InvalidInput` if there is no rule: that would remove all but the newest, and is more likely a
+    /// mistake.
     pub(super) fn check(&self) -> Result<()> {
         if *self == Retention::default() {
             let message =
@@ -108,7 +110,8 @@ impl Retention {
         kept
     }
 
-    /// Of the commits that are missing, those that a rule may keep. Their times are not known; they lie between those of their neighbours.
+    /// Of the commits that are missing, those that a rule may keep. Their times are not known; they lie
+    /// between those of their neighbours.
     pub(super) fn keep_missing(
         &self,
         holes: Vec<RangeInclusive<u64>>,

@@ -75,7 +75,8 @@ async fn look(suite: &Suite, key: &Key, newest: usize) -> Outcome<usize> {
     Ok(newest)
 }
 
-/// The number in the metadata, if the size is that of the state with that number and it is none before `newest`.
+/// The number in the metadata, if the size is that of the state with that number and it is none before
+/// `newest`.
 fn number_of(meta: &ObjectMeta, newest: usize) -> Outcome<usize> {
     let number = meta.metadata.get("number").and_then(|text| text.parse().ok());
     let Some(number) = number else {
@@ -86,7 +87,8 @@ fn number_of(meta: &ObjectMeta, newest: usize) -> Outcome<usize> {
     Ok(number)
 }
 
-/// Puts of the options, and deletes of the others, to `key` at the same moment: the answers, in the order given.
+/// Puts of the options, and deletes of the others, to `key` at the same moment: the answers, in the order
+/// given.
 async fn crowd(suite: &Suite, key: &Key, all: Vec<Act>) -> Outcome<Vec<Result<Option<ObjectMeta>>>> {
     let barrier = Arc::new(Barrier::new(all.len()));
     let mut tasks = Vec::new();

@@ -9,7 +9,8 @@ use crate::{
     testing::{Outcome, Suite},
 };
 
-/// Names around `/` in byte order: `!` to `.` come before it, `0` and above behind it. In UTF-16 the last two would change places.
+/// Names around `/` in byte order: `!` to `.` come before it, `0` and above behind it. In UTF-16 the last two
+/// would change places.
 const NAMES: [&str; 25] = [
     "Z",
     "a!",

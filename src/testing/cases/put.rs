@@ -38,7 +38,8 @@ pub(crate) async fn put_shows_nothing_before_it_is_done(suite: &Suite) -> Outcom
         let Held { body, reached, go } = Held::new(&new);
         let put = suite.adapter.put(key, body, PutOptions::new());
         let look = async {
-            // The adapter has taken all but the last chunk, and goes on meanwhile with what it does with them.
+            // The adapter has taken all but the last chunk, and goes on meanwhile with what it does with
+            // them.
             reached.await.ok();
             tokio::time::sleep(Duration::from_millis(40)).await;
             fails(suite.adapter.head(&fresh).await, ErrorKind::NotFound, "head of an unfinished object")?;

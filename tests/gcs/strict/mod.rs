@@ -6,8 +6,8 @@
 //! - `uploads`, `objects`: the JSON API
 //! - `tokens`: token endpoints and the metadata server
 //!
-//! A request that the real service would take and mean something else by (a chunk of a wrong length, a raw slash) is answered with an
-//! error and noted as a violation; `Server::clean` fails on any.
+//! A request that the real service would take and mean something else by (a chunk of a wrong length, a raw
+//! slash) is answered with an error and noted as a violation; `Server::clean` fails on any.
 
 mod faults;
 mod objects;

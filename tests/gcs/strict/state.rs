@@ -232,7 +232,8 @@ impl Object {
         }
     }
 
-    /// The resource as the API gives it. Hashes of an object with a customer's key are shown to whoever has the key.
+    /// The resource as the API gives it. Hashes of an object with a customer's key are shown to whoever has
+    /// the key.
     pub fn describe(&self, name: &str, with_key: bool) -> Value {
         let created = jiff::Timestamp::try_from(self.created).unwrap().to_string();
         let mut value = json!({

@@ -13,7 +13,8 @@ use super::{
 /// Public by design: it is for tests on loopback only.
 pub const TEST_KEY: &str = include_str!("test_key.pem");
 
-/// What a token is good for. `cloud-platform` would open storage as well, but nobody is to ask for more than is needed.
+/// What a token is good for. `cloud-platform` would open storage as well, but nobody is to ask for more than
+/// is needed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Opens {
     Storage,

@@ -24,9 +24,11 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(in super::super) struct Auth {
     credentials: Credentials,
     current: RwLock<Option<Token>>,
-    /// Held while a token is fetched: N requests at its end make one fetch and not N. In it: how the last fetch failed.
+    /// Held while a token is fetched: N requests at its end make one fetch and not N. In it: how the last
+    /// fetch failed.
     fetching: Arc<Mutex<Option<Failed>>>,
-    /// How many fetches have ended: whoever waited for one that failed has its outcome, and makes none of his own.
+    /// How many fetches have ended: whoever waited for one that failed has its outcome, and makes none of his
+    /// own.
     ended: AtomicU64,
 }
 
@@ -69,7 +71,8 @@ impl Auth {
         self.credentials.quota_project.as_deref()
     }
 
-    /// The token to use now; `None` for anonymous requests. One attempt: the request that needs it is retried as a whole.
+    /// The token to use now; `None` for anonymous requests. One attempt: the request that needs it is retried
+    /// as a whole.
     pub(in super::super) async fn token(self: &Arc<Self>) -> Result<Option<Token>> {
         if self.anonymous() {
             return Ok(None);
@@ -97,7 +100,8 @@ impl Auth {
         self.fetched(|token| token.header != refused.header).await
     }
 
-    /// A token that is `good`: the one that is there, or a new one. Only one is fetched at a time, and what comes of it is for all that wait.
+    /// A token that is `good`: the one that is there, or a new one. Only one is fetched at a time, and what
+    /// comes of it is for all that wait.
     async fn fetched(&self, good: impl Fn(&Token) -> bool) -> Result<Token> {
         let ended = self.ended.load(Ordering::SeqCst);
         let mut last = self.fetching.lock().await;
@@ -110,7 +114,8 @@ impl Auth {
         }
     }
 
-    /// Renews a token that is still good, behind the requests that go on with it, also where the token endpoint is down or silent.
+    /// Renews a token that is still good, behind the requests that go on with it, also where the token
+    /// endpoint is down or silent.
     fn renew(self: &Arc<Self>) {
         let Ok(mut last) = self.fetching.clone().try_lock_owned() else { return };
         let auth = self.clone();

@@ -99,7 +99,8 @@ impl ExternalAccount {
                     .with_source(error)
             })?,
             TokenSource::Url(url, headers) => {
-                // What is plain is on the same machine or link, and not behind a proxy; what is public may be.
+                // What is plain is on the same machine or link, and not behind a proxy; what is public may
+                // be.
                 let client = if url.scheme() == "https" { http } else { direct };
                 let request = client.get(url.clone()).headers(headers.clone());
                 oauth::ask(request, None, QUIET, of_a_subject).await?.1.to_vec()

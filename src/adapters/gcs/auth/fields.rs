@@ -1,4 +1,5 @@
-//! Fields of a credentials file. Read by hand: a parser's own messages may quote the value that it did not like.
+//! Fields of a credentials file. Read by hand: a parser's own messages may quote the value that it did not
+//! like.
 
 use serde_json::{Map, Value};
 use url::{Host, Url};

@@ -1,4 +1,5 @@
-//! One identity acting as a service account (`gcloud auth application-default login --impersonate-service-account`).
+//! One identity acting as a service account
+//! (`gcloud auth application-default login --impersonate-service-account`).
 
 use url::Url;
 

@@ -3,7 +3,8 @@
 //! - `source`: finds the credentials and dispatches on their `type`
 //! - `cache`: one token for all requests: fetched once, renewed early, replaced after a 401
 //! - `oauth`: one exchange with a token endpoint
-//! - `service_account` with `signer`, `authorized_user`, `external_account`, `impersonated`, `metadata`: one way to a token each
+//! - `service_account` with `signer`, `authorized_user`, `external_account`, `impersonated`, `metadata`: one
+//!   way to a token each
 
 mod authorized_user;
 mod cache;
@@ -23,7 +24,8 @@ use std::time::Duration;
 
 use crate::{Error, ErrorKind, Secret};
 
-/// Reading, writing, listing, deleting and rewriting objects, and nothing more: no access lists, no bucket settings.
+/// Reading, writing, listing, deleting and rewriting objects, and nothing more: no access lists, no bucket
+/// settings.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 /// What Google's IAM wants to see in a token that stands for another account.
 const IAM_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";

@@ -140,7 +140,8 @@ fn odd() -> Error {
         .with_operation("token")
 }
 
-/// What a refusal means: 408, 429 and 5xx pass, and so do the codes that say the same; everything else is for `advice`.
+/// What a refusal means: 408, 429 and 5xx pass, and so do the codes that say the same; everything else is for
+/// `advice`.
 fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(StatusCode) -> Advice) -> Error {
     let (code, reason, foreign) = reason(body);
     let message = format!("the token endpoint answered {}{reason}", status.as_u16());
@@ -176,8 +177,9 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
     }
 }
 
-/// The code, and `: invalid_grant, Token has been revoked`, from OAuth's form of errors (RFC 6749 section 5.2), or from Google's;
-/// and whether it is a text in neither. None of that is shown: who refuses a form may quote it, with the secrets in it.
+/// The code, and `: invalid_grant, Token has been revoked`, from OAuth's form of errors (RFC 6749 section
+/// 5.2), or from Google's; and whether it is a text in neither. None of that is shown: who refuses a form may
+/// quote it, with the secrets in it.
 fn reason(body: &[u8]) -> (String, String, bool) {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
         return match body.trim_ascii().is_empty() {

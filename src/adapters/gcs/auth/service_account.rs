@@ -1,7 +1,8 @@
 //! A service account's key: a signed claim (RFC 7523) in exchange for a token. `yup-oauth2` signs.
 //!
-//! That crate writes the claim to the `log` facade at level debug, which is good for a token for an hour. Nothing in persist listens to that facade; a
-//! program that does must switch the target `yup_oauth2` off, which the first fetch points out.
+//! That crate writes the claim to the `log` facade at level debug, which is good for a token for an hour.
+//! Nothing in persist listens to that facade; a program that does must switch the target `yup_oauth2` off,
+//! which the first fetch points out.
 
 use url::Url;
 use yup_oauth2::ServiceAccountKey;

@@ -1,8 +1,8 @@
 //! Signs the claim of a service account (RFC 7523) with `yup-oauth2`.
 //!
-//! That crate signs only within a request for a token that it sends itself, and it does not look at the answer's status. So it gets a
-//! connection in memory, which keeps the request. The request goes out by the one client that all others use: with its proxy, its time limits, and an
-//! eye on status and `Retry-After`.
+//! That crate signs only within a request for a token that it sends itself, and it does not look at the
+//! answer's status. So it gets a connection in memory, which keeps the request. The request goes out by the
+//! one client that all others use: with its proxy, its time limits, and an eye on status and `Retry-After`.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,5 @@
-//! Where the credentials come from: Application Default Credentials (AIP-4110), and what the configuration says before them.
+//! Where the credentials come from: Application Default Credentials (AIP-4110), and what the configuration
+//! says before them.
 
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,8 @@ pub(in super::super) enum Found {
 /// Finds the credentials, without parsing them.
 ///
 /// # Errors
-/// `InvalidConfig` where settings contradict each other or name a file that cannot be read: a deployment that names credentials must
-/// never run with others.
+/// `InvalidConfig` where settings contradict each other or name a file that cannot be read: a deployment that
+/// names credentials must never run with others.
 pub(in super::super) async fn discover(config: &GcsConfig, emulator: bool, env: Env<'_>) -> Result<Found> {
     match (config.anonymous, &config.credentials_path, &config.credentials_json) {
         (false, Some(path), None) => return read(path, "the credentials file").await,
