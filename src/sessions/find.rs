@@ -177,45 +177,50 @@ impl Store {
             named = (seq == origin.target.seq).then_some((origin.target, place.commit(1)?));
             place = origin.source;
         }
-        Err(self.absent(&place, seq).await?)
+        let found = self.absent(&place, seq, part).await?;
+        match named {
+            Some((target, key)) => found.named(target, &key),
+            None => Ok(found),
+        }
     }
 
-    /// Why there is no commit of this number: nobody made it, a prune removed it, or something else did.
-    async fn absent(&self, place: &Place, seq: u64) -> Result<Error> {
-        let Some(newest) = self.newest(place).await? else { return Ok(no_commit(place)) };
+    /// The commit, where another look finds it. Else why there is none of this number: nobody made it, a prune
+    /// removed it, or something else did.
+    async fn absent(&self, place: &Place, seq: u64, part: Part) -> Result<Found> {
+        let Some(newest) = self.newest(place).await? else { return Err(no_commit(place)) };
         if newest.seq < seq {
             // Again behind `line`, which tells of what was there when it was read.
             let line = self.line(place).await?.0;
             if seq <= line.newest() && line.has(seq) {
                 let newest = self.newest(place).await?;
                 if newest.is_none_or(|newest| newest.seq < seq) {
-                    return Ok(lost(&place.commit(seq)?));
+                    return Err(lost(&place.commit(seq)?));
                 }
             }
             let message = format!("there is no commit {seq} in {place}; see `session log`");
-            return Ok(Error::new(ErrorKind::NotFound, message));
+            return Err(Error::new(ErrorKind::NotFound, message));
         }
         self.not_importing(place, &newest).await?;
-        // In this order: a prune changes the line first. Another look, because the commit may have been made
-        // meanwhile.
-        let gone = match self.slot(place, seq, Part::End).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
-            // A read before did not find it.
-            Ok((Slot::Commit(_), _)) => false,
-            _ => return Ok(not_on_line(seq)),
-        };
-        let key = place.commit(seq)?;
-        Ok(match self.line(place).await?.0.has(seq) {
-            false => not_on_line(seq),
-            true if !gone => hidden(&key),
-            // Listings only here, where damage would be told.
-            true => {
-                self.confirm_gone(&key).await?;
-                self.not_before_start(place, seq).await?;
-                lost(&key)
+        // In this order: a prune changes the line first. The commit may have been made since the first look.
+        let found = match self.slot(place, seq, part).await {
+            Ok((Slot::Commit(bytes), meta)) => {
+                Some(Found { place: place.clone(), seq, bytes, total: meta.size })
             }
-        })
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+            _ => return Err(not_on_line(seq)),
+        };
+        if !self.line(place).await?.0.has(seq) {
+            return Err(not_on_line(seq));
+        }
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // Listings only here, where damage would be told.
+        let key = place.commit(seq)?;
+        self.confirm_gone(&key).await?;
+        self.not_before_start(place, seq).await?;
+        Err(lost(&key))
     }
 
     /// Fails where `seq` is a number that a fork has from its source, and a read did not find the fork's
@@ -225,6 +230,7 @@ impl Store {
         match self.slot(place, 1, Part::End).await {
             Ok((Slot::Origin(origin), _)) if origin.target.seq >= seq => Err(hidden(&start)),
             Err(error) if error.kind() == ErrorKind::NotFound => self.confirm_gone(&start).await,
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
             _ => Ok(()),
         }
     }

@@ -227,3 +227,20 @@ async fn listings_with_other_versions_than_reads_hide_no_commit() {
         }
     }
 }
+
+/// A reader that follows a writer asks for the next number until it is there.
+#[tokio::test]
+async fn a_commit_that_is_made_while_a_load_looks_for_it_is_loaded() {
+    let bench = Bench::new(4);
+    let (session, _) = bench.saved("s", 1).await;
+    let (fault, sessions) = bench.faulty();
+    let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+    fault.inject(Operation::List, Injection::Hold(go_on.clone()));
+    let reader = sessions.session("a", "s").unwrap();
+    let mut load = Box::pin(reader.load(2));
+    assert!(futures_util::FutureExt::now_or_never(&mut load).is_none());
+    session.save("next").await.unwrap();
+    go_on.notify_one();
+    let restored = load.await.unwrap();
+    assert!(restored.commit.seq == 2 && restored.state == "next");
+}
