@@ -6,7 +6,7 @@ use persist::{
     sessions::{At, Retention},
 };
 
-use super::{Bench, Counting};
+use super::{Bench, Counting, sessions_support::noise};
 
 /// The newest commit was lost and another one took its number: what named the lost one does not give the
 /// other.
@@ -243,4 +243,32 @@ async fn a_commit_that_is_made_while_a_load_looks_for_it_is_loaded() {
     go_on.notify_one();
     let restored = load.await.unwrap();
     assert!(restored.commit.seq == 2 && restored.state == "next");
+}
+
+/// Between its listing and the line, all that the listing has of the newest commits was pruned.
+#[tokio::test]
+async fn an_export_that_a_prune_overtakes_gives_no_old_archive() {
+    let bench = Bench::new(5);
+    let (session, _) = bench.saved("s", 3).await;
+    session.tag("kept", 1).await.unwrap();
+    let (fault, sessions) = bench.faulty();
+    // The newest commit, then the line.
+    let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+    fault.inject_later(Operation::Get, 1, Injection::Hold(go_on.clone()));
+    let reader = sessions.session("a", "s").unwrap();
+    let mut archive = Vec::new();
+    let mut export = Box::pin(reader.export(&mut archive));
+    assert!(futures_util::FutureExt::now_or_never(&mut export).is_none());
+    for seed in [4, 5] {
+        bench.hours(5);
+        // A keyframe: nothing before it is needed.
+        session.save(noise(seed, 9000)).await.unwrap();
+    }
+    bench.hours(5);
+    let pruned = session.prune(Retention::new().last(1)).await.unwrap();
+    assert!(pruned.removed.contains(&3) && !pruned.removed.contains(&1), "{pruned:?}");
+    go_on.notify_one();
+    let error = export.await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("export again"), "{error}");
+    assert_eq!(reader.export(&mut Vec::new()).await.unwrap().commits, 2);
 }

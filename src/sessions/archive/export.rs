@@ -59,6 +59,10 @@ impl Session {
         {
             return Err(missing(&(line.upto..=line.upto)).with_advice(MENDED).with_operation("export"));
         }
+        // The listing is older than a prune of the newest commit that it has: it lacks what came since.
+        if rows.first().is_some_and(|row| row.seq >= begins && !line.has(row.seq)) {
+            return Err(overtaken());
+        }
         let (mut seqs, removed) = self.behind_removal(seqs).await?;
         let Some(&newest) = seqs.first() else {
             return Err(match origin {
@@ -177,13 +181,15 @@ impl Session {
 /// What to do where a commit is damaged or missing: loads may fall back, an archive has all or nothing.
 const MENDED: &str = "restore what is damaged or missing from a copy, or fork from a good commit, take over the fork and export that";
 
+fn overtaken() -> Error {
+    let message = "a prune removed a commit while it was exported; export again";
+    Error::new(ErrorKind::Conflict, message).with_operation("export")
+}
+
 /// A commit that is gone was pruned meanwhile.
 fn whole(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::NotFound => {
-            let message = "a prune removed a commit while it was exported; export again";
-            Error::new(ErrorKind::Conflict, message).with_operation("export").with_source(error)
-        }
+        ErrorKind::NotFound => overtaken().with_source(error),
         ErrorKind::Corrupt => error.with_advice(MENDED).with_operation("export"),
         _ => error.with_operation("export"),
     }
