@@ -34,6 +34,7 @@ pub(super) struct Root {
     /// something was saved in it.
     durable: Mutex<HashMap<PathBuf, Identity>>,
     /// Whether small objects in the kernel's caches are read without a thread.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "`cached` is for Linux"))]
     cached: AtomicBool,
     /// The longest wait for a lock.
     pub(super) lock_timeout: Duration,
@@ -97,10 +98,12 @@ impl Root {
         io_error(&format!("opening {}", self.path.display()), error)
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "`cached` is for Linux"))]
     pub(super) fn reads_cached(&self) -> bool {
         self.cached.load(Ordering::Relaxed)
     }
 
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "`cached` is for Linux"))]
     pub(super) fn never_read_cached(&self) {
         self.cached.store(false, Ordering::Relaxed);
     }

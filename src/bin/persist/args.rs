@@ -117,8 +117,8 @@ pub(crate) enum Command {
     Cp(Cp),
     /// Read every byte of a snapshot, or of all, and say whether all is well
     ///
-    /// With --all each that cannot be loaded is a line on standard output, and the exit code is not 0. Where there is
-    /// nothing to verify, it is 3: the storage may not be the right one.
+    /// With --all each that cannot be loaded is a line on standard output, and the exit code is not 0. Where
+    /// there is nothing to verify, it is 3: the storage may not be the right one.
     #[command(override_usage = "persist verify [OPTIONS] <KEY | --all>")]
     Verify(Verify),
     /// History of an agent's session: commits that cannot be lost or forked unnoticed
@@ -257,7 +257,8 @@ pub(crate) struct Cp {
     pub(crate) source: String,
     /// To: a key or a URL
     pub(crate) destination: String,
-    /// Copy all snapshots below a folder; with --if-absent skip those that are there, but for the tags of sessions that go on
+    /// Copy all snapshots below a folder; with --if-absent skip those that are there, but for the tags of
+    /// sessions that go on
     #[arg(short, long)]
     pub(crate) recursive: bool,
     /// Only if there is no such snapshot yet

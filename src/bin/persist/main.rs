@@ -64,8 +64,9 @@ fn main() -> ExitCode {
     code
 }
 
-/// One thread carries the requests; compression and files have threads of their own, of which one is started here: tokio panics where a command needs its first
-/// and none is to be had. With one, the others wait for their turn.
+/// One thread carries the requests; compression and files have threads of their own, of which one is started
+/// here: tokio panics where a command needs its first and none is to be had. With one, the others wait for
+/// their turn.
 fn runtime() -> anyhow::Result<Runtime> {
     let mut runtime = Builder::new_current_thread();
     let runtime = runtime.enable_all().thread_keep_alive(LONG).build().context("the runtime cannot start")?;

@@ -46,8 +46,8 @@ impl Output {
         self.terminal && !self.json
     }
 
-    /// Prints an error with its causes and gives the exit code. Damage is found by who reads what is stored, without knowing where: that is
-    /// `backend`.
+    /// Prints an error with its causes and gives the exit code. Damage is found by who reads what is stored,
+    /// without knowing where: that is `backend`.
     pub(crate) fn failure(&self, error: &anyhow::Error, backend: Option<&'static str>) -> ExitCode {
         if error.is::<ClosedPipe>() {
             return ExitCode::from(141); // as if by SIGPIPE: who closed the pipe knows

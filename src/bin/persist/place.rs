@@ -1,4 +1,5 @@
-//! Where folders of storages are, so that they can be compared: one that lies in another, however both are named.
+//! Where folders of storages are, so that they can be compared: one that lies in another, however both are
+//! named.
 
 use std::{
     fs,
@@ -41,7 +42,8 @@ impl Place {
 
     /// The names that lead from `outer` to this; none where both are one folder.
     pub(crate) fn inside(&self, outer: &Place) -> Option<&[String]> {
-        // Amazon's own settings may name the server where none is configured: it may be any, and a copy that is refused does no harm.
+        // Amazon's own settings may name the server where none is configured: it may be any, and a copy that
+        // is refused does no harm.
         let may_be_one = |(one, other)| one == other;
         let servers = self.server.as_ref().zip(outer.server.as_ref());
         (self.backend == outer.backend && servers.is_none_or(may_be_one)).then_some(())?;
@@ -53,8 +55,8 @@ impl Place {
         self.server.is_some() != other.server.is_some()
     }
 
-    /// The ids (as segments) of the session that `key`, an object of this storage, is a part of, also where this storage is a folder above or
-    /// inside the session's own.
+    /// The ids (as segments) of the session that `key`, an object of this storage, is a part of, also where
+    /// this storage is a folder above or inside the session's own.
     pub(crate) fn session_of<'a>(&'a self, key: &'a Key) -> Option<[&'a str; 2]> {
         // The names of buckets are no part of keys.
         let bucket = if self.backend == StorageBackend::Local { 0 } else { 1 };
@@ -160,7 +162,8 @@ fn is_of_session(names: &[&str]) -> bool {
     }
 }
 
-/// Whether a commit has this name: its number, counted down, in thousands and rest, and then the number itself.
+/// Whether a commit has this name: its number, counted down, in thousands and rest, and then the number
+/// itself.
 fn is_commit(folder: &str, name: &str) -> bool {
     let seq = name.split_once('-').and_then(|(_, seq)| seq.parse::<u64>().ok());
     seq.filter(|seq| (1..=999_999_999_998).contains(seq)).is_some_and(|seq| {

@@ -1,6 +1,8 @@
-//! How a command that writes is interrupted: what it had begun is undone before the process ends. So is what it gave up by itself.
+//! How a command that writes is interrupted: what it had begun is undone before the process ends. So is what
+//! it gave up by itself.
 //!
-//! Commands that only read are ended by the signal itself, also while they wait for a reader of their output. A signal that was ignored before ends none.
+//! Commands that only read are ended by the signal itself, also while they wait for a reader of their output.
+//! A signal that was ignored before ends none.
 
 use std::{
     future::Future,
@@ -41,8 +43,9 @@ pub(crate) async fn all_undone() {
     persist::cleaned_up().await;
 }
 
-/// Runs `work` until it is done or a signal asks to stop. Then its future is dropped, and what that sets off (removing temporary files,
-/// giving up uploads) gets a moment, and as long as it takes where that is known, but not for ever: another signal ends it.
+/// Runs `work` until it is done or a signal asks to stop. Then its future is dropped, and what that sets off
+/// (removing temporary files, giving up uploads) gets a moment, and as long as it takes where that is known,
+/// but not for ever: another signal ends it.
 pub(crate) async fn interruptible<T, E>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<Result<T, E>, Interrupted> {
@@ -76,7 +79,8 @@ async fn undone(moment: Duration) {
     }
 }
 
-/// The next signal's exit code; none where signals cannot be listened to: then they end the process by themselves.
+/// The next signal's exit code; none where signals cannot be listened to: then they end the process by
+/// themselves.
 async fn next(signals: &mut watch::Receiver<u8>) -> u8 {
     match signals.changed().await {
         Ok(()) => *signals.borrow_and_update(),
@@ -106,14 +110,15 @@ fn listen() -> watch::Receiver<u8> {
         });
     };
     if thread::Builder::new().name("signals".into()).spawn(thread).is_ok() {
-        // From here on no signal ends the process before it is asked to. An error says that it does not listen.
+        // From here on no signal ends the process before it is asked to. An error says that it does not
+        // listen.
         let _ = listening.recv();
     }
     signals
 }
 
-/// A write beyond a limit on the size of files (`ulimit -f`) fails, and the error says why, where by default the signal SIGXFSZ ends the process without a
-/// word. Must be called on a runtime.
+/// A write beyond a limit on the size of files (`ulimit -f`) fails, and the error says why, where by default
+/// the signal SIGXFSZ ends the process without a word. Must be called on a runtime.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 pub(crate) fn survive_the_size_limit() {
     // Its number on all of these, but for Linux on MIPS.
@@ -140,7 +145,8 @@ impl Signals {
         for (kind, code) in
             [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143), (SignalKind::hangup(), 129)]
         {
-            // Whoever started this has said that it goes on: `nohup`, and shells of what runs in the background.
+            // Whoever started this has said that it goes on: `nohup`, and shells of what runs in the
+            // background.
             if ignored & (1 << (code - 129)) == 0 {
                 signals.push((signal(kind)?, code));
             }

@@ -149,7 +149,8 @@ impl Storage {
         Ok(Place::of(&self.sources()?.resolve()?, "")?)
     }
 
-    /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is set.
+    /// The URL of what is so many folders above the storage, as `--storage` takes it when no namespace is
+    /// set.
     pub(crate) fn ancestor_url(&self, folders: usize) -> Result<String> {
         let sources = self.sources()?;
         let url = place::ancestor_url(&sources.resolve()?, folders)?;
@@ -261,7 +262,8 @@ fn path(text: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// The ids of a session of this storage, as segments, whose folder the key is in. What has not quite the name of one of its objects belongs to it, too.
+/// The ids of a session of this storage, as segments, whose folder the key is in. What has not quite the name
+/// of one of its objects belongs to it, too.
 fn folder_of_session(key: &Key) -> Option<[&str; 2]> {
     let mut segments = key.segments();
     (segments.next() == Some("sessions")).then_some(())?;
@@ -269,7 +271,8 @@ fn folder_of_session(key: &Key) -> Option<[&str; 2]> {
     matches!(segments.next(), Some("c" | "b" | "t" | "f" | "line")).then_some(ids)
 }
 
-/// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that shares its folders; `instead` is what to do.
+/// Refuses what would take a session apart, one of this storage, which is at `root`, or of another that
+/// shares its folders; `instead` is what to do.
 pub(crate) fn not_of_session(root: &Place, key: &Key, instead: &str) -> persist::Result<()> {
     refuse(root.session_of(key), key, instead)
 }

@@ -23,11 +23,13 @@ use crate::{
     storage::Storage,
 };
 
-/// Seconds that the service's clock may differ before requests are refused (S3 and GCS: 15 minutes) or times mislead.
+/// Seconds that the service's clock may differ before requests are refused (S3 and GCS: 15 minutes) or times
+/// mislead.
 const MOST_SKEW: u64 = 300;
 /// How long a storage that is away gets for the removal of what it may have stored all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Of an identity that only reads, so many snapshots are tried: the first may be archived, or another program's.
+/// Of an identity that only reads, so many snapshots are tried: the first may be archived, or another
+/// program's.
 const TRIES: usize = 10;
 
 /// How one check went, with what to do about it.
@@ -75,7 +77,8 @@ async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> R
     }
 }
 
-/// An object that is removed in any case: by [`remove`](Probe::remove), or by what goes on behind a doctor that is interrupted.
+/// An object that is removed in any case: by [`remove`](Probe::remove), or by what goes on behind a doctor
+/// that is interrupted.
 struct Probe {
     key: Key,
     remove: oneshot::Sender<oneshot::Sender<persist::Result<()>>>,

@@ -65,7 +65,8 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     Ok(())
 }
 
-/// What is saved as it is can be checked only by metadata, and these are sent before the bytes: so a state that fits into one part is read first.
+/// What is saved as it is can be checked only by metadata, and these are sent before the bytes: so a state
+/// that fits into one part is read first.
 async fn in_memory_if_small(mut body: Body) -> persist::Result<Body> {
     let mut first = BytesMut::new();
     while let Some(chunk) = body.chunk().await? {
@@ -100,7 +101,8 @@ fn turned_round(key: &str, file: Option<&Path>, error: Error) -> Error {
     }
 }
 
-/// The bytes to save and, of a file, how many. That is for the bar alone: a file that grows is saved as far as it goes.
+/// The bytes to save and, of a file, how many. That is for the bar alone: a file that grows is saved as far
+/// as it goes.
 pub(super) fn source(
     file: Option<&Path>,
     allow_empty: bool,
@@ -142,7 +144,8 @@ pub(super) fn announce(output: &Output) {
     }
 }
 
-/// What is no file. Where it gives nothing, its producer has failed or was forgotten, far more often than that the state is empty.
+/// What is no file. Where it gives nothing, its producer has failed or was forgotten, far more often than
+/// that the state is empty.
 struct Input<R> {
     from: R,
     name: String,
@@ -162,7 +165,8 @@ impl<R: Read> Read for Input<R> {
     }
 }
 
-/// Whether standard input is a file, which is as long as it is. Where there is no terminal and no pipe, it is most often `/dev/null`.
+/// Whether standard input is a file, which is as long as it is. Where there is no terminal and no pipe, it is
+/// most often `/dev/null`.
 #[cfg(unix)]
 fn is_file() -> bool {
     use std::os::fd::AsFd;

@@ -12,7 +12,8 @@ pub(super) struct Found {
     pub(super) sum: String,
 }
 
-/// Looks for unfinished uploads under the configured prefix. `clean` removes those that were begun longer ago.
+/// Looks for unfinished uploads under the configured prefix. `clean` removes those that were begun longer
+/// ago.
 ///
 /// `None`: there is nothing to say about this storage.
 #[cfg(feature = "s3")]

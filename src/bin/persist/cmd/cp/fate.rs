@@ -12,7 +12,8 @@ pub(super) enum Fate {
     Skip,
     /// It is copied over whatever is there.
     Over,
-    /// It is copied where nothing is there: that is looked for, and with `create` it is the condition of the save.
+    /// It is copied where nothing is there: that is looked for, and with `create` it is the condition of the
+    /// save.
     IfAbsent { create: bool },
 }
 
@@ -53,7 +54,8 @@ mod tests {
         (none.create, none.create_large, small.create_large) = (false, false, false);
         let (skip, over) = (Fate::Skip, Fate::Over);
         let (create, look) = (Fate::IfAbsent { create: true }, Fate::IfAbsent { create: false });
-        // Standing, kinds of objects (none: a plain snapshot), what the storage can, without and with --if-absent.
+        // Standing, kinds of objects (none: a plain snapshot), what the storage can, without and with
+        // --if-absent.
         let rows: &[(Option<Standing>, &[&str], _, Fate, Fate)] = &[
             (None, &[""], all, over, create),
             (None, &[""], none, over, create),

@@ -150,7 +150,8 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     if left_out.is_empty() { Ok(()) } else { Err(why(&left_out).into()) }
 }
 
-/// Copies one object, if it is its fate. Gives the copy, or with `dry_run` what would be copied, under the copy's name.
+/// Copies one object, if it is its fate. Gives the copy, or with `dry_run` what would be copied, under the
+/// copy's name.
 async fn one(
     fate: Fate,
     meta: ObjectMeta,
@@ -303,7 +304,8 @@ mod tests {
     use super::*;
     use crate::place::Place;
 
-    /// The metadata of a state without compression have its size and digest: those of another version would make the copy a damaged one.
+    /// The metadata of a state without compression have its size and digest: those of another version would
+    /// make the copy a damaged one.
     #[tokio::test]
     async fn bytes_and_metadata_are_of_one_version() -> Result<()> {
         let fault = Fault::new(Arc::new(MemoryAdapter::new()));

@@ -1,8 +1,8 @@
 //! What a copy of folders may do to a session that is already at its destination.
 //!
-//! Commits are written once. Of two histories under one name a copy would make a third that nobody saved, so it looks at the newest
-//! number that both sides have: where that commit is the same, byte for byte, so is all before it. That two sides parted
-//! shows only while prunes leave a number behind that point on both.
+//! Commits are written once. Of two histories under one name a copy would make a third that nobody saved, so
+//! it looks at the newest number that both sides have: where that commit is the same, byte for byte, so is
+//! all before it. That two sides parted shows only while prunes leave a number behind that point on both.
 
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
@@ -33,7 +33,8 @@ pub(super) enum Standing {
     Gone,
     /// Another history, or nobody can tell: the copy leaves it alone.
     Other,
-    /// It has states, and the source only says that it was removed: the copy leaves it alone, unless it is to take removals along.
+    /// It has states, and the source only says that it was removed: the copy leaves it alone, unless it is to
+    /// take removals along.
     Removed,
 }
 
@@ -113,8 +114,8 @@ async fn standing(
                 if same(from.store.as_ref(), &here, to.store.as_ref(), &there).await? {
                     return Ok(Some(standing));
                 }
-                // Removed on both sides, and nothing behind that at the destination: what comes behind a removal is
-                // made of nothing in front of it.
+                // Removed on both sides, and nothing behind that at the destination: what comes behind a
+                // removal is made of nothing in front of it.
                 let is_end = is_newest
                     && is_removal(from, &here, &name).await? == Some(true)
                     && is_removal(to, &there, &name).await? == Some(true);
@@ -148,9 +149,9 @@ fn copied(name: &str, from: &Folder, to: &Folder) -> persist::Result<(Key, Key, 
     Ok((key, copy, name))
 }
 
-/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of this one
-/// object has no commit. `None` where it cannot be read. A name that no commit has would pass for a marker's: see
-/// [`names`].
+/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of
+/// this one object has no commit. `None` where it cannot be read. A name that no commit has would pass for a
+/// marker's: see [`names`].
 async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<Option<bool>> {
     let read = async {
         let object = folder.store.get(key, GetOptions::new()).await?;
@@ -172,7 +173,8 @@ async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<O
     Ok(Some(shown.is_err_and(|error| error.kind() == ErrorKind::NotFound)))
 }
 
-/// The commits on one side, below a folder of its folder, by their names in the latter. What others left between them is none.
+/// The commits on one side, below a folder of its folder, by their names in the latter. What others left
+/// between them is none.
 fn names<'a>(
     side: &'a Folder,
     below: &str,
@@ -209,7 +211,8 @@ async fn same(
     }
 }
 
-/// Whether it is that object which fails, and would again. Without any permission the listing in front has failed.
+/// Whether it is that object which fails, and would again. Without any permission the listing in front has
+/// failed.
 fn stays(kind: ErrorKind) -> bool {
     matches!(
         kind,

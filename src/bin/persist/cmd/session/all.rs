@@ -1,4 +1,5 @@
-//! Work on every session of a storage: some at once, a row for each in their order, and on behind those that fail.
+//! Work on every session of a storage: some at once, a row for each in their order, and on behind those that
+//! fail.
 
 use std::path::Path;
 
@@ -18,7 +19,8 @@ use crate::{
 /// What came of the work on one.
 pub(crate) type Came<T> = (SessionName, persist::Result<T>);
 
-/// Does `work` with all sessions of the storage, or of one agent. What the listing fails with comes behind what it had listed.
+/// Does `work` with all sessions of the storage, or of one agent. What the listing fails with comes behind
+/// what it had listed.
 pub(crate) fn each<'a, T: Send + 'a>(
     sessions: &'a Sessions,
     agent: Option<&str>,

@@ -48,9 +48,9 @@ pub(crate) enum Command {
     Tag(Tag),
     /// Make the session its next owner's: who has it open by now can no longer write
     ///
-    /// Commits the newest state again, in a new epoch. Every save of a program that opened the session before is a conflict from then on,
-    /// also of the one that is to go on: start that behind it, or let it open the session anew. A program that is started again opens it
-    /// anew, too; stop the one that should not.
+    /// Commits the newest state again, in a new epoch. Every save of a program that opened the session before
+    /// is a conflict from then on, also of the one that is to go on: start that behind it, or let it open the
+    /// session anew. A program that is started again opens it anew, too; stop the one that should not.
     TakeOver(Name),
     /// Show what changed between two commits, in JSON terms
     Diff(Diff),
@@ -72,8 +72,9 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Remove a session: all its states and tags
     ///
-    /// Refused while other sessions are forks of it: remove those first. Commits younger than an hour (PERSIST_FENCE_WINDOW) stay;
-    /// call it again later. A marker without a state stays behind, so that a writer that has not noticed gets a conflict.
+    /// Refused while other sessions are forks of it: remove those first. Commits younger than an hour
+    /// (PERSIST_FENCE_WINDOW) stay; call it again later. A marker without a state stays behind, so that a
+    /// writer that has not noticed gets a conflict.
     #[command(visible_alias = "delete")]
     Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
@@ -97,8 +98,9 @@ pub(crate) enum Command {
     Export(Export),
     /// Read an archive from FILE, or standard input, into a session that does not exist
     ///
-    /// With --all every .tar file in DIR, and in the folders in it, becomes the session that it was written from. One that is there already with
-    /// the same commits stays as it is, another one of that name is a conflict, and so are two archives of one session. What fails is a line, and the next ones are read.
+    /// With --all every .tar file in DIR, and in the folders in it, becomes the session that it was written
+    /// from. One that is there already with the same commits stays as it is, another one of that name is a
+    /// conflict, and so are two archives of one session. What fails is a line, and the next ones are read.
     #[command(override_usage = "persist session import [OPTIONS] <AGENT SESSION [FILE] | --all DIR>")]
     Import(Import),
     /// List sessions, all or those of one agent
@@ -106,7 +108,8 @@ pub(crate) enum Command {
     Ls {
         /// Only this agent's
         agent: Option<String>,
-        /// Also number, time and size of the newest commit, and which were removed: two requests for each session
+        /// Also number, time and size of the newest commit, and which were removed: two requests for each
+        /// session
         #[arg(short, long)]
         long: bool,
     },
