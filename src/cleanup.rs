@@ -69,9 +69,10 @@ impl Drop for Waiter {
 
 /// Fails if the flag is set.
 pub(crate) fn check(given_up: &AtomicBool) -> Result<()> {
-    match given_up.load(Ordering::Acquire) {
-        true => Err(Error::new(ErrorKind::Internal, "the operation was given up")),
-        false => Ok(()),
+    if given_up.load(Ordering::Acquire) {
+        Err(Error::new(ErrorKind::Internal, "the operation was given up"))
+    } else {
+        Ok(())
     }
 }
 

@@ -130,9 +130,10 @@ impl Key {
     /// The key as it appears in logs: as it is where `DEBUG` is enabled for the target `persist::keys`, else
     /// its pseudonym.
     pub(crate) fn logged(&self) -> String {
-        match tracing::enabled!(target: "persist::keys", tracing::Level::DEBUG) {
-            true => self.to_string(),
-            false => self.pseudonym(),
+        if tracing::enabled!(target: "persist::keys", tracing::Level::DEBUG) {
+            self.to_string()
+        } else {
+            self.pseudonym()
         }
     }
 }

@@ -264,10 +264,7 @@ fn all_files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(all_files(&path)),
-            false => found.push(path),
-        }
+        if path.is_dir() { found.extend(all_files(&path)) } else { found.push(path) }
     }
     found
 }

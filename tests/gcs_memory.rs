@@ -107,11 +107,10 @@ async fn serve(
             let mut upload = upload.lock().unwrap();
             // Taken on trust: checksums are other tests' business, and slow without optimization.
             upload.crc32c = hash.unwrap_or_default().trim_start_matches("crc32c=").into();
-            match content_range.unwrap().ends_with("/*") {
-                true => {
-                    answer.status(308).header("range", format!("bytes=0-{}", upload.size - 1)).body(sent(""))
-                }
-                false => answer.body(sent(describe(&upload))),
+            if content_range.unwrap().ends_with("/*") {
+                answer.status(308).header("range", format!("bytes=0-{}", upload.size - 1)).body(sent(""))
+            } else {
+                answer.body(sent(describe(&upload)))
             }
         }
         ("GET", _, true) => {

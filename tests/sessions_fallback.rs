@@ -172,10 +172,7 @@ async fn a_fork_whose_start_is_damaged_can_be_continued() {
         main.fork("f", 2).await.unwrap();
         for seq in 1..=2 {
             let damaged = adapter.key(&format!("/main/c/999999999/99{}-{seq}", 9 - seq)).await;
-            match missing {
-                true => adapter.remove(&damaged).await,
-                false => adapter.flip(&damaged, 2000).await,
-            }
+            if missing { adapter.remove(&damaged).await } else { adapter.flip(&damaged, 2000).await }
         }
         let fork = open("f");
         assert_eq!(fork.save("blind").await.unwrap_err().kind(), ErrorKind::Corrupt);

@@ -69,9 +69,10 @@ async fn a_body_that_took_too_long_gets_no_commit() {
         // A machine that sleeps in the middle of the body.
         let awake = Arc::new(Notify::new());
         fault.inject(Operation::Put, Injection::Hold(awake.clone()));
-        let mut save = match stream {
-            true => session.save_stream(Cursor::new(noise(41, 9000))).boxed(),
-            false => session.save(noise(41, 5000)).boxed(),
+        let mut save = if stream {
+            session.save_stream(Cursor::new(noise(41, 9000))).boxed()
+        } else {
+            session.save(noise(41, 5000)).boxed()
         };
         while fault.calls(Operation::Put) < 2 {
             assert!((&mut save).now_or_never().is_none());
@@ -269,10 +270,8 @@ async fn a_take_over_whose_answer_was_lost_is_found_again() {
         let lost = ErrorKind::Timeout;
         fault.inject(Operation::Put, if arrived { Injection::After(lost) } else { Injection::Before(lost) });
         // The newest commit and the line are read, and whose the next one is not.
-        let look = match dropped {
-            true => Injection::Hold(Arc::default()),
-            false => Injection::Before(ErrorKind::Unavailable),
-        };
+        let look =
+            if dropped { Injection::Hold(Arc::default()) } else { Injection::Before(ErrorKind::Unavailable) };
         fault.inject_later(Operation::Get, 2, look);
         match new.take_over().now_or_never() {
             Some(result) => assert!(!dropped && result.unwrap_err().kind() == lost),

@@ -121,9 +121,10 @@ impl Source {
 impl Value {
     /// Where it was found, with the value unless that is secret.
     pub(super) fn shown(&self) -> String {
-        match self.setting.secret {
-            true => self.from.clone(),
-            false => format!("{} ({:?})", self.from, self.shown_text()),
+        if self.setting.secret {
+            self.from.clone()
+        } else {
+            format!("{} ({:?})", self.from, self.shown_text())
         }
     }
 
@@ -144,9 +145,10 @@ impl Value {
 
     /// The bundle that this value settles. `anonymous = false` names no credentials and settles none.
     pub(super) fn bundle(&self) -> &'static str {
-        match self.setting.name.ends_with(".anonymous") && values::boolean(&self.text) == Ok(false) {
-            true => "",
-            false => self.setting.bundle,
+        if self.setting.name.ends_with(".anonymous") && values::boolean(&self.text) == Ok(false) {
+            ""
+        } else {
+            self.setting.bundle
         }
     }
 

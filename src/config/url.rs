@@ -196,9 +196,10 @@ fn parameter(name: &str, backend: StorageBackend) -> Parsed<&'static Setting> {
         ));
     }
     let hint = suggest::hint(name, known.by_ref().filter_map(Setting::parameter));
-    Err(match is_bucket(name) {
-        true => format!("{group} has no parameter `{name}`{hint}"),
-        false => format!("{group} has no such parameter; write `&` in values as %26"),
+    Err(if is_bucket(name) {
+        format!("{group} has no parameter `{name}`{hint}")
+    } else {
+        format!("{group} has no such parameter; write `&` in values as %26")
     })
 }
 
@@ -212,10 +213,7 @@ fn decoded(text: &str) -> Parsed<String> {
     let text = Key::decode_segment(text).map_err(|_| {
         "it has a `%` that is not followed by two hexadecimal digits of UTF-8; write a percent sign as %25"
     })?;
-    match text.chars().any(char::is_control) {
-        true => Err("it contains a control character".into()),
-        false => Ok(text),
-    }
+    if text.chars().any(char::is_control) { Err("it contains a control character".into()) } else { Ok(text) }
 }
 
 /// The path of a URL that [`decoded`] makes this of. Only what would mean something else is percent-encoded.

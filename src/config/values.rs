@@ -46,12 +46,11 @@ fn line(value: &str) -> Parsed<String> {
 /// A name of something. A URL names more than it, and may have a password in it, which the service would
 /// repeat.
 pub(super) fn text(value: &str) -> Parsed<String> {
-    match value.contains("://") {
-        true => {
-            Err("this is a name, and that looks like a URL; the storage's own goes into PERSIST_STORAGE_URL"
-                .into())
-        }
-        false => line(value),
+    if value.contains("://") {
+        Err("this is a name, and that looks like a URL; the storage's own goes into PERSIST_STORAGE_URL"
+            .into())
+    } else {
+        line(value)
     }
 }
 

@@ -105,10 +105,7 @@ impl http_body::Body for Sending {
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        match bytes.is_empty() {
-            true => Payload::default(),
-            false => Payload(Arc::new([bytes])),
-        }
+        if bytes.is_empty() { Payload::default() } else { Payload(Arc::new([bytes])) }
     }
 }
 

@@ -27,10 +27,7 @@ pub(crate) fn redact(text: &str) -> String {
         if !out.is_empty() {
             out.push(' ');
         }
-        let shown = match secret {
-            true => 0,
-            false => begin(word),
-        };
+        let shown = if secret { 0 } else { begin(word) };
         out.push_str(&word[..shown]);
         if shown < word.len() {
             out.push('…');

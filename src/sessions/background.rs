@@ -164,9 +164,10 @@ impl Failure {
             (more, false) => format!(", nor were {more} states behind it"),
         };
         let (what, why) = (&self.what, &self.why);
-        let message = match unknown {
-            true => format!("it is not known whether {what} was saved{behind}: {why}"),
-            false => format!("{what} was not saved{behind}: {why}"),
+        let message = if unknown {
+            format!("it is not known whether {what} was saved{behind}: {why}")
+        } else {
+            format!("{what} was not saved{behind}: {why}")
         };
         Error::new(self.kind, message).with_operation("save").with_retryable(self.retryable)
     }

@@ -240,9 +240,10 @@ impl Store {
         match self.read(&key).await {
             Ok((bytes, _)) => object::at(TagRef::decode(&bytes), &key),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let hint = match looks_like_time(name) {
-                    true => "a time is written as 2026-05-14T09:30:00Z",
-                    false => "`session tag` lists the tags, `session log` the commits",
+                let hint = if looks_like_time(name) {
+                    "a time is written as 2026-05-14T09:30:00Z"
+                } else {
+                    "`session tag` lists the tags, `session log` the commits"
                 };
                 let message = format!("there is no tag {name:?} in {place}; {hint}");
                 Err(Error::new(ErrorKind::NotFound, message))

@@ -227,9 +227,10 @@ impl Session {
         let (latest, upto) = (latest?, upto?);
         let (head, seen) = match latest {
             Some(Latest::Whole(Whole { restored, place, is_origin })) => {
-                let base = match is_origin {
-                    true => forked(restored.base.clone(), restored.manifest.seq, place.clone()),
-                    false => restored.base.clone(),
+                let base = if is_origin {
+                    forked(restored.base.clone(), restored.manifest.seq, place.clone())
+                } else {
+                    restored.base.clone()
                 };
                 let head = head_of(&restored.manifest, Some(looked), Some(base));
                 (head, Some(self.shown(restored, &place, Vec::new())))

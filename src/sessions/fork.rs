@@ -103,11 +103,12 @@ impl Store {
             _ => false,
         };
         let to = if how == "import" { "under" } else { "to" };
-        let message = match removed {
-            true => format!(
+        let message = if removed {
+            format!(
                 "the session {place} was removed, and its numbers go on; {how} {to} a name that was never used"
-            ),
-            false => format!("the session {place} exists already; {how} {to} another name"),
+            )
+        } else {
+            format!("the session {place} exists already; {how} {to} another name")
         };
         Error::new(ErrorKind::AlreadyExists, message).with_operation(how)
     }

@@ -132,14 +132,11 @@ impl Session {
             || self.store().origin(self.place()).await?.is_some_and(|origin| origin.target == shown);
         // The number behind it is that of another commit, in the session that this one was forked from; so
         // may its epoch be. What is shown in place of a damaged commit may be of an earlier owner.
-        let epoch = match !starts || stale.is_some() {
-            true => self.newest_epoch().await?,
-            false => None,
-        };
-        let base = base.filter(|_| starts).cloned().map(|base| match own {
-            true => base,
-            false => forked(base, manifest.seq, place.clone()),
-        });
+        let epoch = if !starts || stale.is_some() { self.newest_epoch().await? } else { None };
+        let base = base
+            .filter(|_| starts)
+            .cloned()
+            .map(|base| if own { base } else { forked(base, manifest.seq, place.clone()) });
         let before = || {
             let seq = manifest.seq;
             format!(

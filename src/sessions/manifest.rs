@@ -214,18 +214,12 @@ impl Manifest {
         if !values.is_empty() && total != Some(size) {
             return Err(corrupt("the lengths of its values do not add up to its size"));
         }
-        let body = match has(BODY) {
-            true => Some(BodyRef { id: input.id()?, stored: input.number()? }),
-            false => None,
-        };
+        let body = if has(BODY) { Some(BodyRef { id: input.id()?, stored: input.number()? }) } else { None };
         for _ in 0..if has(LINES) { input.count()? } else { 0 } {
             let upto = input.number()?;
             lines.push(Line { upto, place: Place::from_segments(input.text()?, input.text()?) });
         }
-        let ids = match has(IDS) {
-            true => Some((input.text()?, input.text()?)),
-            false => None,
-        };
+        let ids = if has(IDS) { Some((input.text()?, input.text()?)) } else { None };
         input.end()?;
         let (keyframe, notes) = (depth == 0, Notes { label, step, metadata });
         let manifest = Manifest {

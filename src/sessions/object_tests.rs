@@ -23,20 +23,18 @@ fn sample(full: bool, depth: u64) -> Manifest {
         size: 5,
         epoch: u64::from(full) * 9,
         writer: full.then(|| "host/1".into()),
-        notes: match full {
-            true => Notes {
+        notes: if full {
+            Notes {
                 label: Some("label".into()),
                 step: Some(1 << 40),
                 metadata: [("a".into(), "b".into()), ("c".into(), "".into())].into(),
-            },
-            false => Notes::default(),
+            }
+        } else {
+            Notes::default()
         },
         values: if full { vec![("x".into(), 2), ("y".into(), 3)] } else { Vec::new() },
         body: None,
-        lines: match full {
-            true => vec![Line { upto: 299, place: Place::new("a", "s").unwrap() }],
-            false => Vec::new(),
-        },
+        lines: if full { vec![Line { upto: 299, place: Place::new("a", "s").unwrap() }] } else { Vec::new() },
         ids: full.then(|| ("agent".into(), "session".into())),
     }
 }

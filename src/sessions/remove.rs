@@ -87,9 +87,10 @@ impl Session {
         // Exactly these: who begins the session anew may move one meanwhile.
         let exactly = store.adapter.capabilities().conditional_delete;
         let delete = |tag: ObjectMeta| async move {
-            match exactly && !tag.version.as_str().is_empty() {
-                true => store.delete_version(&tag.key, &tag.version).await,
-                false => store.delete(&tag.key).await,
+            if exactly && !tag.version.as_str().is_empty() {
+                store.delete_version(&tag.key, &tag.version).await
+            } else {
+                store.delete(&tag.key).await
             }
         };
         all(tags.into_iter().map(delete).collect()).await?;

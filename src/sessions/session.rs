@@ -289,12 +289,13 @@ impl Session {
         let writer = self.writer().await;
         // Whoever names the head by its number (`after`) has seen it.
         let is_head = |expected| writer.head.as_ref().is_some_and(|head| head.is(expected));
-        match self.rebases() == rebases || options.expect.is_some_and(is_head) {
-            true => Ok(writer),
-            false => Err(conflict(
+        if self.rebases() == rebases || options.expect.is_some_and(is_head) {
+            Ok(writer)
+        } else {
+            Err(conflict(
                 self.place(),
                 "this handle was rebased after the state was made; save one that is made of the newest",
-            )),
+            ))
         }
     }
 

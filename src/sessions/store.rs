@@ -109,9 +109,10 @@ impl Store {
         if whole && refs::is_small(&bytes) {
             let origin = object::at(Origin::decode(&bytes), &key)?;
             // Only an import keeps other numbers than the first.
-            return match seq == 1 || origin.target.seq == 0 {
-                true => Ok((Slot::Origin(origin), meta)),
-                false => Err(corrupt("it is a fork's origin and no commit").with_key(&key)),
+            return if seq == 1 || origin.target.seq == 0 {
+                Ok((Slot::Origin(origin), meta))
+            } else {
+                Err(corrupt("it is a fork's origin and no commit").with_key(&key))
             };
         }
         // An origin whose first bytes are damaged must not pass for a commit: history would seem to begin
@@ -192,10 +193,7 @@ impl Store {
     pub(super) async fn not_importing(&self, place: &Place, newest: &Row) -> Result<()> {
         match self.slot(place, newest.seq, Part::End).await {
             Ok((Slot::Origin(origin), _)) if origin.imports().is_some() => {
-                match self.is_half(place, newest.seq).await? {
-                    true => Err(importing(place)),
-                    false => Ok(()),
-                }
+                if self.is_half(place, newest.seq).await? { Err(importing(place)) } else { Ok(()) }
             }
             // The object was replaced since the listing, perhaps by the last commit of an import; then the
             // listing may lack the commits in front of it. If a second listing agrees with the first, it is

@@ -98,9 +98,10 @@ impl Session {
         let store = self.store();
         // Exactly the tag that is there now, so that a request that was lost cannot arrive late and undo a
         // newer one.
-        let options = match store.adapter.capabilities().replace {
-            true => PutOptions::new().replace(store.adapter.head(key).await?.version),
-            false => PutOptions::new(),
+        let options = if store.adapter.capabilities().replace {
+            PutOptions::new().replace(store.adapter.head(key).await?.version)
+        } else {
+            PutOptions::new()
         };
         let guard = self.place().fork(store.new_id(None))?;
         let reference = ForkRef { target, fork: self.place().clone() }.encode();

@@ -316,9 +316,10 @@ impl Verified {
 /// The error for commits that are on the line and have no object.
 pub(super) fn missing(hole: &RangeInclusive<u64>) -> Error {
     let (first, last) = (hole.start(), hole.end());
-    let (message, advice) = match first == last {
-        true => (format!("commit {last} is missing"), "restore its object from a copy"),
-        false => (format!("commits {first} to {last} are missing"), "restore their objects from a copy"),
+    let (message, advice) = if first == last {
+        (format!("commit {last} is missing"), "restore its object from a copy")
+    } else {
+        (format!("commits {first} to {last} are missing"), "restore their objects from a copy")
     };
     Error::new(ErrorKind::Corrupt, message).with_advice(advice)
 }

@@ -121,11 +121,10 @@ fn each_bad_file_has_its_answer() {
     let yaml = folder.path().join("persist.yaml");
     std::fs::write(&yaml, "storage:\n  bucket: [hunter2\n").unwrap();
     let answer = refused(StorageConfig::from_file(&yaml)).replace(&format!("{}", yaml.display()), "FILE");
-    let expected = match cfg!(feature = "yaml") {
-        true => "invalid_config: FILE: it is not YAML: look at line 2 and before",
-        false => {
-            "invalid_config: FILE: this build reads TOML only; write persist.toml, or enable the feature `yaml`"
-        }
+    let expected = if cfg!(feature = "yaml") {
+        "invalid_config: FILE: it is not YAML: look at line 2 and before"
+    } else {
+        "invalid_config: FILE: this build reads TOML only; write persist.toml, or enable the feature `yaml`"
     };
     assert_eq!(answer, expected);
     assert!(is_empty(&below));

@@ -40,9 +40,10 @@ async fn save(
         server.script(Kind::Data, (1..before).map(|_| Fault::Pass).chain([fault]));
     }
     let options = SaveOptions::new().mode(mode);
-    match from_file {
-        true => store.upload_with(&path, "k", options).await?,
-        false => store.save_with(state, "k", options).await?,
+    if from_file {
+        store.upload_with(&path, "k", options).await?
+    } else {
+        store.save_with(state, "k", options).await?
     };
     Ok(server.count(Kind::Data))
 }
@@ -162,12 +163,11 @@ async fn an_upload_that_begins_anew_says_the_same_of_its_object() {
         for body in [streamed(&state), Body::from(state.clone())] {
             server.state().objects.clear();
             server.forget_log();
-            let (mode, condition) = match replace {
-                false => (PutMode::Create, 0),
-                true => {
-                    let old = server.state().plant("k", "old");
-                    (PutMode::Replace(Version::new(old.to_string())), old)
-                }
+            let (mode, condition) = if !replace {
+                (PutMode::Create, 0)
+            } else {
+                let old = server.state().plant("k", "old");
+                (PutMode::Replace(Version::new(old.to_string())), old)
             };
             let changed = Fault::Answer(400, vec![], "Provided CRC32C does not match".into());
             server.script(Kind::Data, [Fault::Forget(410), changed, Fault::Forget(404)]);

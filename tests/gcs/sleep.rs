@@ -88,9 +88,10 @@ async fn a_save_or_a_removal_is_not_repeated_over_what_came_while_the_machine_sl
         server.script(kind, [Fault::Status(429)]);
         let name = key("k");
         let work = async {
-            match removes {
-                true => store.delete(&name, DeleteOptions::new()).await,
-                false => store.put(&name, Body::from("state"), PutOptions::new()).await.map(drop),
+            if removes {
+                store.delete(&name, DeleteOptions::new()).await
+            } else {
+                store.put(&name, Body::from("state"), PutOptions::new()).await.map(drop)
             }
         };
         let error = meanwhile(work, || server.connections() > 0, || sleep(&server, "k")).await.unwrap_err();

@@ -425,10 +425,8 @@ async fn a_stored_object_that_is_not_what_was_sent_is_removed() {
         let sum = if shorter == 0 { "AAAAAA==".into() } else { crate::strict::checksum(&sent) };
         let size = (sent.len() - shorter).to_string();
         let wrong = json!({ "name": "k", "size": size, "generation": generation.to_string(), "crc32c": sum });
-        let (kind, body) = match large {
-            false => (Kind::Multipart, Body::from(sent)),
-            true => (Kind::Data, streamed(&sent)),
-        };
+        let (kind, body) =
+            if !large { (Kind::Multipart, Body::from(sent)) } else { (Kind::Data, streamed(&sent)) };
         let before = if large { vec![Fault::Pass] } else { vec![] };
         server.script(kind, before.into_iter().chain([Fault::Answer(200, vec![], wrong.to_string())]));
         let error = store.put(&key("k"), body, PutOptions::new()).await.unwrap_err();

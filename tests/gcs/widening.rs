@@ -29,12 +29,11 @@ async fn load(env: &[(&str, &str)], faults: Vec<Fault>) -> (Server, Result<(), S
     command.env("STORAGE_EMULATOR_HOST", "http://storage.googleapis.com").env("HTTP_PROXY", &server.url);
     command.env("PERSIST_GCS_CHUNK_SIZE", "256KiB").envs(env.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let loaded = match output.status.success() {
-        true => {
-            assert!(std::fs::read(&file).unwrap() == bytes);
-            Ok(())
-        }
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    let loaded = if output.status.success() {
+        assert!(std::fs::read(&file).unwrap() == bytes);
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     };
     (server, loaded)
 }

@@ -50,9 +50,10 @@ fn files(root: &Path) -> Vec<String> {
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let entry = entry.unwrap();
-            match entry.file_type().unwrap().is_dir() {
-                true => open.push(entry.path()),
-                false => found.push(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path())
+            } else {
+                found.push(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned())
             }
         }
     }

@@ -163,9 +163,10 @@ async fn what_a_first_save_has_found_gives_way_to_a_load_that_shows_less() {
         let mut load = Box::pin(handle.load(At::Latest));
         assert!((&mut load).now_or_never().is_none());
         let rival = bench.session("s");
-        match taken_over {
-            true => drop(rival.take_over().await.unwrap()),
-            false => drop(rival.save("a rival's").await.unwrap()),
+        if taken_over {
+            drop(rival.take_over().await.unwrap())
+        } else {
+            drop(rival.save("a rival's").await.unwrap())
         }
         let _never = hold(Operation::Put);
         let mut save = Some(Box::pin(handle.save("heartbeat")));
@@ -210,9 +211,10 @@ async fn tasks_that_share_a_handle_say_what_their_states_are_made_of() {
     handle.save("0").await.unwrap();
     let count = |session: Session, says: bool| async move {
         loop {
-            let newest = match says {
-                true => session.rebase().await.unwrap().unwrap(),
-                false => session.load(At::Latest).await.unwrap(),
+            let newest = if says {
+                session.rebase().await.unwrap().unwrap()
+            } else {
+                session.load(At::Latest).await.unwrap()
             };
             // All of them have loaded before the first one saves.
             tokio::task::yield_now().await;

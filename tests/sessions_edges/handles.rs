@@ -128,9 +128,12 @@ async fn a_fork_goes_on_from_what_was_loaded_by_number() {
         let bench = Bench::new(6);
         let (main, states) = bench.saved("main", 6).await;
         main.fork("fork", 5).await.unwrap();
-        let load = async |handle: &Session| match stream {
-            false => assert_eq!(handle.load(shown).await.unwrap().commit.seq, shown),
-            true => assert_eq!(handle.load_stream(shown).await.unwrap().0.seq, shown),
+        let load = async |handle: &Session| {
+            if !stream {
+                assert_eq!(handle.load(shown).await.unwrap().commit.seq, shown)
+            } else {
+                assert_eq!(handle.load_stream(shown).await.unwrap().0.seq, shown)
+            }
         };
         let (late, first) = (bench.session("fork"), bench.session("fork"));
         load(&late).await;

@@ -414,9 +414,10 @@ async fn a_look_that_fails_half_way_is_none() {
             2 => session.rebase().await.map(drop),
             _ => session.take_over().await.map(drop),
         };
-        match held {
-            true => assert!(first().now_or_never().is_none(), "{way}"),
-            false => assert_eq!(first().await.unwrap_err().kind(), ErrorKind::Timeout, "{way}"),
+        if held {
+            assert!(first().now_or_never().is_none(), "{way}")
+        } else {
+            assert_eq!(first().await.unwrap_err().kind(), ErrorKind::Timeout, "{way}")
         }
         for seq in [8, 9] {
             assert_eq!(session.save("state").await.unwrap().seq, seq, "{way}");
@@ -436,15 +437,12 @@ async fn a_rebase_that_fails_half_way_lets_no_stale_writer_in() {
     assert_eq!(stale.save("stale").await.unwrap_err().kind(), ErrorKind::Conflict);
     bench.lose("s", 7).await;
     for held in [false, true] {
-        match held {
-            true => {
-                fault.inject_later(Operation::List, 1, Injection::Hold(Default::default()));
-                assert!(stale.rebase().now_or_never().is_none());
-            }
-            false => {
-                fault.inject_later(Operation::List, 1, Injection::Before(ErrorKind::Timeout));
-                assert_eq!(stale.rebase().await.unwrap_err().kind(), ErrorKind::Timeout);
-            }
+        if held {
+            fault.inject_later(Operation::List, 1, Injection::Hold(Default::default()));
+            assert!(stale.rebase().now_or_never().is_none());
+        } else {
+            fault.inject_later(Operation::List, 1, Injection::Before(ErrorKind::Timeout));
+            assert_eq!(stale.rebase().await.unwrap_err().kind(), ErrorKind::Timeout);
         }
         assert_eq!(stale.save("stale").await.unwrap_err().kind(), ErrorKind::Conflict);
     }

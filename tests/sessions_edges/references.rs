@@ -112,9 +112,10 @@ async fn a_mark_of_a_fork_of_a_pruned_commit_is_garbage() {
         let mark = bench.adapter.raw(&key).await;
         fork.save(super::noise(9, 900)).await.unwrap();
         bench.hours(30);
-        match removed {
-            true => drop(fork.remove().await.unwrap()),
-            false => drop(fork.prune(Retention::new().last(1)).await.unwrap()),
+        if removed {
+            drop(fork.remove().await.unwrap())
+        } else {
+            drop(fork.prune(Retention::new().last(1)).await.unwrap())
         }
         session.prune(Retention::new().last(1)).await.unwrap();
         session.prune(Retention::new().last(1)).await.unwrap();

@@ -261,9 +261,10 @@ async fn a_removal_is_no_rival_of_itself() {
         }
         go_on.notify_one();
         let removed = remove.await;
-        match anew {
-            true => assert_eq!(removed.unwrap_err().kind(), ErrorKind::Conflict),
-            false => drop(removed.unwrap()),
+        if anew {
+            assert_eq!(removed.unwrap_err().kind(), ErrorKind::Conflict)
+        } else {
+            drop(removed.unwrap())
         }
         assert_eq!(bench.keys("/t/").await.len(), usize::from(anew));
         assert_eq!(seqs(&bench.session("s")).await, if anew { &[7][..] } else { &[] });

@@ -211,18 +211,20 @@ async fn a_save_that_waits_for_a_rebase_of_a_clone_is_a_conflict() {
         fault.inject(Operation::List, Injection::Hold(go_on.clone()));
         let (leader, clone) = (session.clone(), session.clone());
         let leader = tokio::spawn(async move {
-            match take_over {
-                true => leader.take_over().await.unwrap().commit.seq,
-                false => leader.rebase().await.unwrap().unwrap().commit.seq,
+            if take_over {
+                leader.take_over().await.unwrap().commit.seq
+            } else {
+                leader.rebase().await.unwrap().unwrap().commit.seq
             }
         });
         while fault.calls(Operation::List) < 1 {
             tokio::task::yield_now().await;
         }
         let save = tokio::spawn(async move {
-            match long {
-                true => clone.save_stream(Cursor::new(noise(27, 9000))).await,
-                false => clone.save("made of one").await,
+            if long {
+                clone.save_stream(Cursor::new(noise(27, 9000))).await
+            } else {
+                clone.save("made of one").await
             }
         });
         for _ in 0..100 {

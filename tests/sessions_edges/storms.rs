@@ -58,9 +58,10 @@ impl Far {
         for _ in 0..self.below(4) {
             tokio::task::yield_now().await;
         }
-        match self.failing > 0 && self.below(self.failing) == 0 {
-            true => Err(Error::new(ErrorKind::Timeout, "injected")),
-            false => Ok(()),
+        if self.failing > 0 && self.below(self.failing) == 0 {
+            Err(Error::new(ErrorKind::Timeout, "injected"))
+        } else {
+            Ok(())
         }
     }
 

@@ -61,12 +61,7 @@ impl Actor {
         let twin = self.sessions.session("agent", &name).unwrap();
         let twice = self.random.below(10) < 3;
         let (mut one, mut two) = (&archive.bytes[..], &archive.bytes[..]);
-        let other = async {
-            match twice {
-                true => Some(twin.import(&mut two).await),
-                false => None,
-            }
-        };
+        let other = async { if twice { Some(twin.import(&mut two).await) } else { None } };
         let (first, other) = tokio::join!(session.import(&mut one), other);
         if let (Ok(_), Some(Ok(_))) = (&first, &other) {
             self.world.saw("imported twice");

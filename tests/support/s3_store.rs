@@ -150,10 +150,9 @@ impl Store {
 
     pub fn get(&self, bucket: &str, key: &str) -> S3Result<&Object> {
         self.bucket(bucket)?;
-        self.objects.get(key).ok_or_else(|| match self.unlisted {
-            true => s3_error!(AccessDenied),
-            false => s3_error!(NoSuchKey),
-        })
+        self.objects
+            .get(key)
+            .ok_or_else(|| if self.unlisted { s3_error!(AccessDenied) } else { s3_error!(NoSuchKey) })
     }
 
     pub fn upload(&mut self, id: &str, key: &str) -> S3Result<&mut Upload> {
@@ -233,9 +232,10 @@ pub fn small_enough(metadata: Option<&HashMap<String, String>>) -> S3Result<()> 
 
 /// A name in a listing.
 pub fn shown(name: &str, encoding: Option<&EncodingType>) -> String {
-    match encoding.is_some_and(|of| of.as_str() == EncodingType::URL) {
-        true => url::form_urlencoded::byte_serialize(name.as_bytes()).collect(),
-        false => name.to_string(),
+    if encoding.is_some_and(|of| of.as_str() == EncodingType::URL) {
+        url::form_urlencoded::byte_serialize(name.as_bytes()).collect()
+    } else {
+        name.to_string()
     }
 }
 

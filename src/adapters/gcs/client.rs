@@ -225,9 +225,10 @@ impl Client {
             Ok(Some(new)) => self.attempt(call, Some(new.header())).await,
             Err(error) => {
                 // Rather without any than with the one that was refused.
-                let answer = match call.session.is_some() && token.is_some() {
-                    true => self.attempt(call, None).await?,
-                    false => answer,
+                let answer = if call.session.is_some() && token.is_some() {
+                    self.attempt(call, None).await?
+                } else {
+                    answer
                 };
                 match answer.status() {
                     StatusCode::UNAUTHORIZED => Err(Failure::unsent(error)),
@@ -273,12 +274,11 @@ impl Client {
             return Ok(());
         }
         let body = http::text(answer, ERROR_BYTES, self.settings.timeout).await.map_err(Failure::unread)?;
-        match body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
-            true => Ok(()),
-            false => {
-                let message = "the answer is not the service's; see what is between (a proxy, a login page)";
-                Err(Failure::unread(Error::new(ErrorKind::Unavailable, message)))
-            }
+        if body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
+            Ok(())
+        } else {
+            let message = "the answer is not the service's; see what is between (a proxy, a login page)";
+            Err(Failure::unread(Error::new(ErrorKind::Unavailable, message)))
         }
     }
 

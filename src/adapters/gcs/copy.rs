@@ -164,12 +164,13 @@ impl Store {
                     None => {
                         let gone = "the snapshot was replaced or removed while it was copied";
                         // A conflict would say that nothing was written.
-                        let (kind, fix) = match doubt.is_open() {
-                            true => (
+                        let (kind, fix) = if doubt.is_open() {
+                            (
                                 ErrorKind::Unavailable,
                                 "an attempt may still take effect; see what is there before you copy it again",
-                            ),
-                            false => (ErrorKind::Conflict, "copy it again"),
+                            )
+                        } else {
+                            (ErrorKind::Conflict, "copy it again")
                         };
                         let error = Error::new(kind, format!("{gone}; {fix}")).with_retryable(false);
                         Err(named(error))

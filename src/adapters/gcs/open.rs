@@ -41,24 +41,23 @@ impl Store {
     pub(super) async fn open(self: &Arc<Self>, key: &Key, options: &GetOptions) -> Result<Opened> {
         let needs_size = needs_size(options.range)?;
         let mut news = true;
-        let (resource, mut media) = match options.if_not_version.is_none() && !needs_size {
-            true => {
-                let call = conditional(self.media(key, options.range), options)?;
-                let (resource, media) = match self.known.resource(key) {
-                    Some(known) => match self.client.send(call).await {
-                        Ok(answer) if describes(&answer, &known) => {
-                            news = false;
-                            (Ok(known), Ok(answer))
-                        }
-                        // Boxed, as all that takes a second request: its future would be part of every
-                        // load's.
-                        other => (Box::pin(self.describe(key, options)).await, other),
-                    },
-                    None => Box::pin(join(self.describe(key, options), self.client.send(call))).await,
-                };
-                (resource, Some(media))
-            }
-            false => (Box::pin(self.describe(key, options)).await, None),
+        let (resource, mut media) = if options.if_not_version.is_none() && !needs_size {
+            let call = conditional(self.media(key, options.range), options)?;
+            let (resource, media) = match self.known.resource(key) {
+                Some(known) => match self.client.send(call).await {
+                    Ok(answer) if describes(&answer, &known) => {
+                        news = false;
+                        (Ok(known), Ok(answer))
+                    }
+                    // Boxed, as all that takes a second request: its future would be part of every
+                    // load's.
+                    other => (Box::pin(self.describe(key, options)).await, other),
+                },
+                None => Box::pin(join(self.describe(key, options), self.client.send(call))).await,
+            };
+            (resource, Some(media))
+        } else {
+            (Box::pin(self.describe(key, options)).await, None)
         };
         let mut resource = resource?;
         let started = Instant::now();
@@ -114,9 +113,10 @@ impl Store {
                     (resource, news) = (Box::pin(self.describe(key, options)).await?, true);
                     if resource.generation == generation {
                         // What the metadata show is there: a 404 is a proxy's, or will pass.
-                        return Err(match failure.not_found() {
-                            true => unsteady("contradicts itself on whether the snapshot is there"),
-                            false => failure.error,
+                        return Err(if failure.not_found() {
+                            unsteady("contradicts itself on whether the snapshot is there")
+                        } else {
+                            failure.error
                         });
                     }
                 }

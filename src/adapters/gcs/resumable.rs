@@ -217,16 +217,17 @@ impl Store {
         doubt: &Doubt,
     ) -> Result<Resource, Ended> {
         loop {
-            let outcome = match upload.chunk.last {
-                true => match self.deliver(&session, &upload.chunk, doubt).await {
+            let outcome = if upload.chunk.last {
+                match self.deliver(&session, &upload.chunk, doubt).await {
                     Ok(Some(stored)) => {
                         session.ended();
                         return Ok(*stored);
                     }
                     Ok(None) => Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
                     Err(ended) => Err(ended),
-                },
-                false => self.deliver_and_read(&session, upload, doubt).await,
+                }
+            } else {
+                self.deliver_and_read(&session, upload, doubt).await
             };
             match outcome {
                 Ok(Ok(made)) => upload.chunk = made,
@@ -330,9 +331,10 @@ impl Store {
                 }
                 Ok(Progress::Stored(stored)) => {
                     // Whole quanta from the chunk's start: a request of another length would end the upload.
-                    let whole = match chunk.last && stored == chunk.end() {
-                        true => stored,
-                        false => chunk.start + (stored - chunk.start) / QUANTUM * QUANTUM,
+                    let whole = if chunk.last && stored == chunk.end() {
+                        stored
+                    } else {
+                        chunk.start + (stored - chunk.start) / QUANTUM * QUANTUM
                     };
                     from = whole;
                     if whole > best {

@@ -76,9 +76,10 @@ impl Store {
                 (true, _) => {
                     let Some(stored) = step.resource else { return Ok(()) };
                     self.known.saw(key, &stored);
-                    return match kms_key.is_none_or(|name| encryption::is_under(name, &stored)) {
-                        true => Ok(()),
-                        false => Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY))),
+                    return if kms_key.is_none_or(|name| encryption::is_under(name, &stored)) {
+                        Ok(())
+                    } else {
+                        Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY)))
                     };
                 }
                 (false, Some(next)) => reached = Some(next),

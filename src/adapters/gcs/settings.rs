@@ -45,10 +45,7 @@ impl Settings {
 
     /// When a load goes on with ranges.
     pub(super) fn pace(&self) -> Pace {
-        match self.is_google() {
-            true => Pace::CLOUD,
-            false => Pace::SERVER,
-        }
+        if self.is_google() { Pace::CLOUD } else { Pace::SERVER }
     }
 
     /// By how much an answer's `Date` may be ahead of the clock that objects are dated by. At Google's own

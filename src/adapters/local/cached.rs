@@ -110,9 +110,10 @@ fn look(
     }
     sidecar::describe(&mut meta, None::<Sidecar>, magic);
     // Adapters replace files and never write into one; others may.
-    match Stamp::from(&rustix::fs::fstat(&file)?) == stamp {
-        true => Ok(Some(Object { meta, range, body: Body::from(bytes) })),
-        false => Ok(None),
+    if Stamp::from(&rustix::fs::fstat(&file)?) == stamp {
+        Ok(Some(Object { meta, range, body: Body::from(bytes) }))
+    } else {
+        Ok(None)
     }
 }
 

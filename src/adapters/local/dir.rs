@@ -34,7 +34,6 @@ pub(super) struct Root {
     /// something was saved in it.
     durable: Mutex<HashMap<PathBuf, Identity>>,
     /// Whether small objects in the kernel's caches are read without a thread.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "`cached` is for Linux"))]
     cached: AtomicBool,
     /// The longest wait for a lock.
     pub(super) lock_timeout: Duration,

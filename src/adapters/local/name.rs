@@ -76,9 +76,10 @@ pub(super) fn pieces(segment: &str) -> Vec<String> {
             piece.push('%');
             done.push(std::mem::take(&mut piece));
         }
-        match piece.is_empty() && rest.starts_with(RESERVED) {
-            true => piece.push_str("%2E"),
-            false => piece.push_str(&unit),
+        if piece.is_empty() && rest.starts_with(RESERVED) {
+            piece.push_str("%2E")
+        } else {
+            piece.push_str(&unit)
         }
     }
     done.push(piece);

@@ -86,9 +86,10 @@ pub(super) fn get(root: &Root, key: &Key, place: &Location, options: &GetOptions
     let range = options.resolve(&meta)?;
     let len = range.end - range.start;
     let source = Arc::new(Source { file, stamp });
-    let body = match len <= CHUNK {
-        true => Body::from(source.read(range.clone())?),
-        false => source.body(key.clone(), range.clone()).with_len(len),
+    let body = if len <= CHUNK {
+        Body::from(source.read(range.clone())?)
+    } else {
+        source.body(key.clone(), range.clone()).with_len(len)
     };
     Ok(Object { meta, range, body })
 }

@@ -360,14 +360,15 @@ fn current(root: &Root, directory: &File, file: &str) -> Result<Option<Stamp>> {
         FileType::Directory => match hollow::remove(root, directory, file) {
             Ok(()) | Err(Errno::NOENT) => Ok(None),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                let message = match hollow::holds_own_files_only(directory, file) {
-                    true => format!(
+                let message = if hollow::holds_own_files_only(directory, file) {
+                    format!(
                         "in the directory {file:?} is a file of a save that is under way or was killed; what was killed is removed when it is an hour \
-                         old, or a day (metadata)"
-                    ),
-                    false => format!(
+                     old, or a day (metadata)"
+                    )
+                } else {
+                    format!(
                         "there is a directory {file:?}, with snapshots below it, and on a file system no name is a file and a directory; choose another key"
-                    ),
+                    )
                 };
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }

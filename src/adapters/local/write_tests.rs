@@ -49,9 +49,10 @@ pub(super) fn about_to_rename() {
     for path in APPEARS.take() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         // Of a snapshot there is also a file.
-        match path.ends_with("below") {
-            true => std::fs::write(path, "").unwrap(),
-            false => std::fs::create_dir(path).unwrap(),
+        if path.ends_with("below") {
+            std::fs::write(path, "").unwrap()
+        } else {
+            std::fs::create_dir(path).unwrap()
         }
     }
 }
@@ -249,10 +250,7 @@ fn a_version_is_as_new_as_it_is_visible() {
             for plain in [true, false] {
                 let folder = tempfile::tempdir().unwrap();
                 let store = Store::new(folder.path());
-                let options = || match plain {
-                    true => PutOptions::new(),
-                    false => PutOptions::new().metadata("a", "1"),
-                };
+                let options = || if plain { PutOptions::new() } else { PutOptions::new().metadata("a", "1") };
                 let mut last = None;
                 for round in 0..3 {
                     let options = match &last {

@@ -102,13 +102,14 @@ impl Bucket {
     /// # Errors
     /// `Unsupported`.
     pub(super) fn check_name(&self, name: &str) -> Result<()> {
-        match name.contains('\\') && self.server.backslash == names::Backslash::Unknown {
-            false => Ok(()),
-            true => Err(fail(
+        if !(name.contains('\\') && self.server.backslash == names::Backslash::Unknown) {
+            Ok(())
+        } else {
+            Err(fail(
                 ErrorKind::Unsupported,
                 "some servers take a backslash for a slash, and what this one does could not be found out: it refuses such names, or these \
-                 credentials may not look; use names without it",
-            )),
+             credentials may not look; use names without it",
+            ))
         }
     }
 

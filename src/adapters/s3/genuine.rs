@@ -14,9 +14,10 @@ use crate::{Error, ErrorKind, Key};
 
 /// Refuses an answer without an ETag, which each of S3's to PutObject and UploadPart has.
 pub(super) fn has_etag(operation: &'static str, etag: Option<&str>, shared: &Shared) -> Result<(), Failure> {
-    match etag.is_some_and(|etag| !etag.is_empty()) {
-        true => Ok(()),
-        false => Err(not_s3s(operation, "a success without an ETag", shared)),
+    if etag.is_some_and(|etag| !etag.is_empty()) {
+        Ok(())
+    } else {
+        Err(not_s3s(operation, "a success without an ETag", shared))
     }
 }
 

@@ -98,13 +98,14 @@ impl Bucket {
         let options = GetOptions::new().range(part).if_version(expected.clone());
         let output = self.get_output(key, &options).await.map_err(|failure| {
             // What was there when the load began, and could be read.
-            match failure.none_to_see() || failure.status == 416 {
-                true => fail(
+            if failure.none_to_see() || failure.status == 416 {
+                fail(
                     ErrorKind::Conflict,
                     "the snapshot was removed or replaced while it was read; load it again",
                 )
-                .with_source(failure.error),
-                false => failure.error,
+                .with_source(failure.error)
+            } else {
+                failure.error
             }
         })?;
         let (got, _) = extent(&output, Some(part))?;
@@ -134,11 +135,10 @@ impl Bucket {
                 Ok(None) => Ok(None),
                 Ok(Some(Err(error))) => {
                     let text = causes(&error);
-                    let error = match text.contains("checksum mismatch") {
-                        true => checksum::damaged(),
-                        false => {
-                            fail(ErrorKind::Unavailable, "the connection broke in the middle of the body")
-                        }
+                    let error = if text.contains("checksum mismatch") {
+                        checksum::damaged()
+                    } else {
+                        fail(ErrorKind::Unavailable, "the connection broke in the middle of the body")
                     };
                     Err(error.with_operation("get").with_source(text))
                 }

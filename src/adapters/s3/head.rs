@@ -76,12 +76,13 @@ impl Bucket {
     /// The tags, which take a request of their own: made only where the server says that there are some. Who
     /// may not see them sees none.
     async fn tags_if(&self, count: Option<i32>, key: &Key) -> Result<BTreeMap<String, String>> {
-        match count.unwrap_or(0) > 0 && self.server.capabilities.tags {
-            true => match self.tags(key).await {
+        if count.unwrap_or(0) > 0 && self.server.capabilities.tags {
+            match self.tags(key).await {
                 Err(error) if error.kind() == ErrorKind::AccessDenied => Ok(BTreeMap::new()),
                 tags => tags,
-            },
-            false => Ok(BTreeMap::new()),
+            }
+        } else {
+            Ok(BTreeMap::new())
         }
     }
 

@@ -100,11 +100,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 /// Text that may come from agents and storages, so that a terminal does not obey it.
 fn shown(text: &str) -> String {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    match text.contains(obeyed) {
-        true => {
-            text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.into() }).collect()
-        }
-        false => text.into(),
+    if text.contains(obeyed) {
+        text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.into() }).collect()
+    } else {
+        text.into()
     }
 }
 
@@ -134,9 +133,10 @@ impl std::error::Error for ClosedPipe {}
 pub(crate) fn unwritten(error: persist::Error) -> anyhow::Error {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
     // Connections to services break as well, but that is of another kind.
-    match cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) {
-        true if error.kind() == ErrorKind::Io => ClosedPipe.into(),
-        _ => error.into(),
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) && error.kind() == ErrorKind::Io {
+        ClosedPipe.into()
+    } else {
+        error.into()
     }
 }
 

@@ -184,10 +184,7 @@ impl Storage {
                 format!("{text:?} names no folder of the storage; `persist ls --folders` lists them");
             return Err(Error::new(ErrorKind::InvalidInput, message).into());
         }
-        let text = match is_url(text) {
-            true => closed(text),
-            false => text.to_owned(),
-        };
+        let text = if is_url(text) { closed(text) } else { text.to_owned() };
         let url = split_prefix(&text)?.map(|(url, _)| url);
         let config = self.sources_for(url.as_deref())?.resolve()?;
         let (store, prefix) = self.locate_prefix(text).await?;

@@ -84,9 +84,10 @@ impl Session {
         tar::write(out, LINE, &LineRecord::keep(newest, seqs.clone()).encode()).await?;
         seqs.reverse();
         let mut moved = Moved { commits: seqs.len() as u64, ..Moved::default() };
-        moved.bytes = match origin.is_some_and(|origin| origin.target.seq > 0) {
-            true => self.export_packed(&seqs, out).await.map_err(whole)?,
-            false => self.export_as_is(&seqs, out).await.map_err(whole)?,
+        moved.bytes = if origin.is_some_and(|origin| origin.target.seq > 0) {
+            self.export_packed(&seqs, out).await.map_err(whole)?
+        } else {
+            self.export_as_is(&seqs, out).await.map_err(whole)?
         };
         // One that was given meanwhile may name a commit that is not in the archive.
         let tags = store.refs(place, "t/", TagRef::decode).await?.into_iter().map(|(_, tag)| tag);

@@ -42,9 +42,10 @@ pub(super) fn encode_within(copies: &Copies, new: &[u8], level: u8, most: usize)
     let mut inserted = Vec::with_capacity(copies.inserted());
     copies.gaps().for_each(|gap| inserted.extend_from_slice(&new[gap]));
     let words: Vec<_> = dictionary(copies).map(|run| &new[run.to..run.to + run.len]).collect();
-    let deflated = match (MIN_DEFLATE..=most).contains(&inserted.len()) {
-        true => deflate(&inserted, &words.concat(), level).filter(|short| short.len() < inserted.len()),
-        false => None,
+    let deflated = if (MIN_DEFLATE..=most).contains(&inserted.len()) {
+        deflate(&inserted, &words.concat(), level).filter(|short| short.len() < inserted.len())
+    } else {
+        None
     };
 
     let mut out = vec![if deflated.is_some() { DEFLATED } else { STORED }];
@@ -94,9 +95,10 @@ pub(crate) fn decode(bytes: Bytes, limits: &Limits) -> Result<Delta> {
     limits.check(u64::MAX, new_len as u64)?;
     let copies = input.copies(base_len, new_len, count)?;
     let inserted = body.slice(input.at..);
-    let possible = match deflated {
-        true => copies.inserted() <= inserted.len().saturating_mul(MAX_DEFLATE),
-        false => copies.inserted() == inserted.len(),
+    let possible = if deflated {
+        copies.inserted() <= inserted.len().saturating_mul(MAX_DEFLATE)
+    } else {
+        copies.inserted() == inserted.len()
     };
     if !possible {
         return Err(damaged("the inserted bytes do not have the length that the copies leave"));

@@ -74,9 +74,10 @@ fn json(restored: &Restored) -> Result<Value> {
         return parse(&restored.state).map_err(|error| {
             let seq = restored.commit.seq;
             // The parser has no other word for it.
-            let why = match error.to_string().starts_with("recursion limit exceeded") {
-                true => "but nested more than 128 deep, which a diff does not follow",
-                false => "but no JSON, and a diff is one of JSON",
+            let why = if error.to_string().starts_with("recursion limit exceeded") {
+                "but nested more than 128 deep, which a diff does not follow"
+            } else {
+                "but no JSON, and a diff is one of JSON"
             };
             let message = format!(
                 "commit {seq} is intact, {why}; load both states and compare them with a tool for their form"

@@ -123,9 +123,10 @@ impl Retention {
             all.extend(holes.iter().map(|hole| {
                 let at = commits.partition_point(|(seq, _)| seq > hole.end());
                 let (newer, older) = (at.checked_sub(1).and_then(|at| commits.get(at)), commits.get(at));
-                let time = match young {
-                    true => newer.map_or(now, |(_, time)| *time),
-                    false => older.map_or(SystemTime::UNIX_EPOCH, |(_, time)| *time),
+                let time = if young {
+                    newer.map_or(now, |(_, time)| *time)
+                } else {
+                    older.map_or(SystemTime::UNIX_EPOCH, |(_, time)| *time)
                 };
                 (*hole.end(), time)
             }));

@@ -204,9 +204,12 @@ pub(crate) async fn create_race_with_overwrites_is_lost_to_them(suite: &Suite) -
         let key = suite.key(&format!("round {round}/state"))?;
         // Who comes first is often who was started last: these take turns.
         let creates = |index: usize| (index + round).is_multiple_of(2);
-        let act = |index: usize| match creates(index) {
-            true => Act::Put(format!("created by {index}"), PutOptions::new().create()),
-            false => Act::Put(format!("overwritten by {index}"), PutOptions::new()),
+        let act = |index: usize| {
+            if creates(index) {
+                Act::Put(format!("created by {index}"), PutOptions::new().create())
+            } else {
+                Act::Put(format!("overwritten by {index}"), PutOptions::new())
+            }
         };
         let answers = crowd(suite, &key, (0..suite.racers).map(act).collect()).await?;
         let mut won = 0;
@@ -237,9 +240,12 @@ pub(crate) async fn create_race_with_deletes_leaves_all_or_nothing(suite: &Suite
         let key = suite.key(&format!("round {round}/state"))?;
         suite.put_with(&key, "old", PutOptions::new().metadata("by", "old")).await?;
         let creates = |index: usize| (index + round).is_multiple_of(2);
-        let act = |index: usize| match creates(index) {
-            true => Act::Put(index.to_string(), PutOptions::new().create().metadata("by", index.to_string())),
-            false => Act::Delete(DeleteOptions::new()),
+        let act = |index: usize| {
+            if creates(index) {
+                Act::Put(index.to_string(), PutOptions::new().create().metadata("by", index.to_string()))
+            } else {
+                Act::Delete(DeleteOptions::new())
+            }
         };
         let answers = crowd(suite, &key, (0..suite.racers).map(act).collect()).await?;
         let mut created = Vec::new();

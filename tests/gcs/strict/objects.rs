@@ -101,9 +101,8 @@ pub fn media(state: &mut State, request: &Req) -> Answer {
         return answer(200, &plain).header("warning", "214 UploadServer gunzipped");
     }
     let size = object.data.len() as u64;
-    let answer = |status, body| match coded {
-        true => answer(status, body).header("content-encoding", "gzip"),
-        false => answer(status, body),
+    let answer = |status, body| {
+        if coded { answer(status, body).header("content-encoding", "gzip") } else { answer(status, body) }
     };
     let Some(range) = request.header("range") else { return answer(200, &object.data) };
     match resolve(range, size) {

@@ -194,9 +194,10 @@ impl Answer {
 
     /// With the time, unless it has one.
     pub fn dated(self) -> Self {
-        match self.headers.iter().any(|(name, _)| name == "date") {
-            true => self,
-            false => self.header("date", http_date(std::time::SystemTime::now())),
+        if self.headers.iter().any(|(name, _)| name == "date") {
+            self
+        } else {
+            self.header("date", http_date(std::time::SystemTime::now()))
         }
     }
 

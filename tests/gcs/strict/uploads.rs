@@ -49,13 +49,10 @@ pub fn start(state: &mut State, request: &Req) -> Answer {
     };
     let Some(name) = request.query("name").map(str::to_owned) else { return state.violation("no name") };
     let id = state.new_session();
-    let location = match state.rules.sessions_in_path {
-        true => format!("{}{SESSIONS}{id}", state.url),
-        false => format!(
-            "{}/upload/storage/v1/b/{}/o?uploadType=resumable&upload_id={id}",
-            state.url,
-            super::BUCKET
-        ),
+    let location = if state.rules.sessions_in_path {
+        format!("{}{SESSIONS}{id}", state.url)
+    } else {
+        format!("{}/upload/storage/v1/b/{}/o?uploadType=resumable&upload_id={id}", state.url, super::BUCKET)
     };
     // A condition that does not hold is found out at the end only.
     let matches = request.query("ifGenerationMatch").map(Into::into);

@@ -53,9 +53,10 @@ impl ExternalAccount {
             )));
         }
         let source = fields.object("credential_source")?;
-        let impersonation_url = match fields.has("service_account_impersonation_url") {
-            true => Some(fields.endpoint("service_account_impersonation_url")?),
-            false => None,
+        let impersonation_url = if fields.has("service_account_impersonation_url") {
+            Some(fields.endpoint("service_account_impersonation_url")?)
+        } else {
+            None
         };
         Ok(ExternalAccount {
             audience: fields.text("audience")?.into(),
@@ -123,9 +124,10 @@ impl ExternalAccount {
 
 /// `service_account_impersonation.token_lifetime_seconds` (AIP-4117).
 fn lifetime(fields: Fields<'_>) -> Result<Duration> {
-    let given = match fields.has("service_account_impersonation") {
-        true => fields.object("service_account_impersonation")?.value("token_lifetime_seconds"),
-        false => None,
+    let given = if fields.has("service_account_impersonation") {
+        fields.object("service_account_impersonation")?.value("token_lifetime_seconds")
+    } else {
+        None
     };
     match given.map(|given| given.as_u64().filter(|seconds| (600..=43_200).contains(seconds))) {
         None => Ok(oauth::HOUR),

@@ -55,9 +55,10 @@ impl MetadataServer {
         };
         let url = Url::parse(&format!("http://{host}{PATH}")).map_err(|_| odd())?;
         let plain = url.path() == PATH && url.query().is_none() && url.username().is_empty();
-        match plain && url.fragment().is_none() && url.password().is_none() {
-            true => Ok(MetadataServer { host, url, expected, absent: Mutex::default() }),
-            false => Err(odd()),
+        if plain && url.fragment().is_none() && url.password().is_none() {
+            Ok(MetadataServer { host, url, expected, absent: Mutex::default() })
+        } else {
+            Err(odd())
         }
     }
 
@@ -70,13 +71,16 @@ impl MetadataServer {
             .query(&[("scopes", super::SCOPE)])
             .header("Metadata-Flavor", "Google");
         match oauth::ask(request, None, QUIET, of_a_machine).await {
-            Ok((headers, body)) => match headers.get("metadata-flavor").is_some_and(|is| is == "Google") {
-                true => oauth::token(&body),
-                false => Err(unauthenticated(format!(
-                    "what answers at {} is not Google's metadata server; use a credentials file",
-                    self.host
-                ))),
-            },
+            Ok((headers, body)) => {
+                if headers.get("metadata-flavor").is_some_and(|is| is == "Google") {
+                    oauth::token(&body)
+                } else {
+                    Err(unauthenticated(format!(
+                        "what answers at {} is not Google's metadata server; use a credentials file",
+                        self.host
+                    )))
+                }
+            }
             Err(error) if absent(&error) => {
                 if !self.expected {
                     *self.known_absent() = Some(Instant::now());

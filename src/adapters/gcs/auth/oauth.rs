@@ -182,9 +182,10 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
 /// quote it, with the secrets in it.
 fn reason(body: &[u8]) -> (String, String, bool) {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
-        return match body.trim_ascii().is_empty() {
-            true => Default::default(),
-            false => (String::new(), " with what is no JSON".into(), true),
+        return if body.trim_ascii().is_empty() {
+            Default::default()
+        } else {
+            (String::new(), " with what is no JSON".into(), true)
         };
     };
     let error = &json["error"];

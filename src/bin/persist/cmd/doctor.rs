@@ -189,9 +189,8 @@ async fn probes(
 async fn reads(store: &dyn SnapshotAdapter, report: &mut Report<'_>) -> Result<()> {
     let rows = store.list(ListOptions::new().limit(TRIES)).try_collect::<Vec<_>>().await;
     let names: Vec<_> = rows.iter().flatten().filter_map(|entry| Key::new(entry.name()).ok()).collect();
-    let listed = rows.map(|rows| match rows.is_empty() {
-        false => "permitted".into(),
-        true => "permitted; there is nothing yet".into(),
+    let listed = rows.map(|rows| {
+        if !rows.is_empty() { "permitted".into() } else { "permitted; there is nothing yet".into() }
     });
     let may_list = report.row("list", listed)?;
     let mut first = None;

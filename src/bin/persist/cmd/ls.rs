@@ -30,11 +30,12 @@ pub(crate) async fn run(args: Ls, storage: &Storage, output: &Output) -> Result<
             }
             ListEntry::Prefix(prefix) => output.row(|| json!({"prefix": prefix}), || prefix.clone())?,
             ListEntry::Object(meta) => {
-                let line = || match args.long {
-                    true => {
+                let line = || {
+                    if args.long {
                         format!("{:>10}  {:<24}  {}", human(meta.size), output::time(meta.modified), meta.key)
+                    } else {
+                        meta.key.to_string()
                     }
-                    false => meta.key.to_string(),
                 };
                 output.row(|| output::object(&meta), line)?;
             }

@@ -125,9 +125,8 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
             Ok(Some(meta)) => {
                 sum.add(&meta);
                 if output.json {
-                    let row = || match args.dry_run {
-                        true => json!({"key": meta.key.as_str()}),
-                        false => output::object(&meta),
+                    let row = || {
+                        if args.dry_run { json!({"key": meta.key.as_str()}) } else { output::object(&meta) }
                     };
                     output.row(row, String::new)?;
                 }
@@ -260,9 +259,10 @@ fn renamed(key: &Key, from: &Folder, to: &Folder) -> persist::Result<Key> {
 
 /// Refuses a copy that would find what it has made, or write over what it has still to read.
 async fn apart(from: &Folder, to: &Folder) -> Result<()> {
-    let more = match to.place.may_be_elsewhere(&from.place) {
-        true => "; if they are two servers, give endpoint_url for both",
-        false => "",
+    let more = if to.place.may_be_elsewhere(&from.place) {
+        "; if they are two servers, give endpoint_url for both"
+    } else {
+        ""
     };
     let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message + more).into());
     if to.place.inside(&from.place).is_some() {

@@ -114,13 +114,10 @@ pub(super) async fn import(
             Ok((moved, there)) => {
                 let mut more = json!(moved);
                 more["there"] = json!(there);
-                match there {
-                    true => rows.there(
-                        named,
-                        more,
-                        &format!("is there already, with {}", archive::summary(&moved)),
-                    )?,
-                    false => rows.good(named, more, &format!("imported {}", archive::summary(&moved)))?,
+                if there {
+                    rows.there(named, more, &format!("is there already, with {}", archive::summary(&moved)))?
+                } else {
+                    rows.good(named, more, &format!("imported {}", archive::summary(&moved)))?
                 }
             }
             Err(error) => rows.bad(named, &error)?,

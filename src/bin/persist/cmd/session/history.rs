@@ -106,10 +106,7 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         return if output.json { output.row(|| json!({"name": name}), String::new) } else { Ok(()) };
     }
     let at = args.at.unwrap_or(At::Latest);
-    let tag = match args.force {
-        true => session.move_tag(&name, at).await?,
-        false => session.tag(&name, at).await?,
-    };
+    let tag = if args.force { session.move_tag(&name, at).await? } else { session.tag(&name, at).await? };
     output.note(|| format!("commit {} is {name}", tag.seq));
     if output.json { output.row(|| json!(tag), String::new) } else { Ok(()) }
 }
@@ -184,9 +181,10 @@ pub(crate) fn damage(verified: &Verified) -> Vec<String> {
         seqs.dedup();
         let shown: Vec<String> = seqs.iter().take(10).map(u64::to_string).collect();
         let more = if seqs.len() > 10 { format!(" and {} more", seqs.len() - 10) } else { String::new() };
-        let lost = match shown.is_empty() {
-            true => String::new(),
-            false => format!(" (commits that cannot be loaded: {}{more})", shown.join(", ")),
+        let lost = if shown.is_empty() {
+            String::new()
+        } else {
+            format!(" (commits that cannot be loaded: {}{more})", shown.join(", "))
         };
         let place = damaged.key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
         format!("{place}{}{lost}", damaged.reason)

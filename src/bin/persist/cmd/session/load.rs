@@ -24,9 +24,10 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             (commit, body)
         }
         (value, fallback) => {
-            let restored = match fallback {
-                true => session.load_with_fallback(&args.pick.at).await.map_err(none_good)?,
-                false => session.load(&args.pick.at).await?,
+            let restored = if fallback {
+                session.load_with_fallback(&args.pick.at).await.map_err(none_good)?
+            } else {
+                session.load(&args.pick.at).await?
             };
             passed_over(&restored);
             let state = match value {
@@ -116,9 +117,10 @@ fn one_state(commit: &Commit) -> persist::Result<()> {
 }
 
 fn missing(name: &str, commit: &Commit) -> Error {
-    let message = match commit.values.is_empty() {
-        true => format!("commit {} is one state without names; load it without --value", commit.seq),
-        false => format!("commit {} has no value {name:?}; it has {}", commit.seq, names(commit)),
+    let message = if commit.values.is_empty() {
+        format!("commit {} is one state without names; load it without --value", commit.seq)
+    } else {
+        format!("commit {} has no value {name:?}; it has {}", commit.seq, names(commit))
     };
     Error::new(ErrorKind::NotFound, message)
 }

@@ -24,10 +24,7 @@ pub(super) async fn run(
     let dry_run = args.dry_run;
     let prune = move |session: Session| {
         let pruned = async move {
-            match dry_run {
-                true => session.prune_dry_run(keep).await,
-                false => session.prune(keep).await,
-            }
+            if dry_run { session.prune_dry_run(keep).await } else { session.prune(keep).await }
         };
         pruned.boxed()
     };
