@@ -44,6 +44,13 @@ pub(super) struct FirstLoad {
     pub(super) stale: Option<String>,
 }
 
+impl FirstLoad {
+    /// Whether it may show another commit than the newest, for that was asked for.
+    pub(super) fn is_named(&self) -> bool {
+        self.head.observed.is_none()
+    }
+}
+
 /// The head's state, and how it came from the states that the next deltas start from.
 #[derive(Debug, Clone)]
 pub(super) struct Base {

@@ -93,15 +93,16 @@ struct Inner {
     saves: AtomicU64,
     /// A read has met damage, and the writer does not know yet.
     damage: AtomicBool,
-    /// What the first load showed while the writer was busy, which does not know yet.
-    first_load: std::sync::Mutex<Option<FirstLoad>>,
+    /// What first loads showed while the writer was busy, which does not know yet: the first of all, and
+    /// where that one asked for a commit by name, the first of the latest.
+    first_loads: std::sync::Mutex<Vec<FirstLoad>>,
 }
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, damage, first_load) = Default::default();
+        let (writer, damage, first_loads) = Default::default();
         let (rebases, saves) = Default::default();
-        let inner = Inner { of, place, agent, session, writer, rebases, saves, damage, first_load };
+        let inner = Inner { of, place, agent, session, writer, rebases, saves, damage, first_loads };
         Session { inner: Arc::new(inner) }
     }
 
@@ -308,7 +309,7 @@ impl Session {
     pub(super) fn has_yet_to_begin(&self) -> bool {
         match self.idle_writer() {
             Some(writer) => writer.head.is_none() || writer.untold,
-            None => lock(&self.inner.first_load).is_none(),
+            None => lock(&self.inner.first_loads).iter().all(FirstLoad::is_named),
         }
     }
 
@@ -321,7 +322,10 @@ impl Session {
             None => {
                 // It may lie here for long, and a state is large.
                 first.head.base = None;
-                lock(&self.inner.first_load).get_or_insert(first);
+                let mut laid = lock(&self.inner.first_loads);
+                if laid.is_empty() || (!first.is_named() && laid.iter().all(FirstLoad::is_named)) {
+                    laid.push(first);
+                }
             }
         }
     }
@@ -329,8 +333,8 @@ impl Session {
     /// Tells the writer what a load has shown while it was busy. Where a call has told of a head, that was
     /// there first.
     pub(super) fn told_of_load(&self, writer: &mut Writer) {
-        let first = lock(&self.inner.first_load).take();
-        if let Some(first) = first.filter(|first| writer.takes(first)) {
+        let laid = std::mem::take(&mut *lock(&self.inner.first_loads));
+        if let Some(first) = laid.into_iter().find(|first| writer.takes(first)) {
             writer.begin(first);
         }
     }
@@ -355,7 +359,7 @@ impl Session {
     pub(super) fn has_begun(&self) {
         let mut writer = self.idle_writer();
         if writer.is_none() {
-            lock(&self.inner.first_load).take_if(|first| first.head.seq == 0);
+            lock(&self.inner.first_loads).retain(|first| first.head.seq != 0);
         }
         if let Some(writer) = &mut writer
             && writer.head.as_ref().is_some_and(|head| head.seq == 0)

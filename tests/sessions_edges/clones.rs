@@ -233,3 +233,31 @@ async fn tasks_that_share_a_handle_say_what_their_states_are_made_of() {
         assert_eq!(handle.load(At::Latest).await.unwrap().state, sum);
     }
 }
+
+/// A load by number ends first, and a slow load of the latest shows less than the clone's save has found: it
+/// is made of what neither of the two has shown.
+#[tokio::test]
+async fn a_load_by_number_does_not_hide_a_slower_load_of_the_latest() {
+    let bench = Bench::new(10);
+    bench.saved("s", 2).await;
+    let (fault, sessions) = bench.faulty();
+    let hold = |operation| {
+        let go_on = Arc::new(Notify::new());
+        fault.inject(operation, Injection::Hold(go_on.clone()));
+        go_on
+    };
+    let handle = sessions.session("a", "s").unwrap();
+    let go_on = hold(Operation::Get);
+    let mut load = Box::pin(handle.load(At::Latest));
+    assert!((&mut load).now_or_never().is_none());
+    bench.session("s").save("a rival's").await.unwrap();
+    let _never = hold(Operation::Put);
+    let mut save = Box::pin(handle.save("heartbeat"));
+    assert!((&mut save).now_or_never().is_none() && fault.calls(Operation::Put) == 1);
+    assert_eq!(handle.load(1).await.unwrap().commit.seq, 1);
+    go_on.notify_one();
+    assert_eq!(load.await.unwrap().commit.seq, 2);
+    drop(save);
+    assert_eq!(handle.save("made of 2").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(handle.seen().await, Some(2));
+}
