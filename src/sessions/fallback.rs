@@ -7,12 +7,13 @@ use super::{
     clock::Moment,
     find::Found,
     load::{Look, Shown},
-    names::Place,
+    manifest::{Manifest, chain},
+    names::{Place, unbody},
     object,
     refs::{self, Origin},
     store::{Part, Store},
 };
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 impl Session {
     /// Loads a commit's state, or where that is damaged, that of the newest good commit before it.
@@ -34,6 +35,9 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::Corrupt => error,
             other => return other,
         };
+        // In this order: what comes behind this number is a rival's, and the look finds it, or the next save is
+        // a conflict.
+        let number = if at == At::Latest { self.store().newest_number(self.place()).await? } else { None };
         let newest = self.store().find(self.place(), &at, Part::Whole).await;
         // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and
         // what comes next is not older.
@@ -47,15 +51,20 @@ impl Session {
         if let Ok(found) = &newest {
             note(found);
         }
-        let mut skipped = Vec::new();
+        let (mut skipped, mut broken) = (Vec::new(), None);
         let (mut rows, newest) = match newest {
             Ok(found) => {
-                let (place, seq) = (found.place.clone(), found.seq);
+                let (place, seq, manifest) = (found.place.clone(), found.seq, found.manifest());
                 match self.restore(found).await {
                     // It is another one than was read first, or was repaired meanwhile.
                     Ok(_) => return self.load(at).await,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        broken = Broken::of(manifest.ok(), &place, &error);
                         skipped.push(Skipped::new(Some(seq), &error));
+                    }
+                    // A prune removed it, so there is a newer one. It must not read as "no session yet".
+                    Err(error) if at == At::Latest && error.kind() == ErrorKind::NotFound => {
+                        return self.load(at).await;
                     }
                     Err(error) => return Err(error),
                 }
@@ -85,6 +94,14 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::Corrupt => break,
                 step => step?,
             };
+            // A rival has gone on behind the damage.
+            if searched && number.is_some_and(|number| seq > number) {
+                return self.load(at).await;
+            }
+            if let Some(broken) = broken.as_ref().filter(|broken| broken.is_part_of(seq)) {
+                skipped.push(Skipped { seq: Some(seq), ..broken.skipped.clone() });
+                continue;
+            }
             // From here, so that a commit which took the place of a fork's start does not pass for it.
             let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
                 // The session was removed there: what lies before is no state of this one.
@@ -104,19 +121,24 @@ impl Session {
                 continue;
             }
             note(&found);
+            let (home, manifest) = (found.place.clone(), found.manifest());
             match self.restore(found).await {
                 Ok(restored) => {
                     good = Ok((restored, place));
                     break;
                 }
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                // Not found: a prune removed it, or what it is made of.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    broken = Broken::of(manifest.ok(), &home, &error).or(broken);
                     skipped.push(Skipped::new(Some(seq), &error));
                 }
                 Err(error) => return Err(error),
             }
         }
         if at == At::Latest {
-            self.go_on_behind(newest, epoch, not_before, looked).await?;
+            if let Some(number) = newest.or(number) {
+                self.go_on_behind(number, epoch, not_before, looked).await;
+            }
         } else if let Ok((restored, place)) = &good {
             let (manifest, base) = (&restored.manifest, Some(&restored.base));
             let why = format!(
@@ -129,6 +151,36 @@ impl Session {
     }
 }
 
+/// An object that a commit could not be restored for, which older commits may be made of as well. Those need
+/// no read: in a long run that would be the whole chain, for each of thousands of commits.
+struct Broken {
+    seq: u64,
+    /// The keyframe that the commit's state starts from. Keyframes only go forward: so do those of all
+    /// commits between the two.
+    keyframe: u64,
+    skipped: Skipped,
+}
+
+impl Broken {
+    /// `None` where the commit's own object is at fault, or it is not known which one is.
+    fn of(manifest: Option<Manifest>, place: &Place, error: &Error) -> Option<Self> {
+        let (manifest, key) = (manifest?, error.key()?);
+        let is_of = |seq: u64| {
+            let place = manifest.place_of(seq, place);
+            place.seq_of(key).is_ok_and(|of| of == seq)
+                || unbody(&place, key).is_some_and(|(of, _)| of == seq)
+        };
+        let seq = manifest.chain().into_iter().skip(1).find(|seq| is_of(*seq))?;
+        let keyframe = manifest.seq - manifest.depth;
+        Some(Broken { seq, keyframe, skipped: Skipped::new(None, error) })
+    }
+
+    /// Whether the state of the commit `seq`, which is older, is made of it.
+    fn is_part_of(&self, seq: u64) -> bool {
+        seq >= self.keyframe && chain(self.keyframe, seq).any(|of| of == self.seq)
+    }
+}
+
 impl Store {
     /// The number that the next commit follows, where the newest cannot be read; `None` where that is not
     /// known.
@@ -138,7 +190,14 @@ impl Store {
             newest => return Ok(newest.map(|row| row.seq)),
         }
         let key = place.commit(1)?;
-        let bytes = self.read(&key).await?.0;
+        let bytes = match self.read(&key).await {
+            // A prune removed it, behind a newer one. It must not read as "no session yet".
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.confirm_gone(&key).await?;
+                return Ok(None);
+            }
+            read => read?.0,
+        };
         if refs::is_small(&bytes) {
             // What it starts from is damaged or missing, or an import has begun.
             let origin = Origin::decode(&bytes).ok();

@@ -4,7 +4,7 @@ use super::{
     CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     commit,
-    head::{Head, forked, head_of, unexpected},
+    head::{FirstLoad, Head, forked, head_of, unexpected},
     load::{Latest, Whole},
     manifest::Manifest,
     store::Part,
@@ -252,26 +252,22 @@ impl Session {
     /// After damage: the next commit follows the newest number, as a keyframe and without a parent.
     pub(super) async fn go_on_behind(
         &self,
-        newest: Option<u64>,
+        newest: u64,
         epoch: u64,
         not_before: Option<CommitId>,
         looked: Moment,
-    ) -> Result<()> {
-        let newest = match newest {
-            None => self.store().newest_number(self.place()).await?,
-            known => known,
-        };
+    ) {
         // A save of a clone that is under way may have met the same damage: only behind it is it known what
         // comes next.
         let mut writer = self.writer().await;
-        if (writer.head.is_none() || writer.rebasing)
-            && let Some(seq) = newest
-        {
-            let seen = writer.head.as_ref().map_or(0, |head| head.epoch);
-            writer.adopt(Head::behind_damage(seq, epoch.max(seen), not_before, looked));
-            writer.unsure = true;
+        let seen = writer.head.as_ref().filter(|_| writer.rebasing).map_or(0, |head| head.epoch);
+        let head = Head::behind_damage(newest, epoch.max(seen), not_before, looked);
+        let first = FirstLoad { head, epoch: None, stale: None };
+        if writer.rebasing || writer.takes(&first) {
+            // A handle stays of the epoch that it had when its rebase met the damage.
+            writer.untold &= !writer.rebasing;
+            writer.begin(first);
             self.rebased();
         }
-        Ok(())
     }
 }

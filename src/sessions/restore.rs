@@ -64,31 +64,36 @@ impl Store {
         if chain.last() != Some(&(seq - manifest.depth)) {
             return Err(corrupt("no delta is so far from its keyframe").with_key(&key));
         }
-        let first = self.with_body(place.clone(), seq, key.clone(), Some(bytes));
+        // One that is damaged or missing does not stop the others: the next commit needs them, too.
+        let first = whole_or_not(self.with_body(place.clone(), seq, key.clone(), Some(bytes)));
         let others = chain[1..].iter().map(|&seq| {
             let place = manifest.place_of(seq, place);
             let kept = cache.0.get(&(place.clone(), seq)).cloned();
-            async move {
+            whole_or_not(async move {
                 match kept {
                     Some(kept) => Ok(kept),
                     None => self.with_body(place.clone(), seq, place.commit(seq)?, None).await,
                 }
-            }
+            })
         });
         let fetches = all(others.collect());
-        let (first, others) = match tokio::try_join!(first, fetches) {
+        let (first, others) = tokio::try_join!(first, fetches)?;
+        let fetched = std::iter::once(first).chain(others);
+        let fetched: Vec<Result<Fetched>> = fetched.collect();
+        cache.0 = fetched
+            .iter()
+            .flatten()
+            .map(|one| ((manifest.place_of(one.seq, place), one.seq), one.clone()))
+            .collect();
+        let fetched = match fetched.into_iter().collect::<Result<Vec<_>>>() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(self.missing(place, seq, error).await);
             }
             fetched => fetched?,
         };
-        cache.0 = std::iter::once(&first)
-            .chain(&others)
-            .map(|one| ((manifest.place_of(one.seq, place), one.seq), one.clone()))
-            .collect();
-        let size = total as usize + others.iter().map(|one| one.bytes.len()).sum::<usize>();
+        let size = fetched.iter().map(|one| one.bytes.len()).sum::<usize>();
         let (limits, home) = (self.limits, place.clone());
-        let work = move || assemble(std::iter::once(first).chain(others), &limits, &home);
+        let work = move || assemble(fetched, &limits, &home);
         if size.max(manifest.size as usize) < SMALL { work() } else { threads::run(work).await }
     }
 
@@ -159,8 +164,16 @@ impl Store {
     }
 }
 
+/// What damage leaves is a result; any other failure ends a restore at once.
+async fn whole_or_not<T>(fetch: impl Future<Output = Result<T>>) -> Result<Result<T>> {
+    match fetch.await {
+        Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Err(error),
+        fetched => Ok(fetched),
+    }
+}
+
 /// Checks and puts together. Newest first.
-fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Place) -> Result<Checked> {
+fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Checked> {
     let mut chain = Vec::new();
     for Fetched { seq, key, bytes, body } in fetched {
         let mut object = object::at(object::decode(bytes, seq, limits), &key)?;
@@ -176,14 +189,17 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
         chain.push((object, at));
     }
     for pair in chain.windows(2) {
-        let [(object, _), (base, key)] = pair else { continue };
+        let [(object, key), (base, base_key)] = pair else { continue };
         if object.manifest.base != Some(base.manifest.id) {
+            // Each is whole by itself. Which of the two was put here from elsewhere is not known; what is
+            // certain is that nothing made of the newer one can be restored.
             let have = base.manifest.id;
-            let message = match object.manifest.base {
-                Some(want) => format!("it is commit {have}, and {want} is needed here"),
-                None => format!("it is commit {have}, and none is needed here"),
-            };
-            return Err(corrupt(message).with_key(key));
+            let want = object.manifest.base.map_or_else(|| "none".into(), |want| want.to_string());
+            let message = format!(
+                "it is made of commit {want}, and {base_key} is commit {have}: one of the two is of another history"
+            );
+            let advice = "load with fallback, or restore both objects from a copy";
+            return Err(corrupt(message).with_advice(advice).with_key(key));
         }
     }
     let all = chain.iter().map(|(object, _)| object.stored).sum();

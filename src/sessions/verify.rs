@@ -103,7 +103,7 @@ impl Session {
                     return Err(hidden(&place.commit(seq)?).with_operation("verify"));
                 }
                 Err(error) => {
-                    found.note(Some(seq), error)?;
+                    found.add(Some(seq), error)?;
                     continue;
                 }
             };
@@ -119,7 +119,7 @@ impl Session {
                 Ok(manifest) => match known.strange_parent(&manifest) {
                     Some(parent) => {
                         let message = format_args!("it follows commit {parent}, which is not on this line");
-                        found.note(Some(seq), corrupt(message).with_key(&place.commit(seq)?))?;
+                        found.add(Some(seq), corrupt(message).with_key(&place.commit(seq)?))?;
                     }
                     None if manifest.is_removed() => {}
                     None => {
@@ -132,7 +132,7 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::InvalidInput => {
                     return Err(error.with_operation("verify"));
                 }
-                Err(error) => found.note(Some(seq), error)?,
+                Err(error) => found.add(Some(seq), error)?,
             }
         }
         // Last: commits that cannot be loaded for want of these were noted above.
@@ -298,14 +298,16 @@ impl Verified {
         key.is_some() && self.damaged.iter().any(|damaged| damaged.key.as_deref() == key)
     }
 
-    /// Damage is noted, any other failure ends the verification.
+    /// Damage is noted once, any other failure ends the verification.
     fn note(&mut self, seq: Option<u64>, error: Error) -> Result<()> {
+        if self.damaged.contains(&Damaged::new(seq, &error)) { Ok(()) } else { self.add(seq, error) }
+    }
+
+    /// The same of what was not told before, such as a commit whose turn it is: there may be thousands.
+    fn add(&mut self, seq: Option<u64>, error: Error) -> Result<()> {
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidInput => {
-                let damaged = Damaged::new(seq, &error);
-                if !self.damaged.contains(&damaged) {
-                    self.damaged.push(damaged);
-                }
+                self.damaged.push(Damaged::new(seq, &error));
                 Ok(())
             }
             _ => Err(error),
