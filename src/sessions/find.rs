@@ -17,9 +17,6 @@ use super::{
 };
 use crate::{Error, ErrorKind, Key, ListOptions, ObjectMeta, Result, Version};
 
-/// Forks of forks of forks: more than so many are not followed.
-const MAX_FORKS: usize = 256;
-
 /// A commit that was found: its object is read, not yet checked.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -144,8 +141,8 @@ impl Store {
 
     /// The commit `seq` of the line that ends in `place`.
     pub(super) async fn find_seq(&self, place: &Place, seq: u64, part: Part) -> Result<Found> {
-        let (mut place, mut named) = (place.clone(), None);
-        for _ in 0..MAX_FORKS {
+        let (mut place, mut named, mut before) = (place.clone(), None, u64::MAX);
+        loop {
             // In this order: what a sleeping writer created again was removed from the line before.
             let slot = self.slot(&place, seq, part).await;
             let origin = match slot {
@@ -174,6 +171,7 @@ impl Store {
             if seq > origin.target.seq {
                 break;
             }
+            before = origin.starts_before(before, &place)?;
             named = (seq == origin.target.seq).then_some((origin.target, place.commit(1)?));
             place = origin.source;
         }
@@ -264,7 +262,7 @@ impl Store {
         id: Option<CommitId>,
     ) -> Result<Option<Found>> {
         let (mut place, mut upto, mut named) = (place.clone(), u64::MAX, None::<(Target, Key)>);
-        for _ in 0..MAX_FORKS {
+        loop {
             let (line, _) = self.line(&place).await?;
             let rows = self.commits(&place, ListOptions::new()).filter_map(|row| {
                 std::future::ready(match row {
@@ -351,9 +349,9 @@ impl Store {
                 _ => return Ok(None),
             };
             named = Some((last.target, place.commit(1)?));
-            (place, upto) = (last.source, last.target.seq);
+            upto = last.starts_before(upto, &place)?;
+            place = last.source;
         }
-        Ok(None)
     }
 
     /// A damaged commit that is the one of a time: to restore it fails, and a fallback goes on behind it.

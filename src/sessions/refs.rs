@@ -148,6 +148,20 @@ impl Origin {
         (self.target.seq == 0).then(|| upto.clamp(1, u128::from(MAX_SEQ)) as u64)
     }
 
+    /// The number that the fork in `fork` starts from, where what was forked from that in turn starts from
+    /// `before`. However deep forks of forks are, the numbers fall.
+    ///
+    /// # Errors
+    /// `Corrupt` where they do not: an import or a hand may have made a circle.
+    pub(super) fn starts_before(&self, before: u64, fork: &Place) -> Result<u64> {
+        let seq = self.target.seq;
+        if seq < before {
+            return Ok(seq);
+        }
+        let message = format_args!("it starts from commit {seq}, and was itself forked at commit {before}");
+        Err(corrupt(message).with_key(&fork.commit(1)?))
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_id(&mut out, self.id);

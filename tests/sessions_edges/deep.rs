@@ -115,3 +115,42 @@ async fn a_commit_of_another_history_is_told_with_what_it_does_not_fit() {
     }
     assert_eq!(bench.session("s").load_with_fallback(2).await.unwrap().commit.seq, 1);
 }
+
+#[tokio::test]
+async fn forks_of_forks_go_back_to_the_first_however_many_there_are() {
+    const DEEP: u64 = 260;
+    let bench = Bench::new(6);
+    let mut session = bench.session("0");
+    let first = session.save("the first").await.unwrap();
+    for depth in 1..=DEEP {
+        bench.clock.pass(60_000);
+        session = session.fork(&depth.to_string(), At::Latest).await.unwrap();
+        session.save(super::noise(depth, 3000)).await.unwrap();
+    }
+    for at in [At::Seq(1), At::Id(first.id), At::Time(first.time)] {
+        let last = bench.session(&DEEP.to_string());
+        assert_eq!(last.load(at.clone()).await.unwrap().state, "the first", "{at}");
+    }
+}
+
+/// What no fork makes, and a copy by hand may: each starts from the other.
+#[tokio::test]
+async fn forks_in_a_circle_are_damage() {
+    let bench = Bench::new(7);
+    let (one, _) = bench.saved("one", 3).await;
+    let two = one.fork("two", 3).await.unwrap();
+    bench.clock.pass(60_000);
+    two.save("two's").await.unwrap();
+    // "three" starts from commit 4 of "two"; its origin comes in place of that of "two".
+    two.fork("three", 4).await.unwrap();
+    bench.set("two", 1, bench.adapter.raw(&commit_key("three", 1)).await).await;
+    for at in [At::Seq(2), At::Time(bench.clock.time() - std::time::Duration::from_secs(100))] {
+        let error = bench.session("two").load(at.clone()).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.key()),
+            (ErrorKind::Corrupt, Some(&commit_key("two", 1))),
+            "{at}: {error}"
+        );
+    }
+    assert_eq!(bench.session("two").load(At::Latest).await.unwrap().state, "two's");
+}
