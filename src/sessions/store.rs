@@ -160,13 +160,10 @@ impl Store {
     /// # Errors
     /// `Unavailable` where a listing has it.
     pub(super) async fn confirm_gone(&self, key: &Key) -> Result<()> {
-        let mut rows = self.adapter.list(ListOptions::new().prefix(key.as_str()));
-        while let Some(row) = rows.try_next().await? {
-            if row.into_object().is_some_and(|meta| meta.key == *key) {
-                return Err(hidden(key));
-            }
-        }
-        Ok(())
+        // Of all names that begin so, such as those of other tags, its own comes first.
+        let mut rows = self.adapter.list(ListOptions::new().prefix(key.as_str()).limit(1));
+        let first = rows.try_next().await?.and_then(crate::ListEntry::into_object);
+        if first.is_some_and(|meta| meta.key == *key) { Err(hidden(key)) } else { Ok(()) }
     }
 
     /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's

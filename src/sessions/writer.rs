@@ -273,7 +273,7 @@ impl Writer {
             Some(epoch) => Err(conflict(
                 place,
                 format_args!(
-                    "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
+                    "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork, or open the session anew if that was before this handle's first load"
                 ),
             )),
         }

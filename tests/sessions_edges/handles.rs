@@ -459,3 +459,23 @@ async fn a_commit_that_is_found_behind_an_error_is_put_once_more() {
     assert_eq!(session.save("seven").await.unwrap().seq, 7);
     assert_eq!(bench.session("s").load(6).await.unwrap().state, "six");
 }
+
+/// A handle is of the epoch of the first commit that it loads, however old that is. Who meets that by an old
+/// commit's number is told the way out.
+#[tokio::test]
+async fn a_handle_that_loaded_what_lies_before_a_take_over_is_told_to_be_opened_anew() {
+    let bench = Bench::new(17);
+    bench.saved("s", 3).await;
+    bench.session("s").take_over().await.unwrap();
+    let late = bench.session("s");
+    late.load(2).await.unwrap();
+    late.rebase().await.unwrap();
+    let error = late.save("made of 4").await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Conflict && error.message().contains("open the session anew"),
+        "{error}"
+    );
+    let anew = bench.session("s");
+    anew.rebase().await.unwrap();
+    assert_eq!(anew.save("made of 4").await.unwrap().seq, 5);
+}
