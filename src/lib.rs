@@ -40,7 +40,7 @@
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
 //! | `lock`, `threads`, `buffers` | locks, blocking work and its memory |
 //! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
-//! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
+//! | `cleanup` | [`cleaned_up`]: what goes on behind saves and prunes that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
 //! | `http` | what HTTP backends share: sending, redaction |
 //! | [`adapters`] | the backends |

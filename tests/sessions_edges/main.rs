@@ -12,6 +12,7 @@ mod damage;
 mod exports;
 mod fallback;
 mod forks;
+mod given_up;
 mod half;
 mod handles;
 mod hidden;

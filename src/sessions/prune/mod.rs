@@ -5,6 +5,7 @@
 
 mod plan;
 mod policy;
+mod undo;
 
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
 use plan::Plan;
+use undo::Undo;
 
 /// How often a prune starts again after a tag or a fork cancelled it.
 const ATTEMPTS: usize = 5;
@@ -89,24 +91,34 @@ impl Session {
         }
         self.may_prune().await?;
         for _ in 0..ATTEMPTS {
-            let announced = self.announce().await?;
-            let plan = match self.plan(&retention, from, &announced.line, announced.now).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    let old = LineRecord { announced: None, ..announced.line };
-                    let _ = self.settle(old, announced.version).await;
-                    return Err(error.with_operation("prune"));
-                }
-            };
-            match self.settle(plan.line.clone(), announced.version).await {
-                Ok(()) => return self.carry_out(plan).await.map_err(|error| error.with_operation("prune")),
-                // A tag or a fork was faster than the decision.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error.with_operation("prune")),
+            let mut undo = Undo::new(self.store().clone(), self.place().line()?);
+            let decided = self.decide(&retention, from, &mut undo).await;
+            undo.not_needed();
+            if let Some(plan) = decided? {
+                return self.carry_out(plan).await.map_err(|error| error.with_operation("prune"));
             }
         }
         let message = "tags, forks or other prunes keep coming in between; prune again later";
         Err(Error::new(ErrorKind::Conflict, message).with_operation("prune").with_retryable(true))
+    }
+
+    /// Announces, looks, and replaces the announcement by what the line will be. `None` where a tag or a fork
+    /// was faster than that.
+    async fn decide(&self, retention: &Retention, from: u64, undo: &mut Undo) -> Result<Option<Plan>> {
+        let announced = self.announce(undo).await?;
+        let plan = match self.plan(retention, from, &announced.line, announced.now).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let old = LineRecord { announced: None, ..announced.line };
+                let _ = self.settle(old, announced.version).await;
+                return Err(error.with_operation("prune"));
+            }
+        };
+        match self.settle(plan.line.clone(), announced.version).await {
+            Ok(()) => Ok(Some(plan)),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
+            Err(error) => Err(error.with_operation("prune")),
+        }
     }
 
     /// What [`prune`](Session::prune) would remove now.
@@ -136,7 +148,7 @@ impl Session {
     }
 
     /// Says in `line` that a prune is about to look. Gives what the line was before.
-    async fn announce(&self) -> Result<Announced> {
+    async fn announce(&self, undo: &mut Undo) -> Result<Announced> {
         let (store, key) = (self.store(), self.place().line()?);
         let old = match store.read(&key).await {
             Ok((bytes, meta)) => Some((super::object::at(LineRecord::decode(&bytes), &key)?, meta)),
@@ -158,6 +170,7 @@ impl Session {
         };
         let id = store.new_id(None);
         let bytes = LineRecord { announced: Some(id), ..line.clone() }.encode();
+        undo.announces(id);
         let (version, now) = match store.put(&key, bytes.into(), mode).await {
             // Behind a proxy that drops the answer's date, an adapter has only the clock of this machine. The
             // earlier one keeps more.
