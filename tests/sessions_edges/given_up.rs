@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use persist::{
+    ErrorKind,
     layers::{Injection, Operation},
     sessions::*,
 };
@@ -53,4 +54,29 @@ async fn a_prune_that_is_dropped_holds_nobody_up() {
 #[tokio::test]
 async fn a_removal_that_is_dropped_holds_nobody_up() {
     dropped(async |session| session.remove().await, &[]).await;
+}
+
+/// One whose process died is waited for, and not for longer.
+#[tokio::test]
+async fn a_prune_that_died_holds_others_up_for_ten_minutes() {
+    let bench = Bench::new(98);
+    let (session, _) = bench.saved("s", 6).await;
+    bench.hours(5);
+    let (fault, sessions) = bench.faulty();
+    // It announces itself, and then neither looks nor takes that back.
+    fault.inject_later(Operation::Put, 1, Injection::Before(ErrorKind::Unavailable));
+    fault.inject_later(Operation::List, 1, Injection::Before(ErrorKind::Unavailable));
+    let died = sessions.session("a", "s").unwrap().prune(Retention::new().last(1)).await;
+    assert_eq!(died.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(bench.keys("/line").await.len(), 1);
+    for ms in [0, 9 * 60_000, 59_999] {
+        bench.clock.pass(ms);
+        for refused in [session.prune(Retention::new().last(1)).await, session.remove().await] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.to_string().contains("in 10 minutes"), "{error}");
+        }
+    }
+    bench.clock.pass(1);
+    session.prune(Retention::new().last(1)).await.unwrap();
 }

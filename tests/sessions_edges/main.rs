@@ -16,6 +16,7 @@ mod given_up;
 mod half;
 mod handles;
 mod hidden;
+mod idle;
 mod imports;
 mod lost;
 mod prune;

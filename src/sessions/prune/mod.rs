@@ -3,6 +3,7 @@
 //! `docs/adr/0010-fence-window.md` and `0011-prune-marks.md` argue why nothing that is needed is ever
 //! removed.
 
+mod idle;
 mod plan;
 mod policy;
 mod undo;
@@ -17,7 +18,7 @@ use super::{
     Session,
     at::no_commit,
     line::LineRecord,
-    store::{PARALLEL, all},
+    store::{PARALLEL, Row, all},
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
 use plan::Plan;
@@ -89,7 +90,11 @@ impl Session {
                 "prune needs a storage that replaces an object only if it is unchanged; this one cannot";
             return Err(Error::new(ErrorKind::Unsupported, message).with_operation("prune"));
         }
-        self.may_prune().await?;
+        let seen = self.glance(&retention).await?;
+        if let Some(nothing) = self.nothing_to_prune(&retention, from, &seen).await? {
+            return Ok(nothing);
+        }
+        self.may_prune(seen.newest()).await?;
         for _ in 0..ATTEMPTS {
             let mut undo = Undo::new(self.store().clone(), self.place().line()?);
             let decided = self.decide(&retention, from, &mut undo).await;
@@ -127,16 +132,17 @@ impl Session {
     /// As [`prune`](Session::prune).
     pub async fn prune_dry_run(&self, retention: Retention) -> Result<Pruned> {
         retention.check()?;
-        self.may_prune().await?;
+        self.may_prune(None).await?;
         let (line, _) = self.store().line(self.place()).await?;
         let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
     }
 
-    /// Fails where there is nothing to prune, or not yet.
-    async fn may_prune(&self) -> Result<()> {
+    /// Fails where there is nothing to prune, or not yet. `newest` is what was listed just before, if it was.
+    async fn may_prune(&self, newest: Option<Row>) -> Result<()> {
         let (store, place) = (self.store(), self.place());
-        match store.newest(place).await? {
+        let newest = if newest.is_some() { newest } else { store.newest(place).await? };
+        match newest {
             // A session without commits may still have bodies of writers that died.
             None if store.objects(place.prefix("b/")).await?.is_empty() => Err(no_commit(place)),
             None => Ok(()),
