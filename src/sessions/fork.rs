@@ -1,9 +1,11 @@
 //! Forks: a session that goes on from a commit of another one, without copying it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::{
-    At, Session,
+    At, Session, SessionName,
     clock::Moment,
     names::Place,
     refs::{ForkRef, Origin, Target},
@@ -34,6 +36,39 @@ impl Session {
         self.start(fork, at.into()).await?;
         fork.has_begun();
         Ok(())
+    }
+
+    /// The sessions that were forked from this one, of any agent, and are made of its commits:
+    /// [`remove`](Session::remove) refuses while there are any. One that is damaged counts; one that was
+    /// removed does not.
+    ///
+    /// # Errors
+    /// `Corrupt` that names a reference which cannot be read.
+    pub async fn forks(&self) -> Result<Vec<SessionName>> {
+        let (store, mut forks) = (self.store(), BTreeSet::new());
+        for (meta, fork) in store.refs(self.place(), "f/", ForkRef::decode).await? {
+            if self.fork_lives(&meta.key, &fork).await? {
+                forks.insert(store.name_of(fork.fork.prefix("")).await?);
+            }
+        }
+        Ok(forks.into_iter().collect())
+    }
+
+    /// The session that this one was forked from, and the number of the commit there. `None` if it was not
+    /// forked, does not exist, or was removed.
+    ///
+    /// # Errors
+    /// `Corrupt` if that is damaged.
+    pub async fn origin(&self) -> Result<Option<(SessionName, u64)>> {
+        let (store, place) = (self.store(), self.place());
+        let Some(origin) = store.origin(place).await?.filter(|origin| origin.target.seq > 0) else {
+            return Ok(None);
+        };
+        // A fork that was removed has given its start up.
+        if !store.line(place).await?.0.has(1) {
+            return Ok(None);
+        }
+        Ok(Some((store.name_of(origin.source.prefix("")).await?, origin.target.seq)))
     }
 
     async fn start(&self, fork: &Session, at: At) -> Result<()> {

@@ -47,7 +47,8 @@ impl Sessions {
     }
 
     /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one
-    /// for every thousand.
+    /// for every thousand. Also those that were removed, or are only begun: a load of the latest is `NotFound`
+    /// there.
     pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
         let store = self.store();
         let agents = match agent.map(|agent| super::names::segment(agent, "agent")) {
@@ -71,7 +72,7 @@ impl Store {
 
     /// The ids of a session's folder; where they are too long for it, its newest commit has them, or what is
     /// in place of the first.
-    async fn name_of(&self, folder: String) -> Result<SessionName> {
+    pub(super) async fn name_of(&self, folder: String) -> Result<SessionName> {
         let mut segments = folder.strip_prefix(ROOT).unwrap_or(&folder).split('/');
         let mut next = || segments.next().unwrap_or_default().to_owned();
         let place = Place::from_segments(next(), next());
