@@ -22,6 +22,7 @@ mod lost;
 mod prune;
 mod references;
 mod removal;
+mod retention;
 mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
