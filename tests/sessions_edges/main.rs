@@ -9,6 +9,7 @@ mod clocks;
 mod clones;
 mod conflicts;
 mod damage;
+mod every;
 mod exports;
 mod fallback;
 mod forks;
