@@ -112,6 +112,7 @@ impl Store {
     /// Whether what is at `fork` is nothing but the fork of this commit; `None` where nothing is there. Such
     /// a fork is made whole.
     async fn forked(&self, fork: &Place, source: &Place, target: Target) -> Result<Option<bool>> {
+        let looked = Moment::now(&*self.clock);
         let Some(row) = self.newest(fork).await? else { return Ok(None) };
         let origin = if row.seq == 1 { self.origin(fork).await? } else { None };
         let Some(origin) = origin.filter(|origin| origin.source == *source && origin.target == target) else {
@@ -119,9 +120,11 @@ impl Store {
         };
         // What keeps the commit for it may have gone in between.
         match self.refer(fork, &origin).await {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => self.pinned(source, target).await.map(|()| Some(true)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => self.pinned(source, target).await?,
         }
+        // That it can be read does not make it durable; a create that is refused does.
+        self.create_origin(fork, &origin, looked).await.map(|()| Some(true))
     }
 
     /// Creates the reference that keeps what a fork starts from.

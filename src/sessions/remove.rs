@@ -60,6 +60,9 @@ impl Session {
         }
         let mut writer = self.writer().await;
         let (mut last, ended) = self.behind_newest(&mut writer).await?;
+        if ended && let Some(head) = &last.head {
+            store.found_again(&place.commit(head.seq)?).await?;
+        }
         if !ended {
             let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             let put = self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await;

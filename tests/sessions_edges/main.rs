@@ -1,6 +1,7 @@
 //! What damage, loss, removal and broken-off operations must not lead to.
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod archives;
 mod background;
 mod bad_archives;
