@@ -1,15 +1,11 @@
-//! What goes on behind saves and downloads that failed or were dropped: what they had begun is removed.
+//! What goes on behind saves, downloads and prunes that failed or were dropped: what they had begun is undone.
 
-#[cfg(any(feature = "s3", feature = "gcs"))]
-use std::future::Future;
 use std::sync::{
     Arc, LazyLock, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::watch;
-#[cfg(any(feature = "s3", feature = "gcs"))]
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -77,7 +73,6 @@ pub(crate) fn check(given_up: &AtomicBool) -> Result<()> {
 }
 
 /// Runs `work` in the background, for [`cleaned_up`] to wait for. Works on any thread.
-#[cfg(any(feature = "s3", feature = "gcs"))]
 pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let counted = Counted::new();
     runtime.spawn(async move {
@@ -88,7 +83,8 @@ pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 's
 
 /// Resolves when nothing is left to do behind saves and downloads that failed or were dropped: an upload to
 /// S3 that they had begun, for example, is removed with its parts in the background, and a temporary file on
-/// a local disk when the system call that is under way has returned. A program that is about to end waits for
+/// a local disk when the system call that is under way has returned. A prune of a session that was dropped
+/// takes its announcement back, which holds up the next one. A program that is about to end waits for all
 /// that here, with a limit of its own. While other saves begin an upload to S3 it waits for these requests,
 /// too.
 pub async fn cleaned_up() {

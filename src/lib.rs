@@ -39,8 +39,9 @@
 //! | `error`, `key`, `body`, `meta`, `options`, `secret` | the words of the contract |
 //! | `adapter` | [`SnapshotAdapter`]: what a backend must do, and nothing else |
 //! | `lock`, `threads`, `buffers` | locks, blocking work and its memory |
+//! | `clock` | time and chance, which a test replaces |
 //! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
-//! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
+//! | `cleanup` | [`cleaned_up`]: what goes on behind saves and prunes that failed or were dropped |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
 //! | `http` | what HTTP backends share: sending, redaction |
 //! | [`adapters`] | the backends |
@@ -77,6 +78,7 @@ mod began;
 mod body;
 mod buffers;
 mod cleanup;
+mod clock;
 mod codec;
 pub mod config;
 mod error;

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version, options::NONE,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version, clock::Clock, options::NONE,
 };
 
 /// An adapter that keeps everything in memory. Clones share the same objects; the last one to go takes them
@@ -33,6 +33,8 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct MemoryAdapter {
     store: Arc<RwLock<Store>>,
+    /// `None`: that of the machine.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 #[derive(Default)]
@@ -46,6 +48,12 @@ impl MemoryAdapter {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store whose objects bear the time of this clock. Retention goes by the storage's time: a test
+    /// of it gives the same clock to [`Sessions::clock`](crate::sessions::Sessions::clock).
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        MemoryAdapter { clock: Some(clock), ..Self::default() }
     }
 
     // A panic while the lock is held cannot leave the map half-changed: each change is a single insert or
@@ -76,6 +84,7 @@ impl SnapshotAdapter for MemoryAdapter {
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         options.check().map_err(|error| error.with_operation("put").with_key(key))?;
         let bytes = body.collect(u64::MAX).await?;
+        let now = self.clock.as_ref().map_or_else(SystemTime::now, |clock| clock.now());
         let mut store = self.write();
         let current = store.objects.get(key).map(|(meta, _)| &meta.version);
         options.mode.check(current).map_err(|error| about(error, "put", key))?;
@@ -86,7 +95,7 @@ impl SnapshotAdapter for MemoryAdapter {
             metadata: options.metadata,
             tags: options.tags,
             tier: Some(options.tier.unwrap_or(Tier::Hot)),
-            ..ObjectMeta::new(key.clone(), bytes.len() as u64, version, SystemTime::now())
+            ..ObjectMeta::new(key.clone(), bytes.len() as u64, version, now)
         };
         store.objects.insert(key.clone(), (meta.clone(), bytes));
         Ok(meta)

@@ -1,9 +1,11 @@
 //! Forks: a session that goes on from a commit of another one, without copying it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::{
-    At, Session,
+    At, Session, SessionName,
     clock::Moment,
     names::Place,
     refs::{ForkRef, Origin, Target},
@@ -34,6 +36,39 @@ impl Session {
         self.start(fork, at.into()).await?;
         fork.has_begun();
         Ok(())
+    }
+
+    /// The sessions that were forked from this one, of any agent, and are made of its commits:
+    /// [`remove`](Session::remove) refuses while there are any. One that is damaged counts; one that was
+    /// removed does not.
+    ///
+    /// # Errors
+    /// `Corrupt` that names a reference which cannot be read.
+    pub async fn forks(&self) -> Result<Vec<SessionName>> {
+        let (store, mut forks) = (self.store(), BTreeSet::new());
+        for (meta, fork) in store.refs(self.place(), "f/", ForkRef::decode).await? {
+            if self.fork_lives(&meta.key, &fork).await? {
+                forks.insert(store.name_of(fork.fork.prefix("")).await?);
+            }
+        }
+        Ok(forks.into_iter().collect())
+    }
+
+    /// The session that this one was forked from, and the number of the commit there. `None` if it was not
+    /// forked, does not exist, or was removed.
+    ///
+    /// # Errors
+    /// `Corrupt` if that is damaged.
+    pub async fn origin(&self) -> Result<Option<(SessionName, u64)>> {
+        let (store, place) = (self.store(), self.place());
+        let Some(origin) = store.origin(place).await?.filter(|origin| origin.target.seq > 0) else {
+            return Ok(None);
+        };
+        // A fork that was removed has given its start up.
+        if !store.line(place).await?.0.has(1) {
+            return Ok(None);
+        }
+        Ok(Some((store.name_of(origin.source.prefix("")).await?, origin.target.seq)))
     }
 
     async fn start(&self, fork: &Session, at: At) -> Result<()> {
@@ -77,6 +112,7 @@ impl Store {
     /// Whether what is at `fork` is nothing but the fork of this commit; `None` where nothing is there. Such
     /// a fork is made whole.
     async fn forked(&self, fork: &Place, source: &Place, target: Target) -> Result<Option<bool>> {
+        let looked = Moment::now(&*self.clock);
         let Some(row) = self.newest(fork).await? else { return Ok(None) };
         let origin = if row.seq == 1 { self.origin(fork).await? } else { None };
         let Some(origin) = origin.filter(|origin| origin.source == *source && origin.target == target) else {
@@ -84,9 +120,11 @@ impl Store {
         };
         // What keeps the commit for it may have gone in between.
         match self.refer(fork, &origin).await {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => self.pinned(source, target).await.map(|()| Some(true)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => self.pinned(source, target).await?,
         }
+        // That it can be read does not make it durable; a create that is refused does.
+        self.create_origin(fork, &origin, looked).await.map(|()| Some(true))
     }
 
     /// Creates the reference that keeps what a fork starts from.

@@ -1,14 +1,17 @@
 //! Which sessions there are.
 
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use serde::Serialize;
 
 use super::{
-    Session, Sessions,
+    Pruned, Retention, Session, Sessions, Verified,
     names::{Place, ROOT, unsegment},
     store::{Described, Store},
 };
 use crate::{ErrorKind, ListEntry, ListOptions, Result};
+
+/// Sessions that are worked on at the same time.
+const SESSIONS: usize = 8;
 
 /// A session's two ids.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,7 +50,8 @@ impl Sessions {
     }
 
     /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one
-    /// for every thousand.
+    /// for every thousand. Also those that were removed, or are only begun: a load of the latest is `NotFound`
+    /// there.
     pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
         let store = self.store();
         let agents = match agent.map(|agent| super::names::segment(agent, "agent")) {
@@ -56,6 +60,39 @@ impl Sessions {
         };
         let sessions = agents.map_ok(move |agent| store.folders(agent)).try_flatten();
         sessions.and_then(move |folder| store.name_of(folder)).boxed()
+    }
+
+    /// [Prunes](Session::prune) all sessions, or those of one agent, in the order of [`list`](Sessions::list),
+    /// eight at once: what is to be done every night. What one of them fails with ends nothing and stands
+    /// beside its name: `NotFound` where a session has only begun, `Conflict` where another prune or an import
+    /// is at work. An error in place of a name is the listing's: there may be sessions that it does not show.
+    pub fn prune_all(
+        &self,
+        retention: Retention,
+        agent: Option<&str>,
+    ) -> BoxStream<'_, Result<(SessionName, Result<Pruned>)>> {
+        self.each(agent, move |session| async move { session.prune(retention).await }.boxed())
+    }
+
+    /// [Verifies](Session::verify) all sessions, in the same way. Damage is in [`Verified`], and no error.
+    pub fn verify_all(&self, agent: Option<&str>) -> BoxStream<'_, Result<(SessionName, Result<Verified>)>> {
+        self.each(agent, |session| async move { session.verify().await }.boxed())
+    }
+
+    fn each<'a, T: Send + 'a>(
+        &'a self,
+        agent: Option<&str>,
+        work: impl Fn(Session) -> BoxFuture<'a, Result<T>> + Send + 'a,
+    ) -> BoxStream<'a, Result<(SessionName, Result<T>)>> {
+        let begun = self.list(agent).map_ok(move |name| {
+            let done = work(self.named(&name));
+            (name, done)
+        });
+        let rows = begun.map(|begun| async {
+            let (name, done) = begun?;
+            Ok((name, done.await))
+        });
+        rows.buffered(SESSIONS).boxed()
     }
 }
 
@@ -71,7 +108,7 @@ impl Store {
 
     /// The ids of a session's folder; where they are too long for it, its newest commit has them, or what is
     /// in place of the first.
-    async fn name_of(&self, folder: String) -> Result<SessionName> {
+    pub(super) async fn name_of(&self, folder: String) -> Result<SessionName> {
         let mut segments = folder.strip_prefix(ROOT).unwrap_or(&folder).split('/');
         let mut next = || segments.next().unwrap_or_default().to_owned();
         let place = Place::from_segments(next(), next());

@@ -70,11 +70,11 @@ mod verify;
 mod wire;
 mod writer;
 
+pub use crate::clock::{Clock, SystemClock};
 pub use archive::Moved;
 pub use at::At;
 pub use background::Background;
 pub use checkpoint::Checkpoints;
-pub use clock::{Clock, SystemClock};
 pub use commit::{Commit, CommitOptions, NamedSize};
 pub use diff::{Change, diff};
 pub use id::CommitId;

@@ -27,13 +27,14 @@ impl Session {
     ///
     /// The marker is a commit without a state. It holds the number that a writer would take who does not know
     /// yet: that one gets a `Conflict`. To everybody else the session has no commit; a save begins it anew
-    /// behind the marker.
+    /// behind the marker. A session that was removed already is `Ok`, and [`list`](super::Sessions::list) goes
+    /// on naming it.
     ///
     /// # Errors
-    /// `Conflict` that names a fork that is made of this session's commits: remove that first; `Conflict` as
-    /// well if somebody saved at this moment, or if another handle has taken the session over; `NotFound` in
-    /// a session without commits; else as [`prune`](Session::prune). Whatever was not done, another call
-    /// does.
+    /// `Conflict` that names a fork that is made of this session's commits: remove that first, and what else
+    /// [`forks`](Session::forks) names; `Conflict` as well if somebody saved at this moment, or if another
+    /// handle has taken the session over; `NotFound` in a session without commits that was not removed; else
+    /// as [`prune`](Session::prune). Whatever was not done, another call does.
     pub async fn remove(&self) -> Result<Pruned> {
         let marker = self.end().await.map_err(|error| error.with_operation("remove"))?;
         // What is young it knows; a fork that came meanwhile keeps what it needs.
@@ -59,6 +60,9 @@ impl Session {
         }
         let mut writer = self.writer().await;
         let (mut last, ended) = self.behind_newest(&mut writer).await?;
+        if ended && let Some(head) = &last.head {
+            store.found_again(&place.commit(head.seq)?).await?;
+        }
         if !ended {
             let options = CommitOptions::new().label("removed").metadata(REMOVED, "");
             let put = self.write_as(&mut last, Payload::State(Bytes::new()), Vec::new(), options).await;

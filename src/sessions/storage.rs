@@ -101,7 +101,8 @@ impl Sessions {
         self.with(|store| store.stream_limit = bytes)
     }
 
-    /// Another source of time and chance, for tests.
+    /// Another source of time and chance, for tests. Prunes go by the storage's clock: give the same one to
+    /// [`MemoryAdapter::with_clock`](crate::adapters::memory::MemoryAdapter::with_clock).
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|store| store.clock = clock)
     }

@@ -270,6 +270,16 @@ impl Store {
         }
     }
 
+    /// The same for an own object that a repeated call finds by reading: a create that is refused makes it
+    /// durable.
+    pub(super) async fn found_again(&self, key: &Key) -> Result<()> {
+        let bytes = self.read(key).await?.0;
+        match self.put(key, bytes, PutOptions::new().create()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            put => put.map(drop),
+        }
+    }
+
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
         self.adapter.delete(key, DeleteOptions::new()).await
     }

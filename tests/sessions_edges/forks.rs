@@ -303,3 +303,40 @@ async fn a_fork_with_a_very_long_name_is_a_fork() {
         assert_eq!(fork.save("mine").await.unwrap().seq, 4);
     }
 }
+
+/// Who removes all that is one user's removes forks first, and can tell which those are.
+#[tokio::test]
+async fn a_session_tells_its_forks_and_where_it_comes_from() {
+    let bench = Bench::new(31);
+    let (session, _) = bench.saved("s", 3).await;
+    let long = bench.session(&"x".repeat(300));
+    let other = bench.sessions.session("b", "another agent's").unwrap();
+    for (fork, seq) in [(&long, 2), (&other, 3)] {
+        session.fork_to(fork, seq).await.unwrap();
+        // The answer was lost.
+        session.fork_to(fork, seq).await.unwrap();
+        let (source, number) = fork.origin().await.unwrap().unwrap();
+        assert_eq!((source.agent.as_str(), source.session.as_str(), number), ("a", "s", seq));
+    }
+    assert!(session.origin().await.unwrap().is_none());
+    assert!(bench.session("nobody").origin().await.unwrap().is_none());
+    let names = async || -> Vec<(String, String)> {
+        let forks = session.forks().await.unwrap();
+        forks.into_iter().map(|fork| (fork.agent, fork.session)).collect()
+    };
+    let [of_long, of_other] = [&long, &other].map(|fork| (fork.agent().to_owned(), fork.name().to_owned()));
+    assert_eq!(names().await, [of_long.clone(), of_other]);
+    assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+    other.remove().await.unwrap();
+    assert!(other.origin().await.unwrap().is_none());
+    assert_eq!(names().await, [of_long]);
+    for fork in session.forks().await.unwrap() {
+        bench.sessions.named(&fork).remove().await.unwrap();
+    }
+    assert!(session.forks().await.unwrap().is_empty());
+    session.remove().await.unwrap();
+    // Once more is no error, and the name stays.
+    session.remove().await.unwrap();
+    let listed: Vec<_> = bench.sessions.list(Some("a")).try_collect().await.unwrap();
+    assert!(listed.iter().any(|name| name.session == "s"));
+}

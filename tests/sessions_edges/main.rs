@@ -1,6 +1,7 @@
 //! What damage, loss, removal and broken-off operations must not lead to.
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod archives;
 mod background;
 mod bad_archives;
@@ -10,17 +11,22 @@ mod clones;
 mod conflicts;
 mod damage;
 mod deep;
+mod every;
+mod exports;
 mod fallback;
 mod forks;
+mod given_up;
 mod half;
 mod handles;
 mod hidden;
+mod idle;
 mod imports;
 mod lost;
 mod passed_over;
 mod prune;
 mod references;
 mod removal;
+mod retention;
 mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;

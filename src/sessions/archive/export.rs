@@ -6,7 +6,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{HEADER, Header, LINE, Moved, tar};
 use crate::{
-    Error, ErrorKind, GetOptions, ListOptions, Result,
+    Error, ErrorKind, GetOptions, Key, ListOptions, Result,
     sessions::{
         Session,
         at::{no_commit, removed},
@@ -26,9 +26,9 @@ use crate::{
 
 impl Session {
     /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object
-    /// by object, one after the other, in bounded memory but for the list of its commits; a fork's commits
-    /// are packed anew, one state in memory at a time. The history that a fork shares with the session that
-    /// it comes from is not part of it; what its commits need from there is.
+    /// by object, one after the other, in bounded memory but for the list of its commits. A fork's commits
+    /// in front of its first keyframe are packed anew, with two states in memory. The history that a fork
+    /// shares with the session that it comes from is not part of it; what its commits need from there is.
     ///
     /// # Errors
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune
@@ -63,7 +63,7 @@ impl Session {
         if rows.first().is_some_and(|row| row.seq >= begins && !line.has(row.seq)) {
             return Err(overtaken());
         }
-        let (mut seqs, removed) = self.behind_removal(seqs).await?;
+        let Wanted { mut seqs, removed, own } = self.behind_removal(seqs).await?;
         let Some(&newest) = seqs.first() else {
             return Err(match origin {
                 None => no_commit(place),
@@ -84,11 +84,10 @@ impl Session {
         tar::write(out, LINE, &LineRecord::keep(newest, seqs.clone()).encode()).await?;
         seqs.reverse();
         let mut moved = Moved { commits: seqs.len() as u64, ..Moved::default() };
-        moved.bytes = if origin.is_some_and(|origin| origin.target.seq > 0) {
-            self.export_packed(&seqs, out).await.map_err(whole)?
-        } else {
-            self.export_as_is(&seqs, out).await.map_err(whole)?
-        };
+        let is_fork = origin.is_some_and(|origin| origin.target.seq > 0);
+        let (packed, as_is) = seqs.split_at(if is_fork { seqs.partition_point(|seq| *seq < own) } else { 0 });
+        moved.bytes = self.export_packed(packed, out).await.map_err(whole)?;
+        moved.bytes += self.export_as_is(as_is, out).await.map_err(whole)?;
         // One that was given meanwhile may name a commit that is not in the archive.
         let tags = store.refs(place, "t/", TagRef::decode).await?.into_iter().map(|(_, tag)| tag);
         for (number, tag) in (1..).zip(tags.filter(|tag| seqs.binary_search(&tag.target.seq).is_ok())) {
@@ -101,22 +100,34 @@ impl Session {
         Ok(moved)
     }
 
-    /// Of these commits, newest first, those behind the end of a session that was removed and began anew; and
-    /// the number of that end, or 0.
-    async fn behind_removal(&self, mut seqs: Vec<u64>) -> Result<(Vec<u64>, u64)> {
+    /// Of these commits, newest first, those behind the end of a session that was removed and began anew.
+    async fn behind_removal(&self, mut seqs: Vec<u64>) -> Result<Wanted> {
         let (store, place) = (self.store(), self.place());
+        let (mut own, mut oldest) = (u64::MAX, u64::MAX);
         for chunk in 0..seqs.len().div_ceil(PARALLEL) {
             let chunk = chunk * PARALLEL..seqs.len().min((chunk + 1) * PARALLEL);
-            let manifests = seqs[chunk.clone()].iter().map(|seq| store.manifest(place, *seq)).collect();
-            let manifests = all(manifests).await.map_err(whole)?;
-            let is_removed = |(described, _): &(Described, _)| matches!(described, Described::Commit(manifest) if manifest.is_removed());
-            if let Some(end) = manifests.iter().position(is_removed) {
-                let (at, removed) = (chunk.start + end, seqs[chunk.start + end]);
-                seqs.truncate(at);
-                return Ok((seqs, removed));
+            let manifests = seqs[chunk.clone()].iter().map(|&seq| async move {
+                match store.manifest(place, seq).await {
+                    Err(error) => Err(unread(self, seq, &place.commit(seq)?, error).await),
+                    read => read,
+                }
+            });
+            let manifests = all(manifests.collect()).await.map_err(whole)?;
+            for (at, (described, _)) in chunk.zip(manifests) {
+                let Described::Commit(manifest) = described else { continue };
+                if manifest.is_removed() {
+                    let removed = seqs[at];
+                    seqs.truncate(at);
+                    return Ok(Wanted { seqs, removed, own });
+                }
+                let is_own = manifest.lines.is_empty();
+                oldest = oldest.min(if is_own { manifest.seq - manifest.depth } else { 0 });
+                if oldest == manifest.seq {
+                    own = manifest.seq;
+                }
             }
         }
-        Ok((seqs, 0))
+        Ok(Wanted { seqs, removed: 0, own })
     }
 
     /// Object by object, each checked: an archive is believed to be whole until it is needed.
@@ -130,8 +141,14 @@ impl Session {
             let manifest = object::at(object, &key)?.manifest;
             if let Some(body) = manifest.body {
                 let key = place.body(seq, body.id)?;
-                store.check_body(&key, &manifest).await?;
-                let mut object = store.adapter.get(&key, GetOptions::new()).await?;
+                let opened = async {
+                    store.check_body(&key, &manifest).await?;
+                    store.adapter.get(&key, GetOptions::new()).await
+                };
+                let mut object = match opened.await {
+                    Err(error) => return Err(unread(self, seq, &key, error).await),
+                    Ok(object) => object,
+                };
                 let size = object.meta.size;
                 out.write_all(&tar::header(&inside(place, key.as_str()), size)).await?;
                 while let Some(chunk) = object.body.chunk().await? {
@@ -146,8 +163,8 @@ impl Session {
         Ok(total)
     }
 
-    /// A fork: its deltas start from commits that are not in the archive, so every commit is packed anew,
-    /// with its own id and notes.
+    /// Of a fork, deltas that start from commits which are not in the archive: packed anew, with their own ids
+    /// and notes.
     async fn export_packed<W: AsyncWrite + Unpin + Send>(&self, seqs: &[u64], out: &mut W) -> Result<u64> {
         let (store, place, mut total) = (self.store(), self.place(), 0);
         let mut cache = Cache::default();
@@ -179,6 +196,16 @@ impl Session {
     }
 }
 
+/// What an archive will have.
+struct Wanted {
+    /// Newest first.
+    seqs: Vec<u64>,
+    /// The number with which the session ended before, or 0.
+    removed: u64,
+    /// The first keyframe from which on nothing is made of what is in front of it.
+    own: u64,
+}
+
 /// What to do where a commit is damaged or missing: loads may fall back, an archive has all or nothing.
 const MENDED: &str = "restore what is damaged or missing from a copy, or fork from a good commit, take over the fork and export that";
 
@@ -196,10 +223,19 @@ fn whole(error: Error) -> Error {
     }
 }
 
+/// An object of the commit `seq` that a read did not find was pruned, or lost: `line` tells.
+async fn unread(session: &Session, seq: u64, key: &Key, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => session.store().missing(session.place(), seq, error.with_key(key)).await,
+        _ => error,
+    }
+}
+
 async fn commit_bytes(session: &Session, place: &Place, seq: u64) -> Result<Bytes> {
-    match session.store().slot(place, seq, Part::Whole).await?.0 {
-        Slot::Commit(bytes) => Ok(bytes),
-        Slot::Origin(_) => Err(not_on_line(seq)),
+    match session.store().slot(place, seq, Part::Whole).await {
+        Ok((Slot::Commit(bytes), _)) => Ok(bytes),
+        Ok((Slot::Origin(_), _)) => Err(not_on_line(seq)),
+        Err(error) => Err(unread(session, seq, &place.commit(seq)?, error).await),
     }
 }
 

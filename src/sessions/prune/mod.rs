@@ -3,8 +3,10 @@
 //! `docs/adr/0010-fence-window.md` and `0011-prune-marks.md` argue why nothing that is needed is ever
 //! removed.
 
+mod idle;
 mod plan;
 mod policy;
+mod undo;
 
 use std::time::{Duration, SystemTime};
 
@@ -16,10 +18,11 @@ use super::{
     Session,
     at::no_commit,
     line::LineRecord,
-    store::{PARALLEL, all},
+    store::{PARALLEL, Row, all},
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
 use plan::Plan;
+use undo::Undo;
 
 /// How often a prune starts again after a tag or a fork cancelled it.
 const ATTEMPTS: usize = 5;
@@ -87,26 +90,40 @@ impl Session {
                 "prune needs a storage that replaces an object only if it is unchanged; this one cannot";
             return Err(Error::new(ErrorKind::Unsupported, message).with_operation("prune"));
         }
-        self.may_prune().await?;
+        let seen = self.glance(&retention).await?;
+        if let Some(nothing) = self.nothing_to_prune(&retention, from, &seen).await? {
+            return Ok(nothing);
+        }
+        self.may_prune(seen.newest()).await?;
         for _ in 0..ATTEMPTS {
-            let announced = self.announce().await?;
-            let plan = match self.plan(&retention, from, &announced.line, announced.now).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    let old = LineRecord { announced: None, ..announced.line };
-                    let _ = self.settle(old, announced.version).await;
-                    return Err(error.with_operation("prune"));
-                }
-            };
-            match self.settle(plan.line.clone(), announced.version).await {
-                Ok(()) => return self.carry_out(plan).await.map_err(|error| error.with_operation("prune")),
-                // A tag or a fork was faster than the decision.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error.with_operation("prune")),
+            let mut undo = Undo::new(self.store().clone(), self.place().line()?);
+            let decided = self.decide(&retention, from, &mut undo).await;
+            undo.not_needed();
+            if let Some(plan) = decided? {
+                return self.carry_out(plan).await.map_err(|error| error.with_operation("prune"));
             }
         }
         let message = "tags, forks or other prunes keep coming in between; prune again later";
         Err(Error::new(ErrorKind::Conflict, message).with_operation("prune").with_retryable(true))
+    }
+
+    /// Announces, looks, and replaces the announcement by what the line will be. `None` where a tag or a fork
+    /// was faster than that.
+    async fn decide(&self, retention: &Retention, from: u64, undo: &mut Undo) -> Result<Option<Plan>> {
+        let announced = self.announce(undo).await?;
+        let plan = match self.plan(retention, from, &announced.line, announced.now).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let old = LineRecord { announced: None, ..announced.line };
+                let _ = self.settle(old, announced.version).await;
+                return Err(error.with_operation("prune"));
+            }
+        };
+        match self.settle(plan.line.clone(), announced.version).await {
+            Ok(()) => Ok(Some(plan)),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
+            Err(error) => Err(error.with_operation("prune")),
+        }
     }
 
     /// What [`prune`](Session::prune) would remove now.
@@ -115,16 +132,17 @@ impl Session {
     /// As [`prune`](Session::prune).
     pub async fn prune_dry_run(&self, retention: Retention) -> Result<Pruned> {
         retention.check()?;
-        self.may_prune().await?;
+        self.may_prune(None).await?;
         let (line, _) = self.store().line(self.place()).await?;
         let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
     }
 
-    /// Fails where there is nothing to prune, or not yet.
-    async fn may_prune(&self) -> Result<()> {
+    /// Fails where there is nothing to prune, or not yet. `newest` is what was listed just before, if it was.
+    async fn may_prune(&self, newest: Option<Row>) -> Result<()> {
         let (store, place) = (self.store(), self.place());
-        match store.newest(place).await? {
+        let newest = if newest.is_some() { newest } else { store.newest(place).await? };
+        match newest {
             // A session without commits may still have bodies of writers that died.
             None if store.objects(place.prefix("b/")).await?.is_empty() => Err(no_commit(place)),
             None => Ok(()),
@@ -136,7 +154,7 @@ impl Session {
     }
 
     /// Says in `line` that a prune is about to look. Gives what the line was before.
-    async fn announce(&self) -> Result<Announced> {
+    async fn announce(&self, undo: &mut Undo) -> Result<Announced> {
         let (store, key) = (self.store(), self.place().line()?);
         let old = match store.read(&key).await {
             Ok((bytes, meta)) => Some((super::object::at(LineRecord::decode(&bytes), &key)?, meta)),
@@ -158,6 +176,7 @@ impl Session {
         };
         let id = store.new_id(None);
         let bytes = LineRecord { announced: Some(id), ..line.clone() }.encode();
+        undo.announces(id);
         let (version, now) = match store.put(&key, bytes.into(), mode).await {
             // Behind a proxy that drops the answer's date, an adapter has only the clock of this machine. The
             // earlier one keeps more.

@@ -110,6 +110,17 @@ impl Retention {
         kept
     }
 
+    /// The most commits that the rules keep at any time. One stays in any case.
+    pub(super) fn most(&self) -> u64 {
+        let rules = [self.last, self.hourly, self.daily, self.weekly];
+        rules.into_iter().fold(0, u64::saturating_add).max(1)
+    }
+
+    /// Those that they keep however late it is.
+    pub(super) fn keep_at_any_time(&self, commits: &[(u64, SystemTime)]) -> BTreeSet<u64> {
+        Retention { within: None, ..*self }.keep(commits, SystemTime::UNIX_EPOCH)
+    }
+
     /// Of the commits that are missing, those that a rule may keep. Their times are not known; they lie
     /// between those of their neighbours.
     pub(super) fn keep_missing(
@@ -163,6 +174,11 @@ mod tests {
         // A clock was set back for a while: two days are two days.
         let mixed = [(5, at(50)), (4, at(26)), (3, at(49)), (2, at(25)), (1, at(1))];
         assert_eq!(Retention::new().daily(3).keep(&mixed, now).into_iter().collect::<Vec<_>>(), [1, 4, 5]);
+        let much = Retention::new().last(2).within(Duration::MAX).daily(2).weekly(1);
+        assert_eq!(much.most(), 5);
+        assert_eq!(much.keep_at_any_time(&commits).into_iter().rev().collect::<Vec<_>>(), [112, 111, 108]);
+        assert_eq!(Retention::new().within(Duration::MAX).most(), 1);
+        assert_eq!(Retention::new().last(u64::MAX).daily(1).most(), u64::MAX);
         assert!(Retention::new().check().is_err() && Retention::new().last(1).check().is_ok());
     }
 }

@@ -1,0 +1,58 @@
+//! Takes the announcement of a prune back that was given up.
+
+use tokio::runtime::Handle;
+
+use crate::{
+    Key, PutOptions, Result, cleanup,
+    sessions::{CommitId, line::LineRecord, store::Store},
+};
+
+/// Dropped with an announcement, it takes that back, behind the caller: else nobody could prune for ten
+/// minutes. A decision that is still on its way needs that announcement; so one of the two comes to nothing.
+pub(super) struct Undo {
+    store: Store,
+    line: Key,
+    announced: Option<CommitId>,
+}
+
+impl Undo {
+    pub(super) fn new(store: Store, line: Key) -> Self {
+        Undo { store, line, announced: None }
+    }
+
+    /// This is about to be announced.
+    pub(super) fn announces(&mut self, id: CommitId) {
+        self.announced = Some(id);
+    }
+
+    /// The prune has decided, or has taken it back itself.
+    pub(super) fn not_needed(mut self) {
+        self.announced = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        // Without a runtime nothing can go on behind.
+        if let Some(id) = self.announced.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (store, line) = (self.store.clone(), self.line.clone());
+            cleanup::spawn(&runtime, async move {
+                if let Err(error) = take_back(&store, &line, id).await {
+                    tracing::debug!(kind = %error.kind(), "the announcement of a prune was left behind");
+                }
+            });
+        }
+    }
+}
+
+async fn take_back(store: &Store, key: &Key, id: CommitId) -> Result<()> {
+    let (bytes, meta) = store.read(key).await?;
+    let line = LineRecord::decode(&bytes)?;
+    if line.announced != Some(id) {
+        return Ok(());
+    }
+    let bytes = LineRecord { announced: None, ..line }.encode();
+    store.put(key, bytes.into(), PutOptions::new().replace(meta.version)).await.map(drop)
+}
