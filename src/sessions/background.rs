@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Commit, CommitOptions, Session, writer::Payload};
+use super::{Commit, CommitOptions, Session, draft::Payload};
 use crate::{Error, ErrorKind, Result};
 
 /// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process

@@ -4,11 +4,12 @@ use super::{
     CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     commit,
+    draft::Payload,
     head::{Head, forked, head_of, unexpected},
     load::{Latest, Whole},
     manifest::Manifest,
     store::Part,
-    writer::{Payload, Writer},
+    writer::Writer,
 };
 use crate::{ErrorKind, Result};
 

@@ -21,7 +21,7 @@
 //! In the order in which a save goes:
 //! - `storage`, `session`: the handles that callers hold
 //! - `follow`: which commit a handle continues
-//! - `writer`, `fence`: create the next commit, and know for certain what became of it
+//! - `writer`, `draft`, `answer`, `fence`: create the next commit, and know for certain what became of it
 //! - `head`, `pack`, `delta`: from a state to the bytes of its commit
 //! - `manifest`, `object`, `refs`, `line`, `wire`: those bytes
 //! - `names`: the keys
@@ -32,6 +32,7 @@
 //! `prune` removes those that nothing keeps, `remove` ends a session. `stream`, `background`, `checkpoint`,
 //! `diff`, `verify`, `archive` and `list` stand on these.
 
+mod answer;
 mod archive;
 mod at;
 mod background;
@@ -40,6 +41,7 @@ mod clock;
 mod commit;
 pub(crate) mod delta;
 mod diff;
+mod draft;
 mod fallback;
 mod fence;
 mod find;

@@ -7,12 +7,13 @@ use super::{
     Commit, CommitOptions, Pruned, Retention, Session,
     at::no_commit,
     clock::Moment,
+    draft::Payload,
     head::{Head, head_of},
     load::Latest,
     manifest::Manifest,
     refs::ForkRef,
     store::{Described, all},
-    writer::{Payload, Writer},
+    writer::Writer,
 };
 use crate::{Error, ErrorKind, ObjectMeta, Result};
 

@@ -15,11 +15,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     Commit, CommitOptions, Sessions,
+    draft::{Draft, Payload},
     head::FirstLoad,
     names,
     names::Place,
     store::Store,
-    writer::{Draft, Payload, Writer, conflict},
+    writer::{Writer, conflict},
 };
 use crate::{Error, ErrorKind, Result, lock::lock};
 

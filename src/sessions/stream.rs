@@ -9,6 +9,7 @@ use super::{
     At, Commit, CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     delta,
+    draft::Payload,
     find::{Found, Newest},
     load::{Look, Shown, pruned_meanwhile},
     log::shown,
@@ -17,7 +18,7 @@ use super::{
     object,
     store::Store,
     wire::corrupt,
-    writer::{Payload, conflict},
+    writer::conflict,
 };
 use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, codec};
 
