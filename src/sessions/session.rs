@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Commit, CommitOptions, Sessions,
+    Commit, CommitOptions, Rival, Sessions,
     draft::{Draft, Payload},
     head::FirstLoad,
     names,
@@ -121,9 +121,10 @@ impl Session {
     /// [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
     ///
     /// # Errors
-    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or
-    /// [`fork`](Session::fork), then save again; another load changes nothing. `Conflict` as well where a
-    /// clone was rebased to something newer, or has taken the session over, while this save waited for it.
+    /// `Conflict` that says who was faster: nothing was saved. [`rival`](Session::rival) tells whether to
+    /// [`rebase`](Session::rebase) (or [`fork`](Session::fork)) and save again, or to stop; another load
+    /// changes nothing. `Conflict` as well where a clone was rebased to something newer, or has taken the
+    /// session over, while this save waited for it.
     ///
     /// After `Timeout`, `Unavailable`, `RateLimited` or `Io`, and where the future is dropped
     /// (`tokio::time::timeout`, `select!`), it is not known whether the commit exists. Save the same state
@@ -219,9 +220,10 @@ impl Session {
         writer.commit(self.store(), self.place(), draft).await
     }
 
-    /// The commit that was there first, after a save that was a conflict. Waits for a save of a clone that is
-    /// under way.
-    pub async fn rival(&self) -> Option<Commit> {
+    /// Who was there first, after a save that was a `Conflict`, and what that means: to merge, to stop, or
+    /// that the session was removed. `None` where its commit cannot be read or was pruned, and where the
+    /// conflict was another. Waits for a save of a clone that is under way.
+    pub async fn rival(&self) -> Option<Rival> {
         self.writer().await.rival.clone()
     }
 

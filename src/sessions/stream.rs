@@ -89,6 +89,7 @@ impl Session {
         self.follow(&mut writer, &options).await?;
         self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.
+        writer.meet_owner(store, self.place()).await;
         writer.ready(self.place(), &options)?;
         let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
         let id = store.new_id(None);

@@ -28,8 +28,8 @@
 //!   that it finds. Nothing for the save; a load of the latest that shows less takes the head's place.
 //! - `stale`: set by a rival, a prune, a fallback from a number, a fork's past. Cleared by whatever sets
 //!   `head`. The save is a `Conflict` that says so.
-//! - `rival`: set to the commit that was there first. Cleared by whatever sets `head`. Nothing for the save:
-//!   `Session::rival` shows it.
+//! - `rival`: set to the commit that was there first, or the new owner's behind a rebase. Cleared by whatever
+//!   sets `head`. Nothing for the save: `Session::rival` shows it.
 //! - `rebasing`: set by a `rebase` that met damage. Cleared by whatever sets `head`. Nothing for the save:
 //!   lets `load_with_fallback` set `head` where there is one.
 //! - `pending`: set by each create, before it is sent. Cleared by another head, and by the answer to a later
@@ -46,7 +46,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{
-    Commit,
+    Commit, Rival,
     answer::{is_damage, loads, never_sent, too_slow, withdraw},
     clock::Moment,
     commit::{CommitOptions, notes_of},
@@ -57,6 +57,7 @@ use super::{
     names::{MAX_SEQ, Place},
     pack::Packed,
     pending::{Known, Pending},
+    rival::taken_over,
     store::{Described, Store},
 };
 use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result, Version};
@@ -83,7 +84,7 @@ pub(super) struct Writer {
     /// The head is what a first save has found by itself: no call has told of it.
     pub(super) untold: bool,
     /// The rival of the last conflict.
-    pub(super) rival: Option<Commit>,
+    pub(super) rival: Option<Rival>,
 }
 
 /// A commit on its way.
@@ -103,7 +104,7 @@ enum Outcome {
     Mine(Version),
     /// An earlier commit of this handle, whose answer was lost.
     Earlier(Box<Commit>, Known),
-    Rival(Box<Commit>),
+    Rival(Box<Rival>),
     Gone,
 }
 
@@ -168,6 +169,7 @@ impl Writer {
     /// Creates the commit behind the head. The head must be known.
     pub(super) async fn commit(&mut self, store: &Store, place: &Place, draft: Draft) -> Result<Commit> {
         store.may_write()?;
+        self.meet_owner(store, place).await;
         loop {
             if let Some(why) = &self.stale {
                 return Err(conflict(place, why));
@@ -200,7 +202,7 @@ impl Writer {
                     }
                 }
                 Outcome::Rival(rival) => {
-                    let message = format!("{} is already there; rebase or fork to go on", rival.told());
+                    let message = rival.told();
                     tracing::warn!(session = place.logged(), commit = seq, "another writer was faster");
                     self.rival = Some(*rival);
                     return Err(self.lost(place, message));
@@ -285,15 +287,26 @@ impl Writer {
 
     /// Fails where another handle has taken the session over.
     pub(super) fn is_let_in(&self, place: &Place) -> Result<()> {
+        match (self.owner_since(), &self.rival) {
+            (None, _) => Ok(()),
+            (Some(_), Some(owner @ Rival::TookOver(_))) => Err(conflict(place, owner.told())),
+            (Some(epoch), _) => Err(conflict(place, taken_over(epoch, ""))),
+        }
+    }
+
+    /// The epoch of the head, where that is another owner's.
+    fn owner_since(&self) -> Option<u64> {
         let now = self.head.as_ref().map_or(0, |head| head.epoch);
-        match self.epoch.filter(|epoch| *epoch < now) {
-            None => Ok(()),
-            Some(epoch) => Err(conflict(
-                place,
-                format_args!(
-                    "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork"
-                ),
-            )),
+        self.epoch.filter(|own| *own < now).map(|_| now)
+    }
+
+    /// Behind a rebase, the head is all that tells of a take-over: its commit becomes the rival. `None` stays
+    /// where that cannot be read.
+    pub(super) async fn meet_owner(&mut self, store: &Store, place: &Place) {
+        if let (Some(_), None, Some(head)) = (self.owner_since(), &self.rival, &self.head)
+            && let Ok((Described::Commit(manifest), meta)) = store.manifest(place, head.seq).await
+        {
+            self.rival = Some(Rival::TookOver(shown(*manifest, place, meta.size)));
         }
     }
 
@@ -381,11 +394,19 @@ impl Writer {
         {
             return Err(self.too_late());
         }
-        let commit = Box::new(shown(manifest, place, meta.size));
-        Ok(match self.pending.take(found).filter(|_| !another) {
-            Some(known) => Outcome::Earlier(commit, known),
-            None => Outcome::Rival(commit),
-        })
+        let removed = manifest.is_removed();
+        let commit = shown(manifest, place, meta.size);
+        if let Some(known) = self.pending.take(found).filter(|_| !another) {
+            return Ok(Outcome::Earlier(Box::new(commit), known));
+        }
+        // A take-over of this handle's own, whose answer was lost, lets it in again behind a rebase.
+        let taken = self.epoch.is_some_and(|own| own < commit.epoch) && !self.taking.has(found);
+        let rival = match (taken, removed) {
+            (true, _) => Rival::TookOver(commit),
+            (_, true) => Rival::Removed(commit),
+            _ => Rival::Faster(commit),
+        };
+        Ok(Outcome::Rival(Box::new(rival)))
     }
 
     fn too_late(&mut self) -> Error {

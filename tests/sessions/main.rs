@@ -109,7 +109,7 @@ async fn a_stale_writer_conflicts_and_hears_who_was_faster_and_goes_on_after_a_r
     let text = error.to_string();
     assert!(text.contains("commit 2") && text.contains("host-2/99") && text.contains("\"quick\""), "{text}");
     assert!(text.contains("rebase or fork"), "{text}");
-    assert_eq!(one.rival().await.unwrap().writer.as_deref(), Some("host-2/99"));
+    assert_eq!(one.rival().await.unwrap().commit().writer.as_deref(), Some("host-2/99"));
     // Without a rebase it stays a conflict, without a request.
     let before = adapter.counts();
     assert_eq!(one.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);

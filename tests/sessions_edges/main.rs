@@ -16,6 +16,7 @@ mod handles;
 mod hidden;
 mod imports;
 mod lost;
+mod overtaken;
 mod prune;
 mod references;
 mod removal;
