@@ -206,6 +206,7 @@ fn assemble(fetched: impl Iterator<Item = Fetched>, limits: &Limits, home: &Plac
             Content::Elsewhere => return Err(corrupt("its body was not read").with_key(&key)),
         };
         let objects = 1 + usize::from(manifest.body.is_some());
+        let copies = std::sync::Arc::new(copies);
         links.push_back(Link { seq: manifest.seq, id: manifest.id, stored, objects, copies });
         newest.get_or_insert((manifest, stored, key));
     }
