@@ -1,6 +1,9 @@
 //! A state on its way into a commit: packed, and its body stored where that is an object of its own.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::{
     CommitId,
@@ -14,7 +17,7 @@ use super::{
     store::Store,
     writer::conflict,
 };
-use crate::{Body, Digest, PutOptions, Result, threads};
+use crate::{Body, Digest, Error, ErrorKind, PutOptions, Result, threads};
 
 /// What is to be saved.
 #[derive(Debug, Clone)]
@@ -37,6 +40,35 @@ pub(super) enum Payload {
         stored: u64,
         began: Moment,
     },
+}
+
+/// Several values as one state, and their names and sizes.
+///
+/// # Errors
+/// `InvalidInput` for a name that is given twice.
+pub(super) fn joined(values: &[(&str, Bytes)]) -> Result<(Bytes, Vec<(String, u64)>)> {
+    let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
+    let mut names = HashSet::with_capacity(values.len());
+    let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());
+    for (name, value) in values {
+        if !names.insert(*name) {
+            let message = format!("the value {name:?} is given twice; give each value a name of its own");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        table.push(((*name).to_owned(), value.len() as u64));
+        state.extend_from_slice(value);
+    }
+    Ok((state.into(), table))
+}
+
+/// A value as JSON.
+///
+/// # Errors
+/// `InvalidInput` for what JSON cannot say.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
+    })
 }
 
 /// Packs the draft, and stores its body where that is an object of its own. Also gives when the body began.

@@ -498,3 +498,17 @@ async fn what_is_young_when_a_session_is_removed_goes_later() {
     assert_eq!(session.save("anew").await.unwrap().seq, 5);
     assert_eq!(session.load(At::Latest).await.unwrap().state, "anew");
 }
+
+#[tokio::test]
+async fn who_asks_several_values_for_one_json_hears_of_their_names() {
+    let session = sessions(&Counting::memory(), &TestClock::new(60)).session("a", "s").unwrap();
+    let commit = session.save_values(&[("state", "{}".into()), ("shot", "x".into())]).await.unwrap();
+    // A commit of a log names itself, also to another handle's load.
+    let restored = session.load(&commit).await.unwrap();
+    let error = restored.json::<serde_json::Value>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("; it has the values state, shot: use `value_json`"), "{error}");
+    assert_eq!(restored.value_json::<serde_json::Value>("state").unwrap(), Some(serde_json::json!({})));
+    let error = restored.value_json::<u8>("state").unwrap_err();
+    assert!(!error.to_string().contains("it has the values"), "{error}");
+}
