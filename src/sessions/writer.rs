@@ -37,7 +37,7 @@
 //! - `epoch`: set by the first head and its own take-over. Never cleared. The save is a `Conflict` if the
 //!   head's is newer.
 //! - `owner`: set by a `take_over` under way, to a writer of its own, for the new epoch. Cleared by its end;
-//!   if that was given up, by the next `adopt`, into `taking`. Nothing for the save.
+//!   if that was given up, by the next `adopt` or rival, into `taking`. Nothing for the save.
 //! - `taking`: set to what may still arrive of take-overs. Cleared by a take-over that succeeded. A head of
 //!   these is its own: its epoch becomes the handle's.
 
@@ -399,7 +399,9 @@ impl Writer {
         if let Some(known) = self.pending.take(found).filter(|_| !another) {
             return Ok(Outcome::Earlier(Box::new(commit), known));
         }
-        // A take-over of this handle's own, whose answer was lost, lets it in again behind a rebase.
+        // A take-over of this handle's own, whose answer was lost or not waited for, lets it in again behind a
+        // rebase.
+        self.settle_take_over();
         let taken = self.epoch.is_some_and(|own| own < commit.epoch) && !self.taking.has(found);
         let rival = match (taken, removed) {
             (true, _) => Rival::TookOver(commit),

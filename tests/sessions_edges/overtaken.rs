@@ -1,10 +1,13 @@
 //! What a handle hears of who was there first: to merge, to stop, or that nobody wants the session any more.
 
+use std::sync::Arc;
+
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
     sessions::*,
 };
+use tokio::sync::Notify;
 
 use super::Bench;
 
@@ -134,20 +137,37 @@ async fn a_loop_that_follows_the_advice_ends() {
 
 /// It is the handle's own, and a rebase lets it in.
 #[tokio::test]
-async fn an_own_take_over_whose_answer_was_lost_is_nobody_elses() {
-    let bench = Bench::new(5);
-    bench.saved("s", 1).await;
-    let (fault, sessions) = bench.faulty();
-    let owner = sessions.session("a", "s").unwrap();
-    owner.load(At::Latest).await.unwrap();
-    fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
-    // Behind the newest commit and `line`, the third read looks for what became of it.
-    fault.inject_later(Operation::Get, 2, Injection::Before(ErrorKind::Timeout));
-    owner.take_over().await.unwrap_err();
-    fault.heal();
-    assert_eq!(bench.session("s").load(At::Latest).await.unwrap().commit.epoch, 1);
-    assert_eq!(owner.save("mine").await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert!(matches!(owner.rival().await, Some(Rival::Faster(own)) if own.epoch == 1));
-    owner.rebase().await.unwrap();
-    assert_eq!(owner.save("mine").await.unwrap().epoch, 1);
+async fn an_own_take_over_that_was_not_heard_of_is_nobody_elses() {
+    for given_up in [false, true] {
+        let bench = Bench::new(5);
+        bench.saved("s", 1).await;
+        let (fault, sessions) = bench.faulty();
+        let owner = sessions.session("a", "s").unwrap();
+        owner.load(At::Latest).await.unwrap();
+        let reads = fault.calls(Operation::Get);
+        fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+        // Behind the newest commit and `line`, the third read looks for what became of it.
+        let look = if given_up {
+            Injection::Hold(Arc::new(Notify::new()))
+        } else {
+            Injection::Before(ErrorKind::Timeout)
+        };
+        fault.inject_later(Operation::Get, 2, look);
+        tokio::select! {
+            biased;
+            done = owner.take_over() => drop(done.unwrap_err()),
+            () = async {
+                while fault.calls(Operation::Get) < reads + 3 {
+                    tokio::task::yield_now().await;
+                }
+            } => assert!(given_up),
+        }
+        fault.heal();
+        assert_eq!(bench.session("s").load(At::Latest).await.unwrap().commit.epoch, 1);
+        assert_eq!(owner.save("mine").await.unwrap_err().kind(), ErrorKind::Conflict);
+        let rival = owner.rival().await;
+        assert!(matches!(&rival, Some(Rival::Faster(own)) if own.epoch == 1), "{given_up} {rival:?}");
+        owner.rebase().await.unwrap();
+        assert_eq!(owner.save("mine").await.unwrap().epoch, 1);
+    }
 }
