@@ -46,28 +46,50 @@ async fn values() -> Result<()> {
     Ok(())
 }
 
+async fn save_merged(session: &Session, mut state: String) -> Result<()> {
+    while let Err(error) = session.save(state.clone()).await {
+        if error.kind() != ErrorKind::Conflict {
+            return Err(error);
+        }
+        match session.rival().await {
+            // The new owner's commit: this handle can write no more, also behind a rebase. Stop, or fork.
+            Some(Rival::TookOver(_)) => return Err(error),
+            // A rebase and a save would begin it anew: only where that is meant.
+            Some(Rival::Removed(_)) => return Err(error),
+            // `Faster` has the commit: who, when, what. `None`: that cannot be read, or was pruned.
+            _ => match session.rebase().await? {
+                Some(newest) => state = merge(&state, newest), // theirs; the next save follows it
+                None => return Err(error),                     // removed meanwhile
+            },
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn conflicts() -> Result<()> {
     let sessions = sessions();
     let (session, rival) = (sessions.session("a", "s")?, sessions.session("a", "s")?);
-    let state = "mine";
     session.save("one").await?;
     rival.save("theirs").await?;
-    match session.save(state).await {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            let rival = session.rival().await; // who and what is there; None if it cannot be read
-            assert!(error.to_string().contains(&rival.unwrap().id.to_string()));
-            let newest = session.rebase().await?; // theirs; the next save follows it
-            session.save(merge(state, newest)).await?;
-        }
-        Err(error) => return Err(error),
-    }
+    save_merged(&session, "mine".into()).await?;
     assert_eq!(session.load(At::Latest).await?.state, "theirs and mine");
     let state = "another way";
     let mine = session.fork("what-i-did-instead", 1).await?;
     mine.save(state).await?;
     assert_eq!(mine.load(At::Latest).await?.commit.seq, 2);
+    mine.remove().await?;
+    rival.take_over().await?;
+    let stopped = save_merged(&session, "late".into()).await.unwrap_err();
+    assert!(stopped.to_string().contains("taken over"));
+    rival.remove().await?;
+    let fresh = sessions.session("a", "s")?;
+    fresh.save("anew").await?;
+    rival.rebase().await?;
+    rival.remove().await?;
+    let stopped = save_merged(&fresh, "late".into()).await.unwrap_err();
+    assert!(stopped.to_string().contains("removed"));
+    assert_eq!(rival.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
     Ok(())
 }
 
@@ -85,8 +107,8 @@ async fn clones() -> Result<()> {
     Ok(())
 }
 
-fn merge(state: &str, newest: Option<Restored>) -> String {
-    format!("{} and {state}", String::from_utf8_lossy(&newest.unwrap().state))
+fn merge(state: &str, newest: Restored) -> String {
+    format!("{} and {state}", String::from_utf8_lossy(&newest.state))
 }
 
 #[tokio::test]

@@ -90,6 +90,14 @@ impl From<CommitId> for At {
     }
 }
 
+/// By its id: in another session, only the very same commit is meant. The id is looked for in a listing; a
+/// number is not.
+impl From<&super::Commit> for At {
+    fn from(commit: &super::Commit) -> Self {
+        At::Id(commit.id)
+    }
+}
+
 impl From<SystemTime> for At {
     fn from(time: SystemTime) -> Self {
         At::Time(time)

@@ -6,9 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::field::debug;
 
-use super::{Commit, CommitOptions, Session, writer::Payload};
+use super::{
+    Commit, CommitOptions, Session,
+    draft::{Payload, joined, json},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// Saves one after the other behind a queue of bounded length. What is in the queue is lost if the process
@@ -61,6 +66,7 @@ struct Failure {
 enum Job {
     Save {
         state: Bytes,
+        values: Vec<(String, u64)>,
         options: CommitOptions,
         /// What was known when it was queued.
         told: u64,
@@ -73,22 +79,24 @@ impl Session {
     /// Saves of this handle in the background, at most `queue` (at least 1) waiting; `usize::MAX` is as good
     /// as no limit. Must be called within a tokio runtime.
     ///
-    /// When this is dropped, what waits is still saved, as long as the runtime lives; nobody hears of
-    /// failures then.
+    /// When this is dropped, what waits is still saved, as long as the runtime lives. A failure that nobody
+    /// can hear of any more, and states that the end of the runtime leaves unsaved, are logged as a warning.
     pub fn background(&self, queue: usize) -> Background {
         let (sender, mut jobs) = mpsc::channel(queue.clamp(1, Semaphore::MAX_PERMITS));
-        let (state, session) = (Arc::new(Mutex::new(State::default())), self.clone());
-        let shared = state.clone();
+        let state = Arc::new(Mutex::new(State::default()));
+        let mut worker = Worker { state: state.clone(), session: self.clone(), saving: false };
         tokio::spawn(async move {
             while let Some(job) = jobs.recv().await {
                 match job {
-                    Job::Save { state, options, told, rebases } => {
-                        if !lock(&shared).goes_on(told) {
+                    Job::Save { state, values, options, told, rebases } => {
+                        if !lock(&worker.state).goes_on(told) {
                             continue;
                         }
+                        worker.saving = true;
                         let step = options.notes.step;
-                        let saved = session.save_queued(state, options, rebases).await;
-                        lock(&shared).note(saved, step, &session);
+                        let saved = worker.session.save_queued(state, values, options, rebases).await;
+                        worker.saving = false;
+                        lock(&worker.state).note(saved, step, &worker.session);
                     }
                     // Who asked may have gone.
                     Job::Flush(asked) => drop(asked.send(())),
@@ -99,10 +107,35 @@ impl Session {
     }
 
     /// A rebase since the state was queued means that the state knows nothing of what others saved.
-    async fn save_queued(&self, state: Bytes, options: CommitOptions, rebases: u64) -> Result<Commit> {
+    async fn save_queued(
+        &self,
+        state: Bytes,
+        values: Vec<(String, u64)>,
+        options: CommitOptions,
+        rebases: u64,
+    ) -> Result<Commit> {
         options.check()?;
         let mut writer = self.writer_since(rebases, &options).await?;
-        self.write_as(&mut writer, Payload::State(state), Vec::new(), options).await
+        self.write_as(&mut writer, Payload::State(state), values, options).await
+    }
+}
+
+/// Takes from the queue. Ends with the handle and an empty queue, or with the runtime.
+struct Worker {
+    state: Arc<Mutex<State>>,
+    session: Session,
+    saving: bool,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let state = lock(&self.state);
+        let failed = state.failure.as_ref().filter(|failure| !failure.told);
+        let states = state.waiting + u64::from(self.saving) + failed.map_or(0, |failed| 1 + failed.dropped);
+        if states > 0 {
+            let (session, kind) = (self.session.place().logged(), failed.map(|failed| debug(failed.kind)));
+            tracing::warn!(session, states, kind, "background saves ended before all states were saved");
+        }
     }
 }
 
@@ -139,6 +172,11 @@ impl State {
                 self.failure = Some(Failure { what, why, kind, retryable, dropped: 0, told: false, saves });
             }
         }
+    }
+
+    /// The failure behind which nothing newer was saved.
+    fn unsaved(&self, session: &Session) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| failure.saves == session.saves())
     }
 
     /// Fails with a failure that no call has told yet.
@@ -180,12 +218,33 @@ impl Background {
     /// The failure of an earlier save, once: then neither this state was queued, nor will those be saved that
     /// were queued before.
     pub async fn save(&self, state: impl Into<Bytes> + Send, options: CommitOptions) -> Result<()> {
-        let (state, rebases) = (state.into(), self.session.rebases());
+        self.queue(state.into(), Vec::new(), options).await
+    }
+
+    /// The same of a value as JSON.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what JSON cannot say; else as [`save`](Background::save).
+    pub async fn save_json<T: Serialize + Sync>(&self, value: &T, options: CommitOptions) -> Result<()> {
+        self.queue(json(value)?.into(), Vec::new(), options).await
+    }
+
+    /// The same of several values as one commit.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that is given twice; else as [`save`](Background::save).
+    pub async fn save_values(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<()> {
+        let (state, table) = joined(values)?;
+        self.queue(state, table, options).await
+    }
+
+    async fn queue(&self, state: Bytes, values: Vec<(String, u64)>, options: CommitOptions) -> Result<()> {
+        let rebases = self.session.rebases();
         let place = self.queue.reserve().await.map_err(|_| gone())?;
         let mut shared = lock(&self.state);
         shared.tell()?;
         shared.waiting += 1;
-        place.send(Job::Save { state, options, told: shared.told, rebases });
+        place.send(Job::Save { state, values, options, told: shared.told, rebases });
         Ok(())
     }
 
@@ -194,17 +253,25 @@ impl Background {
     ///
     /// # Errors
     /// The failure of an earlier save, also one that was told already: until something newer was saved, by
-    /// this or by the handle itself, not everything is.
+    /// this or by the handle itself, not everything is. Then save the newest state: those in doubt need not
+    /// be kept.
     pub async fn flush(&self) -> Result<Option<Commit>> {
         let (asked, answer) = oneshot::channel();
         self.queue.send(Job::Flush(asked)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?;
         let mut state = lock(&self.state);
         state.tell()?;
-        match &state.failure {
-            Some(failure) if failure.saves == self.session.saves() => Err(failure.error()),
-            _ => Ok(state.newest.clone()),
+        match state.unsaved(&self.session) {
+            Some(failure) => Err(failure.error()),
+            None => Ok(state.newest.clone()),
         }
+    }
+
+    /// The failure of an earlier save, until something newer was saved, by this or by the handle itself. It
+    /// counts as told only once [`save`](Background::save) or [`flush`](Background::flush) fails with it:
+    /// this is for a look at the health of many.
+    pub fn failure(&self) -> Option<Error> {
+        lock(&self.state).unsaved(&self.session).map(Failure::error)
     }
 }
 

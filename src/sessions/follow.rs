@@ -4,11 +4,12 @@ use super::{
     CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     commit,
+    draft::Payload,
     head::{FirstLoad, Head, forked, head_of, unexpected},
     load::{Latest, Whole},
     manifest::Manifest,
     store::Part,
-    writer::{Payload, Writer},
+    writer::Writer,
 };
 use crate::{ErrorKind, Result};
 
@@ -42,9 +43,9 @@ impl Session {
     /// its own. A handle of an earlier epoch can then no longer write, not even after a rebase.
     ///
     /// # Errors
-    /// `NotFound` in a session without commits, `Conflict` if another writer keeps being faster. After
-    /// `Timeout` or `Unavailable` it is not known whether it was done; another call finds out, and does it
-    /// once.
+    /// `NotFound` in a session without commits: save with [`first`](CommitOptions::first) instead. `Conflict`
+    /// if another writer keeps being faster. After `Timeout` or `Unavailable` it is not known whether it was
+    /// done; another call finds out, and does it once.
     pub async fn take_over(&self) -> Result<Restored> {
         let mut writer = self.writer().await;
         writer.settle_take_over();

@@ -1,7 +1,7 @@
 //! What a writer remembers of the commit that it continues: enough to write the next one without reading
 //! anything.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
@@ -71,8 +71,9 @@ pub(super) struct Link {
     pub(super) stored: u64,
     /// 2 where its body is an object of its own.
     pub(super) objects: usize,
-    /// Which of its bytes are bytes of its base, the next link. Empty for the keyframe.
-    pub(super) copies: Copies,
+    /// Which of its bytes are bytes of its base, the next link. Empty for the keyframe. Shared: each save
+    /// copies the chain more than once.
+    pub(super) copies: Arc<Copies>,
 }
 
 /// The delta that comes next.

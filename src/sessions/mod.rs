@@ -21,7 +21,8 @@
 //! In the order in which a save goes:
 //! - `storage`, `session`: the handles that callers hold
 //! - `follow`: which commit a handle continues
-//! - `writer`, `fence`: create the next commit, and know for certain what became of it
+//! - `writer`, `draft`, `answer`, `fence`: create the next commit, and know for certain what became of it;
+//!   `rival` says who was there first
 //! - `head`, `pack`, `delta`: from a state to the bytes of its commit
 //! - `manifest`, `object`, `refs`, `line`, `wire`: those bytes
 //! - `names`: the keys
@@ -32,6 +33,7 @@
 //! `prune` removes those that nothing keeps, `remove` ends a session. `stream`, `background`, `checkpoint`,
 //! `diff`, `verify`, `archive` and `list` stand on these.
 
+mod answer;
 mod archive;
 mod at;
 mod background;
@@ -40,6 +42,7 @@ mod clock;
 mod commit;
 pub(crate) mod delta;
 mod diff;
+mod draft;
 mod fallback;
 mod fence;
 mod find;
@@ -61,6 +64,7 @@ mod refs;
 mod remove;
 mod restore;
 mod restored;
+mod rival;
 mod session;
 mod storage;
 mod store;
@@ -81,6 +85,7 @@ pub use id::CommitId;
 pub use list::SessionName;
 pub use prune::{KeptBy, Pruned, Retention};
 pub use restored::{Restored, Skipped};
+pub use rival::Rival;
 pub use session::Session;
 pub use storage::Sessions;
 pub(crate) use storage::WINDOWS;

@@ -1,6 +1,8 @@
 //! From a state to the bytes of its commit: a delta where that is less, a keyframe where the history got too
 //! long for it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{
@@ -70,7 +72,7 @@ pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -
         Some(keyframe) => keyframe,
         None => Keyframe::of(draft, &state, form)?,
     };
-    let copies = delta::Copies::none(0, state.len());
+    let copies = Arc::new(delta::Copies::none(0, state.len()));
     let objects = 1 + usize::from(body.is_some());
     let link = Link { seq: manifest.seq, id: manifest.id, stored, objects, copies };
     let measured = (state.len() as u64, stored);
@@ -98,7 +100,8 @@ fn pack_delta(
     let mut chain = old.chain.clone();
     chain.drain(..step.passed);
     let objects = 1 + usize::from(body.is_some());
-    chain.push_front(Link { seq: manifest.seq, id: manifest.id, stored, objects, copies: step.copies });
+    let copies = Arc::new(step.copies);
+    chain.push_front(Link { seq: manifest.seq, id: manifest.id, stored, objects, copies });
     let measured = measured.unwrap_or(old.measured);
     let base = Base { state, chain, measured, lines: old.lines.clone() };
     Packed { manifest, object: object.into(), body, base }

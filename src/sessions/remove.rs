@@ -4,15 +4,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{
-    Commit, CommitOptions, Pruned, Retention, Session,
+    Commit, CommitOptions, Pruned, Retention, Rival, Session,
     at::no_commit,
     clock::Moment,
+    draft::Payload,
     head::{Head, head_of},
     load::Latest,
     manifest::Manifest,
     refs::ForkRef,
     store::{Described, all},
-    writer::{Payload, Writer},
+    writer::Writer,
 };
 use crate::{Error, ErrorKind, ObjectMeta, Result};
 
@@ -69,7 +70,7 @@ impl Session {
             if let Err(error) = put {
                 // It may be that of an earlier call, whose answer was lost.
                 let is_marker = |rival: &Commit| rival.size == 0 && rival.metadata.contains_key(REMOVED);
-                if !last.rival.as_ref().is_some_and(is_marker) {
+                if !last.rival.as_ref().map(Rival::commit).is_some_and(is_marker) {
                     return Err(error);
                 }
                 let (again, ended) = self.behind_newest(&mut writer).await?;

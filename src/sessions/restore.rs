@@ -222,6 +222,7 @@ fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Chec
             Content::Elsewhere => return Err(corrupt("its body was not read").with_key(&key)),
         };
         let objects = 1 + usize::from(manifest.body.is_some());
+        let copies = std::sync::Arc::new(copies);
         links.push_back(Link { seq: manifest.seq, id: manifest.id, stored, objects, copies });
         newest.get_or_insert((manifest, stored, key));
     }

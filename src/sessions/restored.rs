@@ -75,7 +75,13 @@ impl Restored {
     /// # Errors
     /// `InvalidInput` where it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        self.parsed(&self.state, || "the state".into())
+        self.parsed(&self.state, || "the state".into()).map_err(|error| match &self.commit.values[..] {
+            [] | [_] => error,
+            several => {
+                let names: Vec<_> = several.iter().map(|value| value.name.as_str()).collect();
+                error.with_advice(&format!("it has the values {}: use `value_json`", names.join(", ")))
+            }
+        })
     }
 
     /// The value of this name as a value from JSON; `None` where there is no such name.

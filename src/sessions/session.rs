@@ -1,7 +1,6 @@
 //! A session: the handle that callers hold.
 
 use std::{
-    collections::HashSet,
     fmt,
     sync::{
         Arc,
@@ -14,14 +13,15 @@ use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Commit, CommitOptions, Sessions,
+    Commit, CommitOptions, Rival, Sessions,
+    draft::{Draft, Payload, joined, json},
     head::FirstLoad,
     names,
     names::Place,
     store::Store,
-    writer::{Draft, Payload, Writer, conflict},
+    writer::{Writer, conflict},
 };
-use crate::{Error, ErrorKind, Result, lock::lock};
+use crate::{Result, lock::lock};
 
 /// A handle of one session: reads its history, and continues it.
 ///
@@ -121,14 +121,15 @@ impl Session {
     /// [rebased](Session::rebase) to. A handle that has not loaded or saved yet continues the newest.
     ///
     /// # Errors
-    /// `Conflict` that says who was faster: nothing was saved. [`rebase`](Session::rebase) or
-    /// [`fork`](Session::fork), then save again; another load changes nothing. `Conflict` as well where a
-    /// clone was rebased to something newer, or has taken the session over, while this save waited for it.
+    /// `Conflict` that says who was faster: nothing was saved. [`rival`](Session::rival) tells whether to
+    /// [`rebase`](Session::rebase) (or [`fork`](Session::fork)) and save again, or to stop; another load
+    /// changes nothing. `Conflict` as well where a clone was rebased to something newer, or has taken the
+    /// session over, while this save waited for it.
     ///
     /// After `Timeout`, `Unavailable`, `RateLimited` or `Io`, and where the future is dropped
     /// (`tokio::time::timeout`, `select!`), it is not known whether the commit exists. Save the same state
-    /// again: that finds out, and never makes it twice. [`seen`](Session::seen) tells the old number until
-    /// then.
+    /// again: that finds out, and never makes it twice. A newer state will do as well: it follows the one in
+    /// doubt, if that arrived. [`seen`](Session::seen) tells the old number until then.
     pub async fn save(&self, state: impl Into<Bytes> + Send) -> Result<Commit> {
         self.save_with(state, CommitOptions::new()).await
     }
@@ -159,10 +160,7 @@ impl Session {
         value: &T,
         options: CommitOptions,
     ) -> Result<Commit> {
-        let bad = |error| {
-            Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
-        };
-        self.save_with(serde_json::to_vec(value).map_err(bad)?, options).await
+        self.save_with(json(value)?, options).await
     }
 
     /// Saves several values as one commit: they become visible together or not at all.
@@ -178,18 +176,8 @@ impl Session {
     /// # Errors
     /// As [`save_values`](Session::save_values).
     pub async fn save_values_with(&self, values: &[(&str, Bytes)], options: CommitOptions) -> Result<Commit> {
-        let mut table: Vec<(String, u64)> = Vec::with_capacity(values.len());
-        let mut names = HashSet::with_capacity(values.len());
-        let mut state = Vec::with_capacity(values.iter().map(|(_, value)| value.len()).sum());
-        for (name, value) in values {
-            if !names.insert(*name) {
-                let message = format!("the value {name:?} is given twice; give each value a name of its own");
-                return Err(Error::new(ErrorKind::InvalidInput, message));
-            }
-            table.push(((*name).to_owned(), value.len() as u64));
-            state.extend_from_slice(value);
-        }
-        self.write(self.rebases(), Payload::State(state.into()), table, options).await
+        let (state, table) = joined(values)?;
+        self.write(self.rebases(), Payload::State(state), table, options).await
     }
 
     /// Saves `content`. `rebases` is [`Session::rebases`] of the moment when it was made: a `Conflict` if the
@@ -219,9 +207,10 @@ impl Session {
         writer.commit(self.store(), self.place(), draft).await
     }
 
-    /// The commit that was there first, after a save that was a conflict. Waits for a save of a clone that is
-    /// under way.
-    pub async fn rival(&self) -> Option<Commit> {
+    /// Who was there first, after a save that was a `Conflict`, and what that means: to merge, to stop, or
+    /// that the session was removed. `None` where its commit cannot be read or was pruned, and where the
+    /// conflict was another. Waits for a save of a clone that is under way.
+    pub async fn rival(&self) -> Option<Rival> {
         self.writer().await.rival.clone()
     }
 

@@ -9,6 +9,7 @@ use super::{
     At, Commit, CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     delta,
+    draft::Payload,
     find::{Found, Newest},
     load::{Look, Shown, pruned_meanwhile},
     log::shown,
@@ -17,7 +18,7 @@ use super::{
     object,
     store::Store,
     wire::corrupt,
-    writer::{Payload, conflict},
+    writer::conflict,
 };
 use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, codec};
 
@@ -88,6 +89,7 @@ impl Session {
         self.follow(&mut writer, &options).await?;
         self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.
+        writer.meet_owner(store, self.place()).await;
         writer.ready(self.place(), &options)?;
         let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
         let id = store.new_id(None);

@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::{
     At, CommitId, Session,
+    answer::never_sent,
     line::LineRecord,
     names::Place,
     object,
     refs::{ForkRef, TagRef, Target},
     store::{Described, Part, Store, all, not_on_line},
-    writer::never_sent,
 };
 use crate::{DeleteOptions, Error, ErrorKind, Key, PutOptions, Result};
 

@@ -1,47 +1,66 @@
-//! The one way in which a session's line grows: create the next commit, and know for certain what became of it.
+//! The one way in which a session's line grows: create the next commit, and know for certain what became of
+//! it.
 //!
 //! # What a handle knows
-//! [`Writer`] is the state of one handle, with the [`Head`] that its next commit follows. A save goes through `follow`, `make_sure` and `commit`.
+//! [`Writer`] is the state of one handle, with the [`Head`] that its next commit follows. A save goes through
+//! `follow`, `make_sure` and `commit`. Of each field: who sets it, what clears it, and what it means for the
+//! next save.
 //!
-//! | field | set by | cleared by | the next save |
-//! |---|---|---|---|
-//! | `head` | the first load (beside a clone that has the writer: behind its call, if that set none) or save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`; its own commits | a fork or an import into the session, where it saw no commit | without one, looks for the newest; else creates `head.seq + 1` |
-//! | `head.observed` | a look that found it the newest; its own create | a load by number, tag, id or time: `None` | if `None` or half a window ago, looks again before it tells of success |
-//! | `head.base` | a load or save that had the whole state | damage that a read met, a long stream, a removal | a delta on it; without one, a keyframe |
-//! | `head.left` | a newest commit that was lost, and that a prune has seen | the next commit | goes behind the lost number; `after(left)` is met |
-//! | `head.not_before` | damage: the newest id that can be read | the next commit | has no parent, and no older id |
-//! | `head.ended` | the marker of a removal | the next commit | begins anew; `first()` is met |
-//! | `unsure` | `head` from a load or a fallback: it may lie in front of a loss, or in half an import | `make_sure`, any look | `make_sure` asks `line`, behind a load by number the newest as well |
-//! | `untold` | a first save's own look | whatever else sets `head`; an own commit that it finds | none; a load of the latest that shows less takes the head's place |
-//! | `stale` | a rival, a prune, a fallback from a number, a fork's past | whatever sets `head` | is a `Conflict` that says so |
-//! | `rival` | the commit that was there first | whatever sets `head` | none: `Session::rival` shows it |
-//! | `rebasing` | a `rebase` that met damage | whatever sets `head` | none: lets `load_with_fallback` set `head` where there is one |
-//! | `pending` | each create, before it is sent | another head, the answer to a later save | an id of these under the number is its own, and no rival's |
-//! | `epoch` | the first head, its own take-over | never | is a `Conflict` if the head's is newer |
-//! | `owner` | a `take_over` under way: a writer of its own, for the new epoch | its end; if that was given up, the next `adopt`, into `taking` | none |
-//! | `taking` | what may still arrive of take-overs | a take-over that succeeded | a head of these is its own: its epoch becomes the handle's |
+//! - `head`: set by the first load (beside a clone that has the writer: behind its call, if that set none) or
+//!   save, `rebase`, `take_over`, `load_with_fallback`, `remove`, a met `after(n)`, its own commits. Cleared
+//!   by a fork or an import into the session, where it saw no commit. Without one, the save looks for the
+//!   newest; else it creates `head.seq + 1`.
+//! - `head.observed`: set by a look that found it the newest, and by its own create. Cleared (`None`) by a
+//!   load by number, tag, id or time. If `None` or half a window ago, the save looks again before it tells of
+//!   success.
+//! - `head.base`: set by a load or save that had the whole state. Cleared by damage that a read met, a long
+//!   stream, a removal. The save is a delta on it; without one, a keyframe.
+//! - `head.left`: set by a newest commit that was lost, and that a prune has seen. Cleared by the next
+//!   commit. The save goes behind the lost number; `after(left)` is met.
+//! - `head.not_before`: set by damage, to the newest id that can be read. Cleared by the next commit. The
+//!   save has no parent, and no older id.
+//! - `head.ended`: set by the marker of a removal. Cleared by the next commit. The save begins anew;
+//!   `first()` is met.
+//! - `unsure`: set with a `head` from a load or a fallback: it may lie in front of a loss, or in half an
+//!   import. Cleared by `make_sure` and any look. `make_sure` asks `line`, behind a load by number the newest
+//!   as well.
+//! - `untold`: set by a first save's own look. Cleared by whatever else sets `head`, and by an own commit
+//!   that it finds. Nothing for the save; a load of the latest that shows less takes the head's place.
+//! - `stale`: set by a rival, a prune, a fallback from a number, a fork's past. Cleared by whatever sets
+//!   `head`. The save is a `Conflict` that says so.
+//! - `rival`: set to the commit that was there first, or the new owner's behind a rebase. Cleared by whatever
+//!   sets `head`. Nothing for the save: `Session::rival` shows it.
+//! - `rebasing`: set by a `rebase` that met damage. Cleared by whatever sets `head`. Nothing for the save:
+//!   lets `load_with_fallback` set `head` where there is one.
+//! - `pending`: set by each create, before it is sent. Cleared by another head, and by the answer to a later
+//!   save. An id of these under the number is its own, and no rival's.
+//! - `epoch`: set by the first head and its own take-over. Never cleared. The save is a `Conflict` if the
+//!   head's is newer.
+//! - `owner`: set by a `take_over` under way, to a writer of its own, for the new epoch. Cleared by its end;
+//!   if that was given up, by the next `adopt` or rival, into `taking`. Nothing for the save.
+//! - `taking`: set to what may still arrive of take-overs. Cleared by a take-over that succeeded. A head of
+//!   these is its own: its epoch becomes the handle's.
 
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::{
-    Commit, CommitId,
+    Commit, Rival,
+    answer::{is_damage, loads, never_sent, too_slow, withdraw},
     clock::Moment,
     commit::{CommitOptions, notes_of},
-    head::{Base, FirstLoad, Head, unexpected},
+    draft::{Draft, Payload, prepare},
+    head::{Base, FirstLoad, Head, head_of, unexpected},
     log::shown,
-    manifest::{BodyRef, Manifest},
+    manifest::Manifest,
     names::{MAX_SEQ, Place},
-    object,
-    pack::{Form, Packed, pack},
+    pack::Packed,
     pending::{Known, Pending},
-    store::{Described, Part, Slot, Store},
+    rival::taken_over,
+    store::{Described, Store},
 };
-use crate::{Body, Digest, Error, ErrorKind, ObjectMeta, PutOptions, Result, Version, threads};
-
-/// States up to this are packed without a thread of their own.
-const SMALL: usize = 64 << 10;
+use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result, Version};
 
 /// What one handle knows of its session.
 #[derive(Debug, Default)]
@@ -65,30 +84,19 @@ pub(super) struct Writer {
     /// The head is what a first save has found by itself: no call has told of it.
     pub(super) untold: bool,
     /// The rival of the last conflict.
-    pub(super) rival: Option<Commit>,
+    pub(super) rival: Option<Rival>,
 }
 
-/// A state on its way into a commit.
-#[derive(Debug, Clone)]
-pub(super) struct Draft {
-    pub(super) content: Payload,
-    pub(super) values: Vec<(String, u64)>,
-    pub(super) ids: Option<(String, String)>,
-    pub(super) options: CommitOptions,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Payload {
-    State(Bytes),
-    /// A long stream that was stored already, under the number that the commit must get.
-    Stored {
-        seq: u64,
-        id: CommitId,
-        digest: Digest,
-        size: u64,
-        stored: u64,
-        began: Moment,
-    },
+/// A commit on its way.
+struct Sent {
+    manifest: Manifest,
+    /// What the next commit can start from.
+    base: Option<Base>,
+    /// Bytes of its objects.
+    stored: u64,
+    /// When its body began, where that is an object of its own.
+    began: Option<Moment>,
+    at: Moment,
 }
 
 /// The answer to a create.
@@ -96,7 +104,7 @@ enum Outcome {
     Mine(Version),
     /// An earlier commit of this handle, whose answer was lost.
     Earlier(Box<Commit>, Known),
-    Rival(Box<Commit>),
+    Rival(Box<Rival>),
     Gone,
 }
 
@@ -121,7 +129,8 @@ impl Writer {
         (self.unsure, self.untold) = (false, false);
     }
 
-    /// Whether saves continue what this first load shows: nothing is known yet, or nobody was told of what is, and the latest showed less.
+    /// Whether saves continue what this first load shows: nothing is known yet, or nobody was told of what is,
+    /// and the latest showed less.
     pub(super) fn takes(&self, first: &FirstLoad) -> bool {
         let Some(head) = &self.head else { return true };
         let shows_less = first.head.observed.is_some() && first.head.seq < head.left.unwrap_or(head.seq);
@@ -140,7 +149,8 @@ impl Writer {
         self.stale = first.stale;
     }
 
-    /// What became of the last take-over is unknown, if its writer is still there: its commits may still arrive.
+    /// What became of the last take-over is unknown, if its writer is still there: its commits may still
+    /// arrive.
     pub(super) fn settle_take_over(&mut self) {
         if let Some(owner) = self.owner.take() {
             self.taking = owner.pending;
@@ -159,6 +169,7 @@ impl Writer {
     /// Creates the commit behind the head. The head must be known.
     pub(super) async fn commit(&mut self, store: &Store, place: &Place, draft: Draft) -> Result<Commit> {
         store.may_write()?;
+        self.meet_owner(store, place).await;
         loop {
             if let Some(why) = &self.stale {
                 return Err(conflict(place, why));
@@ -171,63 +182,18 @@ impl Writer {
                 return Err(too_slow());
             }
             let Packed { manifest, object, body: _, base } = packed;
-            let (seq, id) = (manifest.seq, manifest.id);
+            let seq = manifest.seq;
             let stored = object.len() as u64 + manifest.body.map_or(0, |body| body.stored);
             let base = matches!(draft.content, Payload::State(_)).then_some(base);
             // Before it is sent: the future may be dropped while the answer is on its way.
-            self.pending.remember(id, base.clone(), began);
-            let sent = Moment::now(&*store.clock);
-            match self.create(store, place, &manifest, object).await? {
-                Outcome::Mine(version) => {
-                    if store.fence.is_late(began, store) {
-                        // First, for nobody may wait for what follows.
-                        let error = self.too_late();
-                        let _ = withdraw(store, place, seq, manifest.body, &version).await;
-                        return Err(error);
-                    }
-                    self.confirm(store, place, (seq, id), Some(version)).await?;
-                    let (epoch, size, keyframe) = (manifest.epoch, manifest.size, manifest.is_keyframe());
-                    let ended = manifest.is_removed();
-                    tracing::info!(
-                        session = place.logged(),
-                        commit = seq,
-                        size,
-                        stored_size = stored,
-                        keyframe,
-                        "committed"
-                    );
-                    self.adopt(Head {
-                        seq,
-                        id: Some(id),
-                        not_before: None,
-                        left: None,
-                        epoch,
-                        ended,
-                        observed: Some(sent),
-                        base,
-                    });
-                    return Ok(Commit::new(manifest, place, stored));
-                }
+            self.pending.remember(manifest.id, base.clone(), began);
+            let at = Moment::now(&*store.clock);
+            let outcome = self.create(store, place, &manifest, object).await?;
+            let sent = Sent { manifest, base, stored, began, at };
+            match outcome {
+                Outcome::Mine(version) => return self.made(store, place, sent, version).await,
                 Outcome::Earlier(commit, known) => {
-                    // The caller tries again what was saved after all, and can be loaded.
-                    let mut again = (commit.digest, commit.table())
-                        == (manifest.digest, manifest.values.clone())
-                        && notes_of(&commit) == manifest.notes;
-                    let Known { base, damaged, .. } = known.clone();
-                    if again {
-                        // Where this fails, or nobody waits for it, the next try must find it again.
-                        self.pending.put_back(known);
-                        again = commit.keyframe || !damaged || loads(store, place, seq).await?;
-                    }
-                    if again {
-                        self.confirm(store, place, (seq, commit.id), None).await?;
-                    }
-                    let Some(head) = &mut self.head else { continue };
-                    (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
-                    (head.ended, head.left) = (false, None);
-                    self.untold = false;
-                    self.pending.clear();
-                    if again {
+                    if self.made_before(store, place, &sent.manifest, &commit, known).await? {
                         return Ok(*commit);
                     }
                     if matches!(draft.content, Payload::Stored { .. }) {
@@ -236,7 +202,7 @@ impl Writer {
                     }
                 }
                 Outcome::Rival(rival) => {
-                    let message = format!("{} is already there; rebase or fork to go on", rival.told());
+                    let message = rival.told();
                     tracing::warn!(session = place.logged(), commit = seq, "another writer was faster");
                     self.rival = Some(*rival);
                     return Err(self.lost(place, message));
@@ -248,6 +214,60 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// The commit is there: it becomes the head.
+    async fn made(&mut self, store: &Store, place: &Place, sent: Sent, version: Version) -> Result<Commit> {
+        let Sent { manifest, base, stored, began, at } = sent;
+        let (seq, id) = (manifest.seq, manifest.id);
+        if store.fence.is_late(began, store) {
+            // First, for nobody may wait for what follows.
+            let error = self.too_late();
+            let _ = withdraw(store, place, seq, manifest.body, &version).await;
+            return Err(error);
+        }
+        self.confirm(store, place, (seq, id), Some(version)).await?;
+        let (size, keyframe) = (manifest.size, manifest.is_keyframe());
+        tracing::info!(
+            session = place.logged(),
+            commit = seq,
+            size,
+            stored_size = stored,
+            keyframe,
+            "committed"
+        );
+        self.adopt(head_of(&manifest, Some(at), base));
+        Ok(Commit::new(manifest, place, stored))
+    }
+
+    /// An earlier commit of this handle is there: it becomes the head. Tells whether it is what is saved now
+    /// (the caller tries again), and can be loaded.
+    async fn made_before(
+        &mut self,
+        store: &Store,
+        place: &Place,
+        wanted: &Manifest,
+        commit: &Commit,
+        known: Known,
+    ) -> Result<bool> {
+        let seq = wanted.seq;
+        let mut again = (commit.digest, commit.table()) == (wanted.digest, wanted.values.clone())
+            && notes_of(commit) == wanted.notes;
+        let Known { base, damaged, .. } = known.clone();
+        if again {
+            // Where this fails, or nobody waits for it, the next try must find it again.
+            self.pending.put_back(known);
+            again = commit.keyframe || !damaged || loads(store, place, seq).await?;
+        }
+        if again {
+            self.confirm(store, place, (seq, commit.id), None).await?;
+        }
+        let Some(head) = &mut self.head else { return Ok(false) };
+        (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
+        (head.ended, head.left) = (false, None);
+        self.untold = false;
+        self.pending.clear();
+        Ok(again)
     }
 
     /// Fails where the head is not one that may be continued.
@@ -267,15 +287,26 @@ impl Writer {
 
     /// Fails where another handle has taken the session over.
     pub(super) fn is_let_in(&self, place: &Place) -> Result<()> {
+        match (self.owner_since(), &self.rival) {
+            (None, _) => Ok(()),
+            (Some(_), Some(owner @ Rival::TookOver(_))) => Err(conflict(place, owner.told())),
+            (Some(epoch), _) => Err(conflict(place, taken_over(epoch, ""))),
+        }
+    }
+
+    /// The epoch of the head, where that is another owner's.
+    fn owner_since(&self) -> Option<u64> {
         let now = self.head.as_ref().map_or(0, |head| head.epoch);
-        match self.epoch.filter(|epoch| *epoch < now) {
-            None => Ok(()),
-            Some(epoch) => Err(conflict(
-                place,
-                format_args!(
-                    "this writer's epoch is {epoch}, the session was taken over in epoch {now}; take over or fork, or open the session anew if that was before this handle's first load"
-                ),
-            )),
+        self.epoch.filter(|own| *own < now).map(|_| now)
+    }
+
+    /// Behind a rebase, the head is all that tells of a take-over: its commit becomes the rival. `None` stays
+    /// where that cannot be read.
+    pub(super) async fn meet_owner(&mut self, store: &Store, place: &Place) {
+        if let (Some(_), None, Some(head)) = (self.owner_since(), &self.rival, &self.head)
+            && let Ok((Described::Commit(manifest), meta)) = store.manifest(place, head.seq).await
+        {
+            self.rival = Some(Rival::TookOver(shown(*manifest, place, meta.size)));
         }
     }
 
@@ -298,7 +329,8 @@ impl Writer {
             Err(error) => error,
         };
         let taken = error.kind() == ErrorKind::AlreadyExists;
-        // Nothing to look for. An attempt before the one that was refused may have arrived all the same, so the id stays known.
+        // Nothing to look for. An attempt before the one that was refused may have arrived all the same, so
+        // the id stays known.
         if !taken && never_sent(error.kind()) {
             return Err(error);
         }
@@ -362,11 +394,21 @@ impl Writer {
         {
             return Err(self.too_late());
         }
-        let commit = Box::new(shown(manifest, place, meta.size));
-        Ok(match self.pending.take(found).filter(|_| !another) {
-            Some(known) => Outcome::Earlier(commit, known),
-            None => Outcome::Rival(commit),
-        })
+        let removed = manifest.is_removed();
+        let commit = shown(manifest, place, meta.size);
+        if let Some(known) = self.pending.take(found).filter(|_| !another) {
+            return Ok(Outcome::Earlier(Box::new(commit), known));
+        }
+        // A take-over of this handle's own, whose answer was lost or not waited for, lets it in again behind a
+        // rebase.
+        self.settle_take_over();
+        let taken = self.epoch.is_some_and(|own| own < commit.epoch) && !self.taking.has(found);
+        let rival = match (taken, removed) {
+            (true, _) => Rival::TookOver(commit),
+            (_, true) => Rival::Removed(commit),
+            _ => Rival::Faster(commit),
+        };
+        Ok(Outcome::Rival(Box::new(rival)))
     }
 
     fn too_late(&mut self) -> Error {
@@ -380,120 +422,4 @@ impl Writer {
         self.stale = Some(message);
         error
     }
-}
-
-fn too_slow() -> Error {
-    let message = "the body took so long that a prune may have taken it for garbage; save again with a longer fence window";
-    Error::new(ErrorKind::Timeout, message).with_operation("save").with_retryable(false)
-}
-
-/// Takes a commit back whose body is gone: nobody can read it. Where the body is there, others may have built on the commit. Tells which it was.
-///
-/// # Errors
-/// Where that cannot be told, what the adapter fails with.
-async fn withdraw(
-    store: &Store,
-    place: &Place,
-    seq: u64,
-    body: Option<BodyRef>,
-    version: &Version,
-) -> Result<bool> {
-    let Some(body) = body else { return Ok(false) };
-    let body = place.body(seq, body.id)?;
-    match store.adapter.head(&body).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => store.confirm_gone(&body).await?,
-        there => return there.map(|_| false),
-    }
-    if let Err(error) = store.delete_version(&place.commit(seq)?, version).await {
-        tracing::debug!(%error, "a commit without its body stays");
-    }
-    Ok(true)
-}
-
-/// Whether the commit is there, and whole.
-async fn loads(store: &Store, place: &Place, seq: u64) -> Result<bool> {
-    let restored = match store.slot(place, seq, Part::Whole).await {
-        Ok((Slot::Commit(bytes), _)) => store.restore(place, seq, bytes).await,
-        Ok((Slot::Origin(_), _)) => return Ok(false),
-        Err(error) => Err(error),
-    };
-    match restored {
-        Ok(_) => Ok(true),
-        Err(error) if is_damage(error.kind()) || error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.with_operation("save")),
-    }
-}
-
-/// Whether an error of this kind proves that nothing was stored, nor will be.
-pub(super) fn never_sent(kind: ErrorKind) -> bool {
-    use ErrorKind::{AccessDenied, InvalidConfig, InvalidInput, NotFound, Unauthenticated, Unsupported};
-    matches!(kind, AccessDenied | InvalidConfig | InvalidInput | NotFound | Unauthenticated | Unsupported)
-}
-
-/// Whether an error of this kind says that an object was read and is not what it should be.
-fn is_damage(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::InvalidInput)
-}
-
-/// Packs the draft, and stores its body where that is an object of its own. Also gives when the body began.
-async fn prepare(
-    store: &Store,
-    place: &Place,
-    head: &Head,
-    epoch: u64,
-    draft: Draft,
-) -> Result<(Packed, Option<Moment>)> {
-    let before = head.id.or(head.not_before);
-    let ahead = before.and_then(|id| id.time().duration_since(store.clock.now()).ok()).unwrap_or_default();
-    if ahead > store.fence.window() {
-        let (session, commit, ahead) = (place.logged(), head.seq, ahead.as_secs());
-        tracing::warn!(
-            session,
-            commit,
-            ahead,
-            "the commit before is from the future: a writer's clock was ahead, or this one is behind"
-        );
-    }
-    let mut manifest = Manifest {
-        seq: head.seq + 1,
-        id: store.new_id(before),
-        parent: head.id,
-        depth: 0,
-        base: None,
-        digest: Digest::from([0; 32]),
-        size: 0,
-        epoch,
-        writer: store.writer.clone(),
-        notes: draft.options.notes,
-        values: draft.values,
-        body: None,
-        lines: Vec::new(),
-        ids: draft.ids,
-    };
-    let state = match draft.content {
-        Payload::State(state) => state,
-        Payload::Stored { seq, id, digest, size, stored, began } => {
-            if seq != manifest.seq {
-                return Err(conflict(place, "the session went on while the stream was stored; save again"));
-            }
-            (manifest.digest, manifest.size, manifest.body) = (digest, size, Some(BodyRef { id, stored }));
-            let object = Bytes::from(object::other(&manifest, &[]));
-            let base =
-                Base { state: Bytes::new(), chain: Default::default(), measured: (0, 0), lines: Vec::new() };
-            return Ok((Packed { manifest, object, body: None, base }, Some(began)));
-        }
-    };
-    let form = Form { level: store.level, inline_limit: store.inline_limit };
-    let head = head.clone();
-    let small = state.len() < SMALL;
-    let work = move || {
-        (manifest.digest, manifest.size) = (Digest::of(&state), state.len() as u64);
-        pack(manifest, &head, state, form)
-    };
-    let mut packed = if small { work()? } else { threads::run(work).await? };
-    let Some(body) = packed.body.take() else { return Ok((packed, None)) };
-    let began = Moment::now(&*store.clock);
-    let key = place.body(packed.manifest.seq, packed.manifest.id)?;
-    store.adapter.put(&key, Body::from(body), PutOptions::new()).await?;
-    Ok((packed, Some(began)))
 }

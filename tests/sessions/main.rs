@@ -109,7 +109,7 @@ async fn a_stale_writer_conflicts_and_hears_who_was_faster_and_goes_on_after_a_r
     let text = error.to_string();
     assert!(text.contains("commit 2") && text.contains("host-2/99") && text.contains("\"quick\""), "{text}");
     assert!(text.contains("rebase or fork"), "{text}");
-    assert_eq!(one.rival().await.unwrap().writer.as_deref(), Some("host-2/99"));
+    assert_eq!(one.rival().await.unwrap().commit().writer.as_deref(), Some("host-2/99"));
     // Without a rebase it stays a conflict, without a request.
     let before = adapter.counts();
     assert_eq!(one.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -497,4 +497,18 @@ async fn what_is_young_when_a_session_is_removed_goes_later() {
     // A handle goes on behind its own removal.
     assert_eq!(session.save("anew").await.unwrap().seq, 5);
     assert_eq!(session.load(At::Latest).await.unwrap().state, "anew");
+}
+
+#[tokio::test]
+async fn who_asks_several_values_for_one_json_hears_of_their_names() {
+    let session = sessions(&Counting::memory(), &TestClock::new(60)).session("a", "s").unwrap();
+    let commit = session.save_values(&[("state", "{}".into()), ("shot", "x".into())]).await.unwrap();
+    // A commit of a log names itself, also to another handle's load.
+    let restored = session.load(&commit).await.unwrap();
+    let error = restored.json::<serde_json::Value>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("; it has the values state, shot: use `value_json`"), "{error}");
+    assert_eq!(restored.value_json::<serde_json::Value>("state").unwrap(), Some(serde_json::json!({})));
+    let error = restored.value_json::<u8>("state").unwrap_err();
+    assert!(!error.to_string().contains("it has the values"), "{error}");
 }

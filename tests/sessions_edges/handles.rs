@@ -393,7 +393,7 @@ async fn two_writers_that_draw_the_same_id_do_not_both_win() {
     let first = one.save("one").await.unwrap();
     let error = two.save("two").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    assert_eq!(two.rival().await.unwrap().id, first.id);
+    assert_eq!(two.rival().await.unwrap().commit().id, first.id);
     assert_eq!(two.rebase().await.unwrap().unwrap().state, "one");
     assert_eq!(two.save("two").await.unwrap().seq, 2);
 }

@@ -22,6 +22,7 @@ mod hidden;
 mod idle;
 mod imports;
 mod lost;
+mod overtaken;
 mod passed_over;
 mod prune;
 mod references;

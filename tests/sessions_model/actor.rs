@@ -139,14 +139,15 @@ impl Actor {
                     self.world.saw("conflict");
                     let rival = session.rival().await;
                     assert!(
-                        rival.is_none_or(|rival| rival.digest != Digest::of(&state)),
+                        rival.is_none_or(|rival| rival.commit().digest != Digest::of(&state)),
                         "{name}: its own commit was called a rival's"
                     );
                     if error.message().contains("pruned since") {
                         self.world.saw("fenced");
                     }
                     let based = session.rebase().await;
-                    if error.message().contains("taken over") {
+                    // Behind a rebase, too: it goes on with what it was rebased to, once.
+                    if error.message().contains("taken over") && session.seen().await == before {
                         self.world.saw("fenced by an owner");
                         self.handle = None;
                         return;

@@ -196,6 +196,7 @@ fn chain<'a>(causes: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>
 /// What the library advises by the names of its functions.
 const WORDS: &[(&str, &str)] = &[
     ("; rebase or fork to go on", "; load the newest, then save with --expect and its number, or fork"),
+    ("; rebase to begin it anew", "; save again to begin it anew"),
     ("; rebase to go on", "; load the newest, then save with --expect and its number"),
     ("move it with `move_tag` (--force)", "move it with --force"),
     ("; load with fallback, or restore", "; load or save with --fallback, or restore"),
