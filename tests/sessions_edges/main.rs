@@ -1,9 +1,12 @@
 //! What damage, loss, removal and broken-off operations must not lead to.
 #![allow(clippy::unwrap_used)]
 
+mod announced;
+mod answers;
 mod archives;
 mod background;
 mod bad_archives;
+mod bases;
 mod bombs;
 mod clocks;
 mod clones;
@@ -24,6 +27,7 @@ mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 mod storms;
+mod tags;
 
 use std::sync::Arc;
 
