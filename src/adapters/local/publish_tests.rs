@@ -5,6 +5,8 @@ use std::{collections::HashSet, os::unix::fs::MetadataExt, rc::Rc, sync::Mutex, 
 use super::*;
 use crate::lock::lock;
 
+/// Which file it is: its inode, and when it was made. File systems use an inode again.
+type Identity = (u64, Option<SystemTime>);
 type Step = RefCell<Option<Box<dyn FnOnce()>>>;
 
 thread_local! {
@@ -12,10 +14,10 @@ thread_local! {
     static AT_RENAME: Step = const { RefCell::new(None) };
 }
 
-/// Files whose content is durable: inodes, and when they were made. A sidecar is synced by another thread.
-static SYNCED: Mutex<Option<HashSet<(u64, Option<SystemTime>)>>> = Mutex::new(None);
+/// Files whose content is durable, of all threads: a sidecar is synced by another one.
+static SYNCED: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);
 
-fn identity(file: &File) -> (u64, Option<SystemTime>) {
+fn identity(file: &File) -> Identity {
     let found = file.metadata().unwrap();
     (found.ino(), found.created().ok())
 }
