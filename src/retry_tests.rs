@@ -68,11 +68,11 @@ async fn waits_as_long_as_the_service_asks_but_not_past_the_deadline() {
     })
     .await;
     assert!(outcome.is_ok() && elapsed >= Duration::from_secs(7), "{elapsed:?}");
-    let (outcome, attempts, _) = run(&RetryConfig::default(), 1, || {
-        failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(900))
-    })
-    .await;
-    assert!(outcome.is_err() && attempts == 1);
+    // Not even once more: at the end of the wait it would be too late.
+    let config = RetryConfig { max_delay: Duration::from_secs(86_400), ..RetryConfig::default() };
+    let (outcome, attempts, elapsed) =
+        run(&config, 1, || failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(900))).await;
+    assert!(outcome.is_err() && attempts == 1 && elapsed == Duration::ZERO, "{elapsed:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -179,7 +179,9 @@ impl<S: Iterator<Item = Segment> + Send + 'static> Decoder<S> {
             if length != part.entry.stored_len as usize {
                 return Err(corrupt("it was cut"));
             }
-            if let (true, Some(end)) = (part.last, decoder.end.take()) {
+            if part.last
+                && let Some(end) = decoder.end.take()
+            {
                 decoder.check_end(end).await?;
             }
             let (pool, digest) = (decoder.pool.clone(), decoder.digest);

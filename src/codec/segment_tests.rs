@@ -23,3 +23,15 @@ fn zstd_holds_little_memory_for_what_compresses_well() {
         assert!(bytes.capacity() <= 2 * bytes.len(), "{} for {} bytes", bytes.capacity(), bytes.len());
     }
 }
+
+/// What was compressed is whole, and comes to something else than was saved.
+#[test]
+fn the_checksum_of_the_raw_bytes_is_compared() {
+    let raw = b"raw bytes".repeat(40);
+    let (stored, entry) = deflate(&[&raw[..]], 6, true).unwrap();
+    let mut out = vec![0; raw.len() + SLACK];
+    inflate(&[&stored[..]], &entry, true, &mut out).unwrap();
+    let wrong = Entry { crc32: entry.crc32 ^ 1, ..entry };
+    let error = inflate(&[&stored[..]], &wrong, true, &mut out).unwrap_err();
+    assert!(error.to_string().contains("raw bytes"), "{error}");
+}

@@ -45,3 +45,33 @@ async fn a_body_is_as_long_as_its_commit_says() {
         }
     }
 }
+
+/// Each checksum is right, and the state that the delta makes is not the one that the commit names.
+#[tokio::test]
+async fn a_delta_that_makes_another_state_is_damage() {
+    let adapter = Arc::new(MemoryAdapter::new());
+    let session = Sessions::new(adapter.clone()).unwrap().session("a", "s").unwrap();
+    let state = noise(20_000);
+    session.save(state[..18_000].to_vec()).await.unwrap();
+    assert!(!session.save(state.clone()).await.unwrap().keyframe);
+    let key = session.place().commit(2).unwrap();
+    let bytes = session.store().read(&key).await.unwrap().0;
+    let manifest = object::manifest(&bytes, bytes.len() as u64, 2).unwrap().unwrap();
+    let delta = &bytes[4..bytes.len() - 8 - manifest.encode().len()];
+    for (claimed, good) in [
+        (manifest.clone(), true),
+        (Manifest { digest: Digest::of(b"another"), ..manifest.clone() }, false),
+        (Manifest { size: manifest.size + 1, ..manifest }, false),
+    ] {
+        let forged = Body::from(object::other(&claimed, delta));
+        adapter.put(&key, forged, PutOptions::new()).await.unwrap();
+        let loaded = session.load(2).await;
+        if good {
+            assert!(loaded.unwrap().state == state);
+        } else {
+            let error = loaded.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.to_string().contains("digest is wrong"), "{error}");
+        }
+    }
+}

@@ -256,6 +256,9 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
     }
     assert_eq!(resolve(&variables, None).unwrap().as_deref(), Some("named"));
     assert_eq!(resolve(&variables[..1], Some(named.as_path())).unwrap().as_deref(), Some("named"));
+    let flag = folder.path().join("flag.toml");
+    std::fs::write(&flag, "[storage]\nnamespace = \"flag\"\n").unwrap();
+    assert_eq!(resolve(&variables, Some(flag.as_path())).unwrap().as_deref(), Some("flag"));
     assert_eq!(resolve(&[], None).unwrap(), None);
     assert!(resolve(&[], Some(&folder.path().join("missing.toml"))).is_err());
     // A link to a mount that is not there yet: the file would have said where snapshots go.

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod again;
+mod announced;
+mod answers;
 mod archives;
 mod background;
 mod bad_archives;
+mod bases;
 mod bombs;
 mod clocks;
 mod clones;
@@ -21,6 +24,7 @@ mod handles;
 mod hidden;
 mod idle;
 mod imports;
+mod kept;
 mod lost;
 mod overtaken;
 mod passed_over;
@@ -32,15 +36,17 @@ mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 mod storms;
+mod tags;
 
 use std::sync::Arc;
 
 use persist::{
     DeleteOptions, Key, SnapshotAdapter,
-    layers::Fault,
+    layers::{Fault, Injection, Operation},
     sessions::{Session, Sessions},
 };
 use sessions_support::*;
+use tokio::sync::Notify;
 
 /// A storage whose objects bear the test's time, and sessions in it.
 struct Bench {
@@ -82,6 +88,16 @@ impl Bench {
         (session, states)
     }
 
+    /// A session of so many commits that have nothing in common: none is kept as the base of another. The
+    /// state of each is the noise of its number.
+    async fn unrelated(&self, name: &str, commits: u64) -> Session {
+        let session = self.session(name);
+        for seed in 1..=commits {
+            assert!(session.save(noise(seed, 600)).await.unwrap().keyframe);
+        }
+        session
+    }
+
     fn hours(&self, hours: u64) {
         self.clock.pass(hours * 3_600_000);
     }
@@ -110,6 +126,13 @@ impl Bench {
     async fn keys(&self, part: &str) -> Vec<Key> {
         self.adapter.keys().await.into_iter().filter(|key| key.as_str().contains(part)).collect()
     }
+}
+
+/// Holds the request of this kind that comes behind so many others, until it is notified.
+fn hold(fault: &Fault, operation: Operation, skip: usize) -> Arc<Notify> {
+    let go_on = Arc::new(Notify::new());
+    fault.inject_later(operation, skip, Injection::Hold(go_on.clone()));
+    go_on
 }
 
 fn commit_key(name: &str, seq: u64) -> Key {

@@ -153,17 +153,17 @@ impl Staged {
         tests::file_synced();
         let failed = |error| io_error("writing", error);
         let Some(sidecar) = sidecar else {
-            self.file.sync_all().map_err(failed)?;
+            sync_file(&self.file).map_err(failed)?;
             return Ok(None);
         };
         let beside = sidecar.write(&self.directory)?;
         let synced = std::thread::scope(|scope| {
-            let other = std::thread::Builder::new().spawn_scoped(scope, || beside.file.sync_all());
-            self.file.sync_all()?;
+            let other = std::thread::Builder::new().spawn_scoped(scope, || sync_file(&beside.file));
+            sync_file(&self.file)?;
             match other.map(std::thread::ScopedJoinHandle::join) {
                 Ok(Ok(synced)) => synced,
                 // No thread to be had, or it ended early.
-                _ => beside.file.sync_all(),
+                _ => sync_file(&beside.file),
             }
         });
         synced.map_err(failed)?;
@@ -309,6 +309,14 @@ impl Drop for Staged {
             self.root.prune(&self.place.directories);
         }
     }
+}
+
+/// Makes a file's content durable. Nothing else does, so that tests see of which files it was done.
+fn sync_file(file: &File) -> std::io::Result<()> {
+    file.sync_all()?;
+    #[cfg(test)]
+    tests::publish::note(file);
+    Ok(())
 }
 
 /// What the names of temporary files go on with, before an id.

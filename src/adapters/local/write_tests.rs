@@ -14,6 +14,9 @@ use super::{
 };
 use crate::Version;
 
+#[path = "publish_tests.rs"]
+pub(super) mod publish;
+
 thread_local! {
     static ANSWER: Cell<Option<Errno>> = const { Cell::new(None) };
     static SYNCS: Cell<usize> = const { Cell::new(0) };
@@ -26,6 +29,7 @@ thread_local! {
 /// A file is synced, which takes as long as the test on this thread wants it.
 pub(super) fn file_synced() {
     SYNCS.set(SYNCS.get() + 1);
+    publish::at_sync();
     pass(TAKES.with_borrow_mut(Vec::pop).unwrap_or(0));
     LOOKS.with_borrow_mut(|looks| {
         if let Some((directory, free)) = looks {
@@ -46,6 +50,7 @@ pub(super) fn answer(renamed: rustix::io::Result<()>) -> rustix::io::Result<()> 
 
 /// Directories appear before a renaming, or a file in one, where the test on this thread wants that.
 pub(super) fn about_to_rename() {
+    publish::at_rename();
     for path in APPEARS.take() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         // Of a snapshot there is also a file.

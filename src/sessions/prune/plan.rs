@@ -160,7 +160,7 @@ impl Session {
         if let Some(times) = &by_ids {
             missing.extend(rules.keep_missing(holes, times, now));
         }
-        kept.extend(missing.iter().map(|run| *run.end()));
+        kept.extend(missing.iter().flat_map(|run| [*run.start(), *run.end()]));
         kept.retain(|seq| on_line(*seq));
         let needs_source = self.close(&mut kept, &present, first).await?;
         let released = match origin {
