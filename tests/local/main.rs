@@ -6,6 +6,7 @@
 #[cfg(feature = "testing")]
 mod copied;
 mod foreign;
+mod golden;
 #[cfg(feature = "testing")]
 mod leftovers;
 
