@@ -11,6 +11,7 @@
 //! - `write`: saving and deleting; `hollow`: empty directories in the way
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
+//! - `strange`: names that other programs gave
 //! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut
 //! - `hop`: threads that may block; `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
@@ -28,6 +29,7 @@ mod name;
 mod read;
 mod sidecar;
 mod stamp;
+mod strange;
 mod sweep;
 mod write;
 
@@ -216,8 +218,8 @@ impl SnapshotAdapter for LocalAdapter {
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        let (root, place) = (self.root.clone(), Location::of(key));
-        hop("delete", Some(key), move |given_up| write::delete(&root, &place, &options, given_up)).await
+        let (root, name) = (self.root.clone(), key.clone());
+        hop("delete", Some(key), move |given_up| write::delete(&root, &name, &options, given_up)).await
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
