@@ -74,7 +74,7 @@ impl SnapshotAdapter for MemoryAdapter {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        options.check().map_err(|error| error.with_operation("put").with_key(key))?;
+        options.check(&self.capabilities()).map_err(|error| about(error, "put", key))?;
         let bytes = body.collect(u64::MAX).await?;
         let mut store = self.write();
         let current = store.objects.get(key).map(|(meta, _)| &meta.version);

@@ -157,11 +157,7 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn put(&self, key: &Key, mut body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let refused = |error| label(error, "put", Some(key));
-        options.check().map_err(refused)?;
-        if options.tier.is_some() {
-            let message = "a local disk has no storage tiers; leave the tier out";
-            return Err(refused(Error::new(ErrorKind::Unsupported, message)));
-        }
+        options.check(&self.capabilities()).map_err(refused)?;
         let place = Arc::new(Location::of(key));
         let mut between = Between(None);
         loop {
