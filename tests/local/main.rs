@@ -358,3 +358,14 @@ async fn a_root_that_was_removed_is_made_anew() {
     put(&store, "a", "state").await.unwrap();
     assert_eq!(listed(&store).await, ["a"]);
 }
+
+#[tokio::test]
+async fn a_snapshot_is_removed_by_its_name() {
+    let (_directory, store) = store();
+    put(&store, "a/state", "state").await.unwrap();
+    let dynamic: std::sync::Arc<dyn SnapshotAdapter> = std::sync::Arc::new(store.clone());
+    dynamic.remove("a/state").await.unwrap();
+    assert!(listed(&store).await.is_empty());
+    store.remove("a/state").await.unwrap();
+    assert_eq!(store.remove("../state").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
