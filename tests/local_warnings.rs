@@ -36,7 +36,8 @@ async fn a_listing_tells_once_of_what_it_passes_over() {
     symlink("/nowhere", directory.path().join("agents/2/link")).unwrap();
     symlink("/nowhere", directory.path().join("another")).unwrap();
     assert_eq!(told(ListOptions::new()).await, [1, 1]);
-    assert_eq!(told(ListOptions::new().prefix("agents/").delimiter()).await, [0, 1]);
+    // Rolled up, a folder is looked into for something to list.
+    assert_eq!(told(ListOptions::new().prefix("agents/").delimiter()).await, [1, 1]);
     // Not of what was not asked for.
     assert_eq!(told(ListOptions::new().prefix("plain")).await, [0, 0]);
     assert_eq!(told(ListOptions::new().prefix("agents/2/l")).await, [1, 0]);
