@@ -39,10 +39,7 @@ impl SnapshotAdapter for Shelf {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        options.check().map_err(|error| about(error, "put", key))?;
-        if !options.tags.is_empty() || options.tier.is_some() {
-            return fail(ErrorKind::Unsupported, "put", key, "a shelf has no tags and tiers; leave them out");
-        }
+        options.check(&self.capabilities()).map_err(|error| about(error, "put", key))?;
         // All of the body first: one that fails must change nothing.
         let bytes = body.collect(u64::MAX).await?;
         let (writes, objects) = &mut *self.0.lock().expect("no writer panics");

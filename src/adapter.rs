@@ -105,8 +105,9 @@ pub trait SnapshotAdapter: Debug + Display + Send + Sync + 'static {
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()>;
 }
 
-/// What an adapter can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an adapter can do. A field that a later version adds is false by default, so that no adapter claims
+/// by being compiled anew what it does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct Capabilities {
@@ -132,7 +133,7 @@ pub struct Capabilities {
 }
 
 /// What a deployment chose, for callers that do not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
     /// The form in which `save` writes. Default: gzip, level 6.
@@ -155,7 +156,7 @@ impl Default for Settings {
 }
 
 impl Default for Capabilities {
-    /// Everything that plain object storage has: conditions and ranges, no tags, no tiers.
+    /// Conditions and ranges, as plain object storage has them; nothing else, whatever later versions add.
     fn default() -> Self {
         Capabilities {
             create: true,

@@ -101,7 +101,7 @@ pub mod transfer;
 pub use adapter::{Capabilities, Settings, SnapshotAdapter};
 pub use body::Body;
 pub use cleanup::cleaned_up;
-pub use codec::{Codec, Description, Digest, Limits};
+pub use codec::{Codec, Description, Digest, Format, Limits};
 pub use config::{GcsConfig, S3Config, StorageBackend, StorageConfig};
 pub use error::{Error, ErrorKind, Result};
 // For the command line: files that are written as `download` does.

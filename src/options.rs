@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crate::{Error, ErrorKind, ObjectMeta, Result, Tier, Version};
+use crate::{Capabilities, Error, ErrorKind, ObjectMeta, Result, Tier, Version};
 
 /// What adapters say where a key has no snapshot.
 pub(crate) const NONE: &str = "there is no snapshot";
@@ -120,15 +120,28 @@ impl PutOptions {
         self
     }
 
-    /// Checks metadata, tags and the content type against the limits that hold on every backend. Adapters
-    /// call it first thing in `put`.
+    /// Refuses what an adapter that `can` do this cannot do, also with options that are younger than the
+    /// adapter, and what breaks the limits that hold on every backend: of metadata, tags and the content
+    /// type. Adapters call it first thing in `put`.
     ///
     /// # Errors
-    /// `InvalidInput` that names the pair and the limit.
-    pub fn check(&self) -> Result<()> {
+    /// `Unsupported` that names what the storage lacks, `InvalidInput` that names the pair and the limit.
+    pub fn check(&self, can: &Capabilities) -> Result<()> {
+        // All fields by name: a new one must not be forgotten here.
+        let PutOptions { mode, content_type, metadata, tags, tier } = self;
+        let lacking = match mode {
+            PutMode::Create if !can.create => Some("no conditional creation; save without it"),
+            PutMode::Replace(_) if !can.replace => Some("no conditional replacement; save without it"),
+            _ if !tags.is_empty() && !can.tags => Some("no tags; leave them out"),
+            _ if tier.is_some() && !can.tiers => Some("no storage tiers; leave the tier out"),
+            _ => None,
+        };
+        if let Some(what) = lacking {
+            return Err(Error::new(ErrorKind::Unsupported, format!("this storage has {what}")));
+        }
         let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
         let mut total = 0;
-        for (name, value) in &self.metadata {
+        for (name, value) in metadata {
             if name.is_empty()
                 || name.len() > 64
                 || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
@@ -147,10 +160,10 @@ impl PutOptions {
                 "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
             ));
         }
-        if self.tags.len() > 10 {
-            return bad(format!("tags: {} of them, the limit is 10", self.tags.len()));
+        if tags.len() > 10 {
+            return bad(format!("tags: {} of them, the limit is 10", tags.len()));
         }
-        for (name, value) in &self.tags {
+        for (name, value) in tags {
             let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
             if name.is_empty()
                 || name.chars().count() > 128
@@ -163,7 +176,7 @@ impl PutOptions {
                 ));
             }
         }
-        match &self.content_type {
+        match content_type {
             Some(text)
                 if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
             {
@@ -361,5 +374,32 @@ impl ListOptions {
     pub fn delimiter(mut self) -> Self {
         self.delimiter = true;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an adapter says that it cannot do is refused before it sees it.
+    #[test]
+    fn a_put_may_ask_for_what_the_adapter_can_do() {
+        let all = Capabilities::default().with_tags().with_tiers();
+        let mut no_create = all.clone();
+        no_create.create = false;
+        let mut no_replace = all.clone();
+        no_replace.replace = false;
+        let cases = [
+            (PutOptions::new().create(), no_create, "no conditional creation"),
+            (PutOptions::new().replace(Version::new("1")), no_replace, "no conditional replacement"),
+            (PutOptions::new().tag("team", "a"), Capabilities::default(), "no tags"),
+            (PutOptions::new().tier(Tier::Cold), Capabilities::default(), "no storage tiers"),
+        ];
+        for (options, can, says) in cases {
+            options.check(&all).unwrap();
+            let error = options.check(&can).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 }

@@ -105,7 +105,7 @@ async fn readme_sessions() -> persist::Result<()> {
     let state = "state";
     use persist::sessions::{At, Sessions};
 
-    let session = Sessions::new(store)?.session("support-bot", "user@example.com")?;
+    let session = Sessions::new(store)?.session("support-bot", "conversation-7")?;
     session.save(state).await?; // one request; a stale writer gets `Conflict`
     let newest = session.load(At::Latest).await?.state; // or a number, a tag, a time
     let what_if = session.fork("what-if", At::Seq(1)).await?; // copies nothing

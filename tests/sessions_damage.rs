@@ -162,6 +162,26 @@ async fn the_bytes_are_those_of_the_golden_files() {
     assert_eq!((commit.seq, commit.label.as_deref(), commit.step), (5, Some("é"), Some(4)));
 }
 
+/// The same for archives, which may be all that is left of a session.
+#[tokio::test]
+async fn the_bytes_of_an_archive_are_those_of_the_golden_file() {
+    let source = everything(&Counting::memory()).await;
+    let mut archive = Vec::new();
+    source.session("agent", "main").unwrap().export(&mut archive).await.unwrap();
+    let file = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "session-v1.tar"].iter().collect::<PathBuf>();
+    if std::env::var("PERSIST_TEST_WRITE_GOLDEN").is_ok() {
+        std::fs::write(&file, &archive).unwrap();
+    }
+    let old = std::fs::read(file).unwrap();
+    assert!(archive == old, "an archive has other bytes than before");
+    let sessions = sessions(&Counting::memory(), &TestClock::new(12)).inline_limit(2000);
+    let session = sessions.session("agent", "main").unwrap();
+    assert_eq!(session.import(&old[..]).await.unwrap().commits, 16);
+    assert!(session.verify().await.unwrap().is_good());
+    assert_eq!(session.load(12).await.unwrap().state, growing(11, 12)[11]);
+    assert_eq!(session.load(At::Tag("good".into())).await.unwrap().commit.seq, 5);
+}
+
 #[tokio::test]
 async fn a_newer_version_is_refused_by_name() {
     let adapter = Counting::memory();

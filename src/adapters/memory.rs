@@ -82,7 +82,7 @@ impl SnapshotAdapter for MemoryAdapter {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        options.check().map_err(|error| error.with_operation("put").with_key(key))?;
+        options.check(&self.capabilities()).map_err(|error| about(error, "put", key))?;
         let bytes = body.collect(u64::MAX).await?;
         let now = self.clock.as_ref().map_or_else(SystemTime::now, |clock| clock.now());
         let mut store = self.write();

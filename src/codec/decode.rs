@@ -2,14 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Limits, corrupt, foreign, foreign::Format, frame, indexed, plain, zstd};
+use super::{Limits, corrupt, foreign, foreign::Compressed, frame, indexed, plain, zstd};
 use crate::{Body, Key, Object, ObjectMeta, Result, SnapshotAdapter};
 
 /// The kind of a file, from its first bytes and its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Indexed,
-    Foreign(Format),
+    Foreign(Compressed),
     Plain,
 }
 
@@ -22,8 +22,8 @@ impl Kind {
             // Also an empty object: an empty state is not stored as no bytes at all.
             _ if shorter && frame::HEAD.starts_with(head) => return Err(corrupt("it was cut")),
             _ if head.starts_with(frame::MARK) => Kind::Indexed,
-            [31, 139, ..] => Kind::Foreign(Format::Gzip),
-            _ if zstd::is_zstd(head) => Kind::Foreign(Format::Zstd),
+            [31, 139, ..] => Kind::Foreign(Compressed::Gzip),
+            _ if zstd::is_zstd(head) => Kind::Foreign(Compressed::Zstd),
             _ => match claimed(meta) {
                 Some(kind) => {
                     return Err(corrupt(format!(
@@ -64,8 +64,8 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
     let first = head(&mut body).await?;
     let kind = Kind::of(&first, &meta)?;
     let checked = match kind {
-        Kind::Indexed | Kind::Foreign(Format::Gzip) => true,
-        Kind::Foreign(Format::Zstd) => zstd::has_checksum(&first),
+        Kind::Indexed | Kind::Foreign(Compressed::Gzip) => true,
+        Kind::Foreign(Compressed::Zstd) => zstd::has_checksum(&first),
         Kind::Plain => plain::promised(&meta)?.is_some(),
     };
     let body = match kind {

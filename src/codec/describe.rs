@@ -1,9 +1,9 @@
 //! What an object says about its state, without reading it whole.
 
 use super::{
-    Digest, Summary,
+    Digest, Format, Summary,
     decode::{Kind, head},
-    foreign::Format,
+    foreign::Compressed,
     indexed, plain, zstd,
 };
 use crate::{ByteRange, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter};
@@ -14,8 +14,8 @@ use crate::{ByteRange, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter};
 pub struct Description {
     /// The object.
     pub meta: ObjectMeta,
-    /// `gzip`, `zstd` or `none`.
-    pub codec: &'static str,
+    /// In which form it is stored.
+    pub format: Format,
     /// The state's size in bytes, where the object says it.
     pub size: Option<u64>,
     /// The state's SHA-256, where the object says it.
@@ -30,26 +30,26 @@ pub(crate) async fn describe<A: SnapshotAdapter + ?Sized>(adapter: &A, key: &Key
     let object = adapter.get(key, GetOptions::new()).await?;
     let (meta, mut body) = (object.meta, object.body);
     let first = head(&mut body).await?;
-    let (codec, summary, segments) = match Kind::of(&first, &meta)? {
+    let (format, summary, segments) = match Kind::of(&first, &meta)? {
         Kind::Indexed => {
             let (index, ..) = indexed::open(adapter, key, &meta, first, body).await?;
             let summary = Summary { raw_size: index.raw_size, digest: index.digest };
-            ("gzip", Some(summary), index.segments().count() as u64)
+            (Format::Gzip, Some(summary), index.segments().count() as u64)
         }
-        Kind::Foreign(Format::Gzip) => ("gzip", None, 0),
-        Kind::Foreign(Format::Zstd) => {
+        Kind::Foreign(Compressed::Gzip) => (Format::Gzip, None, 0),
+        Kind::Foreign(Compressed::Zstd) => {
             drop(body);
             let options = GetOptions::new()
                 .range(ByteRange::Last(zstd::FOOTER_LEN as u64))
                 .if_version(meta.version.clone());
             let end = adapter.get(key, options).await?.body.collect(zstd::FOOTER_LEN as u64).await?;
-            ("zstd", zstd::read_footer(&end)?, 0)
+            (Format::Zstd, zstd::read_footer(&end)?, 0)
         }
-        Kind::Plain => ("none", plain::promised(&meta)?, 0),
+        Kind::Plain => (Format::Plain, plain::promised(&meta)?, 0),
     };
-    let size = match codec {
-        "none" => Some(meta.size),
+    let size = match format {
+        Format::Plain => Some(meta.size),
         _ => summary.map(|summary| summary.raw_size),
     };
-    Ok(Description { meta, codec, size, digest: summary.map(|summary| summary.digest), segments })
+    Ok(Description { meta, format, size, digest: summary.map(|summary| summary.digest), segments })
 }

@@ -22,7 +22,7 @@ const CHUNK: usize = 256 * 1024;
 
 /// What the first bytes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum Compressed {
     Gzip,
     Zstd,
 }
@@ -30,7 +30,7 @@ pub(super) enum Format {
 /// The state in the file of `first` and `body`, which has `size` bytes: all its members or frames. With
 /// `verify`, also the digest of a zstd file that has one is compared.
 pub(super) fn decode(
-    format: Format,
+    format: Compressed,
     size: u64,
     first: Bytes,
     body: Body,
@@ -40,19 +40,19 @@ pub(super) fn decode(
     let (watch, stored) = Watch::over(first, body);
     let stored = StreamReader::new(stored.map_err(io::Error::from));
     let decoder: Box<dyn AsyncRead + Send + Unpin> = match format {
-        Format::Gzip => {
+        Compressed::Gzip => {
             let mut decoder = GzipDecoder::new(stored);
             decoder.multiple_members(true);
             Box::new(decoder)
         }
         #[cfg(feature = "zstd")]
-        Format::Zstd => {
+        Compressed::Zstd => {
             let mut decoder = async_compression::tokio::bufread::ZstdDecoder::new(stored);
             decoder.multiple_members(true);
             Box::new(decoder)
         }
         #[cfg(not(feature = "zstd"))]
-        Format::Zstd => return Err(zstd::not_built_in()),
+        Compressed::Zstd => return Err(zstd::not_built_in()),
     };
     let (chunks, receiver) = channel(2);
     let load = Load { decoder, size, watch, limits, hasher: verify.then(Sha256::new), raw: 0 };

@@ -59,6 +59,35 @@ pub enum Codec {
     None,
 }
 
+/// The form of a stored state, whoever wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// gzip, with an index or without.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+    /// The bytes as they are.
+    Plain,
+}
+
+impl Format {
+    /// `gzip`, `zstd` or `none`, as [`Codec::name`] has them.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Gzip => "gzip",
+            Format::Zstd => "zstd",
+            Format::Plain => "none",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Default for Codec {
     /// gzip, level 6.
     fn default() -> Self {

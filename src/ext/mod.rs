@@ -17,7 +17,8 @@ pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
 
 use crate::{
-    Body, Description, Error, ErrorKind, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter, Version, codec,
+    Body, DeleteOptions, Description, Error, ErrorKind, GetOptions, Key, ObjectMeta, Result, SnapshotAdapter,
+    Version, codec,
 };
 
 /// `save`, `load` and their streaming, JSON and file forms, on every [`SnapshotAdapter`],
@@ -177,6 +178,12 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
             }
         });
         part.await.map_err(|error| error.with_operation("load").with_key(&key))
+    }
+
+    /// Removes a snapshot, whatever its version; a missing one is `Ok`. With a condition:
+    /// [`delete`](SnapshotAdapter::delete).
+    async fn remove(&self, key: impl IntoKey) -> Result<()> {
+        self.delete(&key.into_key()?, DeleteOptions::new()).await
     }
 
     /// What an object says about its state, from its first and last bytes.

@@ -78,6 +78,8 @@ impl fmt::Display for At {
     }
 }
 
+// The only one from an integer, so that `load(1)` needs no type; a second one would break that. So it is with
+// texts.
 impl From<u64> for At {
     fn from(seq: u64) -> Self {
         At::Seq(seq)

@@ -17,6 +17,7 @@ const RESERVED: &str = "persist-";
 /// A commit: one state of a session, and what is known about it.
 ///
 /// As JSON it has these names, and is what the command line prints with `--json`; that can be read back.
+// So a field that is added must be `#[serde(default)]`: rows of older versions do not have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Commit {

@@ -6,7 +6,7 @@
 //! use persist::{adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
 //!
 //! let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
-//! let session = sessions.session("support-bot", "user@example.com")?;
+//! let session = sessions.session("support-bot", "conversation-7")?;
 //! session.save("state after step 1").await?;
 //! session.save("state after step 2").await?;
 //! assert_eq!(session.load(At::Seq(1)).await?.state, "state after step 1");

@@ -111,7 +111,7 @@ async fn each_bad_metadata_and_tag_has_its_answer() {
             "media type",
             "invalid_input: content type \"text/plain\\r\\nx: y\": use a media type such as application/json",
         ),
-        ("tier", "unsupported: a local disk has no storage tiers; leave the tier out"),
+        ("tier", "unsupported: this storage has no storage tiers; leave the tier out"),
     ];
     let mut found = std::collections::BTreeMap::new();
     for (what, _) in rows {

@@ -209,7 +209,7 @@ impl Broken {
             How::PutForgetsMetadata => options.metadata.clear(),
             How::ConditionsForgetMetadata if create || replace => options.metadata.clear(),
             How::ConditionsForgetTags if create || replace => options.tags.clear(),
-            How::PutDropsBadMetadata if options.check().is_err() => {
+            How::PutDropsBadMetadata if options.check(&self.capabilities()).is_err() => {
                 options.metadata.clear();
                 options.content_type = None;
             }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use flate2::{Compression, GzBuilder, write::GzEncoder};
-use persist::{ErrorKind, SnapshotAdapter, SnapshotAdapterExt};
+use persist::{ErrorKind, Format, SnapshotAdapter, SnapshotAdapterExt};
 
 use crate::store::{SEGMENT, Store, noise, state};
 
@@ -30,7 +30,7 @@ async fn gzip_of_one_and_many_members_with_any_header() {
         assert!(store.load("key").await.unwrap() == raw);
         assert_eq!(store.requests(), 1);
         let about = store.describe("key").await.unwrap();
-        assert_eq!((about.codec, about.size, about.digest, about.segments), ("gzip", None, None, 0));
+        assert_eq!((about.format, about.size, about.digest, about.segments), (Format::Gzip, None, None, 0));
         assert!(store.load_range("key", 10..20).await.unwrap() == raw[10..20]);
     }
 }
@@ -101,7 +101,7 @@ async fn plain_bytes_of_other_tools_load_as_they_are() {
         store.foreign("key", raw.clone()).await;
         assert!(store.load("key").await.unwrap() == raw);
         let about = store.describe("key").await.unwrap();
-        assert_eq!((about.codec, about.size, about.digest), ("none", Some(raw.len() as u64), None));
+        assert_eq!((about.format, about.size, about.digest), (Format::Plain, Some(raw.len() as u64), None));
     }
     // No bytes at all are not a state: what writes an empty state says so.
     let store = Store::new(1);
@@ -131,7 +131,7 @@ async fn zstd_loads_where_it_is_built_in_and_says_so_where_not() {
         let options = persist::SaveOptions::new().codec("zstd".parse().unwrap());
         assert_eq!(store.save_with("s", "k", options).await.unwrap_err().kind(), ErrorKind::Unsupported);
     }
-    assert_eq!(store.describe("key").await.unwrap().codec, "zstd");
+    assert_eq!(store.describe("key").await.unwrap().format, Format::Zstd);
 }
 
 /// What is whole, but made in a way that this cannot read, looks like damage; the message says what else it

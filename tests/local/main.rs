@@ -6,6 +6,7 @@
 #[cfg(feature = "testing")]
 mod copied;
 mod foreign;
+mod golden;
 #[cfg(feature = "testing")]
 mod leftovers;
 
@@ -204,7 +205,7 @@ async fn no_key_leads_out_of_the_root() {
     }
     assert!(listed(&store).await.is_empty());
     let below = store.list(ListOptions::new().prefix("folder/")).try_collect::<Vec<_>>().await;
-    assert!(below.unwrap().is_empty(), "a listing followed a link");
+    assert_eq!(below.unwrap_err().kind(), ErrorKind::InvalidInput, "a listing followed a link");
     assert_eq!(files(&outside), ["secret"]);
     assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
     // The root itself may be a link: the user chose it.
@@ -356,4 +357,15 @@ async fn a_root_that_was_removed_is_made_anew() {
     store.delete(&key("a"), Default::default()).await.unwrap();
     put(&store, "a", "state").await.unwrap();
     assert_eq!(listed(&store).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_removed_by_its_name() {
+    let (_directory, store) = store();
+    put(&store, "a/state", "state").await.unwrap();
+    let dynamic: std::sync::Arc<dyn SnapshotAdapter> = std::sync::Arc::new(store.clone());
+    dynamic.remove("a/state").await.unwrap();
+    assert!(listed(&store).await.is_empty());
+    store.remove("a/state").await.unwrap();
+    assert_eq!(store.remove("../state").await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }

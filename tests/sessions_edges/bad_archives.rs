@@ -150,3 +150,17 @@ async fn the_body_of_a_delta_has_the_limit_of_its_state() {
     assert!(error.to_string().contains("max_bytes"), "{error}");
     assert_eq!(bench.session("s").load(2).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
+
+/// It is not taken for a damaged one.
+#[tokio::test]
+async fn an_archive_of_a_later_version_is_refused_by_name() {
+    let archive = exported(&whole(&Bench::new(1), "s", 2).await).await;
+    let at = archive.windows(10).position(|window| window == br#""format":1"#).unwrap();
+    let mut later = archive;
+    later[at + 9] = b'2';
+    let bench = Bench::new(2);
+    let error = bench.session("copy").import(&later[..]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("format 2 of session archives"), "{error}");
+    assert!(bench.adapter.keys().await.is_empty());
+}

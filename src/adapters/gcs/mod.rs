@@ -103,7 +103,7 @@ impl GcsAdapter {
 #[async_trait]
 impl SnapshotAdapter for GcsAdapter {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_tags().with_tiers()
+        put::can()
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {

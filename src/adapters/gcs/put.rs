@@ -14,8 +14,8 @@ use super::{
     named, names, sum,
 };
 use crate::{
-    Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version, began::Began,
-    http::Payload, retry::retry, transfer::Pieces,
+    Body, Capabilities, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Version,
+    began::Began, http::Payload, retry::retry, transfer::Pieces,
 };
 
 /// What an upload must look like when it is stored.
@@ -25,11 +25,16 @@ pub(super) struct Expected {
     pub(super) crc32c: u32,
 }
 
+/// What Cloud Storage does.
+pub(super) fn can() -> Capabilities {
+    Capabilities::default().with_tags().with_tiers()
+}
+
 impl Store {
     pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let named = |error| named("put", key, error);
         options
-            .check()
+            .check(&can())
             .and_then(|()| model::fits(&options))
             .and_then(|()| names::check_key(key))
             .map_err(named)?;

@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     dir::Root,
-    name::Location,
+    name::{Location, is_plain},
     read::missing,
     sidecar::{self, Sidecar},
     stamp::{Stamp, step},
@@ -42,7 +42,8 @@ pub(super) fn get(root: &Root, key: &Key, place: &Location, options: &GetOptions
     }
     match look(root, key, place, options) {
         Ok(object) => object.map(Ok),
-        Err(Errno::NOENT) => Some(Err(missing())),
+        // Where the key has another name on disk, there may be a file that has the key's.
+        Err(Errno::NOENT) => key.segments().all(is_plain).then(|| Err(missing())),
         // An old kernel, a sandbox that forbids the call, or a file system without it.
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP) => {
             root.never_read_cached();

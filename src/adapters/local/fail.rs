@@ -10,7 +10,10 @@ use crate::{Error, ErrorKind};
 pub(super) fn io_error(doing: &str, error: impl Into<io::Error>) -> Error {
     let error = error.into();
     let (kind, fix) = match error.kind() {
-        io::ErrorKind::StorageFull => (ErrorKind::Io, "the disk is full; free some space and try again"),
+        io::ErrorKind::StorageFull => (
+            ErrorKind::Io,
+            "the disk is full, or has no room for more files (`df -i`); free some space and try again",
+        ),
         io::ErrorKind::QuotaExceeded => {
             (ErrorKind::Io, "the disk quota is used up; free some space or have it raised")
         }

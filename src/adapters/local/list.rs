@@ -17,6 +17,7 @@ use super::{
     hop::hop,
     name::{RESERVED, pieces, segment_of},
     stamp::Stamp,
+    strange,
 };
 use crate::{Error, ErrorKind, Key, ListEntry, ListOptions, ObjectMeta, Result};
 
@@ -25,13 +26,13 @@ const ROWS: (usize, usize) = (16, 512);
 
 pub(super) fn list(root: &Arc<Root>, options: ListOptions) -> BoxStream<'static, Result<ListEntry>> {
     let left = options.limit.unwrap_or(usize::MAX);
-    let walk = Walk { root: root.clone(), options, levels: Vec::new(), started: false };
+    let walk = Walk::new(root.clone(), options);
     let batches = stream::try_unfold((walk, left, ROWS.0), |(mut walk, left, rows)| async move {
         if left == 0 {
             return Ok::<_, Error>(None);
         }
         let want = rows.min(left);
-        let (batch, walk) = hop("list", None, move |given_up| {
+        let (batch, mut walk) = hop("list", None, move |given_up| {
             let mut batch = Vec::with_capacity(want);
             while batch.len() < want
                 && let Some(row) = walk.next(given_up)?
@@ -41,6 +42,7 @@ pub(super) fn list(root: &Arc<Root>, options: ListOptions) -> BoxStream<'static,
             Ok((batch, walk))
         })
         .await?;
+        walk.passed_over.tell(&walk.root);
         let left = if batch.len() < want { 0 } else { left - want };
         Ok(Some((stream::iter(batch), (walk, left, (rows * 2).min(ROWS.1)))))
     });
@@ -53,6 +55,39 @@ struct Walk {
     /// The directories from where the listing starts down to where it is.
     levels: Vec<Level>,
     started: bool,
+    passed_over: PassedOver,
+}
+
+/// What is no part of a listing and may pass for one, the first of each kind: told once in a listing.
+#[derive(Default)]
+struct PassedOver {
+    link: Option<Key>,
+    strange: Option<Key>,
+    told: (bool, bool),
+}
+
+impl PassedOver {
+    fn note(found: &mut Option<Key>, name: &str) {
+        if found.is_none() {
+            *found = Key::new(name).ok();
+        }
+    }
+
+    /// On the caller's thread, whose subscriber and span it is.
+    fn tell(&mut self, root: &Root) {
+        let root = root.path.display();
+        if let (Some(key), false) = (&self.link, self.told.0) {
+            tracing::warn!(%root, key = key.logged(), "links and special files are not followed, and not listed");
+        }
+        if let (Some(key), false) = (&self.strange, self.told.1) {
+            tracing::warn!(
+                %root,
+                key = key.logged(),
+                "not listed: names that another program gave and persist writes otherwise (docs/backends.md)"
+            );
+        }
+        self.told = (self.link.is_some(), self.strange.is_some());
+    }
 }
 
 struct Level {
@@ -68,6 +103,10 @@ struct Level {
 }
 
 impl Walk {
+    fn new(root: Arc<Root>, options: ListOptions) -> Self {
+        Walk { root, options, levels: Vec::new(), started: false, passed_over: PassedOver::default() }
+    }
+
     fn next(&mut self, given_up: &AtomicBool) -> Result<Option<ListEntry>> {
         if !std::mem::replace(&mut self.started, true) {
             self.start(given_up)?;
@@ -90,7 +129,11 @@ impl Walk {
                 }
             } else {
                 let path = level.below(pieces(segment));
-                self.enter(name, path, given_up)?;
+                match self.enter(name, path, given_up) {
+                    // Replaced by a link since it was read.
+                    Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+                    entered => _ = entered?,
+                }
             }
         }
         Ok(None)
@@ -99,36 +142,32 @@ impl Walk {
     /// Goes to the deepest directory that holds everything with the prefix.
     fn start(&mut self, given_up: &AtomicBool) -> Result<()> {
         let Some(end) = self.options.prefix.rfind('/') else {
-            return self.enter(String::new(), Vec::new(), given_up);
+            return self.enter(String::new(), Vec::new(), given_up).map(drop);
         };
         let above = &self.options.prefix[..end];
         // Nothing lies below what is no key.
-        if Key::new(above).is_err() {
-            return Ok(());
+        let Ok(above) = Key::new(above) else { return Ok(()) };
+        let path = above.segments().flat_map(pieces).collect();
+        if !self.enter(self.options.prefix[..=end].to_owned(), path, given_up)? {
+            strange::check_folder(&self.root, &above)?;
         }
-        let path = above.split('/').flat_map(pieces).collect();
-        self.enter(self.options.prefix[..=end].to_owned(), path, given_up)
+        Ok(())
     }
 
-    fn enter(&mut self, prefix: String, path: Vec<String>, given_up: &AtomicBool) -> Result<()> {
-        let directory = match self.root.find(path.iter().map(String::as_str)) {
-            Ok(Some(directory)) => directory,
-            Ok(None) => return Ok(()),
-            // A link or a special file. No key lies below it.
-            Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(()),
-            Err(error) => return Err(error),
-        };
+    /// False where there is no such directory. A link or a special file in the way is `InvalidInput`.
+    fn enter(&mut self, prefix: String, path: Vec<String>, given_up: &AtomicBool) -> Result<bool> {
+        let Some(directory) = self.root.find(path.iter().map(String::as_str))? else { return Ok(false) };
         let mut found = Vec::new();
         self.read(&directory, &mut path.clone(), path.len(), &mut prefix.clone(), &mut found, given_up)?;
         self.levels.push(Level { prefix, directory, path, entries: BinaryHeap::from(found) });
-        Ok(())
+        Ok(true)
     }
 
     /// What is in a directory, as far as it is asked for. `path` is its own and `prefix` what keys in it
     /// begin with, both as they were when this returns; the names in `path` from `begun` on continue a long
     /// name.
     fn read(
-        &self,
+        &mut self,
         directory: &File,
         path: &mut Vec<String>,
         begun: usize,
@@ -139,7 +178,8 @@ impl Walk {
         let above = prefix.len();
         // So that no writer renames meanwhile: a name that moves about in the directory can be missed. Where
         // there are no locks, go on without.
-        let _lock = self.root.lock_shared(directory, &*path, given_up)?;
+        let root = self.root.clone();
+        let _lock = root.lock_shared(directory, &*path, given_up)?;
         for entry in entries(directory)? {
             let (file, kind) = entry?;
             if file.starts_with(RESERVED) {
@@ -159,15 +199,24 @@ impl Walk {
                 }
                 continue;
             }
-            let Some(mut name) = segment_of(&path[begun..], file) else { continue };
-            match kind {
-                FileType::Directory => name.push('/'),
-                FileType::RegularFile => {}
-                _ => continue,
+            let Some(mut name) = segment_of(&path[begun..], file.clone()) else {
+                prefix.extend(path[begun..].iter().flat_map(|piece| [piece, "/"]).chain([&*file]));
+                if self.wants(prefix) {
+                    PassedOver::note(&mut self.passed_over.strange, prefix);
+                }
+                prefix.truncate(above);
+                continue;
+            };
+            if kind == FileType::Directory {
+                name.push('/');
             }
             prefix.push_str(&name);
             if self.wants(prefix) {
-                found.push(Reverse(name));
+                if matches!(kind, FileType::Directory | FileType::RegularFile) {
+                    found.push(Reverse(name));
+                } else {
+                    PassedOver::note(&mut self.passed_over.link, prefix);
+                }
             }
             prefix.truncate(above);
         }
@@ -196,10 +245,12 @@ impl Walk {
     }
 
     /// Whether there is any object in a directory: empty ones are no part of a listing.
-    fn holds_any(&self, prefix: &str, given_up: &AtomicBool) -> Result<bool> {
-        let options = ListOptions::new().prefix(prefix);
-        let mut walk = Walk { root: self.root.clone(), options, levels: Vec::new(), started: false };
-        Ok(walk.next(given_up)?.is_some())
+    fn holds_any(&mut self, prefix: &str, given_up: &AtomicBool) -> Result<bool> {
+        let mut walk = Walk::new(self.root.clone(), ListOptions::new().prefix(prefix));
+        walk.passed_over = std::mem::take(&mut self.passed_over);
+        let found = walk.next(given_up);
+        self.passed_over = walk.passed_over;
+        Ok(found?.is_some())
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `write`: saving and deleting; `hollow`: empty directories in the way
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
+//! - `strange`: names that other programs gave
 //! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut
 //! - `hop`: threads that may block; `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
@@ -28,6 +29,7 @@ mod name;
 mod read;
 mod sidecar;
 mod stamp;
+mod strange;
 mod sweep;
 mod write;
 
@@ -155,11 +157,7 @@ impl SnapshotAdapter for LocalAdapter {
 
     async fn put(&self, key: &Key, mut body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let refused = |error| label(error, "put", Some(key));
-        options.check().map_err(refused)?;
-        if options.tier.is_some() {
-            let message = "a local disk has no storage tiers; leave the tier out";
-            return Err(refused(Error::new(ErrorKind::Unsupported, message)));
-        }
+        options.check(&self.capabilities()).map_err(refused)?;
         let place = Arc::new(Location::of(key));
         let mut between = Between(None);
         loop {
@@ -216,8 +214,8 @@ impl SnapshotAdapter for LocalAdapter {
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        let (root, place) = (self.root.clone(), Location::of(key));
-        hop("delete", Some(key), move |given_up| write::delete(&root, &place, &options, given_up)).await
+        let (root, name) = (self.root.clone(), key.clone());
+        hop("delete", Some(key), move |given_up| write::delete(&root, &name, &options, given_up)).await
     }
 
     fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {

@@ -16,6 +16,7 @@ use super::{
     name::Location,
     sidecar::{self, Sidecar},
     stamp::Stamp,
+    strange,
 };
 use crate::{Body, Error, ErrorKind, GetOptions, Key, Object, ObjectMeta, Result, options::NONE};
 
@@ -37,6 +38,16 @@ pub(super) fn missing() -> Error {
 }
 
 fn open(root: &Root, key: &Key, place: &Location) -> Result<Opened> {
+    match find(root, key, place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            strange::check_file(root, key)?;
+            Err(error)
+        }
+        found => found,
+    }
+}
+
+fn find(root: &Root, key: &Key, place: &Location) -> Result<Opened> {
     let failed = |error: std::io::Error| io_error("reading", error);
     for _ in 0..PATIENCE {
         let directory = root.find(place.names())?.ok_or_else(missing)?;

@@ -20,7 +20,7 @@ use super::{
     name::{Location, RESERVED},
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, now, set_later, set_time},
-    sweep,
+    strange, sweep,
 };
 use crate::{
     DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, cleanup::check,
@@ -74,6 +74,7 @@ impl Pending {
 impl Staged {
     /// An empty temporary file in the directory where the object will lie.
     pub(super) fn new(root: Arc<Root>, key: &Key, place: Arc<Location>) -> Result<Self> {
+        strange::check_before_save(&root, key, &place)?;
         let name = format!("{RESERVED}{TEMPORARY}{}", ulid::Ulid::generate());
         match Self::make(&root, key, &place, &name) {
             Ok((directory, new_here, file)) => {
@@ -387,37 +388,48 @@ fn current(root: &Root, directory: &File, file: &str) -> Result<Option<Stamp>> {
 }
 
 /// Removes an object, durably, and the directories that are empty then.
-pub(super) fn delete(
-    root: &Root,
-    place: &Location,
-    options: &DeleteOptions,
-    given_up: &AtomicBool,
-) -> Result<()> {
-    if remove(root, place, options, given_up)? {
-        root.prune(&place.directories);
+pub(super) fn delete(root: &Root, key: &Key, options: &DeleteOptions, given_up: &AtomicBool) -> Result<()> {
+    let place = Location::of(key);
+    match remove(root, &place, options, given_up)? {
+        Removed::Done => root.prune(&place.directories),
+        Removed::Folder => {}
+        Removed::Missing => {
+            strange::check_file(root, key)?;
+            root.prune(&place.directories);
+        }
     }
     Ok(())
 }
 
-/// True if there is no such object now, so that directories may be empty.
-fn remove(root: &Root, place: &Location, options: &DeleteOptions, given_up: &AtomicBool) -> Result<bool> {
-    let Some(directory) = root.find(place.names())? else { return Ok(true) };
-    {
+/// What was there to remove.
+enum Removed {
+    Done,
+    /// No object, but a directory.
+    Folder,
+    Missing,
+}
+
+fn remove(root: &Root, place: &Location, options: &DeleteOptions, given_up: &AtomicBool) -> Result<Removed> {
+    let Some(directory) = root.find(place.names())? else { return Ok(Removed::Missing) };
+    let removed = {
         let _lock = root.lock(&directory, place.names(), given_up)?;
         // Who gave it up may have saved since.
         check(given_up)?;
         match stat(&directory, &place.file)? {
             // Removed already, perhaps by an attempt of the caller whose sync failed.
-            None => {}
+            None => Removed::Missing,
             Some(found) => match kind(&found) {
-                FileType::RegularFile => unlink(root, &directory, place, Stamp::from(&found), options)?,
-                FileType::Directory => return Ok(false),
+                FileType::RegularFile => {
+                    unlink(root, &directory, place, Stamp::from(&found), options)?;
+                    Removed::Done
+                }
+                FileType::Directory => return Ok(Removed::Folder),
                 _ => return Err(foreign(&format!("{:?}", place.file))),
             },
         }
-    }
+    };
     sync(&directory).map_err(|error| unsynced("the snapshot was removed", error))?;
-    Ok(true)
+    Ok(removed)
 }
 
 /// Takes the name of this version away, under the lock.

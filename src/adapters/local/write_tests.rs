@@ -139,7 +139,7 @@ fn a_renaming_that_happened_is_none_that_failed() {
             assert_eq!(meta.metadata["round"], round.to_string());
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "a file and its metadata");
             let (key, options) = (Key::new("state").unwrap(), DeleteOptions::default());
-            delete(&store.0, &Location::of(&key), &options, &AtomicBool::new(false)).unwrap();
+            delete(&store.0, &key, &options, &AtomicBool::new(false)).unwrap();
         }
     }
     // The second name of a file whose first one stayed, as a link has it.
@@ -161,7 +161,7 @@ fn a_directory_that_appears_before_the_renaming_is_no_snapshot() {
         APPEARS.set(vec![path.clone()]);
         store.put("in place of an empty one", options()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"in place of an empty one");
-        delete(&store.0, &Location::of(&key), &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
+        delete(&store.0, &key, &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
         APPEARS.set(vec![path.join("below")]);
         let error = store.put("refused", options()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -188,8 +188,7 @@ fn what_a_save_or_removal_finds_done_is_made_durable() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     let (key, below) = (Key::new("state").unwrap(), Key::new("none/state").unwrap());
-    let remove =
-        |key: &Key| delete(&store.0, &Location::of(key), &DeleteOptions::new(), &AtomicBool::new(false));
+    let remove = |key: &Key| delete(&store.0, key, &DeleteOptions::new(), &AtomicBool::new(false));
     let first = store.put("first", PutOptions::new()).unwrap().version;
     fail_next();
     let error = store.put("second", PutOptions::new().replace(first.clone())).unwrap_err();
@@ -224,7 +223,7 @@ fn a_removal_that_was_given_up_removes_nothing() {
     let (store, key) = (Store::new(folder.path()), Key::new("state").unwrap());
     store.put("state", PutOptions::new()).unwrap();
     let given_up = AtomicBool::new(true);
-    delete(&store.0, &Location::of(&key), &DeleteOptions::new(), &given_up).unwrap_err();
+    delete(&store.0, &key, &DeleteOptions::new(), &given_up).unwrap_err();
     assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), b"state");
 }
 

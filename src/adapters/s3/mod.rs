@@ -200,7 +200,7 @@ impl S3Adapter {
 #[async_trait]
 impl SnapshotAdapter for S3Adapter {
     fn capabilities(&self) -> Capabilities {
-        self.bucket.server.capabilities
+        self.bucket.server.capabilities.clone()
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {

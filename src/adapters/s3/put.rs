@@ -82,14 +82,13 @@ impl Bucket {
 
     /// Refuses what this server cannot do.
     fn check(&self, options: &PutOptions) -> Result<()> {
-        options.check().map_err(|error| error.with_backend("s3"))?;
         if options.metadata.contains_key(PUT_ID) {
             return Err(fail(
                 ErrorKind::InvalidInput,
                 format!("metadata {PUT_ID:?} is persist's own; use another name"),
             ));
         }
-        let can = self.server.capabilities;
+        let can = &self.server.capabilities;
         let lacking = match &options.mode {
             PutMode::Create if !can.create => Some("conditional creation (If-None-Match)"),
             PutMode::Replace(_) if !can.replace => Some("conditional replacement (If-Match)"),
@@ -98,7 +97,7 @@ impl Bucket {
             _ => None,
         };
         match lacking {
-            None => Ok(()),
+            None => options.check(can).map_err(|error| error.with_backend("s3")),
             Some(what) => {
                 let message =
                     format!("this server was found not to do {what}, or these credentials may not try it");

@@ -13,7 +13,7 @@ use super::{
 use crate::{Capabilities, Error, Result, RetryConfig};
 
 /// What a bucket's server does.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Server {
     /// It is Amazon's.
     pub(super) amazon: bool,
@@ -69,8 +69,8 @@ impl Bucket {
         let (asked, probes) = (Instant::now(), self.shared.probes(&self.name));
         // Held over the probe, so that tasks that open the same bucket at once wait for one probe.
         let mut probes = probes.lock().await;
-        if let Some(found) = probes.everywhere.or_else(|| probes.here.get(prefix).copied()) {
-            return Ok(found);
+        if let Some(found) = probes.everywhere.as_ref().or_else(|| probes.here.get(prefix)) {
+            return Ok(found.clone());
         }
         // Those who have waited for one that failed would wait for theirs in a row.
         if let Some((told, retry, error)) = &probes.away
@@ -86,8 +86,8 @@ impl Bucket {
         // What is not allowed under one prefix, or was out of order for a moment, says nothing about the
         // server.
         match scope {
-            Scope::Everywhere => probes.everywhere = Some(found),
-            Scope::Prefix => drop(probes.here.insert(prefix.into(), found)),
+            Scope::Everywhere => probes.everywhere = Some(found.clone()),
+            Scope::Prefix => drop(probes.here.insert(prefix.into(), found.clone())),
             Scope::Once => {}
         }
         Ok(found)

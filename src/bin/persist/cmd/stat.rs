@@ -21,7 +21,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
         || {
             let mut row = output::object(&meta);
             row["size"] = json!(known.size);
-            row["codec"] = json!(known.codec);
+            row["codec"] = json!(known.format.name());
             row["digest"] = json!(known.digest);
             row["location"] = json!(location);
             row
@@ -35,7 +35,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
                     known.size.map_or_else(unknown, |size| format!("{} ({size} bytes)", human(size)))
                 ),
                 format!("stored size   {} ({} bytes)", human(meta.size), meta.size),
-                format!("codec         {}", known.codec),
+                format!("codec         {}", known.format),
                 format!(
                     "digest        {}",
                     known.digest.map_or_else(unknown, |digest| format!("sha256:{digest}"))

@@ -22,7 +22,7 @@ pub(super) fn fate(
     standing: Option<Standing>,
     part: Option<&Part>,
     if_absent: bool,
-    can: Capabilities,
+    can: &Capabilities,
 ) -> Fate {
     let is_written_once = part.is_some_and(Part::is_written_once);
     match standing {
@@ -50,8 +50,9 @@ mod tests {
     fn what_may_be_copied_over_a_session() {
         use Standing::{Ahead, Behind, Even, Gone, Other, Removed};
         let all = MemoryAdapter::new().capabilities();
-        let (mut none, mut small) = (all, all);
+        let (mut none, mut small) = (all.clone(), all.clone());
         (none.create, none.create_large, small.create_large) = (false, false, false);
+        let (all, none, small) = (&all, &none, &small);
         let (skip, over) = (Fate::Skip, Fate::Over);
         let (create, look) = (Fate::IfAbsent { create: true }, Fate::IfAbsent { create: false });
         // Standing, kinds of objects (none: a plain snapshot), what the storage can, without and with
@@ -87,7 +88,7 @@ mod tests {
                 let part = Part { folder: "sessions/a/s/".into(), kind: (*kind).into(), name: String::new() };
                 let part = (!kind.is_empty()).then_some(&part);
                 for (if_absent, wanted) in [(false, without), (true, with)] {
-                    let fate = fate(*standing, part, if_absent, *can);
+                    let fate = fate(*standing, part, if_absent, can);
                     assert_eq!(fate, *wanted, "{standing:?} {kind:?} {if_absent} {can:?}");
                 }
             }

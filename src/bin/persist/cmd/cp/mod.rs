@@ -114,7 +114,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
             let root = folder.rsplitn(4, '/').nth(3).map_or(String::new(), |root| format!("{root}/"));
             left_out.extend(session.map(|ids| (format!("{root}{}", session_name(ids)), standing)));
         }
-        let fate = fate(standing, part.as_ref(), args.if_absent, can);
+        let fate = fate(standing, part.as_ref(), args.if_absent, &can);
         async move { one(fate, meta, name?, from, to, args.dry_run, progress).await }
     });
     let mut sum = Sum::default();
