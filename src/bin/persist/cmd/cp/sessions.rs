@@ -43,7 +43,8 @@ pub(super) fn part(key: &Key, name: &Key, from: &Folder, to: &Folder) -> Option<
     to.root.part_of(name).or_else(|| from.root.part_of(key))
 }
 
-/// The sessions of which both sides have commits, by their folders.
+/// The sessions of which the source has any part and the destination a commit, by their folders: a `line`
+/// alone, which a prune leaves of a session without commits, would replace that of a whole session, too.
 /// With `removals`, a removal is as any other commit.
 pub(super) async fn compared(
     from: &Folder,
@@ -55,27 +56,29 @@ pub(super) async fn compared(
     let first_of_each = rows.try_filter_map(|entry| {
         let first = entry.into_object().and_then(|meta| {
             let name = renamed(&meta.key, from, to).ok()?;
-            let part = part(&meta.key, &name, from, to).filter(|part| part.kind == "c")?;
+            let part = part(&meta.key, &name, from, to)?;
             let is_new = seen.as_ref() != Some(&part.folder);
             seen = Some(part.folder.clone());
-            is_new.then_some((part.folder, name))
+            // Within the session's folder the whole storage may be of commits.
+            let folder = name.as_str().strip_suffix(&part.name);
+            let commits = folder.map_or(String::new(), |folder| format!("{folder}c/"));
+            is_new.then_some((part.folder, commits))
         });
         ready(Ok(first))
     });
-    let compared = first_of_each.map_ok(|(folder, name)| async move {
-        Ok(standing(from, to, &name, removals).await?.map(|standing| (folder, standing)))
+    let compared = first_of_each.map_ok(|(folder, commits)| async move {
+        Ok(standing(from, to, &commits, removals).await?.map(|standing| (folder, standing)))
     });
     compared.try_buffered(PARALLEL).try_filter_map(|one| ready(Ok(one))).try_collect().await
 }
 
-/// `name` is one of the copies of commits. `None` where the destination has no commit.
+/// `commits` is what keys of the copies of commits begin with. `None` where the destination has no commit.
 async fn standing(
     from: &Folder,
     to: &Folder,
-    name: &Key,
+    commits: &str,
     removals: bool,
 ) -> persist::Result<Option<Standing>> {
-    let commits = name.as_str().rsplitn(3, '/').nth(2).map_or(String::new(), |all| format!("{all}/"));
     let commits = commits.strip_prefix(&to.prefix).unwrap_or_default();
     // Newest first, which is the order of the names.
     let (mut ours, mut theirs) =
