@@ -7,7 +7,7 @@
 use std::mem;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use persist::{Key, ObjectMeta, Result};
+use persist::{Key, ObjectMeta, Result, sessions::PartKind};
 
 use super::fate::Fate;
 use crate::place::Part;
@@ -46,7 +46,7 @@ pub(super) fn groups(rows: impl Stream<Item = Result<Row>>) -> impl Stream<Item 
 
 /// In the order of keys, bodies are in front of commits, and what names commits is behind them.
 fn oldest_first(mut session: Vec<Row>) -> Vec<Row> {
-    let is_commit = |row: &Row| row.part.as_ref().is_some_and(|part| part.kind == "c");
+    let is_commit = |row: &Row| row.part.as_ref().is_some_and(|part| part.kind == PartKind::Commit);
     if let Some(first) = session.iter().position(is_commit) {
         let behind = session.iter().rposition(is_commit).map_or(first, |last| last + 1);
         session[first..behind].reverse();

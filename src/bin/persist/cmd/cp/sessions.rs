@@ -4,14 +4,13 @@
 //! it looks at the newest number that both sides have: where that commit is the same, byte for byte, so is
 //! all before it. That two sides parted shows only while prunes leave a number behind that point on both.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, future::ready};
 use persist::{
-    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SnapshotAdapter,
-    adapters::memory::MemoryAdapter,
-    sessions::{At, Sessions},
+    Body, ErrorKind, GetOptions, Key, ListOptions, SnapshotAdapter,
+    sessions::{PartKind, is_marker},
 };
 
 use super::renamed;
@@ -152,9 +151,8 @@ fn copied(name: &str, from: &Folder, to: &Folder) -> persist::Result<(Key, Key, 
     Ok((key, copy, name))
 }
 
-/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of
-/// this one object has no commit. `None` where it cannot be read. A name that no commit has would pass for a
-/// marker's: see [`names`].
+/// Whether a commit, called `name` in its session, is the marker that a removal leaves. `None` where it
+/// cannot be read.
 async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<Option<bool>> {
     let read = async {
         let object = folder.store.get(key, GetOptions::new()).await?;
@@ -168,12 +166,7 @@ async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<O
         Err(error) if stays(error.kind()) => return Ok(None),
         read => read?,
     };
-    let Some(bytes) = bytes else { return Ok(Some(false)) };
-    let alone = Arc::new(MemoryAdapter::new());
-    alone.put(&Key::new(format!("sessions/a/s/{name}"))?, Body::from(bytes), PutOptions::new()).await?;
-    // A fork's start would lack its commit, and what an import puts first the rest of it.
-    let shown = Sessions::new(alone)?.session("a", "s")?.show(At::Latest).await;
-    Ok(Some(shown.is_err_and(|error| error.kind() == ErrorKind::NotFound)))
+    Ok(Some(bytes.is_some_and(|bytes| is_marker(name, &bytes))))
 }
 
 /// The commits on one side, below a folder of its folder, by their names in the latter. What others left
@@ -188,8 +181,9 @@ fn names<'a>(
     rows.try_filter_map(move |entry| {
         let name = entry.into_object().and_then(|meta| {
             let name = meta.key.as_str().strip_prefix(&side.prefix)?;
-            let (.., part) = copied(name, from, to).ok()?;
-            part.starts_with("c/").then(|| name.to_owned())
+            let (key, copy, _) = copied(name, from, to).ok()?;
+            let part = part(&key, &copy, from, to)?;
+            (part.kind == PartKind::Commit).then(|| name.to_owned())
         });
         ready(Ok(name))
     })
@@ -241,9 +235,13 @@ async fn equal(mut one: Body, mut other: Body) -> persist::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use persist::{
-        StorageConfig,
+        PutOptions, StorageConfig,
+        adapters::memory::MemoryAdapter,
         layers::{Fault, Injection, Operation},
+        sessions::Sessions,
     };
 
     use super::*;
