@@ -217,7 +217,24 @@ fn keys_of_a_namespace_are_those_of_the_storage_that_was_named() {
     assert!(run.err.ends_with(advice), "{}", run.err);
     let row = home.run(&["verify", "--all", "--json"]).rows().remove(1);
     assert_eq!((&row["root"], &row["damaged"][0]["key"]), (&json!("bk"), &json!(key)), "{row}");
-    assert_eq!(home.run(&["stat", key]).code, 5, "it is the object that is damaged");
+    assert_eq!(home.run(&["stat", key, "--json"]).rows()[0]["stored_size"], 4, "it is the one that is torn");
+    // Put back under the key of another session's commit, it would replace that.
+    let state = home.session(&["load", "a", "s"]).bytes();
+    let backup = format!("file://{}", home.path("backup").display());
+    home.run(&["cp", "-r", "", &backup]).text();
+    let wrong = "sessions/a/s/c/999999999/997-2";
+    for source in [format!("{backup}//bk/{wrong}"), format!("{backup}//{key}")] {
+        for wrong in [wrong, "sessions/a/s/c/999999999/998-1"] {
+            let run = home.run(&["cp", &source, wrong]);
+            assert!(run.code == 4 && run.err.contains("another commit is there"), "{source}: {}", run.err);
+        }
+    }
+    assert_eq!(home.session(&["load", "a", "s"]).bytes(), state);
+    // What is there already, and what is missing, may be put there; so may anything in the place of damage.
+    home.run(&["cp", &format!("{backup}//{wrong}"), wrong]).text();
+    fs::remove_file(home.store().join(wrong)).unwrap();
+    home.run(&["cp", &format!("{backup}//{wrong}"), wrong]).text();
+    home.run(&["cp", &format!("{backup}//{key}"), key]).text();
     // In the folder itself they are that folder's.
     let own = within(&home, "bk", &["verify", "--all", "--json"]).rows().remove(0);
     assert_eq!(own["damaged"][0]["key"], json!("sessions/a/s/c/999999999/998-1"), "{own}");

@@ -1,6 +1,7 @@
 //! `persist cp`
 
 mod fate;
+mod guard;
 mod order;
 mod sessions;
 
@@ -10,6 +11,7 @@ use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, future::ready, stream, stream::LocalBoxStream};
 use persist::{
     Error, ErrorKind, GetOptions, Key, ListOptions, Object, ObjectMeta, PutMode, PutOptions, SnapshotAdapter,
+    sessions::PartKind,
 };
 use serde_json::json;
 
@@ -17,6 +19,7 @@ use crate::{
     args::Cp,
     cmd::PARALLEL,
     output::{self, Output, count, human},
+    place::Place,
     progress::Progress,
     storage::{Folder, Storage, session_name},
 };
@@ -37,6 +40,12 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     let mode = if args.if_absent { PutMode::Create } else { PutMode::Overwrite };
     let (from, source) = storage.describe(&args.source)?;
     let (to, destination) = storage.describe(&args.destination)?;
+    let root = Place::of(&to, "")?;
+    if let Some(part) = root.part_of(&destination).filter(|part| part.kind == PartKind::Commit) {
+        let (from, _) = storage.locate(&args.source).await?;
+        let (to, _) = storage.locate(&args.destination).await?;
+        guard::not_over_another(from.as_ref(), &source, to.as_ref(), &destination, &part.name).await?;
+    }
     if let Some(copied) = from.copy_inside(&source, &to, &destination, mode.clone()).await? {
         let (to, _) = storage.locate(&args.destination).await?;
         return report(&copied, to.as_ref(), output);
@@ -330,7 +339,6 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::place::Place;
 
     /// The metadata of a state without compression have its size and digest: those of another version would
     /// make the copy a damaged one.
