@@ -312,7 +312,7 @@ impl Writer {
         let (found, meta) = match read {
             // Where nothing is known, nothing may be said: the commit may still arrive.
             Err(lost) if !taken => {
-                tracing::debug!(error = %lost, "what became of a commit is unknown");
+                tracing::debug!(kind = %lost.kind(), session = place.logged(), "what became of a commit is unknown");
                 return Err(error);
             }
             Err(damaged) if is_damage(damaged.kind()) => {
@@ -405,7 +405,7 @@ async fn withdraw(
         there => return there.map(|_| false),
     }
     if let Err(error) = store.delete_version(&place.commit(seq)?, version).await {
-        tracing::debug!(%error, "a commit without its body stays");
+        tracing::debug!(kind = %error.kind(), session = place.logged(), "a commit without its body stays");
     }
     Ok(true)
 }
