@@ -33,7 +33,7 @@ pub(super) async fn withdraw(
         there => return there.map(|_| false),
     }
     if let Err(error) = store.delete_version(&place.commit(seq)?, version).await {
-        tracing::debug!(%error, "a commit without its body stays");
+        tracing::debug!(kind = %error.kind(), session = place.logged(), "a commit without its body stays");
     }
     Ok(true)
 }

@@ -117,7 +117,7 @@ impl Writer {
     ) -> Result<()> {
         let Some(version) = version else { return Ok(()) };
         if let Err(error) = store.delete_version(&place.commit(seq)?, &version).await {
-            tracing::debug!(%error, "a commit that is not acknowledged stays");
+            tracing::debug!(kind = %error.kind(), session = place.logged(), "a commit that is not acknowledged stays");
         }
         Ok(())
     }

@@ -83,6 +83,11 @@ pub use commit::{Commit, CommitOptions, NamedSize};
 pub use diff::{Change, diff};
 pub use id::CommitId;
 pub use list::SessionName;
+// For the command line, which tells their objects from others.
+#[doc(hidden)]
+pub use names::{PartKind, part_kind};
+#[doc(hidden)]
+pub use object::{commit_id, is_marker};
 pub use prune::{KeptBy, Pruned, Retention};
 pub use restored::{Restored, Skipped};
 pub use rival::Rival;

@@ -122,6 +122,36 @@ pub(super) fn unbody(place: &Place, key: &Key) -> Option<(u64, CommitId)> {
     (place.body(seq, id).ok()? == *key).then_some((seq, id))
 }
 
+/// What an object of a session is. For the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// A commit.
+    Commit,
+    /// A state that is too large for the object of its commit.
+    Body,
+    /// The mark of a fork.
+    Fork,
+    /// A tag.
+    Tag,
+    /// What prunes removed.
+    Line,
+}
+
+/// The kind of the object that these names, below the folder of a session, lead to; `None` of what no session
+/// has made.
+pub fn part_kind(names: &[&str]) -> Option<PartKind> {
+    let any = Place::from_segments("a".into(), "s".into());
+    let key = || Key::new(any.prefix(&names.join("/"))).ok();
+    match names {
+        ["c", _, _] => any.seq_of(&key()?).ok().map(|_| PartKind::Commit),
+        ["b", _] => unbody(&any, &key()?).map(|_| PartKind::Body),
+        ["f", id] => id.parse::<CommitId>().ok().map(|_| PartKind::Fork),
+        ["t", _] => Some(PartKind::Tag),
+        ["line"] => Some(PartKind::Line),
+        _ => None,
+    }
+}
+
 /// As ids where the segments give them back.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

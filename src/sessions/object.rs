@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    delta,
+    CommitId, delta,
     manifest::Manifest,
     wire::{corrupt, newer, seal, unseal},
 };
@@ -106,6 +106,23 @@ pub(super) fn manifest(tail: &[u8], total: u64, seq: u64) -> Result<Option<Manif
     // The head is not there to read where only the end is.
     let usual = [MARK, &[VERSION]].concat();
     end(tail, if tail.len() as u64 == total { &tail[..4] } else { &usual }, seq).map(Some)
+}
+
+/// Whether a commit's object, whose name below its session is `name`, is the marker of a removal. For the
+/// command line.
+pub fn is_marker(name: &str, object: &[u8]) -> bool {
+    named(name, object, object.len() as u64).is_some_and(|manifest| manifest.is_removed())
+}
+
+/// The id of a commit, from the last bytes of its object, whose whole length is `total`; `None` where they do
+/// not tell. For the command line.
+pub fn commit_id(name: &str, tail: &[u8], total: u64) -> Option<CommitId> {
+    named(name, tail, total).map(|manifest| manifest.id)
+}
+
+fn named(name: &str, tail: &[u8], total: u64) -> Option<Manifest> {
+    let seq = name.rsplit('-').next()?.parse().ok()?;
+    manifest(tail, total, seq).ok()?
 }
 
 /// The manifest in front of the end, checked together with the head.

@@ -264,7 +264,7 @@ impl Store {
             Ok(meta) => Ok(Some(meta)),
             Err(again) if is_there(&again) => Ok(None),
             Err(again) => {
-                tracing::debug!(error = %again, "what was found is not known to stay");
+                tracing::debug!(kind = %again.kind(), key = key.logged(), "what was found is not known to stay");
                 Err(error)
             }
         }

@@ -344,7 +344,7 @@ impl Writer {
         let (found, meta) = match read {
             // Where nothing is known, nothing may be said: the commit may still arrive.
             Err(lost) if !taken => {
-                tracing::debug!(error = %lost, "what became of a commit is unknown");
+                tracing::debug!(kind = %lost.kind(), session = place.logged(), "what became of a commit is unknown");
                 return Err(error);
             }
             Err(damaged) if is_damage(damaged.kind()) => {

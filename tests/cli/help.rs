@@ -50,6 +50,13 @@ fn help_with_examples_fits_terminals() {
     assert!(help.contains("data\ndirectory. `persist env` lists every setting. A KEY may be"), "{help}");
 }
 
+/// Whoever calls `rm` again removes what an agent has begun anew.
+#[test]
+fn help_of_session_rm_leaves_the_rest_to_a_prune() {
+    let help = Home::new().run(&["session", "rm", "--help"]).text();
+    assert!(help.contains("with a later `session prune`") && !help.contains("call it again"), "{help}");
+}
+
 #[test]
 fn completions_know_every_command() {
     let home = Home::new();

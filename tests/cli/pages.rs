@@ -6,7 +6,14 @@ use super::harness::Home;
 
 /// The fenced blocks of one language in a page.
 fn blocks(page: &str, language: &str) -> Vec<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    fenced(&text(page), language)
+}
+
+fn text(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
+}
+
+fn fenced(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
 }
@@ -14,11 +21,16 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 /// Runs `script` with the `persist` of this build.
 #[cfg(unix)]
 fn sh(home: &Home, script: &str) {
+    sh_with(home, &[], script);
+}
+
+#[cfg(unix)]
+fn sh_with(home: &Home, variables: &[(&str, String)], script: &str) {
     let folder = Path::new(env!("CARGO_BIN_EXE_persist")).parent().unwrap();
     let path = env::join_paths([folder, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
     let shell: Command = {
         let mut shell = home.process();
-        shell.env("PATH", path);
+        shell.env("PATH", path).envs(variables.iter().map(|(name, value)| (name, value)));
         let mut command = Command::new("sh");
         command.env_clear().envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(home.path("")).args(["-eu", "-c", script]);
@@ -84,4 +96,68 @@ fn the_example_of_an_error() {
     let home = Home::new();
     let example: serde_json::Value = serde_json::from_str(&blocks("docs/errors.md", "json")[0]).unwrap();
     assert_eq!(home.run(&["load", "a", "--json"]).error(), example["error"]);
+}
+
+/// What a service of `scripts/services` is called.
+#[cfg(all(unix, feature = "s3", feature = "gcs"))]
+fn service(name: &str) -> String {
+    env::var(format!("SVC_{name}")).unwrap_or_else(|_| panic!("SVC_{name} is not set: scripts/services up"))
+}
+
+/// The same on every backend: what sessions, copies of them and their checks come to.
+#[cfg(all(unix, feature = "s3", feature = "gcs"))]
+#[test]
+fn the_commands_of_sessions_on_every_backend() {
+    let own = format!(
+        "cli-{}-{}",
+        std::process::id(),
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+    );
+    let s3 = |what: &str| service(&format!("SEAWEEDFS_{what}"));
+    let bucket = format!("s3://{}/{own}?endpoint_url={}", s3("BUCKET"), s3("ENDPOINT"));
+    let backends = [
+        vec![],
+        vec![
+            ("PERSIST_STORAGE_URL", bucket),
+            ("AWS_ACCESS_KEY_ID", s3("ACCESS_KEY")),
+            ("AWS_SECRET_ACCESS_KEY", s3("SECRET_KEY")),
+            ("AWS_REGION", "us-east-1".into()),
+        ],
+        vec![
+            ("PERSIST_STORAGE_URL", format!("gs://{}/{own}", service("FAKEGCS_BUCKET"))),
+            ("STORAGE_EMULATOR_HOST", service("FAKEGCS_ENDPOINT")),
+        ],
+    ];
+    let page = text("docs/cli.md");
+    let script = fenced(page.split("\n## Sessions\n").nth(1).unwrap(), "sh").concat();
+    assert!(script.lines().count() > 20);
+    let looks = "
+        persist session ls bot > found
+        persist session log bot user@example.com --json | sed 's/.*\"seq\":\\([0-9]*\\).*/\\1/' >> found
+        persist ls | sed 's/[0-9A-Z]\\{26\\}$/ID/' | sort >> found
+        persist verify --all >> found
+        persist cp --recursive sessions \"file://$PWD/backup/sessions\" | sed 's/,.*//' >> found
+        persist verify --all --storage \"file://$PWD/backup\" >> found
+        persist session rm bot what-if > removed
+        persist cp --recursive \"file://$PWD/backup/sessions\" sessions --if-absent > copied
+        persist session load bot files --value state >> found
+        persist save sessions/k state.json
+        persist stat sessions/k --json | sed 's/.*\"size\":\\([0-9]*\\).*/\\1/' >> found
+        persist rm -r sessions/k 2>> found || echo \"exit code $?\" >> found
+        persist rm sessions/k
+        persist session prune --all --keep-last 1 >> found
+        persist session verify bot user@example.com >> found
+    ";
+    let mut found = Vec::new();
+    for variables in backends {
+        let home = Home::new();
+        home.write("state.json", "{\"step\": 1}");
+        home.write("copy.json", "{\"step\": 1}");
+        sh_with(&home, &variables, &format!("{script}\n{looks}"));
+        found.push(fs::read_to_string(home.path("found")).unwrap());
+    }
+    let [disk, s3, gcs] = &found[..] else { panic!("{found:?}") };
+    assert!(disk.contains("all well: 0 snapshots, 3 sessions") && disk.lines().count() > 20, "{disk}");
+    assert_eq!(disk, s3);
+    assert_eq!(disk, gcs);
 }

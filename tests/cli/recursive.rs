@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::harness::{Home, Run, files};
+use super::harness::{Home, Run, files, noise};
 
 /// Twenty-five names are more than are under way at once.
 fn overlapping(home: &Home) {
@@ -353,8 +353,13 @@ fn a_copy_says_first_what_it_would_do() {
     assert!(would.starts_with("would copy 3 snapshots, "), "{would}");
     assert!(would.ends_with(&format!(", to file://{}/sessions/\n", folder.display())), "{would}");
     assert!(!folder.exists());
-    let dry = home.run(&["cp", "-r", "sessions", &to, "--dry-run", "--json"]).rows();
-    let done = home.run(&["cp", "-r", "sessions", &to, "--json"]).rows();
+    // Sessions and plain snapshots are copied side by side: the sum alone has its place.
+    let by_key = |more: &[&str]| {
+        let mut rows = home.run(&[&["cp", "-r", "sessions", &to, "--json"], more].concat()).rows();
+        rows.sort_by_key(|row| row["key"].as_str().unwrap_or("~").to_owned());
+        rows
+    };
+    let (dry, done) = (by_key(&["--dry-run"]), by_key(&[]));
     assert_eq!(dry.len(), 4);
     assert!(dry.iter().zip(&done).all(|(dry, done)| dry["key"] == done["key"]), "{dry:?} {done:?}");
     assert_eq!(dry[0], json!({"key": "sessions/a/s/c/999999999/997-2"}));
@@ -374,4 +379,61 @@ fn a_copy_says_first_what_it_would_do() {
     let message = "\"sessions/k\" is no folder but a snapshot; copy it without --recursive";
     assert!(run.code == 2 && run.err.contains(message), "{}", run.err);
     assert_eq!(home.run(&["cp", "sessions/k", "x", "--dry-run"]).code, 2);
+}
+
+/// Keys have the newest commit first, which is made of those behind it.
+#[test]
+fn a_copy_that_breaks_off_leaves_a_session_that_loads() {
+    let home = Home::new();
+    let state = |step: u64| [noise(3000), step.to_string().into_bytes()].concat();
+    let save = |steps: std::ops::RangeInclusive<u64>| {
+        for step in steps {
+            home.pipe(&["session", "save", "a", "s"], state(step)).text();
+        }
+    };
+    let backup = format!("file://{}", home.path("backup").display());
+    let to = format!("{backup}//sessions");
+    let newest = || home.session(&["load", "a", "s", "--storage", &backup]).bytes();
+    save(1..=3);
+    home.run(&["cp", "-r", "sessions", &to]).text();
+    save(4..=20);
+    let way = home.path("backup").join("sessions/a/s/c/999999999/993-6");
+    fs::create_dir(&way).unwrap();
+    fs::write(way.join("x"), "in the way").unwrap();
+    let run = home.run(&["cp", "-r", "sessions", &to]);
+    let after = "this failed after 2 snapshots had been copied";
+    assert!(run.code == 2 && run.err.contains(after), "{}: {}", run.code, run.err);
+    fs::remove_dir_all(&way).unwrap();
+    assert!(newest() == state(5));
+    home.session(&["verify", "a", "s", "--storage", &backup]).text();
+    // What was not copied comes with the next one.
+    home.run(&["cp", "-r", "sessions", &to]).text();
+    assert!(newest() == state(20));
+}
+
+/// That is what a prune leaves of a session whose first save died, or a bucket's rule that removed the rest.
+#[test]
+fn what_is_left_of_a_session_does_not_replace_a_whole_one() {
+    let home = Home::new();
+    home.commits(6);
+    let to = format!("file://{}//sessions", home.path("backup").display());
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    for seq in 1..=6 {
+        fs::File::options().write(true).open(home.object(seq)).unwrap().set_modified(old).unwrap();
+    }
+    home.session(&["prune", "a", "s", "--keep-last", "2"]).text();
+    home.run(&["cp", "-r", "sessions", &to]).text();
+    let line = home.path("backup").join("sessions/a/s/line");
+    let before = fs::read(&line).unwrap();
+    let left = Home::new();
+    left.write("data/persist/sessions/a/s/line", "another");
+    left.save("sessions/k", "state");
+    for more in [&[][..], &["--if-absent"]] {
+        let run = left.run(&[&["cp", "-r", "sessions", &to], more].concat());
+        assert!(run.code == 4 && run.err.contains("left out a/s: "), "{}: {}", run.code, run.err);
+        assert_eq!(fs::read(&line).unwrap(), before);
+        assert_eq!(left.run(&["load", &format!("{to}/k")]).text(), "state", "all others are copied");
+    }
+    let empty = format!("file://{}//sessions", left.path("empty").display());
+    left.run(&["cp", "-r", "sessions", &empty]).text();
 }

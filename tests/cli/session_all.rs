@@ -89,6 +89,12 @@ fn what_is_no_session_is_passed_over() {
     assert!(rows[0]["passed_over"].as_str().unwrap().contains("has no commit"), "{}", rows[0]);
     assert_eq!(rows[2], json!({"ok": true, "sessions": 1}));
     assert_eq!(home.session(&rules).text().lines().count(), 1);
+    // What a removal leaves is no session for an export; a prune takes it away.
+    home.session(&["rm", "a", "s"]).text();
+    let rows = home.session(&[&rules[..], &["--json"]].concat()).rows();
+    assert_eq!((&rows[1]["session"], &rows[1]["kept"]), (&json!("s"), &json!(2)), "{}", rows[1]);
+    let rows = home.session(&["export", "--all", "archives", "--json"]).rows();
+    assert!(rows[1]["passed_over"].as_str().unwrap().contains("was removed"), "{}", rows[1]);
 }
 
 #[test]

@@ -197,3 +197,56 @@ fn a_damaged_session_with_a_long_name_is_found() {
     let row = home.session(&["ls", "--long", "--json"]).rows().remove(0);
     assert!(row.get("reason").is_some(), "{row}");
 }
+
+/// Under a key of its own folder alone it would be the object of another session, whose good commit a restore
+/// would replace.
+#[test]
+fn keys_of_a_namespace_are_those_of_the_storage_that_was_named() {
+    let home = Home::new();
+    home.commits(2);
+    for _ in 0..2 {
+        within(&home, "bk", &["session", "save", "a", "s"]).text();
+    }
+    let key = "bk/sessions/a/s/c/999999999/998-1";
+    fs::write(home.store().join(key), "torn").unwrap();
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert_eq!(run.code, 5, "{out}");
+    assert!(out.starts_with(&format!("corrupt  session a/s in bk: {key}: ")), "{out}");
+    let advice = "see `persist session verify`, in the folder that its row names\n";
+    assert!(run.err.ends_with(advice), "{}", run.err);
+    let row = home.run(&["verify", "--all", "--json"]).rows().remove(1);
+    assert_eq!((&row["root"], &row["damaged"][0]["key"]), (&json!("bk"), &json!(key)), "{row}");
+    assert_eq!(home.run(&["stat", key, "--json"]).rows()[0]["stored_size"], 4, "it is the one that is torn");
+    // Put back under the key of another session's commit, it would replace that.
+    let state = home.session(&["load", "a", "s"]).bytes();
+    let backup = format!("file://{}", home.path("backup").display());
+    home.run(&["cp", "-r", "", &backup]).text();
+    let wrong = "sessions/a/s/c/999999999/997-2";
+    for source in [format!("{backup}//bk/{wrong}"), format!("{backup}//{key}")] {
+        for wrong in [wrong, "sessions/a/s/c/999999999/998-1"] {
+            let run = home.run(&["cp", &source, wrong]);
+            assert!(run.code == 4 && run.err.contains("another commit is there"), "{source}: {}", run.err);
+        }
+    }
+    assert_eq!(home.session(&["load", "a", "s"]).bytes(), state);
+    // What is there already, and what is missing, may be put there; so may anything in the place of damage.
+    home.run(&["cp", &format!("{backup}//{wrong}"), wrong]).text();
+    fs::remove_file(home.store().join(wrong)).unwrap();
+    home.run(&["cp", &format!("{backup}//{wrong}"), wrong]).text();
+    home.run(&["cp", &format!("{backup}//{key}"), key]).text();
+    // In the folder itself they are that folder's.
+    let own = within(&home, "bk", &["verify", "--all", "--json"]).rows().remove(0);
+    assert_eq!(own["damaged"][0]["key"], json!("sessions/a/s/c/999999999/998-1"), "{own}");
+    // The same of one that cannot be read.
+    let home = Home::new();
+    let save = home
+        .command(&["session", "save", "a", "s"])
+        .env("PERSIST_NAMESPACE", "bk")
+        .write_stdin(noise(3000))
+        .output();
+    Run::from(save.unwrap()).text();
+    let mut limited = home.command(&["verify", "--all", "--json"]);
+    let row = Run::from(limited.env("PERSIST_MAX_BYTES", "2KiB").output().unwrap()).rows().remove(0);
+    assert_eq!((&row["ok"], &row["key"]), (&json!(false), &json!(key)), "{row}");
+}

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::harness::Home;
+use super::harness::{Home, Run};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -70,4 +70,64 @@ fn files_links_and_pipes_are_written_alike() {
         assert!(status.unwrap().success(), "{command}");
         assert_eq!(fs::read(&log).unwrap(), [b"header\n", content, b"end"].concat(), "{command}");
     }
+}
+
+/// JSON knows no `\\u{7f}`, and a script that handles a conflict reads this line.
+#[test]
+fn json_is_json_whatever_the_names() {
+    let home = Home::new();
+    let odd = "a\u{7f}\u{9b}";
+    let error = home.run(&["save", "k", odd, "--json"]).error();
+    assert_eq!(error["message"], format!("the file {odd} cannot be read"));
+    let run = home.run(&["session", "load", odd, "s", "--json"]);
+    assert!(run.code == 3 && run.error()["kind"] == "not_found", "{}", run.err);
+    home.pipe(&["session", "save", odd, "s"], "{}").text();
+    let run = home.run(&["session", "ls", "--json"]);
+    assert_eq!(run.rows()[0]["agent"], odd);
+    assert!(run.out.is_ascii(), "a terminal obeys them");
+    let error = home.run(&["--json", "session"]).error();
+    assert_eq!(error["message"], "a subcommand is missing");
+}
+
+/// Of the storage's disk it would say which key.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_said_to_be_it() {
+    let home = Home::new();
+    home.commits(1);
+    for arguments in [&["session", "export", "a", "s"][..], &["--help"], &["--version"]] {
+        let mut command = home.process();
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let run = Run::from(command.args(arguments).stdout(full).output().unwrap());
+        let message = "persist: the output cannot be written\n";
+        assert!(run.code == 1 && run.err.starts_with(message), "{arguments:?}: {run:?}");
+    }
+}
+
+/// A script whose number of days is 0 by mistake would lose the history.
+#[test]
+fn no_rule_keeps_nothing() {
+    let home = Home::new();
+    home.commits(1);
+    let run = home.session(&["prune", "a", "s", "--keep-within", "0d"]);
+    assert!(run.code == 2 && run.err.contains("0 keeps nothing; write 1s or more"), "{}", run.err);
+    let offers = home.run(&["doctor", "--storage", "memory://"]);
+    let out = String::from_utf8(offers.out).unwrap();
+    assert!(out.contains("offers: ") && !out.contains("not: nothing"), "{out}");
+}
+
+/// Ids of users do not belong into logs. In an outage between a save and the look at what became of it, the
+/// errors of both have the key.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_log_of_a_save_that_fails_has_no_ids() {
+    let home = Home::new();
+    let script = format!(
+        "ulimit -f 0; echo state | {} -v session save bot alice@example.com",
+        env!("CARGO_BIN_EXE_persist")
+    );
+    let run = Run::from(home.program("/bin/sh").args(["-c", &script]).output().unwrap());
+    let log: Vec<&str> = run.err.lines().filter(|line| line.contains("DEBUG")).collect();
+    assert!(log.iter().any(|line| line.contains("what became of a commit is unknown")), "{}", run.err);
+    assert!(!log.iter().any(|line| line.contains("alice")), "{}", run.err);
 }

@@ -168,7 +168,7 @@ impl S3 for Backend {
         let etag = store.shown(&object);
         store.has_class(object.storage_class.as_ref())?;
         store.objects.insert(input.key, object);
-        Ok(S3Response::new(PutObjectOutput { e_tag: Some(etag), ..output }))
+        Ok(store.dated(PutObjectOutput { e_tag: Some(etag), ..output }))
     }
 
     async fn create_multipart_upload(

@@ -144,9 +144,10 @@ fn unsupported(what: &str) -> Error {
 fn rows(items: Vec<model::Resource>, prefixes: Vec<String>) -> Vec<ListEntry> {
     let objects = items.into_iter().filter_map(|item| match Key::new(&item.name) {
         Ok(key) => Some(ListEntry::Object(item.meta(key))),
-        Err(error) => {
+        Err(_) => {
+            // The name may have ids of users, and is none that `Key::logged` takes.
             tracing::debug!(
-                reason = error.message(),
+                bytes = item.name.len(),
                 "an object that is no snapshot is left out of the listing"
             );
             None

@@ -311,6 +311,12 @@ pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "write a whole number".into())
 }
 
+/// How old what a rule keeps may be.
+pub(crate) fn kept_age(text: &str) -> Result<std::time::Duration, String> {
+    let age = age(text)?;
+    if age.is_zero() { Err("0 keeps nothing; write 1s or more".into()) } else { Ok(age) }
+}
+
 /// How many a rule keeps.
 pub(crate) fn kept(text: &str) -> Result<u64, String> {
     match number(text)? {

@@ -83,6 +83,12 @@ fn runtime() -> anyhow::Result<Runtime> {
     Ok(runtime)
 }
 
+fn has_colors() -> bool {
+    let variable = std::env::var_os;
+    let is_unwanted = variable("NO_COLOR").is_some_and(|set| !set.is_empty());
+    stderr().is_terminal() && !is_unwanted && variable("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Messages go to standard error. Only persist's own, at any level: libraries beneath it log tokens.
 fn log(verbose: u8) {
     // Operations that failed are logged by the layer that observes them, and told by the command anyway.
@@ -100,7 +106,7 @@ fn log(verbose: u8) {
         .with_target("persist::keys", keys);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
-        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()))
+        .with_ansi(has_colors())
         .with_target(false)
         .log_internal_errors(false);
     tracing_subscriber::registry().with(lines.with_filter(shown)).init();

@@ -30,7 +30,7 @@ impl Output {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
-        let line = if self.json { json().to_string() } else { shown(&text()) };
+        let line = if self.json { json_line(&json()) } else { shown(&text()) };
         written(beside(|| writeln!(io::stdout(), "{line}")))
     }
 
@@ -70,7 +70,7 @@ impl Output {
                 "retryable": ours.is_some_and(persist::Error::retryable),
                 "exit_code": code,
             });
-            complain(&json!({ "error": row }).to_string());
+            complain_as_json(&json!({ "error": row }));
         } else {
             complain(&format!("persist: {message}"));
             causes.iter().for_each(|cause| complain(&format!("  because: {cause}")));
@@ -88,13 +88,35 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let of_help = |line: &str| line.starts_with("Usage:") || line.starts_with("For more information");
         let lines = text.lines().take_while(|line| !of_help(line)).map(str::trim);
         let message = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        let message = message.trim_start_matches("error: ");
-        complain(&json!({"error": {"kind": "usage", "message": message, "exit_code": 2}}).to_string());
-    } else {
-        // Nobody is left to tell if this fails.
-        let _ = error.print();
+        let message = match error.kind() {
+            // All that it says is the help.
+            clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing",
+            _ => message.trim_start_matches("error: "),
+        };
+        complain_as_json(&json!({"error": {"kind": "usage", "message": message, "exit_code": 2}}));
+        return ExitCode::from(2);
     }
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    let printed = error.print();
+    if error.use_stderr() {
+        // Nobody is left to tell if this fails.
+        return ExitCode::from(2);
+    }
+    match written(printed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => Output::new(json).failure(&error, None),
+    }
+}
+
+/// A line of JSON. It escapes what terminals obey, but for DEL and the controls behind ASCII.
+fn json_line(value: &Value) -> String {
+    let obeyed = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+    let text = value.to_string();
+    if text.contains(obeyed) {
+        let escaped = |c: char| if obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
+        text.chars().map(escaped).collect()
+    } else {
+        text
+    }
 }
 
 /// Text that may come from agents and storages, so that a terminal does not obey it.
@@ -117,6 +139,10 @@ pub(crate) fn complain(line: &str) {
     let _ = beside(|| writeln!(io::stderr(), "{}", cell(line)));
 }
 
+fn complain_as_json(value: &Value) {
+    let _ = beside(|| writeln!(io::stderr(), "{}", json_line(value)));
+}
+
 /// Who read the output wants no more of it.
 #[derive(Debug)]
 struct ClosedPipe;
@@ -133,11 +159,16 @@ impl std::error::Error for ClosedPipe {}
 pub(crate) fn unwritten(error: persist::Error) -> anyhow::Error {
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
     // Connections to services break as well, but that is of another kind.
-    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) && error.kind() == ErrorKind::Io {
-        ClosedPipe.into()
-    } else {
-        error.into()
+    if error.kind() != ErrorKind::Io {
+        return error.into();
     }
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) {
+        return ClosedPipe.into();
+    }
+    // Else a disk that is full would be taken for the storage's.
+    let is_of_storage = error.key().is_some() || error.backend().is_some();
+    let error = anyhow::Error::new(error);
+    if is_of_storage { error } else { error.context("the output cannot be written") }
 }
 
 /// What came of writing to standard output.

@@ -6,7 +6,10 @@ use std::{
     path::{Component, PathBuf},
 };
 
-use persist::{Key, Result, StorageBackend, StorageConfig, sessions::CommitId};
+use persist::{
+    Key, Result, StorageBackend, StorageConfig,
+    sessions::{PartKind, part_kind},
+};
 
 /// A folder: whose it is, and the names that lead to it.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Place {
         let own = sessions_in(&all).filter(|_| self.session_of(key).is_some())? + 3;
         let folder = &below[..below.len().saturating_sub(all.len() - own)];
         let folder = folder.iter().map(|name| format!("{name}/")).collect();
-        Some(Part { folder, kind: all[own].to_owned(), name: all[own..].join("/") })
+        Some(Part { folder, kind: part_kind(&all[own..])?, name: all[own..].join("/") })
     }
 
     /// The storage of the session that `key` is a part of; `None` for other objects.
@@ -92,8 +95,7 @@ impl Place {
 pub(crate) struct Part {
     /// What keys of all of the session begin with; nothing where the storage is a folder in the session.
     pub(crate) folder: String,
-    /// `c` of a commit, `b` of a body, `f` of a fork, `t` of a tag, `line`.
-    pub(crate) kind: String,
+    pub(crate) kind: PartKind,
     /// What its key has behind the session's own folder.
     pub(crate) name: String,
 }
@@ -101,7 +103,7 @@ pub(crate) struct Part {
 impl Part {
     /// Whether nothing ever replaces it.
     pub(crate) fn is_written_once(&self) -> bool {
-        matches!(self.kind.as_str(), "c" | "b" | "f")
+        matches!(self.kind, PartKind::Commit | PartKind::Body | PartKind::Fork)
     }
 }
 
@@ -135,40 +137,15 @@ pub(crate) fn ancestor_url(config: &StorageConfig, folders: usize) -> Result<Str
     there.location()
 }
 
-/// The position of the folder `sessions` among the names that lead to an object of a session.
+/// The position of the folder `sessions` among the names that lead to an object of a session: a folder called
+/// `sessions` may be a user's own.
 fn sessions_in(names: &[&str]) -> Option<usize> {
     (1..=3).find_map(|own| {
         let (above, own) = names.split_at(names.len().checked_sub(own)?);
         match above {
-            [root @ .., "sessions", _, _] if is_of_session(own) => Some(root.len()),
+            [root @ .., "sessions", _, _] if part_kind(own).is_some() => Some(root.len()),
             _ => None,
         }
-    })
-}
-
-/// Whether names are those that sessions give to an object: a folder called `sessions` may be a user's own.
-fn is_of_session(names: &[&str]) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_id = |text: &str| text.parse::<CommitId>().is_ok();
-    let parts = |name: &str, is_tail: &dyn Fn(&str) -> bool| {
-        name.split_once('-').is_some_and(|(head, tail)| is_number(head) && is_tail(tail))
-    };
-    match names {
-        ["c", folder, name] => is_commit(folder, name),
-        ["b", name] => parts(name, &is_id),
-        ["f", name] => is_id(name),
-        ["t", _] | ["line"] => true,
-        _ => false,
-    }
-}
-
-/// Whether a commit has this name: its number, counted down, in thousands and rest, and then the number
-/// itself.
-fn is_commit(folder: &str, name: &str) -> bool {
-    let seq = name.split_once('-').and_then(|(_, seq)| seq.parse::<u64>().ok());
-    seq.filter(|seq| (1..=999_999_999_998).contains(seq)).is_some_and(|seq| {
-        let down = 999_999_999_999 - seq;
-        folder == format!("{:09}", down / 1000) && name == format!("{:03}-{seq}", down % 1000)
     })
 }
 
@@ -283,6 +260,7 @@ mod tests {
             // A user's own.
             ("s3://b", "prod/sessions/a/s/b/x"),
             ("s3://b", "prod/sessions/a/s/b/1-x"),
+            ("s3://b", "prod/sessions/a/s/b/01-01ARZ3NDEKTSV4RRFFQ69G5FAV"),
             ("s3://b", "prod/sessions/a/s/c/a/b"),
             ("s3://b", "prod/sessions/a/s/c/1/x-1"),
             ("s3://b", "prod/sessions/a/s/c/x/1-1"),
@@ -300,18 +278,18 @@ mod tests {
     fn a_part_of_a_session_knows_its_folder_and_its_kind() {
         let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
         for (url, key, told) in [
-            ("s3://b", "sessions/a/s/line", Some(("sessions/a/s/", "line"))),
-            ("s3://b", "prod/sessions/a/s/c/999999999/998-1", Some(("prod/sessions/a/s/", "c"))),
-            ("s3://b/sessions/a", &format!("s/f/{id}"), Some(("s/", "f"))),
-            ("s3://b/sessions/a/s", &format!("b/1-{id}"), Some(("", "b"))),
-            ("s3://b/sessions/a/s/t", "tag", Some(("", "t"))),
-            ("s3://b/sessions/a/s/c", "999999999/998-1", Some(("", "c"))),
+            ("s3://b", "sessions/a/s/line", Some(("sessions/a/s/", PartKind::Line))),
+            ("s3://b", "prod/sessions/a/s/c/999999999/998-1", Some(("prod/sessions/a/s/", PartKind::Commit))),
+            ("s3://b/sessions/a", &format!("s/f/{id}"), Some(("s/", PartKind::Fork))),
+            ("s3://b/sessions/a/s", &format!("b/1-{id}"), Some(("", PartKind::Body))),
+            ("s3://b/sessions/a/s/t", "tag", Some(("", PartKind::Tag))),
+            ("s3://b/sessions/a/s/c", "999999999/998-1", Some(("", PartKind::Commit))),
             ("s3://sessions", "a/s/line", None),
             ("s3://b", "sessions/a/s/notes", None),
         ] {
             let place = Place::of(&StorageConfig::from_url(url).unwrap(), "").unwrap();
             let part = place.part_of(&Key::new(key).unwrap());
-            let part = part.as_ref().map(|part| (part.folder.as_str(), part.kind.as_str()));
+            let part = part.as_ref().map(|part| (part.folder.as_str(), part.kind));
             assert_eq!(part, told, "{url} {key}");
         }
     }

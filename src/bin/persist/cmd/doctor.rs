@@ -228,7 +228,8 @@ fn offers(can: Capabilities) -> String {
         let names: Vec<_> = all.iter().filter(|(_, does)| *does == wanted).map(|(name, _)| *name).collect();
         if names.is_empty() { "nothing".into() } else { names.join(", ") }
     };
-    format!("{}; not: {}", these(true), these(false))
+    let lacks = all.iter().any(|(_, does)| !does);
+    if lacks { format!("{}; not: {}", these(true), these(false)) } else { these(true) }
 }
 
 impl Report<'_> {

@@ -44,9 +44,12 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     let store = progress.over(storage.open().await?);
     let place = storage.place()?;
     let mut sessions = Sum::default();
+    let mut has_damage_below = false;
     let Listed { snapshots, unchecked, roots, parts, whole } = all_snapshots(&store, &place, output).await?;
     for root in roots {
+        let before = sessions.damaged;
         all_sessions(&store, &root, &mut sessions, output).await?;
+        has_damage_below |= sessions.damaged > before && !root.is_empty();
     }
     drop(progress);
     if snapshots.all() + sessions.all() + sessions.unlisted + parts == 0 {
@@ -60,7 +63,9 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
     told.extend(snapshots.damage(&some, restore));
     told.extend(snapshots.doubt(&some, "read"));
     let are = if sessions.damaged == 1 { "is" } else { "are" };
-    told.extend(sessions.damage(&all, &format!("{are} damaged; see `persist session verify`")));
+    // From here it would look at another session of the same ids.
+    let there = if has_damage_below { ", in the folder that its row names" } else { "" };
+    told.extend(sessions.damage(&all, &format!("{are} damaged; see `persist session verify`{there}")));
     told.extend(sessions.doubt(&all, "verified"));
     if sessions.unlisted > 0 {
         told.push(format!("the sessions of {} cannot be listed", count(sessions.unlisted, "folder")));
@@ -200,6 +205,12 @@ impl Sum {
     }
 }
 
+/// The key that this storage has for what is `key` in its folder `root`. Restored under any other, an object
+/// would replace that of another session.
+fn outward(root: &str, key: &str) -> String {
+    if root.is_empty() { key.to_owned() } else { format!("{root}/{key}") }
+}
+
 /// The sessions of the storage that is the folder `root` of this one, or this itself.
 async fn all_sessions(
     store: &Arc<dyn SnapshotAdapter>,
@@ -217,6 +228,10 @@ async fn all_sessions(
         }
         row
     };
+    let from_here = |error: Error| match error.key().map(|key| Key::new(outward(root, key.as_str()))) {
+        Some(Ok(key)) => error.with_key(&key),
+        _ => error,
+    };
     let sessions = Sessions::new(store)?;
     let mut verified = each(&sessions, None, |_, session| async move { session.verify().await }.boxed());
     loop {
@@ -224,6 +239,7 @@ async fn all_sessions(
             Some(Ok(verified)) => verified,
             None => return Ok(()),
             Some(Err(error)) => {
+                let error = from_here(error);
                 all.unlisted += 1;
                 all.why.get_or_insert(error.kind());
                 let kind = error.kind().as_str();
@@ -238,6 +254,7 @@ async fn all_sessions(
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             // Half an import, a limit, a permission or the service: that one alone.
             Err(error) => {
+                let error = from_here(error);
                 all.add(error.kind());
                 let (kind, why) = (error.kind().as_str(), reason(&error, None));
                 output.row(
@@ -246,7 +263,12 @@ async fn all_sessions(
                 )?;
                 continue;
             }
-            Ok(found) => found,
+            Ok(mut found) => {
+                for key in found.damaged.iter_mut().filter_map(|damaged| damaged.key.as_mut()) {
+                    *key = outward(root, key);
+                }
+                found
+            }
         };
         if found.is_good() {
             all.whole += 1;

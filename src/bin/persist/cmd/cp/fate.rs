@@ -1,6 +1,6 @@
 //! What a copy of folders does with one object.
 
-use persist::Capabilities;
+use persist::{Capabilities, sessions::PartKind};
 
 use super::sessions::Standing;
 use crate::place::Part;
@@ -36,7 +36,7 @@ pub(super) fn fate(
         return Fate::Over;
     }
     // A body's name is its own. Where a server cannot create a large one, the look before has to do.
-    let creates = can.create && (can.create_large || part.is_none_or(|part| part.kind != "b"));
+    let creates = can.create && (can.create_large || part.is_none_or(|part| part.kind != PartKind::Body));
     Fate::IfAbsent { create: if_absent || creates }
 }
 
@@ -85,8 +85,17 @@ mod tests {
         ];
         for (standing, kinds, can, without, with) in rows {
             for kind in *kinds {
-                let part = Part { folder: "sessions/a/s/".into(), kind: (*kind).into(), name: String::new() };
-                let part = (!kind.is_empty()).then_some(&part);
+                let kind_of = match *kind {
+                    "c" => Some(PartKind::Commit),
+                    "b" => Some(PartKind::Body),
+                    "f" => Some(PartKind::Fork),
+                    "t" => Some(PartKind::Tag),
+                    "line" => Some(PartKind::Line),
+                    _ => None,
+                };
+                let of = |kind| Part { folder: "sessions/a/s/".into(), kind, name: String::new() };
+                let part = kind_of.map(of);
+                let part = part.as_ref();
                 for (if_absent, wanted) in [(false, without), (true, with)] {
                     let fate = fate(*standing, part, if_absent, can);
                     assert_eq!(fate, *wanted, "{standing:?} {kind:?} {if_absent} {can:?}");

@@ -1,14 +1,17 @@
 //! `persist cp`
 
 mod fate;
+mod guard;
+mod order;
 mod sessions;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, future::ready, stream, stream::LocalBoxStream};
 use persist::{
     Error, ErrorKind, GetOptions, Key, ListOptions, Object, ObjectMeta, PutMode, PutOptions, SnapshotAdapter,
+    sessions::PartKind,
 };
 use serde_json::json;
 
@@ -16,12 +19,14 @@ use crate::{
     args::Cp,
     cmd::PARALLEL,
     output::{self, Output, count, human},
+    place::Place,
     progress::Progress,
     storage::{Folder, Storage, session_name},
 };
 
 use self::{
     fate::{Fate, fate},
+    order::{Row, groups},
     sessions::Standing,
 };
 
@@ -35,6 +40,12 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     let mode = if args.if_absent { PutMode::Create } else { PutMode::Overwrite };
     let (from, source) = storage.describe(&args.source)?;
     let (to, destination) = storage.describe(&args.destination)?;
+    let root = Place::of(&to, "")?;
+    if let Some(part) = root.part_of(&destination).filter(|part| part.kind == PartKind::Commit) {
+        let (from, _) = storage.locate(&args.source).await?;
+        let (to, _) = storage.locate(&args.destination).await?;
+        guard::not_over_another(from.as_ref(), &source, to.as_ref(), &destination, &part.name).await?;
+    }
     if let Some(copied) = from.copy_inside(&source, &to, &destination, mode.clone()).await? {
         let (to, _) = storage.locate(&args.destination).await?;
         return report(&copied, to.as_ref(), output);
@@ -101,24 +112,25 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     let (mut left_out, can) = (BTreeMap::new(), to.store.capabilities());
     let progress = Progress::new(output);
     let rows = from.store.list(ListOptions::new().prefix(&from.prefix));
-    let objects = rows.try_filter_map(|entry| std::future::ready(Ok(entry.into_object())));
-    let copies = objects.map_ok(|meta| {
-        let (from, to, progress) = (&from, &to, &progress);
-        let name = renamed(&meta.key, from, to);
-        let part = name.as_ref().ok().and_then(|name| sessions::part(&meta.key, name, from, to));
+    let objects = rows.try_filter_map(|entry| ready(Ok(entry.into_object())));
+    let rows = objects.map(|meta| {
+        let meta = meta?;
+        let name = renamed(&meta.key, &from, &to)?;
+        let part = sessions::part(&meta.key, &name, &from, &to);
         let standing = part.as_ref().and_then(|part| standings.get(&part.folder)).copied();
-        if let (Some(standing @ (Standing::Other | Standing::Removed)), Ok(name)) = (standing, &name) {
-            let session = to.root.session_of(name).or_else(|| from.root.session_of(&meta.key));
+        if let Some(standing @ (Standing::Other | Standing::Removed)) = standing {
+            let session = to.root.session_of(&name).or_else(|| from.root.session_of(&meta.key));
             // Namespaces may have sessions of the same ids.
             let folder = part.as_ref().map_or("", |part| part.folder.trim_end_matches('/'));
             let root = folder.rsplitn(4, '/').nth(3).map_or(String::new(), |root| format!("{root}/"));
             left_out.extend(session.map(|ids| (format!("{root}{}", session_name(ids)), standing)));
         }
         let fate = fate(standing, part.as_ref(), args.if_absent, &can);
-        async move { one(fate, meta, name?, from, to, args.dry_run, progress).await }
+        Ok(Row { meta, name, part, fate })
     });
     let mut sum = Sum::default();
-    let mut copies = Box::pin(copies.try_buffered(PARALLEL));
+    let copies = groups(rows).map_ok(|group| one_by_one(group, &from, &to, args.dry_run, &progress));
+    let mut copies = Box::pin(copies.try_flatten_unordered(PARALLEL));
     while let Some(copy) = copies.next().await {
         match copy {
             Ok(None) => sum.skipped += 1,
@@ -149,24 +161,49 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     if left_out.is_empty() { Ok(()) } else { Err(why(&left_out).into()) }
 }
 
-/// Copies one object, if it is its fate. Gives the copy, or with `dry_run` what would be copied, under the
-/// copy's name.
+/// Copies what is missing of a group, each object when the one in front of it is there. What is there already
+/// is looked for before, some at once.
+fn one_by_one<'a>(
+    group: Vec<Row>,
+    from: &'a Folder,
+    to: &'a Folder,
+    dry_run: bool,
+    progress: &'a Progress,
+) -> LocalBoxStream<'a, persist::Result<Option<ObjectMeta>>> {
+    let looked = stream::iter(group)
+        .map(move |row| async move { Ok::<_, Error>((mode(row.fate, &row.name, to).await?, row)) })
+        .buffered(PARALLEL)
+        .try_collect::<Vec<_>>();
+    let copies = stream::once(looked).map_ok(move |rows| {
+        let copy = move |(mode, row)| one(mode, row, from, to, dry_run, progress);
+        stream::iter(rows).then(copy)
+    });
+    copies.try_flatten().boxed_local()
+}
+
+/// How an object is saved, if it is copied.
+async fn mode(fate: Fate, name: &Key, to: &Folder) -> persist::Result<Option<PutMode>> {
+    Ok(match fate {
+        Fate::Skip => None,
+        // Before its bytes are read.
+        Fate::IfAbsent { .. } if there(to.store.as_ref(), name).await? => None,
+        Fate::IfAbsent { create: true } => Some(PutMode::Create),
+        Fate::IfAbsent { create: false } | Fate::Over => Some(PutMode::Overwrite),
+    })
+}
+
+/// Copies one object, unless there is no `mode` for it. Gives the copy, or with `dry_run` what would be copied,
+/// under the copy's name.
 async fn one(
-    fate: Fate,
-    meta: ObjectMeta,
-    name: Key,
+    mode: Option<PutMode>,
+    row: Row,
     from: &Folder,
     to: &Folder,
     dry_run: bool,
     progress: &Progress,
 ) -> persist::Result<Option<ObjectMeta>> {
-    let mode = match fate {
-        Fate::Skip => return Ok(None),
-        // Before its bytes are read.
-        Fate::IfAbsent { .. } if there(to.store.as_ref(), &name).await? => return Ok(None),
-        Fate::IfAbsent { create: true } => PutMode::Create,
-        Fate::IfAbsent { create: false } | Fate::Over => PutMode::Overwrite,
-    };
+    let Row { meta, name, .. } = row;
+    let Some(mode) = mode else { return Ok(None) };
     if dry_run {
         let mut meta = meta;
         meta.key = name;
@@ -302,7 +339,6 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::place::Place;
 
     /// The metadata of a state without compression have its size and digest: those of another version would
     /// make the copy a damaged one.

@@ -4,14 +4,13 @@
 //! it looks at the newest number that both sides have: where that commit is the same, byte for byte, so is
 //! all before it. That two sides parted shows only while prunes leave a number behind that point on both.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, future::ready};
 use persist::{
-    Body, ErrorKind, GetOptions, Key, ListOptions, PutOptions, SnapshotAdapter,
-    adapters::memory::MemoryAdapter,
-    sessions::{At, Sessions},
+    Body, ErrorKind, GetOptions, Key, ListOptions, SnapshotAdapter,
+    sessions::{PartKind, is_marker},
 };
 
 use super::renamed;
@@ -43,7 +42,8 @@ pub(super) fn part(key: &Key, name: &Key, from: &Folder, to: &Folder) -> Option<
     to.root.part_of(name).or_else(|| from.root.part_of(key))
 }
 
-/// The sessions of which both sides have commits, by their folders.
+/// The sessions of which the source has any part and the destination a commit, by their folders: a `line`
+/// alone, which a prune leaves of a session without commits, would replace that of a whole session, too.
 /// With `removals`, a removal is as any other commit.
 pub(super) async fn compared(
     from: &Folder,
@@ -55,27 +55,29 @@ pub(super) async fn compared(
     let first_of_each = rows.try_filter_map(|entry| {
         let first = entry.into_object().and_then(|meta| {
             let name = renamed(&meta.key, from, to).ok()?;
-            let part = part(&meta.key, &name, from, to).filter(|part| part.kind == "c")?;
+            let part = part(&meta.key, &name, from, to)?;
             let is_new = seen.as_ref() != Some(&part.folder);
             seen = Some(part.folder.clone());
-            is_new.then_some((part.folder, name))
+            // Within the session's folder the whole storage may be of commits.
+            let folder = name.as_str().strip_suffix(&part.name);
+            let commits = folder.map_or(String::new(), |folder| format!("{folder}c/"));
+            is_new.then_some((part.folder, commits))
         });
         ready(Ok(first))
     });
-    let compared = first_of_each.map_ok(|(folder, name)| async move {
-        Ok(standing(from, to, &name, removals).await?.map(|standing| (folder, standing)))
+    let compared = first_of_each.map_ok(|(folder, commits)| async move {
+        Ok(standing(from, to, &commits, removals).await?.map(|standing| (folder, standing)))
     });
     compared.try_buffered(PARALLEL).try_filter_map(|one| ready(Ok(one))).try_collect().await
 }
 
-/// `name` is one of the copies of commits. `None` where the destination has no commit.
+/// `commits` is what keys of the copies of commits begin with. `None` where the destination has no commit.
 async fn standing(
     from: &Folder,
     to: &Folder,
-    name: &Key,
+    commits: &str,
     removals: bool,
 ) -> persist::Result<Option<Standing>> {
-    let commits = name.as_str().rsplitn(3, '/').nth(2).map_or(String::new(), |all| format!("{all}/"));
     let commits = commits.strip_prefix(&to.prefix).unwrap_or_default();
     // Newest first, which is the order of the names.
     let (mut ours, mut theirs) =
@@ -149,9 +151,8 @@ fn copied(name: &str, from: &Folder, to: &Folder) -> persist::Result<(Key, Key, 
     Ok((key, copy, name))
 }
 
-/// Whether a commit, called `name` in its session, is the marker that a removal leaves: then a session of
-/// this one object has no commit. `None` where it cannot be read. A name that no commit has would pass for a
-/// marker's: see [`names`].
+/// Whether a commit, called `name` in its session, is the marker that a removal leaves. `None` where it
+/// cannot be read.
 async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<Option<bool>> {
     let read = async {
         let object = folder.store.get(key, GetOptions::new()).await?;
@@ -165,12 +166,7 @@ async fn is_removal(folder: &Folder, key: &Key, name: &str) -> persist::Result<O
         Err(error) if stays(error.kind()) => return Ok(None),
         read => read?,
     };
-    let Some(bytes) = bytes else { return Ok(Some(false)) };
-    let alone = Arc::new(MemoryAdapter::new());
-    alone.put(&Key::new(format!("sessions/a/s/{name}"))?, Body::from(bytes), PutOptions::new()).await?;
-    // A fork's start would lack its commit, and what an import puts first the rest of it.
-    let shown = Sessions::new(alone)?.session("a", "s")?.show(At::Latest).await;
-    Ok(Some(shown.is_err_and(|error| error.kind() == ErrorKind::NotFound)))
+    Ok(Some(bytes.is_some_and(|bytes| is_marker(name, &bytes))))
 }
 
 /// The commits on one side, below a folder of its folder, by their names in the latter. What others left
@@ -185,8 +181,9 @@ fn names<'a>(
     rows.try_filter_map(move |entry| {
         let name = entry.into_object().and_then(|meta| {
             let name = meta.key.as_str().strip_prefix(&side.prefix)?;
-            let (.., part) = copied(name, from, to).ok()?;
-            part.starts_with("c/").then(|| name.to_owned())
+            let (key, copy, _) = copied(name, from, to).ok()?;
+            let part = part(&key, &copy, from, to)?;
+            (part.kind == PartKind::Commit).then(|| name.to_owned())
         });
         ready(Ok(name))
     })
@@ -238,9 +235,13 @@ async fn equal(mut one: Body, mut other: Body) -> persist::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use persist::{
-        StorageConfig,
+        PutOptions, StorageConfig,
+        adapters::memory::MemoryAdapter,
         layers::{Fault, Injection, Operation},
+        sessions::Sessions,
     };
 
     use super::*;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Group, Subcommand};
 use persist::sessions::At;
 
-use crate::args::{kept, number};
+use crate::args::{kept, kept_age, number};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -73,8 +73,9 @@ pub(crate) enum Command {
     /// Remove a session: all its states and tags
     ///
     /// Refused while other sessions are forks of it: remove those first. Commits younger than an hour
-    /// (PERSIST_FENCE_WINDOW) stay; call it again later. A marker without a state stays behind, so that a
-    /// writer that has not noticed gets a conflict.
+    /// (PERSIST_FENCE_WINDOW) stay, unseen, and go with a later `session prune`. (Called again, it ends what was
+    /// begun anew meanwhile, too.) A marker without a state stays behind, so that a writer that has not noticed
+    /// gets a conflict.
     #[command(visible_alias = "delete")]
     Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
@@ -167,7 +168,8 @@ impl One {
 pub(crate) struct Pick {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// latest, a number, an id, a tag, or a time such as 2026-05-14T09:30:00Z (the newest commit until then)
+    /// latest, a number, an id, a tag (tag:NAME is always one), or a time such as 2026-05-14T09:30:00Z (the
+    /// newest commit until then)
     #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
 }
@@ -223,7 +225,7 @@ pub(crate) struct Log {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
-    /// Only those older than this one: a number, an id, a tag or a time
+    /// Only those older than this one: a number, an id, a tag (tag:NAME is always one) or a time
     #[arg(long, value_name = "COMMIT", allow_negative_numbers = true)]
     pub(crate) before: Option<At>,
 }
@@ -234,7 +236,7 @@ pub(crate) struct Fork {
     pub(crate) name: Name,
     /// The new session, of the same agent
     pub(crate) fork: String,
-    /// Where it starts: latest, a number, an id, a tag or a time
+    /// Where it starts: latest, a number, an id, a tag (tag:NAME is always one) or a time
     #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
 }
@@ -245,7 +247,7 @@ pub(crate) struct Tag {
     pub(crate) name: Name,
     /// The name; one that another commit has stays there, unless --force moves it
     pub(crate) tag: Option<String>,
-    /// Which commit: latest, a number, an id, a tag or a time [default: latest]
+    /// Which commit: latest, a number, an id, a tag (tag:NAME is always one) or a time [default: latest]
     #[arg(long, value_name = "COMMIT", requires = "tag", allow_negative_numbers = true)]
     pub(crate) at: Option<At>,
     /// Move the name, if another commit has it
@@ -260,7 +262,7 @@ pub(crate) struct Tag {
 pub(crate) struct Diff {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// The older commit: a number, an id, a tag or a time
+    /// The older commit: a number, an id, a tag (tag:NAME is always one) or a time
     pub(crate) from: At,
     /// The newer one
     #[arg(default_value = "latest")]
@@ -281,7 +283,7 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_last: Option<u64>,
     /// Keep all that are not older, such as 36h, 7d, 2w
-    #[arg(long, value_name = "AGE", value_parser = crate::args::age)]
+    #[arg(long, value_name = "AGE", value_parser = kept_age)]
     pub(crate) keep_within: Option<Duration>,
     /// Keep the newest of each hour, for N hours in which there are commits
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
