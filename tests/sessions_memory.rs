@@ -1,5 +1,5 @@
-//! Memory of a check and an export of long states, of the whole process, at its highest. Alone in its program, since others
-//! would be counted as well.
+//! Memory of a check and an export of long states, of the whole process, at its highest. Alone in its program,
+//! since others would be counted as well.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

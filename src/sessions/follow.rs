@@ -62,6 +62,7 @@ impl Session {
             let seen = seen?.ok_or_else(|| super::at::no_commit(self.place()))?;
             // What an earlier call did not hear of: it was carried out.
             if owner.taking.has(seen.commit.id) {
+                self.store().found_again(&self.place().commit(seen.commit.seq)?).await?;
                 *writer = owner;
                 self.rebased();
                 return Ok(seen);

@@ -49,3 +49,18 @@ async fn a_fork_that_is_repeated_puts_its_origin_again() {
     let fork = session.fork("fork", 2).await.unwrap();
     assert_eq!(fork.load(At::Latest).await.unwrap().commit.seq, 2);
 }
+
+#[tokio::test]
+async fn a_take_over_that_is_repeated_puts_its_commit_again() {
+    let bench = Bench::new(93);
+    bench.saved("s", 2).await;
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    unsynced(&fault);
+    assert_eq!(session.take_over().await.unwrap_err().kind(), ErrorKind::Io);
+    fault.inject(Operation::Put, Injection::Before(ErrorKind::Io));
+    assert_eq!(session.take_over().await.unwrap_err().kind(), ErrorKind::Io);
+    fault.reset_calls();
+    assert_eq!(session.take_over().await.unwrap().commit.seq, 3);
+    assert_eq!(fault.calls(Operation::Put), 1);
+}
