@@ -148,14 +148,18 @@ fn the_commands_of_sessions_on_every_backend() {
         persist session prune --all --keep-last 1 >> found
         persist session verify bot user@example.com >> found
     ";
-    let mut found = Vec::new();
-    for variables in backends {
+    let run = |variables: &[(&str, String)]| {
         let home = Home::new();
         home.write("state.json", "{\"step\": 1}");
         home.write("copy.json", "{\"step\": 1}");
-        sh_with(&home, &variables, &format!("{script}\n{looks}"));
-        found.push(fs::read_to_string(home.path("found")).unwrap());
-    }
+        sh_with(&home, variables, &format!("{script}\n{looks}"));
+        fs::read_to_string(home.path("found")).unwrap()
+    };
+    let found: Vec<String> = std::thread::scope(|scope| {
+        let run = &run;
+        let runs: Vec<_> = backends.iter().map(|variables| scope.spawn(move || run(variables))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
     let [disk, s3, gcs] = &found[..] else { panic!("{found:?}") };
     assert!(disk.contains("all well: 0 snapshots, 3 sessions") && disk.lines().count() > 20, "{disk}");
     assert_eq!(disk, s3);

@@ -8,7 +8,7 @@ mod sessions;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt, future::ready, stream, stream::LocalBoxStream};
+use futures_util::{StreamExt, TryStreamExt, future::ready, stream, stream::BoxStream};
 use persist::{
     Error, ErrorKind, GetOptions, Key, ListOptions, Object, ObjectMeta, PutMode, PutOptions, SnapshotAdapter,
     sessions::PartKind,
@@ -169,7 +169,7 @@ fn one_by_one<'a>(
     to: &'a Folder,
     dry_run: bool,
     progress: &'a Progress,
-) -> LocalBoxStream<'a, persist::Result<Option<ObjectMeta>>> {
+) -> BoxStream<'a, persist::Result<Option<ObjectMeta>>> {
     let looked = stream::iter(group)
         .map(move |row| async move { Ok::<_, Error>((mode(row.fate, &row.name, to).await?, row)) })
         .buffered(PARALLEL)
@@ -178,7 +178,7 @@ fn one_by_one<'a>(
         let copy = move |(mode, row)| one(mode, row, from, to, dry_run, progress);
         stream::iter(rows).then(copy)
     });
-    copies.try_flatten().boxed_local()
+    copies.try_flatten().boxed()
 }
 
 /// How an object is saved, if it is copied.
