@@ -277,8 +277,7 @@ impl Client {
         if body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
             Ok(())
         } else {
-            let message = "the answer is not the service's; see what is between (a proxy, a login page)";
-            Err(Failure::unread(Error::new(ErrorKind::Unavailable, message)))
+            Err(Failure::unread(errors::not_the_services()))
         }
     }
 

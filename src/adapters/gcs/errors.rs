@@ -107,6 +107,12 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
     Failure { error, status: Some(status.as_u16()), doubtful, refused }
 }
 
+/// A success that is somebody else's: of a login page, a scanner of downloads, a proxy in maintenance.
+pub(super) fn not_the_services() -> Error {
+    let message = "the answer is not the service's; see what is between (a proxy, a login page)";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 /// The table.
 fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
     match status {

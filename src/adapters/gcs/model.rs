@@ -157,6 +157,11 @@ fn read<'de, D: Deserializer<'de>, T, F: Fn(&str) -> Option<T>>(
     deserializer.deserialize_any(Text(read, PhantomData))
 }
 
+/// Whether this content type is that of pages for people.
+pub(super) fn is_page(media: &str) -> bool {
+    media.trim_start().to_ascii_lowercase().starts_with("text/html")
+}
+
 impl Resource {
     /// The id of the `put` that wrote it.
     pub(super) fn put_id(&self) -> Option<&str> {
@@ -171,6 +176,11 @@ impl Resource {
     /// The checksum of the stored bytes.
     pub(super) fn checksum(&self) -> Option<u32> {
         self.crc32c
+    }
+
+    /// Whether it says that it is a page.
+    pub(super) fn is_page(&self) -> bool {
+        self.content_type.as_deref().is_some_and(is_page)
     }
 
     /// As the contract has it, without what is only ours.
