@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use persist::{
-    Body, ErrorKind, PutOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt,
+    Body, ErrorKind, ListOptions, PutOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt,
     adapters::gcs::GcsAdapter,
     sessions::{At, Sessions},
 };
@@ -80,4 +81,29 @@ async fn a_fallback_does_not_pass_over_a_commit_for_a_page() {
         assert_eq!(error.load(At::Latest).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
     assert_eq!(once(&server).await.load("none").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// An agent that finds no session begins a new one.
+#[tokio::test]
+async fn json_of_another_is_no_empty_listing() {
+    let server = Server::start().await;
+    server.state().plant("k", "state");
+    for body in [r#"{"status":"ok"}"#, "{}", r#"{"kind":"health"}"#] {
+        server.script(Kind::List, [Fault::Answer(200, vec![], body.into())]);
+        let listed = once(&server).await.list(ListOptions::new()).try_collect::<Vec<_>>().await;
+        let error = listed.unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{body}: {error}");
+        assert!(error.to_string().contains("is not the service's"), "{error}");
+        server.script(Kind::List, [Fault::Answer(200, vec![], body.into())]);
+        let listed = open(&server).await.list(ListOptions::new()).try_collect::<Vec<_>>().await;
+        assert_eq!(listed.unwrap().len(), 1);
+    }
+    let none = open(&server).await.list(ListOptions::new().prefix("none")).try_collect::<Vec<_>>().await;
+    assert!(none.unwrap().is_empty());
+    for body in [r#"{"items":[]}"#, r#"{"kind":"storage#objects"}"#] {
+        server.script(Kind::List, [Fault::Answer(200, vec![], body.into())]);
+        let listed = once(&server).await.list(ListOptions::new()).try_collect::<Vec<_>>().await;
+        assert!(listed.unwrap().is_empty(), "{body}");
+    }
+    server.clean();
 }

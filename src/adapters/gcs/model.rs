@@ -55,15 +55,22 @@ pub(super) struct CustomerEncryption {
     pub(super) key_sha256: String,
 }
 
-/// One page of a listing. `items` is absent where a page has none.
+/// One page of a listing. `items` is absent where a page has none, and so may be all but `kind`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
-    #[serde(default)]
-    pub(super) items: Vec<Resource>,
-    #[serde(default)]
-    pub(super) prefixes: Vec<String>,
+    kind: Option<String>,
+    pub(super) items: Option<Vec<Resource>>,
+    pub(super) prefixes: Option<Vec<String>>,
     pub(super) next_page_token: Option<String>,
+}
+
+impl Page {
+    /// Whether it is a page of a listing at all: any other JSON object would be a listing without a row.
+    pub(super) fn is_listing(&self) -> bool {
+        let rows = self.items.is_some() || self.prefixes.is_some() || self.next_page_token.is_some();
+        rows || self.kind.as_deref() == Some("storage#objects")
+    }
 }
 
 /// The answer to one step of a rewrite.
