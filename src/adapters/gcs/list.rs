@@ -81,8 +81,12 @@ impl Listing<'_> {
 
     async fn fetch(&mut self, token: Option<String>) -> Result<()> {
         let Listing { store, options, .. } = &*self;
-        // The row at the start offset itself is thrown away.
-        let most = self.left.saturating_add(usize::from(options.start_after.is_some())).min(PAGE);
+        let most = match token {
+            // The row at the start offset itself is thrown away.
+            None => self.left.saturating_add(usize::from(options.start_after.is_some())).min(PAGE),
+            // What is in front are names that are no keys, and there may be many more of them.
+            Some(_) => PAGE,
+        };
         let fields = format!("kind,items({}),prefixes,nextPageToken", model::FIELDS);
         let call = store
             .client
