@@ -13,7 +13,7 @@ use super::{
     Store,
     client::Call,
     doubt::generation,
-    errors::not_the_services,
+    errors::{MARK, not_the_services},
     model::{self, Resource, is_page},
 };
 use crate::{
@@ -263,7 +263,7 @@ pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64, page
 /// Whether a success has nothing of the service's and is not what was asked for either: taken for the object,
 /// it would be a damaged one, and an older one would be loaded in its place.
 fn is_foreign(answer: &Response, range: &Range<u64>, page: bool) -> bool {
-    let own = |name: &HeaderName| name.as_str().starts_with("x-goog-") || name == "x-guploader-uploadid";
+    let own = |name: &HeaderName| name.as_str().starts_with("x-goog-") || name == MARK;
     let other_length = answer.content_length() != Some(range.end - range.start);
     let other_type = !page && text(answer, "content-type").is_some_and(is_page);
     !answer.headers().keys().any(own) && (other_length || other_type)
