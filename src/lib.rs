@@ -41,6 +41,7 @@
 //! | `lock`, `threads`, `buffers` | locks, blocking work and its memory |
 //! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
 //! | `cleanup` | [`cleaned_up`]: what goes on behind saves that failed or were dropped |
+//! | `tls` | whom the clouds' connections trust |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
 //! | `http` | what HTTP backends share: sending, redaction |
 //! | [`adapters`] | the backends |
@@ -94,6 +95,8 @@ pub mod sessions;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
+#[cfg(any(feature = "gcs", feature = "s3"))]
+mod tls;
 pub mod transfer;
 
 pub use adapter::{Capabilities, Settings, SnapshotAdapter};
