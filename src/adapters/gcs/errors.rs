@@ -184,7 +184,12 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
         410 => (ErrorKind::Unavailable, "the upload session has ended"),
-        411 | 413 => (ErrorKind::Internal, "the service does not accept the request's length"),
+        411 => (ErrorKind::Internal, "the service does not accept the request's length"),
+        413 => (
+            ErrorKind::InvalidConfig,
+            "a request is too large for what stands in between: raise its limit (nginx: client_max_body_size), or lower \
+             PERSIST_GCS_CHUNK_SIZE",
+        ),
         412 if said.opens(&["at least one of the pre-conditions", "precondition failed"]) => {
             (ErrorKind::Conflict, "a condition of the request does not hold")
         }

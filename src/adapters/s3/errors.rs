@@ -303,6 +303,10 @@ fn meaning(
         ("EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag", _) => {
             (InvalidInput, REFUSED)
         }
+        ("", 413) => (
+            InvalidConfig,
+            "a request is too large for what stands in between: raise its limit (nginx: client_max_body_size), or lower part_size",
+        ),
         ("InvalidStorageClass", _) => (InvalidConfig, "the service does not have this storage class"),
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => (Unsupported, IMPOSSIBLE),
         (
