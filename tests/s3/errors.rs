@@ -350,6 +350,7 @@ async fn bad_settings_are_named() {
     let cases = [
         (S3Config { part_size: Some(1000), ..base.clone() }, "part_size"),
         (S3Config { parallel: Some(0), ..base.clone() }, "parallel"),
+        (S3Config { parallel: Some(65), ..base.clone() }, "parallel"),
         (S3Config { encryption: Some("rot13".into()), ..base.clone() }, "encryption"),
         (
             S3Config { encryption: Some("AES256".into()), kms_key: Some("k".into()), ..base.clone() },
