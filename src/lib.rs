@@ -42,6 +42,7 @@
 //! | `clock` | time and chance, which a test replaces |
 //! | `began`, `retry` | [`RetryConfig`] and the one retry loop, by clocks that count sleep |
 //! | `cleanup` | [`cleaned_up`]: what goes on behind saves and prunes that failed or were dropped |
+//! | `tls` | whom the clouds' connections trust |
 //! | [`transfer`] | replayable parts, resumed and parallel ranges |
 //! | `http` | what HTTP backends share: sending, redaction |
 //! | [`adapters`] | the backends |
@@ -96,6 +97,8 @@ pub mod sessions;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
+#[cfg(any(feature = "gcs", feature = "s3"))]
+mod tls;
 pub mod transfer;
 
 pub use adapter::{Capabilities, Settings, SnapshotAdapter};

@@ -6,9 +6,9 @@ use std::{
 };
 
 use reqwest::redirect::Policy;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, crypto::ring};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, tls};
 
 /// A client with a pool of connections of its own.
 ///
@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// - No decompression, said aloud: cargo unifies features, so any crate in the tree could turn it on.
 /// - `proxy` false ignores `HTTP_PROXY` and its kin: link-local servers are not behind one.
 pub(crate) fn client(connect_timeout: Duration, proxy: bool) -> Result<reqwest::Client> {
-    let mut config = tls()?;
+    let mut config = config()?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(config)
@@ -42,19 +42,18 @@ pub(crate) fn client(connect_timeout: Duration, proxy: bool) -> Result<reqwest::
 }
 
 /// TLS as every client here speaks it. The certificates of the system are read once for each process.
-fn tls() -> Result<ClientConfig> {
+fn config() -> Result<ClientConfig> {
     static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
-    let config = new_tls()?;
+    let config = new_config()?;
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
 /// The provider is handed over: a library must not install one for the whole process.
-fn new_tls() -> Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn new_config() -> Result<ClientConfig> {
+    let mut roots = tls::system_roots().clone();
     if roots.is_empty() {
         // Slim containers have no certificates of their own.
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

@@ -18,7 +18,7 @@ use reqwest::{
 use tokio::time::Instant;
 
 use super::Payload;
-use crate::{Body, Error, ErrorKind, Result};
+use crate::{Body, Error, ErrorKind, Result, tls::untrusted};
 
 /// Of a body that was handed over whole, at most so many bytes are still on their way: in buffers here, and
 /// in those of the operating system.
@@ -163,6 +163,9 @@ fn silent(quiet: Duration) -> Error {
 /// What the client library says, without the URL: that of an upload session is a secret.
 fn describe(error: reqwest::Error) -> Error {
     let error = error.without_url();
+    if let Some(message) = untrusted(&error) {
+        return Error::new(ErrorKind::InvalidConfig, message).with_source(error);
+    }
     let (kind, message) = match &error {
         e if e.is_builder() => (ErrorKind::Internal, "the request cannot be built"),
         e if e.is_timeout() => (ErrorKind::Timeout, "the connection could not be made in time"),

@@ -31,6 +31,12 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             false,
             &["Storage Object Admin", "x@y"],
         ),
+        (
+            Fault::Answer(413, vec![], "<html>413 Request Entity Too Large</html>".into()),
+            InvalidConfig,
+            false,
+            &["client_max_body_size", "PERSIST_GCS_CHUNK_SIZE"],
+        ),
         (google(403, "rateLimitExceeded", "slow down"), RateLimited, true, &["fewer requests"]),
         (
             google(403, "forbidden", "Permission denied on Cloud KMS key"),

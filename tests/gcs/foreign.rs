@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use persist::{
-    Body, DeleteOptions, ErrorKind, ListOptions, PutMode, PutOptions, RetryConfig, SnapshotAdapter,
-    SnapshotAdapterExt, Tier,
+    Body, DeleteOptions, ErrorKind, GcsConfig, ListOptions, PutMode, PutOptions, RetryConfig,
+    SnapshotAdapter, SnapshotAdapterExt, Tier,
     adapters::gcs::GcsAdapter,
     sessions::{At, Retention, Sessions},
 };
@@ -118,6 +118,8 @@ async fn what_the_service_says_of_a_lost_session_counts() {
         let server = Server::start().await;
         let store = open(&server).await;
         let bytes = data(3 * CHUNK, 4);
+        // Nothing, and plain words, count where nothing shows that the server marks what is its own.
+        server.script(Kind::Start, [Fault::Without("x-guploader-uploadid")]);
         server.script(Kind::Data, [Fault::Status(503)]);
         server.script(Kind::Probe, [lost.clone()]);
         store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
@@ -197,4 +199,57 @@ async fn a_prune_that_meets_a_page_keeps_what_is_needed() {
             }
         }
     }
+}
+
+fn marked() -> Fault {
+    Fault::Headers(vec![("x-guploader-uploadid", "id".into())])
+}
+
+/// A sidecar that adds TLS is reached by plain http, and says 404 without a word where it has no route.
+#[tokio::test]
+async fn nothing_said_by_who_is_no_emulator_is_an_outage() {
+    let server = crate::support::guarded().await;
+    let config = {
+        let account = server.state().tokens.service_account().to_string();
+        GcsConfig { credentials_json: Some(account.into()), ..config(&server) }
+    };
+    let once = GcsAdapter::open(BUCKET, &config, &RetryConfig::none()).await.unwrap();
+    server.script(Kind::Metadata, [not_found("")]);
+    let error = once.head(&key("k")).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{error}");
+    // Nor by a server that marks its answers, whoever asks.
+    let server = Server::start().await;
+    let once =
+        GcsAdapter::open(BUCKET, &crate::support::config(&server), &RetryConfig::none()).await.unwrap();
+    for (fault, kind) in [
+        (Fault::Pass, ErrorKind::NotFound),
+        (not_found(""), ErrorKind::NotFound),
+        (marked(), ErrorKind::NotFound),
+        (not_found(""), ErrorKind::Unavailable),
+    ] {
+        server.script(Kind::Metadata, [fault]);
+        assert_eq!(once.head(&key("k")).await.unwrap_err().kind(), kind);
+    }
+}
+
+/// The start of an upload shows whether the server marks its answers: then nothing is no answer of its own.
+#[tokio::test]
+async fn nothing_said_to_an_upload_may_be_a_proxys() {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    let bytes = data(8 * CHUNK, 5);
+    server.script(Kind::Data, [Fault::Pass, Fault::Status(503), not_found("")]);
+    server.script(Kind::Probe, [not_found(""), not_found("Not Found")]);
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert!(server.bytes("k").unwrap() == bytes);
+    assert_eq!(server.count(Kind::Start), 1, "the session was not lost");
+    // Where it stays, the upload begins anew as if the service had said so.
+    let bytes = data(3 * CHUNK, 6);
+    server.forget_log();
+    server.script(Kind::Data, [Fault::Status(503)]);
+    server.script(Kind::Probe, (0..5).map(|_| not_found("")));
+    store.put(&key("k"), streamed(&bytes), PutOptions::new()).await.unwrap();
+    assert_eq!(server.count(Kind::Start), 2);
+    assert!(server.bytes("k").unwrap() == bytes);
+    server.clean();
 }

@@ -166,3 +166,16 @@ async fn pages_may_repeat_a_prefix_and_ignore_the_start() {
     assert_eq!(names(&server, options).await, ["p/c", "p/d/", "p/e"]);
     assert_eq!(server.count(Kind::List), 5);
 }
+
+/// Consoles and file systems over buckets write an object for each folder, whose name is no key.
+#[tokio::test]
+async fn one_row_behind_many_foreign_names_is_few_requests() {
+    let server = Server::start().await;
+    for folder in 0..1500 {
+        server.state().plant(&format!("of/{folder:04}/"), "");
+    }
+    server.state().plant("of/state", "x");
+    assert_eq!(names(&server, ListOptions::new().prefix("of/").limit(1)).await, ["of/state"]);
+    assert_eq!(server.count(Kind::List), 3);
+    server.clean();
+}

@@ -20,6 +20,7 @@ mod faults;
 mod foreign;
 mod listing;
 mod names;
+mod pages;
 mod payer;
 mod progress;
 mod refusals;

@@ -174,6 +174,16 @@ async fn a_snapshot_that_is_gone_while_it_is_read_is_a_conflict() {
         assert_eq!(error.kind(), right, "{code}: {error}");
         assert!(std::error::Error::source(&error).is_some(), "{code}: {error}");
     }
+    // A page is a proxy's word.
+    let page = Fault::answer_with(413, &[], "<html>413 Request Entity Too Large</html>");
+    bench.proxy.fail(1, "PUT", "large", page);
+    let error = bench.put("large", &noise(1, 1000), PutOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    assert!(error.to_string().contains("client_max_body_size"), "{error}");
+    bench.proxy.fail(1, "GET", "state", Fault::EndResponse(1000));
+    let page = Fault::answer_with(403, &[("content-type", "text/html")], "<html>blocked</html>");
+    bench.proxy.fail(1, "GET", "state", page);
+    assert_eq!(kind(bench.read("state").await), ErrorKind::AccessDenied);
 }
 
 /// An attempt at a part that was given up may arrive behind the one that was answered, with another ETag
@@ -340,6 +350,7 @@ async fn bad_settings_are_named() {
     let cases = [
         (S3Config { part_size: Some(1000), ..base.clone() }, "part_size"),
         (S3Config { parallel: Some(0), ..base.clone() }, "parallel"),
+        (S3Config { parallel: Some(65), ..base.clone() }, "parallel"),
         (S3Config { encryption: Some("rot13".into()), ..base.clone() }, "encryption"),
         (
             S3Config { encryption: Some("AES256".into()), kms_key: Some("k".into()), ..base.clone() },

@@ -128,3 +128,16 @@ async fn a_404_to_a_head_is_the_services_whatever_it_announces() {
         assert_eq!(proxy.count("HEAD", "missing"), 1, "{media}");
     }
 }
+
+/// What is saved as a page must not be taken for a proxy's, where nothing else tells.
+#[tokio::test]
+async fn a_page_that_was_saved_is_loaded_from_a_server_without_ids() {
+    let strict = StrictServer::start().await;
+    strict.store().nameless = true;
+    let adapter = strict.server.open().await;
+    let options = PutOptions::new().content_type("text/html");
+    adapter.put(&key("report"), "<html>".into(), options).await.unwrap();
+    assert_eq!(adapter.head(&key("report")).await.unwrap().size, 6);
+    let object = adapter.get(&key("report"), GetOptions::new()).await.unwrap();
+    assert_eq!(object.body.collect(10).await.unwrap(), "<html>");
+}

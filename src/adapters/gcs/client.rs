@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -38,6 +41,8 @@ pub(super) struct Client {
     pub(super) budget: Arc<RetryBudget>,
     http: reqwest::Client,
     auth: Arc<Auth>,
+    /// Whether an answer was marked as Google's.
+    marks: AtomicBool,
     /// Connections live and die with the runtime that made them.
     runtime: Option<Id>,
 }
@@ -159,8 +164,14 @@ impl Client {
             return Ok(client);
         }
         let auth = Arc::new(Auth::new(credentials));
-        let client =
-            Arc::new(Client { settings: settings.clone(), budget: Arc::default(), http, auth, runtime });
+        let client = Arc::new(Client {
+            settings: settings.clone(),
+            budget: Arc::default(),
+            http,
+            auth,
+            marks: AtomicBool::default(),
+            runtime,
+        });
         clients.push(Arc::downgrade(&client));
         Ok(client)
     }
@@ -246,12 +257,14 @@ impl Client {
         let asked = Asked {
             conditional: call.conditional,
             of_session: call.session.is_some(),
-            emulator: self.settings.base.scheme() == "http",
+            // Whoever has a proxy add TLS has credentials; an emulator wants none.
+            emulator: self.settings.base.scheme() == "http" && self.auth.anonymous(),
+            marks: self.marks.load(Ordering::Relaxed),
         };
         let mut failure = errors::failure(status, &headers, &body, asked);
         if call.session.is_none() && !call.path.starts_with("/upload/") {
             // The same header names the upload session, whose id is a secret, in answers to uploads.
-            if let Some(id) = headers.get("x-guploader-uploadid").and_then(|id| id.to_str().ok()) {
+            if let Some(id) = headers.get(errors::MARK).and_then(|id| id.to_str().ok()) {
                 failure.error = failure.error.with_request_id(id.chars().take(100).collect::<String>());
             }
         }
@@ -277,8 +290,7 @@ impl Client {
         if body.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
             Ok(())
         } else {
-            let message = "the answer is not the service's; see what is between (a proxy, a login page)";
-            Err(Failure::unread(Error::new(ErrorKind::Unavailable, message)))
+            Err(Failure::unread(errors::not_the_services()))
         }
     }
 
@@ -305,6 +317,9 @@ impl Client {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(tokio::time::Instant::now);
         let quiet = self.settings.timeout.saturating_mul(call.patience);
         let outcome = http::send(request, call.payload.clone(), quiet).await;
+        if outcome.as_ref().is_ok_and(|answer| answer.headers().contains_key(errors::MARK)) {
+            self.marks.store(true, Ordering::Relaxed);
+        }
         tracing::debug!(
             method = %call.method,
             path = call.kind(),

@@ -8,6 +8,9 @@ use crate::{
     options::NONE,
 };
 
+/// The header that each answer of Google's has.
+pub(super) const MARK: &str = "x-guploader-uploadid";
+
 const NO_BUCKET: &str = "there is no such bucket; check its name, or create it";
 
 /// What a request was, as far as its answer hangs on that.
@@ -17,8 +20,10 @@ pub(super) struct Asked {
     pub(super) conditional: bool,
     /// It went to an upload session.
     pub(super) of_session: bool,
-    /// The endpoint is plain http: an emulator.
+    /// The endpoint is plain http and wants no credentials: an emulator.
     pub(super) emulator: bool,
+    /// The server has marked an answer as Google does, so each of its own has a mark.
+    pub(super) marks: bool,
 }
 
 /// A request that failed.
@@ -107,6 +112,12 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
     Failure { error, status: Some(status.as_u16()), doubtful, refused }
 }
 
+/// A success that is somebody else's: of a login page, a scanner of downloads, a proxy in maintenance.
+pub(super) fn not_the_services() -> Error {
+    let message = "the answer is not the service's; see what is between (a proxy, a login page)";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 /// The table.
 fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
     match status {
@@ -173,7 +184,12 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
         410 => (ErrorKind::Unavailable, "the upload session has ended"),
-        411 | 413 => (ErrorKind::Internal, "the service does not accept the request's length"),
+        411 => (ErrorKind::Internal, "the service does not accept the request's length"),
+        413 => (
+            ErrorKind::InvalidConfig,
+            "a request is too large for what stands in between: raise its limit (nginx: client_max_body_size), or lower \
+             PERSIST_GCS_CHUNK_SIZE",
+        ),
         412 if said.opens(&["at least one of the pre-conditions", "precondition failed"]) => {
             (ErrorKind::Conflict, "a condition of the request does not hold")
         }
@@ -196,17 +212,22 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
 /// emulators.
 fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     // Google's own, whatever it says.
-    if headers.contains_key("x-guploader-uploadid") {
+    if headers.contains_key(MARK) {
         return false;
     }
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
-    let plainly = asked.of_session || asked.emulator;
+    let plainly = !asked.marks && (asked.of_session || asked.emulator);
     if text.is_empty() {
         return !plainly;
     }
     // Gateways answer in JSON as well; theirs has no such object in it.
-    let json = || serde_json::from_str::<serde_json::Value>(text).is_ok_and(|said| said["error"].is_object());
+    let json = || {
+        // Older emulators have no object in theirs.
+        let own =
+            |said: serde_json::Value| said["error"].is_object() || asked.emulator && said["code"] == 404;
+        serde_json::from_str(text).is_ok_and(own)
+    };
     // What Google's front says for a session that it does not know any more.
     let page = || asked.of_session && text.contains("Error 404 (Not Found)!!1");
     let own =

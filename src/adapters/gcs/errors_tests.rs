@@ -2,7 +2,7 @@ use reqwest::header::HeaderValue;
 
 use super::*;
 
-const OBJECT: Asked = Asked { conditional: false, of_session: false, emulator: false };
+const OBJECT: Asked = Asked { conditional: false, of_session: false, emulator: false, marks: false };
 const SESSION: Asked = Asked { of_session: true, ..OBJECT };
 const EMULATOR: Asked = Asked { emulator: true, ..OBJECT };
 
@@ -22,6 +22,11 @@ fn a_404_without_googles_words_is_an_outage() {
         (OBJECT, &["", "Not Found\n", FRONT, PAGE, r#"{"error":"Not Found"}"#][..]),
         (SESSION, &[PAGE, r#"{"error":"Not Found"}"#]),
         (EMULATOR, &[FRONT, PAGE, r#"{"error":"Not Found"}"#]),
+        // A server that marks its answers has marked that it is gone.
+        (Asked { marks: true, ..SESSION }, &["", "Not Found\n", PAGE]),
+        (Asked { marks: true, ..EMULATOR }, &["", "Not Found\n", PAGE]),
+        // Of older emulators alone.
+        (OBJECT, &[r#"{"code":404,"message":"Object b/k does not exist."}"#]),
     ] {
         for body in bodies {
             let failure = said(body, asked);
@@ -33,9 +38,12 @@ fn a_404_without_googles_words_is_an_outage() {
 
 #[test]
 fn a_404_in_googles_words_counts() {
-    for (asked, bodies) in
-        [(OBJECT, &[][..]), (SESSION, &["", "Not Found\n", FRONT]), (EMULATOR, &["", "Not Found\n"])]
-    {
+    for (asked, bodies) in [
+        (OBJECT, &[][..]),
+        (SESSION, &["", "Not Found\n", FRONT]),
+        (Asked { marks: true, ..SESSION }, &[FRONT]),
+        (EMULATOR, &["", "Not Found\n", r#"{"code":404,"message":"Object b/k does not exist."}"#]),
+    ] {
         for body in bodies.iter().chain(&WORDS) {
             let failure = said(body, asked);
             assert_eq!(failure.error.kind(), ErrorKind::NotFound, "{asked:?} {body:?}");

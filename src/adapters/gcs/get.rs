@@ -74,8 +74,8 @@ impl Store {
 
     /// The bytes `range`, all of which the answer has that is already open.
     fn body(self: &Arc<Self>, key: &Key, resource: &Resource, range: Range<u64>, answer: Body) -> Body {
-        let (generation, size) = (resource.generation, resource.size);
-        let source = Source { store: self.clone(), key: key.clone(), generation, size };
+        let (generation, size, page) = (resource.generation, resource.size, resource.is_page());
+        let source = Source { store: self.clone(), key: key.clone(), generation, size, page };
         let stored = stored(resource, &range);
         let settings = &self.client.settings;
         let open = source.resumed(range.clone(), Some(answer));
@@ -103,6 +103,8 @@ struct Source {
     key: Key,
     generation: u64,
     size: u64,
+    /// The object says that it is a page.
+    page: bool,
 }
 
 impl Source {
@@ -128,7 +130,7 @@ impl Source {
         if seen(&answer).is_some_and(|other| other != self.generation) {
             return Err(gone());
         }
-        check_media(&answer, &range, self.size)?;
+        check_media(&answer, &range, self.size, self.page)?;
         Ok(self.store.client.body(answer))
     }
 }

@@ -10,6 +10,7 @@ use reqwest::Method;
 
 use super::{
     Store,
+    errors::not_the_services,
     model::{self, Page},
     names,
 };
@@ -80,9 +81,13 @@ impl Listing<'_> {
 
     async fn fetch(&mut self, token: Option<String>) -> Result<()> {
         let Listing { store, options, .. } = &*self;
-        // The row at the start offset itself is thrown away.
-        let most = self.left.saturating_add(usize::from(options.start_after.is_some())).min(PAGE);
-        let fields = format!("items({}),prefixes,nextPageToken", model::FIELDS);
+        let most = match token {
+            // The row at the start offset itself is thrown away.
+            None => self.left.saturating_add(usize::from(options.start_after.is_some())).min(PAGE),
+            // What is in front are names that are no keys, and there may be many more of them.
+            Some(_) => PAGE,
+        };
+        let fields = format!("kind,items({}),prefixes,nextPageToken", model::FIELDS);
         let call = store
             .client
             .request(Method::GET, format!("/storage/v1/b/{}/o", names::encode(&store.bucket)))
@@ -94,9 +99,12 @@ impl Listing<'_> {
             .maybe("pageToken", token.as_deref());
         let page = retry_unseen(&store.retry, &store.client.budget, |_| async {
             let answer = store.client.json::<Page>(call.clone()).await;
-            answer
-                .map(|(page, _)| page)
-                .map_err(|failure| failure.error.with_backend("gcs").with_operation("list"))
+            let page = match answer {
+                Ok((page, _)) if page.is_listing() => Ok(page),
+                Ok(_) => Err(not_the_services()),
+                Err(failure) => Err(failure.error),
+            };
+            page.map_err(|error| error.with_backend("gcs").with_operation("list"))
         });
         let page = page.await?;
         self.next = match page.next_page_token {
@@ -104,7 +112,7 @@ impl Listing<'_> {
             Some(next) if !next.is_empty() => Next::Page(next),
             _ => Next::End,
         };
-        let mut rows = rows(page.items, page.prefixes);
+        let mut rows = rows(page.items.unwrap_or_default(), page.prefixes.unwrap_or_default());
         if rows.iter().any(|row| !row.name().starts_with(&self.options.prefix)) {
             return Err(unsupported("lists names that were not asked for (prefix)"));
         }

@@ -55,15 +55,22 @@ pub(super) struct CustomerEncryption {
     pub(super) key_sha256: String,
 }
 
-/// One page of a listing. `items` is absent where a page has none.
+/// One page of a listing. `items` is absent where a page has none, and so may be all but `kind`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
-    #[serde(default)]
-    pub(super) items: Vec<Resource>,
-    #[serde(default)]
-    pub(super) prefixes: Vec<String>,
+    kind: Option<String>,
+    pub(super) items: Option<Vec<Resource>>,
+    pub(super) prefixes: Option<Vec<String>>,
     pub(super) next_page_token: Option<String>,
+}
+
+impl Page {
+    /// Whether it is a page of a listing at all: any other JSON object would be a listing without a row.
+    pub(super) fn is_listing(&self) -> bool {
+        let rows = self.items.is_some() || self.prefixes.is_some() || self.next_page_token.is_some();
+        rows || self.kind.as_deref() == Some("storage#objects")
+    }
 }
 
 /// The answer to one step of a rewrite.
@@ -157,6 +164,11 @@ fn read<'de, D: Deserializer<'de>, T, F: Fn(&str) -> Option<T>>(
     deserializer.deserialize_any(Text(read, PhantomData))
 }
 
+/// Whether this content type is that of pages for people.
+pub(super) fn is_page(media: &str) -> bool {
+    media.trim_start().to_ascii_lowercase().starts_with("text/html")
+}
+
 impl Resource {
     /// The id of the `put` that wrote it.
     pub(super) fn put_id(&self) -> Option<&str> {
@@ -171,6 +183,11 @@ impl Resource {
     /// The checksum of the stored bytes.
     pub(super) fn checksum(&self) -> Option<u32> {
         self.crc32c
+    }
+
+    /// Whether it says that it is a page.
+    pub(super) fn is_page(&self) -> bool {
+        self.content_type.as_deref().is_some_and(is_page)
     }
 
     /// As the contract has it, without what is only ours.

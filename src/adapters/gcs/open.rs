@@ -13,7 +13,8 @@ use super::{
     Store,
     client::Call,
     doubt::generation,
-    model::{self, Resource},
+    errors::{MARK, not_the_services},
+    model::{self, Resource, is_page},
 };
 use crate::{
     ByteRange, Error, ErrorKind, GetOptions, Key, Result, options::REPLACED, transfer::content_range,
@@ -90,7 +91,7 @@ impl Store {
                 Ok(answer) if !certain && seen(&answer).is_none() => {}
                 Ok(answer) => match seen(&answer).unwrap_or(generation).cmp(&generation) {
                     Ordering::Equal => {
-                        check_media(&answer, &range, resource.size)?;
+                        check_media(&answer, &range, resource.size, resource.is_page())?;
                         return Ok(Opened { resource, range, answer: Some(answer), news });
                     }
                     // Asked again, it would give the same, as often as it is asked.
@@ -231,8 +232,11 @@ pub(super) fn bounded(range: &Range<u64>) -> ByteRange {
     ByteRange::Bounded { start: range.start, length: range.end - range.start }
 }
 
-/// Whether an answer holds the stored bytes of `range`.
-pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64) -> Result<()> {
+/// Whether an answer holds the stored bytes of `range`. `page`: the object says that it is one itself.
+pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64, page: bool) -> Result<()> {
+    if is_foreign(answer, range, page) {
+        return Err(not_the_services());
+    }
     let headers = answer.headers();
     if decompressed(headers) {
         let message = "the service decompressed the object on its way, so it cannot be verified; remove its contentEncoding with \
@@ -254,6 +258,15 @@ pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64) -> R
             ),
         )),
     }
+}
+
+/// Whether a success has nothing of the service's and is not what was asked for either: taken for the object,
+/// it would be a damaged one, and an older one would be loaded in its place.
+fn is_foreign(answer: &Response, range: &Range<u64>, page: bool) -> bool {
+    let own = |name: &HeaderName| name.as_str().starts_with("x-goog-") || name == MARK;
+    let other_length = answer.content_length() != Some(range.end - range.start);
+    let other_type = !page && text(answer, "content-type").is_some_and(is_page);
+    !answer.headers().keys().any(own) && (other_length || other_type)
 }
 
 /// The marks of the service's "decompressive transcoding"

@@ -317,7 +317,7 @@ impl Store {
             } else {
                 session.send(from, chunk.data.skip(from - chunk.start), chunk.total()).await
             };
-            let error = match outcome {
+            let (error, gone) = match outcome {
                 Ok(Progress::Done(stored)) => {
                     retries.progress(&self.client.budget);
                     return Ok(Some(stored));
@@ -348,10 +348,8 @@ impl Store {
                             None => continue,
                         }
                     }
-                    Error::new(
-                        ErrorKind::Unavailable,
-                        "the service takes the upload's data and stores none of it",
-                    )
+                    let message = "the service takes the upload's data and stores none of it";
+                    (Error::new(ErrorKind::Unavailable, message), false)
                 }
                 Err(failure) if failure.not_found() || failure.is(410) => {
                     return Err(Ended::Lost(failure.error));
@@ -365,7 +363,8 @@ impl Store {
                         doubt.failed(&failure, began);
                     }
                     ask = true;
-                    failure.error
+                    let gone = failure.is(404);
+                    (failure.error, gone)
                 }
             };
             let error = error.with_backend("gcs").with_operation("put");
@@ -375,7 +374,9 @@ impl Store {
             }
             // The first failure may be long ago, and most of a large body have arrived since.
             if !(data && ask && retries.ask(began, &error, budget).await) {
-                return Err(Ended::Failed(error));
+                // A 404 that was taken for a proxy's may have been the service's: nothing is lost where the
+                // upload can begin anew.
+                return Err(if gone && chunk.start == 0 { Ended::Lost(error) } else { Ended::Failed(error) });
             }
             last = Some(error);
         }

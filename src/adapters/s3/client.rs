@@ -28,7 +28,7 @@ use super::{
     server::Probes,
     settings::{Checksums, Settings, check_endpoint},
 };
-use crate::{ErrorKind, Result, RetryBudget, S3Config, lock::lock};
+use crate::{ErrorKind, Result, RetryBudget, S3Config, lock::lock, tls::system_roots};
 
 /// A client and what belongs to it.
 #[derive(Debug)]
@@ -132,10 +132,17 @@ fn shared_files(environment: &[(OsString, OsString)]) -> Vec<Option<(u64, System
 /// What the SDK is given: everything else it finds by itself.
 fn loader(config: &S3Config, settings: &Settings) -> ConfigLoader {
     let http = aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        // Without a certificate of the system, the SDK would panic in a debug build, also where no TLS is
+        // spoken.
+        let store = tls::TrustStore::empty().with_native_roots(!system_roots().is_empty());
+        let context = tls::TlsContext::builder().with_trust_store(store).build();
         let mut connector = Connector::builder()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             // HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, as everything else does.
             .proxy_config(ProxyConfig::from_env());
+        if let Ok(context) = context {
+            connector.set_tls_context(context);
+        }
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         connector.build()

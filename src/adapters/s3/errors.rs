@@ -11,7 +11,7 @@ use aws_sdk_s3::{
 use aws_smithy_types::{DateTime, date_time::Format};
 
 use super::client::Shared;
-use crate::{Error, ErrorKind, options::NONE};
+use crate::{Error, ErrorKind, options::NONE, tls::untrusted};
 
 /// The words for what the KMS refuses, which is no matter of rights to the bucket.
 pub(super) const KEY_REFUSED: &str = "the KMS key cannot be used; check its id, state, region and policy";
@@ -161,6 +161,9 @@ pub(super) fn place(shared: &Shared) -> String {
 
 /// The request did not arrive, or its answer did not: no credentials, no connection, a connection that broke.
 fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
+    if let Some(message) = untrusted(error) {
+        return plain(ErrorKind::InvalidConfig, message.into());
+    }
     let (mut cause, mut connected) = (Some(error), true);
     while let Some(inner) = cause {
         if let Some(inner) = inner.downcast_ref::<hyper_util::client::legacy::Error>() {
@@ -300,6 +303,10 @@ fn meaning(
         ("EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError" | "MetadataTooLarge" | "InvalidTag", _) => {
             (InvalidInput, REFUSED)
         }
+        ("", 413) => (
+            InvalidConfig,
+            "a request is too large for what stands in between: raise its limit (nginx: client_max_body_size), or lower part_size",
+        ),
         ("InvalidStorageClass", _) => (InvalidConfig, "the service does not have this storage class"),
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => (Unsupported, IMPOSSIBLE),
         (

@@ -87,7 +87,7 @@ pub(super) fn a_page(operation: &'static str, shared: &Shared) -> Failure {
     not_s3s(operation, "a page for people", shared)
 }
 
-fn is_page(media: &str) -> bool {
+pub(super) fn is_page(media: &str) -> bool {
     media.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 

@@ -97,8 +97,10 @@ impl Bucket {
         let part = ByteRange::Bounded { start: range.start, length: range.end - range.start };
         let options = GetOptions::new().range(part).if_version(expected.clone());
         let output = self.get_output(key, &options).await.map_err(|failure| {
-            // What was there when the load began, and could be read.
-            if failure.none_to_see() || failure.status == 416 {
+            // What was there when the load began, and could be read. A refusal of S3's has a code, unlike a
+            // proxy's page.
+            let denied = failure.is_denied() && !failure.code.is_empty();
+            if failure.not_found() || denied || failure.status == 416 {
                 fail(
                     ErrorKind::Conflict,
                     "the snapshot was removed or replaced while it was read; load it again",

@@ -11,7 +11,7 @@ use super::{
     bucket::{Bucket, etag, version},
     doubt::Doubt,
     fail::fail,
-    genuine::has_etag,
+    genuine::{has_etag, is_page},
     multipart,
     progress::Progress,
     settings::{LARGEST_OBJECT, LARGEST_PART},
@@ -67,8 +67,10 @@ impl Bucket {
         let most = at_once.unwrap_or(0).max(most);
         let mut parts = Parts::new(body);
         let (first, last) = parts.next(most as usize).await?;
-        // An overwrite of one request is repeated without harm, and needs no mark.
-        let put_id = (conditional || !last).then(|| ulid::Ulid::generate().to_string());
+        // An overwrite of one request is repeated without harm, and needs no mark; but a page does, which
+        // would not be told from those of proxies where the server gives no ids of requests.
+        let page = options.content_type.as_deref().is_some_and(is_page) && !self.server.names_requests;
+        let put_id = (conditional || !last || page).then(|| ulid::Ulid::generate().to_string());
         let attributes = self.attributes(&options, put_id.as_deref());
         let stored = match (last, whole_only) {
             (true, _) => self.put_whole(key, first, &options.mode, &attributes).await?,

@@ -154,8 +154,8 @@ impl Settings {
             return bad("part_size: S3 takes parts of 5 MiB (5242880) to 5 GiB (5368709120)");
         }
         let parallel = config.parallel.unwrap_or(4);
-        if !(1..=256).contains(&parallel) {
-            return bad("parallel: use 1 to 256");
+        if !(1..=64).contains(&parallel) {
+            return bad("parallel: use 1 to 64");
         }
         let timeout = |name, value: Option<Duration>, default| match value {
             Some(Duration::ZERO) => {
