@@ -102,6 +102,6 @@ fn a_refused_save_leaves_the_metadata_of_what_is_there() {
         let refused = store.put("lost", PutOptions::new().metadata("a", "2").create()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert_eq!(store.head(), meta);
-        delete(&store.0, &Location::of(&key), &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
+        delete(&store.0, &key, &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
     }
 }
