@@ -399,26 +399,6 @@ async fn an_archive_names_no_commit_that_it_does_not_hold() {
     assert_eq!(copy.load(At::Tag("first".into())).await.unwrap().state, "one");
 }
 
-/// An export says what a prune took from it: half an archive is no answer, and `not_found` no explanation.
-#[tokio::test]
-async fn an_export_names_the_prune_that_was_faster() {
-    let fault = Fault::new(Arc::new(MemoryAdapter::new()));
-    let session = Sessions::new(Arc::new(fault.clone())).unwrap().session("a", "s").unwrap();
-    session.save("one").await.unwrap();
-    session.save("two").await.unwrap();
-    // Behind the look at the newest: the line and the origin, which are not there, and then the first commit.
-    for skip in [1, 0, 0] {
-        fault.inject_later(Operation::Get, skip, Injection::Before(ErrorKind::NotFound));
-    }
-    let error = session.export(&mut Vec::new()).await.unwrap_err();
-    assert_eq!((error.kind(), error.operation()), (ErrorKind::Conflict, Some("export")), "{error}");
-    assert!(
-        error.to_string().contains("a prune removed a commit while it was exported; export again"),
-        "{error}"
-    );
-    assert_eq!(session.export(&mut Vec::new()).await.unwrap().commits, 2);
-}
-
 /// A removed session is gone for everybody, and no writer brings a piece of it back.
 #[tokio::test]
 async fn a_removed_session_is_gone_and_can_begin_anew() {

@@ -69,5 +69,5 @@ async fn a_delta_is_not_applied_to_a_commit_of_another_session() {
     let astray = bench.adapter.raw(&commit_key("t", 1)).await;
     bench.set("s", 1, astray).await;
     let error = session.load(3).await.unwrap_err();
-    assert!(error.to_string().contains("is needed here"), "{error}");
+    assert!(error.to_string().contains("one of the two is of another history"), "{error}");
 }

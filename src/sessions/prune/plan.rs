@@ -16,7 +16,7 @@ use crate::{
         manifest::{Manifest, chain},
         names::unbody,
         refs::{ForkRef, Origin, TagRef},
-        store::{Described, PARALLEL, Part, Row, Slot, all, hidden},
+        store::{Described, PARALLEL, Part, Row, Slot, all},
     },
 };
 
@@ -75,7 +75,13 @@ impl Session {
                 Ok((Slot::Commit(_), _)) => None,
                 // An earlier prune that is still removing has removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound && !line.has(1) => None,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(hidden(&meta.key)),
+                // Another prune, which took this one for dead, or an import that gave up.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    store.confirm_gone(&meta.key).await?;
+                    let message = "commit 1 was removed while this prune looked; prune again";
+                    let error = Error::new(ErrorKind::Conflict, message).with_key(&meta.key);
+                    return Err(error.with_retryable(true));
+                }
                 Err(error) => return Err(error),
             },
             _ => None,
