@@ -4,6 +4,8 @@ use std::{error::Error, io, sync::OnceLock};
 
 use rustls::{CertificateError, RootCertStore};
 
+use crate::ErrorKind::{self, InvalidConfig, Unavailable};
+
 /// The certificates of the system, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`: read once for each
 /// process. Slim containers have none.
 pub(crate) fn system_roots() -> &'static RootCertStore {
@@ -15,9 +17,10 @@ pub(crate) fn system_roots() -> &'static RootCertStore {
     })
 }
 
-/// What is wrong with the server's certificate, if that is why a connection was not made. It does not pass by
-/// itself.
-pub(crate) fn untrusted(error: &(dyn Error + 'static)) -> Option<&'static str> {
+/// What is wrong with the server's certificate, if that is why a connection was not made, and the kind of that
+/// error: a clock that is not set yet, a certificate that is about to be replaced, or an address that was just
+/// given to another are outages.
+pub(crate) fn untrusted(error: &(dyn Error + 'static)) -> Option<(ErrorKind, &'static str)> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(rustls::Error::InvalidCertificate(reason)) = inner.downcast_ref() {
@@ -32,18 +35,26 @@ pub(crate) fn untrusted(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
-fn advice(reason: &CertificateError) -> &'static str {
+fn advice(reason: &CertificateError) -> (ErrorKind, &'static str) {
     use CertificateError::*;
     match reason {
-        Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-            "the server's certificate has expired or is not valid yet, or this machine's clock is wrong"
-        }
-        NotValidForName | NotValidForNameContext { .. } => {
-            "the server's certificate is for another name; check the endpoint, and what stands in between"
-        }
-        _ => {
+        Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => (
+            Unavailable,
+            "the server's certificate has expired or is not valid yet, or this machine's clock is wrong",
+        ),
+        NotValidForName | NotValidForNameContext { .. } => (
+            Unavailable,
+            "the server's certificate is for another name; check the endpoint, and what stands in between",
+        ),
+        UnknownIssuer => (
+            InvalidConfig,
             "the server's certificate is not trusted; install ca-certificates, or, where a proxy opens TLS or the server has a \
-             certificate of its own, name its CA in SSL_CERT_FILE"
-        }
+             certificate of its own, name its CA in SSL_CERT_FILE",
+        ),
+        _ => (
+            InvalidConfig,
+            "the server's certificate cannot be used, and trusting its CA would not help (`CaUsedAsEndEntity`: make one with \
+             `basicConstraints=CA:FALSE`)",
+        ),
     }
 }

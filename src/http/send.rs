@@ -163,8 +163,8 @@ fn silent(quiet: Duration) -> Error {
 /// What the client library says, without the URL: that of an upload session is a secret.
 fn describe(error: reqwest::Error) -> Error {
     let error = error.without_url();
-    if let Some(message) = untrusted(&error) {
-        return Error::new(ErrorKind::InvalidConfig, message).with_source(error);
+    if let Some((kind, message)) = untrusted(&error) {
+        return Error::new(kind, message).with_source(error);
     }
     let (kind, message) = match &error {
         e if e.is_builder() => (ErrorKind::Internal, "the request cannot be built"),

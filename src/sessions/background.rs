@@ -130,7 +130,7 @@ struct Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         let state = lock(&self.state);
-        let failed = state.failure.as_ref().filter(|failure| !failure.told);
+        let failed = state.unsaved(&self.session).filter(|failure| !failure.told);
         let states = state.waiting + u64::from(self.saving) + failed.map_or(0, |failed| 1 + failed.dropped);
         if states > 0 {
             let (session, kind) = (self.session.place().logged(), failed.map(|failed| debug(failed.kind)));

@@ -112,7 +112,6 @@ impl Store {
     /// Whether what is at `fork` is nothing but the fork of this commit; `None` where nothing is there. Such
     /// a fork is made whole.
     async fn forked(&self, fork: &Place, source: &Place, target: Target) -> Result<Option<bool>> {
-        let looked = Moment::now(&*self.clock);
         let Some(row) = self.newest(fork).await? else { return Ok(None) };
         let origin = if row.seq == 1 { self.origin(fork).await? } else { None };
         let Some(origin) = origin.filter(|origin| origin.source == *source && origin.target == target) else {
@@ -123,8 +122,9 @@ impl Store {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => self.pinned(source, target).await?,
         }
-        // That it can be read does not make it durable; a create that is refused does.
-        self.create_origin(fork, &origin, looked).await.map(|()| Some(true))
+        // That it can be read does not make it durable; a create that is refused does. However long that took,
+        // it stays: others may have built on it, and what it needs is pinned.
+        self.found_again(&fork.commit(1)?).await.map(|()| Some(true))
     }
 
     /// Creates the reference that keeps what a fork starts from.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     CommitId, delta,
     manifest::Manifest,
+    refs::{self, Origin},
     wire::{corrupt, newer, seal, unseal},
 };
 use crate::{Digest, ErrorKind, Key, Limits, Result, codec::frame};
@@ -114,9 +115,12 @@ pub fn is_marker(name: &str, object: &[u8]) -> bool {
     named(name, object, object.len() as u64).is_some_and(|manifest| manifest.is_removed())
 }
 
-/// The id of a commit, from the last bytes of its object, whose whole length is `total`; `None` where they do
-/// not tell. For the command line.
+/// The id of a commit, or of the origin that stands in its place, from the last bytes of its object, whose
+/// whole length is `total`; `None` where they do not tell. For the command line.
 pub fn commit_id(name: &str, tail: &[u8], total: u64) -> Option<CommitId> {
+    if tail.len() as u64 == total && refs::is_small(tail) {
+        return Origin::decode(tail).ok().map(|origin| origin.id);
+    }
     named(name, tail, total).map(|manifest| manifest.id)
 }
 

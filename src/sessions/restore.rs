@@ -189,14 +189,14 @@ fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Chec
         chain.push((object, at));
     }
     for pair in chain.windows(2) {
-        let [(object, key), (base, base_key)] = pair else { continue };
+        let [(object, key), (base, _)] = pair else { continue };
         if object.manifest.base != Some(base.manifest.id) {
             // Each is whole by itself. Which of the two was put here from elsewhere is not known; what is
             // certain is that nothing made of the newer one can be restored.
-            let have = base.manifest.id;
+            let (seq, have) = (base.manifest.seq, base.manifest.id);
             let want = object.manifest.base.map_or_else(|| "none".into(), |want| want.to_string());
             let message = format!(
-                "it is made of commit {want}, and {base_key} is commit {have}: one of the two is of another history"
+                "it is made of commit {want}, and number {seq} is commit {have}: one of the two is of another history"
             );
             let advice = "load with fallback, or restore both objects from a copy";
             return Err(corrupt(message).with_advice(advice).with_key(key));

@@ -275,7 +275,8 @@ impl Store {
     pub(super) async fn found_again(&self, key: &Key) -> Result<()> {
         let bytes = self.read(key).await?.0;
         match self.put(key, bytes, PutOptions::new().create()).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            // Clouds say so by a conflict where writers race.
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict) => Ok(()),
             put => put.map(drop),
         }
     }

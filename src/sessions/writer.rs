@@ -304,7 +304,8 @@ impl Writer {
     /// where that cannot be read.
     pub(super) async fn meet_owner(&mut self, store: &Store, place: &Place) {
         if let (Some(_), None, Some(head)) = (self.owner_since(), &self.rival, &self.head)
-            && let Ok((Described::Commit(manifest), meta)) = store.manifest(place, head.seq).await
+            && let Ok((Described::Commit(manifest), meta)) =
+                store.manifest(place, head.left.unwrap_or(head.seq)).await
         {
             self.rival = Some(Rival::TookOver(shown(*manifest, place, meta.size)));
         }

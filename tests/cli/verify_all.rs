@@ -230,6 +230,10 @@ fn keys_of_a_namespace_are_those_of_the_storage_that_was_named() {
         }
     }
     assert_eq!(home.session(&["load", "a", "s"]).bytes(), state);
+    // A fork's start stands under its number 1.
+    home.session(&["fork", "a", "s", "f"]).text();
+    let run = home.run(&["cp", "sessions/a/s/c/999999999/998-1", "sessions/a/f/c/999999999/998-1"]);
+    assert!(run.code == 4 && run.err.contains("another commit is there"), "{}", run.err);
     // What is there already, and what is missing, may be put there; so may anything in the place of damage.
     home.run(&["cp", &format!("{backup}//{wrong}"), wrong]).text();
     fs::remove_file(home.store().join(wrong)).unwrap();

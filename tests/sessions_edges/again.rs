@@ -1,12 +1,13 @@
 //! Calls that are repeated behind a sync that failed: what they find by reading is made durable once more.
 
+use futures_util::FutureExt;
 use persist::{
     ErrorKind,
     layers::{Fault, Injection, Operation},
     sessions::*,
 };
 
-use super::Bench;
+use super::{Bench, hold};
 
 /// The next object is stored, and neither that nor another try of it is told to be durable.
 fn unsynced(fault: &Fault) {
@@ -44,10 +45,27 @@ async fn a_fork_that_is_repeated_puts_its_origin_again() {
     assert_eq!(session.fork("fork", 2).await.unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(bench.keys("/fork/c/").await.len(), 1, "the origin is there");
     fault.inject_later(Operation::Put, 1, Injection::Before(ErrorKind::Io));
-    fault.inject(Operation::Put, Injection::Before(ErrorKind::Io));
     assert_eq!(session.fork("fork", 2).await.unwrap_err().kind(), ErrorKind::Io);
     let fork = session.fork("fork", 2).await.unwrap();
     assert_eq!(fork.load(At::Latest).await.unwrap().commit.seq, 2);
+}
+
+/// However long the repeated call takes: others use the fork meanwhile.
+#[tokio::test]
+async fn a_fork_that_is_repeated_slowly_stays() {
+    let bench = Bench::new(94);
+    let (session, _) = bench.saved("s", 2).await;
+    session.fork("fork", 2).await.unwrap();
+    let (fault, sessions) = bench.faulty();
+    let again = sessions.session("a", "s").unwrap();
+    // The second put is that of the origin.
+    let go_on = hold(&fault, Operation::Put, 1);
+    let mut slow = Box::pin(again.fork("fork", 2));
+    assert!((&mut slow).now_or_never().is_none());
+    bench.hours(30);
+    go_on.notify_one();
+    slow.await.unwrap();
+    assert_eq!(bench.session("fork").load(At::Latest).await.unwrap().commit.seq, 2);
 }
 
 #[tokio::test]

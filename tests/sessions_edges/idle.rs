@@ -47,8 +47,10 @@ async fn a_session_that_nobody_uses_costs_few_requests() {
         session.save(noise(seed, 300)).await.unwrap();
         bench.hours(12);
     }
+    // It tells `line` of the newest, whose loss would not be noticed else.
+    session.prune(Retention::new().last(6)).await.unwrap();
     let few = |get| Counts { list: 1, get, ..Counts::default() };
-    assert_eq!(cost(&bench, "s", Retention::new().last(6)).await, few(2), "the newest and the first");
+    assert_eq!(cost(&bench, "s", Retention::new().last(6)).await, few(3), "the newest, the first and `line`");
     assert_eq!(session.prune(Retention::new().last(2).daily(2)).await.unwrap().removed.len(), 4);
     assert_eq!(cost(&bench, "s", Retention::new().last(2).daily(2)).await, few(2), "the newest and `line`");
     // By age it takes the storage's time, and that an announcement.
@@ -87,6 +89,9 @@ async fn what_is_told_at_a_glance_is_what_a_closer_look_tells() {
             }
         }
         bench.hours(random.below(60));
+        if random.below(2) == 0 {
+            drop(bench.session(name).prune(Retention::new().last(9)).await);
+        }
         if random.below(12) == 0 {
             let keys = bench.keys(&format!("/{name}/c/")).await;
             bench.adapter.remove(&keys[random.below(keys.len() as u64) as usize]).await;

@@ -69,7 +69,8 @@ impl Page {
     /// Whether it is a page of a listing at all: any other JSON object would be a listing without a row.
     pub(super) fn is_listing(&self) -> bool {
         let rows = self.items.is_some() || self.prefixes.is_some() || self.next_page_token.is_some();
-        rows || self.kind.as_deref() == Some("storage#objects")
+        // The second is what releases of the Firebase emulator say.
+        rows || matches!(self.kind.as_deref(), Some("storage#objects" | "#storage/objects"))
     }
 }
 

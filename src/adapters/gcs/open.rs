@@ -264,7 +264,12 @@ pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64, page
 /// it would be a damaged one, and an older one would be loaded in its place.
 fn is_foreign(answer: &Response, range: &Range<u64>, page: bool) -> bool {
     let own = |name: &HeaderName| name.as_str().starts_with("x-goog-") || name == MARK;
-    let other_length = answer.content_length() != Some(range.end - range.start);
+    // What comes in chunks has no length; but a page has no Content-Range either.
+    let told = text(answer, "content-range").and_then(content_range);
+    let other_length = match (told, answer.content_length()) {
+        (Some((of, _)), None) => of != *range,
+        (_, length) => length != Some(range.end - range.start),
+    };
     let other_type = !page && text(answer, "content-type").is_some_and(is_page);
     !answer.headers().keys().any(own) && (other_length || other_type)
 }

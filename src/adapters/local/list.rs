@@ -250,7 +250,11 @@ impl Walk {
         walk.passed_over = std::mem::take(&mut self.passed_over);
         let found = walk.next(given_up);
         self.passed_over = walk.passed_over;
-        Ok(found?.is_some())
+        match found {
+            // It became a link meanwhile.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
+            found => Ok(found?.is_some()),
+        }
     }
 }
 

@@ -161,8 +161,8 @@ pub(super) fn place(shared: &Shared) -> String {
 
 /// The request did not arrive, or its answer did not: no credentials, no connection, a connection that broke.
 fn undelivered(error: &(dyn StdError + 'static), shared: &Shared) -> Failure {
-    if let Some(message) = untrusted(error) {
-        return plain(ErrorKind::InvalidConfig, message.into());
+    if let Some((kind, message)) = untrusted(error) {
+        return plain(kind, message.into());
     }
     let (mut cause, mut connected) = (Some(error), true);
     while let Some(inner) = cause {

@@ -20,7 +20,7 @@ use crate::output::complain;
 pub(crate) struct Interrupted(pub(crate) u8);
 
 /// Said where that was not enough, but not to somebody who did not want to wait.
-const NOT_UNDONE: &str = "persist: stopped before all was undone; nothing is half saved, but a temporary file, an unfinished upload or a probe of `persist doctor` may be left";
+const NOT_UNDONE: &str = "persist: stopped before all was undone; nothing is half saved, but a temporary file, an unfinished upload, a probe of `persist doctor` or the announcement of a prune, which holds up the next one for 10 minutes, may be left";
 
 /// How long what was begun may take to be undone.
 const CLEAN_UP: Duration = Duration::from_secs(5);

@@ -76,7 +76,8 @@ impl Session {
         let line = if seen.has_line { store.line(place).await } else { Ok((LineRecord::default(), None)) };
         let Ok((line, _)) = line else { return Ok(None) };
         let seqs = || rows.iter().map(|row| row.seq);
-        let is_whole = line.newest() <= newest.seq
+        // What no prune has seen can be lost without a trace.
+        let is_whole = line.newest() == newest.seq
             && seqs().all(|seq| line.has(seq))
             && line.holes(1, seqs()).is_empty();
         if line.announced.is_some() || !is_whole {

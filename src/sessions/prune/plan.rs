@@ -306,13 +306,16 @@ impl Session {
 
     /// Whether the fork that left this reference came to be.
     pub(in crate::sessions) async fn fork_lives(&self, key: &Key, fork: &ForkRef) -> Result<bool> {
+        // What a tag that moved has left: no session is a fork of itself.
+        if fork.fork == *self.place() {
+            return Ok(false);
+        }
         match self.store().slot(&fork.fork, 1, Part::End).await {
             Ok((Slot::Origin(origin), _)) => Ok(self.place().fork(origin.id)? == *key),
             Ok((Slot::Commit(_), _)) => Ok(false),
             Err(error) => match error.kind() {
                 // Something else removed it, and a copy may bring it back. Unless the fork never came to be,
                 // or has given it up.
-                ErrorKind::NotFound if fork.fork == *self.place() => Ok(false),
                 ErrorKind::NotFound => {
                     let (store, fork) = (self.store(), &fork.fork);
                     match tokio::try_join!(store.newest(fork), store.line(fork)) {
