@@ -46,7 +46,8 @@ fn advice(reason: &CertificateError) -> (ErrorKind, &'static str) {
             Unavailable,
             "the server's certificate is for another name; check the endpoint, and what stands in between",
         ),
-        UnknownIssuer => (
+        // The second: the CA was made anew under its old name, and the old one is trusted.
+        UnknownIssuer | BadSignature => (
             InvalidConfig,
             "the server's certificate is not trusted; install ca-certificates, or, where a proxy opens TLS or the server has a \
              certificate of its own, name its CA in SSL_CERT_FILE",

@@ -115,11 +115,12 @@ pub fn is_marker(name: &str, object: &[u8]) -> bool {
     named(name, object, object.len() as u64).is_some_and(|manifest| manifest.is_removed())
 }
 
-/// The id of a commit, or of the origin that stands in its place, from the last bytes of its object, whose
-/// whole length is `total`; `None` where they do not tell. For the command line.
+/// The id of a commit, or of the fork's origin that stands in its place, from the last bytes of its object,
+/// whose whole length is `total`; `None` where they do not tell, and for what keeps the numbers of an import:
+/// that has the id of a commit. For the command line.
 pub fn commit_id(name: &str, tail: &[u8], total: u64) -> Option<CommitId> {
     if tail.len() as u64 == total && refs::is_small(tail) {
-        return Origin::decode(tail).ok().map(|origin| origin.id);
+        return Origin::decode(tail).ok().filter(|origin| origin.imports().is_none()).map(|origin| origin.id);
     }
     named(name, tail, total).map(|manifest| manifest.id)
 }

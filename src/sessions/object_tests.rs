@@ -118,3 +118,18 @@ proptest! {
         let _ = Manifest::decode(&inner[..at], Some((Digest::of(b""), 0)));
     }
 }
+
+/// What keeps an import's first number has the id of a commit, and is none.
+#[test]
+fn forks_have_an_id_and_imports_have_none() {
+    let place = Place::from_segments("a".into(), "s".into());
+    let id = CommitId::from_bytes([7; 16]);
+    let import = Origin::of_import(id, 9, &place, None);
+    let mut fork = Origin::of_import(id, 9, &place, None);
+    fork.target.seq = 3;
+    let told = |origin: &Origin| {
+        let bytes = origin.encode();
+        commit_id("c/999999999/998-1", &bytes, bytes.len() as u64)
+    };
+    assert_eq!((told(&import), told(&fork)), (None, Some(id)));
+}

@@ -67,7 +67,7 @@ fn refuse(stream: &mut (impl Read + Write)) {
     }
 }
 
-/// `persist ls` of both clouds, with the certificates of this file alone.
+/// `persist ls` of both clouds in two attempts, with the certificates of this file alone.
 fn ls(endpoint: &str, certificates: &Path) -> [Output; 2] {
     let nothing = tempfile::tempdir().unwrap();
     let storages = [
@@ -77,7 +77,11 @@ fn ls(endpoint: &str, certificates: &Path) -> [Output; 2] {
     storages.map(|storage| {
         let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_persist"));
         command.env_clear().env("SSL_CERT_FILE", certificates).env("SSL_CERT_DIR", nothing.path());
-        command.env("HOME", nothing.path()).args(["--storage", &storage, "ls"]);
+        command.env("PERSIST_RETRY_ATTEMPTS", "2").env("HOME", nothing.path()).args([
+            "--storage",
+            &storage,
+            "ls",
+        ]);
         command.output().unwrap()
     })
 }
@@ -101,6 +105,17 @@ fn what_is_named_in_ssl_cert_file_is_trusted() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("403"), "{said}");
     }
+}
+
+/// An address that was just given to another, or a certificate that is about to be replaced.
+#[test]
+fn a_certificate_for_another_name_is_an_outage() {
+    let (endpoint, connections) = server(true);
+    for output in ls(&endpoint.replace("127.0.0.1", "localhost"), Path::new(CERTIFICATE)) {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(6) && said.contains("for another name"), "{said}");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 4, "each was tried again");
 }
 
 /// It is the first that is seen behind a proxy that opens TLS, and no wait helps.
