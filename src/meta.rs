@@ -175,3 +175,9 @@ impl ListEntry {
         }
     }
 }
+
+/// Whether this content type is that of pages for people.
+#[cfg(any(feature = "gcs", feature = "s3"))]
+pub(crate) fn is_page(content_type: &str) -> bool {
+    content_type.trim_start().to_ascii_lowercase().starts_with("text/html")
+}

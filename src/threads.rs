@@ -26,15 +26,15 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     Running(tokio::task::spawn_blocking(work))
 }
 
-/// Hashing so many bytes takes less time than the way to another thread and back, and holds no other task up.
-pub(crate) const INLINE_HASH: usize = 64 * 1024;
+/// Work on so many bytes takes less time than the way to another thread and back, and holds no other task up.
+pub(crate) const SHORT: usize = 64 * 1024;
 
-/// Does here and now what is to be done with at most [`INLINE_HASH`] bytes, and everything else as [`run`].
+/// Does here and now what is to be done with at most [`SHORT`] bytes, and everything else as [`run`].
 pub(crate) async fn run_unless_short<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    if bytes <= INLINE_HASH { work() } else { run(work).await }
+    if bytes <= SHORT { work() } else { run(work).await }
 }
 
 /// Starts `work` on a thread of its own: for work that waits for other work, which needs one of the runtime's

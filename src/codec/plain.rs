@@ -49,7 +49,7 @@ pub(super) fn promised(meta: &ObjectMeta) -> Result<Option<Summary>> {
 pub(super) async fn decode(first: Bytes, mut body: Body, meta: &ObjectMeta, limits: Limits) -> Result<Body> {
     limits.check(meta.size, meta.size)?;
     let told = is_plain(meta);
-    let whole = first.len() as u64 == meta.size && first.len() <= threads::INLINE_HASH;
+    let whole = first.len() as u64 == meta.size && first.len() <= threads::SHORT;
     // The end of the body is where the adapter says whether its bytes are those that are stored.
     if whole && body.chunk().await?.is_some() {
         return Err(corrupt("the storage gave more bytes than the object has"));

@@ -71,21 +71,24 @@ impl Sessions {
         retention: Retention,
         agent: Option<&str>,
     ) -> BoxStream<'_, Result<(SessionName, Result<Pruned>)>> {
-        self.each(agent, move |session| async move { session.prune(retention).await }.boxed())
+        self.each(agent, move |_, session| async move { session.prune(retention).await }.boxed())
     }
 
     /// [Verifies](Session::verify) all sessions, in the same way. Damage is in [`Verified`], and no error.
     pub fn verify_all(&self, agent: Option<&str>) -> BoxStream<'_, Result<(SessionName, Result<Verified>)>> {
-        self.each(agent, |session| async move { session.verify().await }.boxed())
+        self.each(agent, |_, session| async move { session.verify().await }.boxed())
     }
 
-    fn each<'a, T: Send + 'a>(
+    /// Does `work` with all sessions, or those of one agent, and tells as [`prune_all`](Sessions::prune_all)
+    /// does. For the command line.
+    #[doc(hidden)]
+    pub fn each<'a, T: Send + 'a>(
         &'a self,
         agent: Option<&str>,
-        work: impl Fn(Session) -> BoxFuture<'a, Result<T>> + Send + 'a,
+        work: impl Fn(&SessionName, Session) -> BoxFuture<'a, Result<T>> + Send + 'a,
     ) -> BoxStream<'a, Result<(SessionName, Result<T>)>> {
         let begun = self.list(agent).map_ok(move |name| {
-            let done = work(self.named(&name));
+            let done = work(&name, self.named(&name));
             (name, done)
         });
         let rows = begun.map(|begun| async {

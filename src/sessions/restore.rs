@@ -16,9 +16,6 @@ use super::{
 };
 use crate::{Body, Digest, Error, ErrorKind, GetOptions, Key, Limits, Result, codec, threads};
 
-/// Work on fewer bytes than this is not worth a thread of its own.
-const SMALL: usize = 64 << 10;
-
 /// A state that passed every check, and what a writer needs to go on from it.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -94,7 +91,7 @@ impl Store {
         let size = fetched.iter().map(|one| one.bytes.len()).sum::<usize>();
         let (limits, home) = (self.limits, place.clone());
         let work = move || assemble(fetched, &limits, &home);
-        if size.max(manifest.size as usize) < SMALL { work() } else { threads::run(work).await }
+        threads::run_unless_short(size.max(manifest.size as usize), work).await
     }
 
     async fn with_body(&self, place: Place, seq: u64, key: Key, bytes: Option<Bytes>) -> Result<Fetched> {

@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{PutOptions, SnapshotAdapter, adapters::memory::MemoryAdapter, sessions::Sessions};
+use crate::{
+    PutOptions, SnapshotAdapter,
+    adapters::memory::MemoryAdapter,
+    sessions::{Session, Sessions},
+};
 
 /// Bytes that do not compress.
 fn noise(len: usize) -> Vec<u8> {
@@ -11,6 +15,17 @@ fn noise(len: usize) -> Vec<u8> {
         (x >> 56) as u8
     };
     std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Saves a state and then a longer one, which is a delta: that state, and the key, object and manifest of it.
+async fn delta(session: &Session) -> (Vec<u8>, Key, Bytes, Manifest) {
+    let state = noise(20_000);
+    session.save(state[..18_000].to_vec()).await.unwrap();
+    assert!(!session.save(state.clone()).await.unwrap().keyframe);
+    let key = session.place().commit(2).unwrap();
+    let bytes = session.store().read(&key).await.unwrap().0;
+    let manifest = object::manifest(&bytes, bytes.len() as u64, 2).unwrap().unwrap();
+    (state, key, bytes, manifest)
 }
 
 /// What a commit claims of its body would otherwise pay for a state of any size.
@@ -23,12 +38,7 @@ async fn a_body_is_as_long_as_its_commit_says() {
         .stream_limit(64 << 20)
         .session("a", "s")
         .unwrap();
-    let state = noise(20_000);
-    session.save(state[..18_000].to_vec()).await.unwrap();
-    assert!(!session.save(state.clone()).await.unwrap().keyframe);
-    let key = session.place().commit(2).unwrap();
-    let bytes = session.store().read(&key).await.unwrap().0;
-    let mut manifest = object::manifest(&bytes, bytes.len() as u64, 2).unwrap().unwrap();
+    let (state, key, _, mut manifest) = delta(&session).await;
     for (claim, good) in [(0, true), (1, false), (1 << 40, false)] {
         let body = manifest.body.as_mut().expect("a body of its own");
         body.stored += claim;
@@ -51,12 +61,7 @@ async fn a_body_is_as_long_as_its_commit_says() {
 async fn a_delta_that_makes_another_state_is_damage() {
     let adapter = Arc::new(MemoryAdapter::new());
     let session = Sessions::new(adapter.clone()).unwrap().session("a", "s").unwrap();
-    let state = noise(20_000);
-    session.save(state[..18_000].to_vec()).await.unwrap();
-    assert!(!session.save(state.clone()).await.unwrap().keyframe);
-    let key = session.place().commit(2).unwrap();
-    let bytes = session.store().read(&key).await.unwrap().0;
-    let manifest = object::manifest(&bytes, bytes.len() as u64, 2).unwrap().unwrap();
+    let (state, key, bytes, manifest) = delta(&session).await;
     let delta = &bytes[4..bytes.len() - 8 - manifest.encode().len()];
     for (claimed, good) in [
         (manifest.clone(), true),

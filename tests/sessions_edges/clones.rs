@@ -4,13 +4,13 @@
 use futures_util::{FutureExt, future::BoxFuture};
 use persist::{
     ErrorKind, Result,
-    layers::{Injection, Operation},
+    layers::Operation,
     sessions::{At, CommitOptions, Session},
 };
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-use super::Bench;
+use super::{Bench, hold};
 
 /// A call that has the writer while it looks for the newest commit, and how many listings come before that.
 fn calls(handle: &Session) -> Vec<(&'static str, usize, BoxFuture<'static, Result<()>>)> {
@@ -34,8 +34,7 @@ fn beside(
     let (fault, sessions) = bench.faulty();
     let handle = sessions.session("a", "s").unwrap();
     let (name, skip, mut held) = calls(&handle).swap_remove(call);
-    let go_on = Arc::new(Notify::new());
-    fault.inject_later(Operation::List, skip, Injection::Hold(go_on.clone()));
+    let go_on = hold(&fault, Operation::List, skip);
     assert!((&mut held).now_or_never().is_none(), "{name}");
     (handle, name, held, go_on)
 }
@@ -98,8 +97,7 @@ async fn a_first_save_goes_on_from_what_a_load_shows_meanwhile() {
         let bench = Bench::new(4);
         bench.saved("s", 2).await;
         let (fault, sessions) = bench.faulty();
-        let (handle, go_on) = (sessions.session("a", "s").unwrap(), Arc::new(Notify::new()));
-        fault.inject(Operation::List, Injection::Hold(go_on.clone()));
+        let (handle, go_on) = (sessions.session("a", "s").unwrap(), hold(&fault, Operation::List, 0));
         let (clone, options) = (handle.clone(), CommitOptions::new());
         let options = if rival { options.after(3) } else { options };
         let mut save = clone.save_with("state", options).boxed();
@@ -153,13 +151,8 @@ async fn what_a_first_save_has_found_gives_way_to_a_load_that_shows_less() {
         let bench = Bench::new(8);
         bench.saved("s", 2).await;
         let (fault, sessions) = bench.faulty();
-        let hold = |operation| {
-            let go_on = Arc::new(Notify::new());
-            fault.inject(operation, Injection::Hold(go_on.clone()));
-            go_on
-        };
         let handle = sessions.session("a", "s").unwrap();
-        let go_on = hold(Operation::Get);
+        let go_on = hold(&fault, Operation::Get, 0);
         let mut load = Box::pin(handle.load(At::Latest));
         assert!((&mut load).now_or_never().is_none());
         let rival = bench.session("s");
@@ -168,7 +161,7 @@ async fn what_a_first_save_has_found_gives_way_to_a_load_that_shows_less() {
         } else {
             drop(rival.save("a rival's").await.unwrap())
         }
-        let _never = hold(Operation::Put);
+        let _never = hold(&fault, Operation::Put, 0);
         let mut save = Some(Box::pin(handle.save("heartbeat")));
         assert!(save.as_mut().unwrap().now_or_never().is_none() && fault.calls(Operation::Put) == 1);
         if given_up_first {
@@ -241,17 +234,12 @@ async fn a_load_by_number_does_not_hide_a_slower_load_of_the_latest() {
     let bench = Bench::new(10);
     bench.saved("s", 2).await;
     let (fault, sessions) = bench.faulty();
-    let hold = |operation| {
-        let go_on = Arc::new(Notify::new());
-        fault.inject(operation, Injection::Hold(go_on.clone()));
-        go_on
-    };
     let handle = sessions.session("a", "s").unwrap();
-    let go_on = hold(Operation::Get);
+    let go_on = hold(&fault, Operation::Get, 0);
     let mut load = Box::pin(handle.load(At::Latest));
     assert!((&mut load).now_or_never().is_none());
     bench.session("s").save("a rival's").await.unwrap();
-    let _never = hold(Operation::Put);
+    let _never = hold(&fault, Operation::Put, 0);
     let mut save = Box::pin(handle.save("heartbeat"));
     assert!((&mut save).now_or_never().is_none() && fault.calls(Operation::Put) == 1);
     assert_eq!(handle.load(1).await.unwrap().commit.seq, 1);

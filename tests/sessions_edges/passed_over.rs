@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures_util::{FutureExt, future::BoxFuture};
 use persist::{
     ErrorKind, Result,
-    layers::{Fault, Injection, Operation},
+    layers::{Fault, Operation},
     sessions::{At, Restored, Retention, Session, Sessions},
 };
 use tokio::sync::Notify;
 
-use super::{Bench, commit_key};
+use super::{Bench, commit_key, hold};
 
 /// A handle, and its fallback, which is held at one of its requests.
 struct Held {
@@ -23,8 +23,7 @@ struct Held {
 /// The fallback of a fresh handle, held behind `skip` requests of this kind; `None` where it makes no more.
 fn held(bench: &Bench, name: &str, operation: Operation, skip: usize) -> Option<Held> {
     let (fault, sessions): (Fault, Sessions) = bench.faulty();
-    let (session, go_on) = (sessions.session("a", name).unwrap(), Arc::new(Notify::new()));
-    fault.inject_later(operation, skip, Injection::Hold(go_on.clone()));
+    let (session, go_on) = (sessions.session("a", name).unwrap(), hold(&fault, operation, skip));
     let clone = session.clone();
     let mut load = async move { clone.load_with_fallback(At::Latest).await }.boxed();
     (&mut load).now_or_never().is_none().then_some(Held { fault, session, load, go_on })
@@ -104,7 +103,7 @@ async fn so_it_does_beside_a_first_save_of_a_clone() {
                 let rival = bench.session("f");
                 let _ = rival.load_with_fallback(At::Latest).await;
                 rival.save(super::noise(9, 3000)).await.unwrap();
-                held.fault.inject(Operation::Put, Injection::Hold(Arc::new(Notify::new())));
+                let _never = hold(&held.fault, Operation::Put, 0);
                 let mut save = held.session.save("heartbeat").boxed();
                 assert!((&mut save).now_or_never().is_none() && held.fault.calls(Operation::Put) == 1);
                 drop(save);

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::names;
-use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version};
+use crate::{Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, Tier, Version, meta::is_page};
 
 /// The random id of one `put`, kept with the object: it tells the writer's own earlier attempt from a
 /// rival's.
@@ -163,11 +163,6 @@ fn read<'de, D: Deserializer<'de>, T, F: Fn(&str) -> Option<T>>(
         }
     }
     deserializer.deserialize_any(Text(read, PhantomData))
-}
-
-/// Whether this content type is that of pages for people.
-pub(super) fn is_page(media: &str) -> bool {
-    media.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
 impl Resource {

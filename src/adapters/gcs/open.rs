@@ -14,10 +14,11 @@ use super::{
     client::Call,
     doubt::generation,
     errors::{MARK, not_the_services},
-    model::{self, Resource, is_page},
+    model::{self, Resource},
 };
 use crate::{
-    ByteRange, Error, ErrorKind, GetOptions, Key, Result, options::REPLACED, transfer::content_range,
+    ByteRange, Error, ErrorKind, GetOptions, Key, Result, meta::is_page, options::REPLACED,
+    transfer::content_range,
 };
 
 /// A snapshot that can be read.

@@ -10,7 +10,7 @@ use super::{
     client::Shared,
     errors::{Failure, place},
 };
-use crate::{Error, ErrorKind, Key};
+use crate::{Error, ErrorKind, Key, meta::is_page};
 
 /// Refuses an answer without an ETag, which each of S3's to PutObject and UploadPart has.
 pub(super) fn has_etag(operation: &'static str, etag: Option<&str>, shared: &Shared) -> Result<(), Failure> {
@@ -85,10 +85,6 @@ pub(super) fn is_page_of_another(answer: &HttpResponse) -> bool {
 /// The error for a page in place of S3's answer.
 pub(super) fn a_page(operation: &'static str, shared: &Shared) -> Failure {
     not_s3s(operation, "a page for people", shared)
-}
-
-pub(super) fn is_page(media: &str) -> bool {
-    media.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
 fn not_s3s(operation: &'static str, what: &str, shared: &Shared) -> Failure {

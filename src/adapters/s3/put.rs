@@ -11,7 +11,7 @@ use super::{
     bucket::{Bucket, etag, version},
     doubt::Doubt,
     fail::fail,
-    genuine::{has_etag, is_page},
+    genuine::has_etag,
     multipart,
     progress::Progress,
     settings::{LARGEST_OBJECT, LARGEST_PART},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Body, DeleteOptions, Error, ErrorKind, Key, ObjectMeta, PutMode, PutOptions, Result, Version,
-    transfer::Parts,
+    meta::is_page, transfer::Parts,
 };
 
 impl Bucket {

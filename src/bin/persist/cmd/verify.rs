@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Result;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt};
 use persist::{
     Error, ErrorKind, Key, ListOptions, LoadOptions, SnapshotAdapter, SnapshotAdapterExt,
     layers::Namespace,
@@ -15,10 +15,7 @@ use crate::{
     args::Verify,
     cmd::{
         PARALLEL,
-        session::{
-            all::each,
-            history::{damage, verified_row},
-        },
+        session::history::{damage, verified_row},
     },
     output::{Output, cell, count, fault, human, reason},
     place::{Owner, Place},
@@ -233,7 +230,7 @@ async fn all_sessions(
         _ => error,
     };
     let sessions = Sessions::new(store)?;
-    let mut verified = each(&sessions, None, |_, session| async move { session.verify().await }.boxed());
+    let mut verified = sessions.verify_all(None);
     loop {
         let (SessionName { agent, session, .. }, found) = match verified.next().await {
             Some(Ok(verified)) => verified,

@@ -1,41 +1,15 @@
-//! Work on every session of a storage: some at once, a row for each in their order, and on behind those that
-//! fail.
+//! What is told of work on every session of a storage: a row for each, and what came of all.
 
 use std::path::Path;
 
 use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
-use persist::{
-    Error, ErrorKind, SnapshotAdapter,
-    sessions::{Session, SessionName, Sessions},
-};
+use persist::{Error, ErrorKind, SnapshotAdapter, sessions::SessionName};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cmd::{PARALLEL, verify::worse},
+    cmd::verify::worse,
     output::{Output, cell, count, fault, in_our_words, reason},
 };
-
-/// What came of the work on one.
-pub(crate) type Came<T> = (SessionName, persist::Result<T>);
-
-/// Does `work` with all sessions of the storage, or of one agent. What the listing fails with comes behind
-/// what it had listed.
-pub(crate) fn each<'a, T: Send + 'a>(
-    sessions: &'a Sessions,
-    agent: Option<&str>,
-    work: impl Fn(&SessionName, Session) -> BoxFuture<'a, persist::Result<T>> + Send + 'a,
-) -> BoxStream<'a, persist::Result<Came<T>>> {
-    let begun = sessions.list(agent).map_ok(move |name| {
-        let came = work(&name, sessions.named(&name));
-        (name, came)
-    });
-    let came = begun.map(|begun| async {
-        let (name, came) = begun?;
-        Ok((name, came.await))
-    });
-    came.buffered(PARALLEL).boxed()
-}
 
 /// What is to be said where there is nothing to work on.
 pub(super) fn no_session(store: &dyn SnapshotAdapter, agent: Option<&str>) -> String {

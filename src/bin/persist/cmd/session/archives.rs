@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::fs::File;
 
 use super::{
-    all::{Named, Rows, each, no_session},
+    all::{Named, Rows, no_session},
     archive,
 };
 use crate::{cmd::PARALLEL, files, output::Output};
@@ -33,7 +33,7 @@ pub(super) async fn export(
 ) -> Result<()> {
     files::make_folder(dir)?;
     let mut rows = Rows::quiet(output);
-    let mut exported = each(sessions, agent, |name, session| {
+    let mut exported = sessions.each(agent, |name, session| {
         let path = path(dir, name);
         let name = name.clone();
         async move { export_one(&name, &session, &path).await }.boxed()

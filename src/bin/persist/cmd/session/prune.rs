@@ -9,7 +9,7 @@ use persist::{
 use serde_json::json;
 
 use super::{
-    all::{Named, Rows, each, no_session},
+    all::{Named, Rows, no_session},
     args::Prune,
 };
 use crate::output::{Output, count, human};
@@ -33,7 +33,7 @@ pub(super) async fn run(
         return output.row(|| json!(pruned), || summary(&pruned));
     }
     let mut rows = Rows::new(output);
-    let mut pruned = each(sessions, args.of_agent.as_deref(), move |_, session| prune(session));
+    let mut pruned = sessions.each(args.of_agent.as_deref(), move |_, session| prune(session));
     while let Some((name, pruned)) = pruned.try_next().await? {
         match pruned {
             Ok(pruned) => rows.good(Named::of(&name), json!(pruned), &summary(&pruned))?,
