@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 
 use super::{
-    At, Restored, Session, Skipped,
+    At, Damaged, Restored, Session,
     clock::Moment,
     find::Found,
     load::{Look, Shown},
@@ -60,7 +60,7 @@ impl Session {
                     Ok(_) => return self.load(at).await,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
                         broken = Broken::of(manifest.ok(), &place, &error);
-                        skipped.push(Skipped::new(Some(seq), &error));
+                        skipped.push(Damaged::new(Some(seq), &error));
                     }
                     // A prune removed it, so there is a newer one. It must not read as "no session yet".
                     Err(error) if at == At::Latest && error.kind() == ErrorKind::NotFound => {
@@ -81,7 +81,7 @@ impl Session {
                     },
                     _ => None,
                 };
-                skipped.push(Skipped::new(wanted, &first));
+                skipped.push(Damaged::new(wanted, &first));
                 (self.store().history(self.place(), wanted), None)
             }
             Err(_) => return Err(first),
@@ -99,7 +99,7 @@ impl Session {
                 return self.load(at).await;
             }
             if let Some(broken) = broken.as_ref().filter(|broken| broken.is_part_of(seq)) {
-                skipped.push(Skipped { seq: Some(seq), ..broken.skipped.clone() });
+                skipped.push(Damaged { seq: Some(seq), ..broken.skipped.clone() });
                 continue;
             }
             // From here, so that a commit which took the place of a fork's start does not pass for it.
@@ -111,7 +111,7 @@ impl Session {
                 }
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    skipped.push(Skipped::new(Some(seq), &error));
+                    skipped.push(Damaged::new(Some(seq), &error));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -130,7 +130,7 @@ impl Session {
                 // Not found: a prune removed it, or what it is made of.
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     broken = Broken::of(manifest.ok(), &home, &error).or(broken);
-                    skipped.push(Skipped::new(Some(seq), &error));
+                    skipped.push(Damaged::new(Some(seq), &error));
                 }
                 Err(error) => return Err(error),
             }
@@ -158,7 +158,7 @@ struct Broken {
     /// The keyframe that the commit's state starts from. Keyframes only go forward: so do those of all
     /// commits between the two.
     keyframe: u64,
-    skipped: Skipped,
+    skipped: Damaged,
 }
 
 impl Broken {
@@ -172,7 +172,7 @@ impl Broken {
         };
         let seq = manifest.chain().into_iter().skip(1).find(|seq| is_of(*seq))?;
         let keyframe = manifest.seq - manifest.depth;
-        Some(Broken { seq, keyframe, skipped: Skipped::new(None, error) })
+        Some(Broken { seq, keyframe, skipped: Damaged::new(None, error) })
     }
 
     /// Whether the state of the commit `seq`, which is older, is made of it.

@@ -1,7 +1,7 @@
 //! Reading: a commit's state, checked, and what a handle concludes from it.
 
 use super::{
-    At, Commit, Restored, Session, Skipped,
+    At, Commit, Damaged, Restored, Session,
     at::{no_commit, removed},
     clock::Moment,
     find::{Found, Newest},
@@ -212,7 +212,7 @@ impl Session {
         error
     }
 
-    pub(super) fn shown(&self, restored: Checked, place: &Place, skipped: Vec<Skipped>) -> Restored {
+    pub(super) fn shown(&self, restored: Checked, place: &Place, skipped: Vec<Damaged>) -> Restored {
         let commit = Commit::new(restored.manifest, place, restored.stored);
         Restored { state: restored.base.state, commit, skipped }
     }

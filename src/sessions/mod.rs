@@ -29,9 +29,9 @@
 //! - `store`: the adapter as sessions use it
 //!
 //! and a load: `at` says which commit, `find` finds it, `restore` fetches and checks its chain, `load` gives
-//! it as `restored`, `fallback` goes on behind damage, `log` is the history. `tag` and `fork` keep commits,
-//! `prune` removes those that nothing keeps, `remove` ends a session. `stream`, `background`, `checkpoint`,
-//! `diff`, `verify`, `archive` and `list` stand on these.
+//! it as `restored`, `fallback` goes on behind what is `damaged`, `log` is the history. `tag` and `fork` keep
+//! commits, `prune` removes those that nothing keeps, `remove` ends a session. `stream`, `background`,
+//! `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
 
 mod answer;
 mod archive;
@@ -40,6 +40,7 @@ mod background;
 mod checkpoint;
 mod clock;
 mod commit;
+mod damaged;
 pub(crate) mod delta;
 mod diff;
 mod draft;
@@ -80,6 +81,7 @@ pub use at::At;
 pub use background::Background;
 pub use checkpoint::Checkpoints;
 pub use commit::{Commit, CommitOptions, NamedSize};
+pub use damaged::Damaged;
 pub use diff::{Change, diff};
 pub use id::CommitId;
 pub use list::SessionName;
@@ -89,10 +91,10 @@ pub use names::{PartKind, part_kind};
 #[doc(hidden)]
 pub use object::{commit_id, is_marker};
 pub use prune::{KeptBy, Pruned, Retention};
-pub use restored::{Restored, Skipped};
+pub use restored::Restored;
 pub use rival::Rival;
 pub use session::Session;
 pub use storage::Sessions;
 pub(crate) use storage::WINDOWS;
 pub use tag::Tag;
-pub use verify::{Damaged, Verified};
+pub use verify::Verified;

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::{Commit, wire};
+use super::{Commit, Damaged};
 use crate::{Error, ErrorKind, Result};
 
 /// What a load gave.
@@ -18,39 +18,7 @@ pub struct Restored {
     pub commit: Commit,
     /// Newer commits that were passed over because they are damaged; only with
     /// [`load_with_fallback`](super::Session::load_with_fallback).
-    pub skipped: Vec<Skipped>,
-}
-
-/// A damaged commit.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Skipped {
-    /// Its number, where that is known.
-    pub seq: Option<u64>,
-    /// The object's key, where one object is at fault.
-    pub key: Option<String>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Skipped {
-    pub(super) fn new(seq: Option<u64>, error: &Error) -> Self {
-        Skipped { seq, key: error.key().map(ToString::to_string), reason: wire::wrong(error).to_owned() }
-    }
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.seq {
-            Some(seq) => write!(f, "commit {seq}")?,
-            None => f.write_str("a commit")?,
-        }
-        f.write_str(" is damaged and was passed over: ")?;
-        if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
-        }
-        f.write_str(&self.reason)
-    }
+    pub skipped: Vec<Damaged>,
 }
 
 impl Restored {

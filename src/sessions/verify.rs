@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::{
-    CommitId, Session,
+    CommitId, Damaged, Session,
     at::{importing, no_commit, removed},
     log::Entry,
     manifest::Manifest,
@@ -14,7 +14,7 @@ use super::{
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot, hidden},
-    wire::{corrupt, wrong},
+    wire::corrupt,
 };
 use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
@@ -33,24 +33,6 @@ pub struct Verified {
     /// removes them; the tags only where the storage can remove exactly one version, else
     /// [`untag`](Session::untag) them.
     pub garbage: u64,
-}
-
-/// Something that is damaged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Damaged {
-    /// The commit that cannot be loaded for it; `None` for what is no commit.
-    pub seq: Option<u64>,
-    /// The object's key, where one object is at fault.
-    pub key: Option<String>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Damaged {
-    fn new(seq: Option<u64>, error: &Error) -> Self {
-        Damaged { seq, key: error.key().map(ToString::to_string), reason: wrong(error).to_owned() }
-    }
 }
 
 impl Session {

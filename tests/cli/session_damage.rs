@@ -97,7 +97,7 @@ fn damage_is_named_and_passed_over_only_when_asked() {
     assert_eq!((&run.error()["kind"], &run.error()["key"]), (&json!("corrupt"), &json!(key)));
     let run = home.session(&["load", "a", "s", "--fallback"]);
     assert_eq!((run.code, &run.out[..]), (0, &b"{\"step\":2}"[..]));
-    assert!(run.err.starts_with("persist: commit 3 is damaged and was passed over: "), "{}", run.err);
+    assert!(run.err.starts_with("persist: passed over: commit 3 is damaged: "), "{}", run.err);
     // For scripts it is in the row.
     let skipped = json!([{"seq": 3, "key": key, "reason": "its checksum is wrong"}]);
     let run = home.session(&["load", "a", "s", "--fallback", "--json", "-o", &out]);

@@ -5,7 +5,7 @@ use std::{io::Write, path::Path};
 use anyhow::{Context, Result};
 use persist::{
     Body, Error, ErrorKind, FileTarget,
-    sessions::{Commit, Restored, Session, Skipped},
+    sessions::{Commit, Damaged, Restored, Session},
 };
 use serde_json::{Value, json};
 
@@ -65,16 +65,15 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
 /// Says what is damaged and newer than what was loaded.
 pub(super) fn passed_over(restored: &Restored) {
     for skipped in &restored.skipped {
-        output::complain(&format!("persist: {skipped}"));
+        output::complain(&format!("persist: passed over: {skipped}"));
     }
 }
 
 /// A commit; where damage may be passed over, with what was.
-pub(super) fn row(commit: &Commit, skipped: Option<&[Skipped]>) -> Value {
+pub(super) fn row(commit: &Commit, skipped: Option<&[Damaged]>) -> Value {
     let mut row = json!(commit);
     if let Some(skipped) = skipped {
-        let one = |it: &Skipped| json!({"seq": it.seq, "key": it.key, "reason": it.reason});
-        row["skipped"] = skipped.iter().map(one).collect();
+        row["skipped"] = json!(skipped);
     }
     row
 }
