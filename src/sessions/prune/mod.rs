@@ -6,6 +6,8 @@
 mod idle;
 mod plan;
 mod policy;
+mod reach;
+mod survey;
 mod undo;
 
 use std::time::{Duration, SystemTime};

@@ -121,6 +121,16 @@ impl Retention {
         Retention { within: None, ..*self }.keep(commits, SystemTime::UNIX_EPOCH)
     }
 
+    /// The rules of hours, days and weeks alone.
+    pub(super) fn calendar(&self) -> Self {
+        Retention { last: 0, within: None, ..*self }
+    }
+
+    /// The same rules, with all that are not older than this.
+    pub(super) fn within_at_least(&self, age: Duration) -> Self {
+        Retention { within: Some(self.within.unwrap_or_default().max(age)), ..*self }
+    }
+
     /// Of the commits that are missing, those that a rule may keep. Their times are not known; they lie
     /// between those of their neighbours.
     pub(super) fn keep_missing(
