@@ -20,7 +20,7 @@ struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    fn seen(&self) -> Survey<'a> {
+    fn seen(self) -> Survey<'a> {
         let (place, id) = (Place::new("a", "s").unwrap(), CommitId::from_bytes([7; 16]));
         let row = |&(seq, age): &(u64, Duration)| {
             let key = place.commit(seq).unwrap();
@@ -52,7 +52,8 @@ fn commits_are_those_on_the_line_and_holes_what_is_missing_there() {
         ("a fork that gave up its start", &pruned, 0, &[8, 7, 1], Some(5), &[7, 8], &[8, 7], &[]),
         ("an import from 7 on", &imported, 0, &[8, 7, 1], Some(0), &[7, 8], &[8, 7], &[]),
     ] {
-        let seen = Listed { line, from, rows: &old(rows), start }.seen();
+        let rows = old(rows);
+        let seen = Listed { line, from, rows: &rows, start }.seen();
         assert_eq!(seen.present.iter().copied().collect::<Vec<_>>(), present, "{what}");
         assert_eq!(seen.commits.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), commits, "{what}");
         assert_eq!(seen.holes(), holes, "{what}");
@@ -74,7 +75,8 @@ fn the_next_line_has_what_is_kept_and_the_start_while_it_is_needed() {
         // Numbers that were there once do not come again.
         ("a smaller newest", &behind, 0, &[3], None, &[3], &[], false, 9, &[3..=3]),
     ] {
-        let seen = Listed { line, from, rows: &old(rows), start }.seen();
+        let rows = old(rows);
+        let seen = Listed { line, from, rows: &rows, start }.seen();
         let next = seen.next_line(&kept.iter().copied().collect(), missing.to_vec(), needs_source);
         assert_eq!((next.upto, &next.runs[..]), (upto, runs), "{what}");
     }
