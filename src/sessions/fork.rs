@@ -33,7 +33,7 @@ impl Session {
     /// # Errors
     /// As [`fork`](Session::fork).
     pub async fn fork_to(&self, fork: &Session, at: impl Into<At> + Send) -> Result<()> {
-        self.start(fork, at.into()).await?;
+        self.start(fork, at.into()).await.map_err(|error| error.with_operation("fork"))?;
         fork.has_begun();
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Store {
         } else {
             format!("the session {place} exists already; {how} {to} another name")
         };
-        Error::new(ErrorKind::AlreadyExists, message).with_operation(how)
+        Error::new(ErrorKind::AlreadyExists, message)
     }
 
     /// The same care as for a first commit, whose key the origin takes.
@@ -178,7 +178,7 @@ impl Store {
                         kind => (kind, unread.retryable()),
                     };
                     let error = Error::new(kind, message).with_retryable(retryable);
-                    return Err(error.with_operation("fork").with_source(unread));
+                    return Err(error.with_source(unread));
                 }
                 Err(_) => return Err(error),
             },
@@ -197,7 +197,7 @@ impl Store {
             self.delete_version(&key, &made.version).await?;
         }
         let message = "the fork took so long that it may have been pruned meanwhile; fork again";
-        Err(Error::new(ErrorKind::Conflict, message).with_operation("fork"))
+        Err(Error::new(ErrorKind::Conflict, message))
     }
 
     /// Whether a fork's origin came so soon behind its reference that no prune has taken that for garbage,
