@@ -363,3 +363,32 @@ async fn damage_elsewhere_does_not_hide_a_commit_and_a_fallback_is_never_newer()
     let error = session.load_with_fallback(At::Tag("old".into())).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(tag)));
 }
+
+/// Whatever kind of object is damaged, and whoever reads it: the advice is the one for sessions.
+#[tokio::test]
+async fn damage_of_a_body_is_told_in_the_same_words_as_of_a_commit() {
+    let adapter = Counting::memory();
+    let sessions = everything(&adapter).await;
+    let main = sessions.session("agent", "main").unwrap();
+    let keys = adapter.keys().await;
+    let of_states =
+        keys.iter().filter(|key| ["/main/c/", "/main/b/"].iter().any(|at| key.as_str().contains(at)));
+    for key in of_states {
+        let whole = adapter.raw(key).await;
+        for at in [0, 20, whole.len() / 2, whole.len() - 1] {
+            adapter.flip(key, at).await;
+            for error in read_all(&sessions).await {
+                let text = error.to_string();
+                assert!(!text.contains("the snapshot"), "byte {at} of {key}: {text}");
+                let advised = error.kind() != ErrorKind::Corrupt || text.contains("restore ");
+                assert!(advised, "byte {at} of {key}: {text}");
+            }
+            let verified = main.verify().await.unwrap();
+            assert!(!verified.is_good(), "byte {at} of {key}");
+            for damaged in verified.damaged {
+                assert!(!damaged.reason.contains("damaged: "), "byte {at} of {key}: {damaged:?}");
+            }
+            adapter.set(key, whole.clone()).await;
+        }
+    }
+}

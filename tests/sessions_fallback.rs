@@ -260,3 +260,29 @@ async fn a_diff_is_no_load_and_a_stream_is_found_once() {
         assert_eq!((cost.list, cost.get), (list, get));
     }
 }
+
+/// One wrong answer, as of bad memory or a proxy, hides neither a good commit nor all that hang on the same
+/// keyframe.
+#[tokio::test]
+async fn a_wrong_read_passes_over_no_good_commit() {
+    let adapter = Counting::memory();
+    let (fault, sessions) = faulty(&adapter);
+    let open = || sessions.session("a", "s").unwrap();
+    let (session, states) = (open(), growing(5, 30));
+    for state in &states {
+        session.save(state.clone()).await.unwrap();
+    }
+    adapter.flip(&adapter.key("-30").await, 20).await;
+    for wrong in 0.. {
+        fault.heal();
+        fault.reset_calls();
+        fault.inject_later(Operation::Get, wrong, Injection::Flip(20));
+        let good = open().load_with_fallback(At::Latest).await;
+        let good = good.unwrap_or_else(|error| panic!("read {wrong}: {error}"));
+        assert!(good.commit.seq == 29 && good.state == states[28], "read {wrong}: {:?}", good.skipped);
+        if fault.calls(Operation::Get) <= wrong {
+            assert!(wrong > 10, "{wrong}");
+            break;
+        }
+    }
+}

@@ -44,7 +44,7 @@ async fn no_state_that_was_saved_is_taken_for_a_bomb() {
 
 #[tokio::test]
 async fn a_fork_copies_nothing_and_goes_on_by_itself() {
-    let adapter = Counting::memory();
+    let adapter = Counting::today();
     let sessions = real(&adapter);
     let main = sessions.session("agent", "main").unwrap();
     let states = growing(21, 120);

@@ -35,9 +35,9 @@ fn corrupt(what: impl fmt::Display) -> Error {
 
 const DAMAGED: &str = "the snapshot is damaged: ";
 
-/// What is wrong, of an error that [`corrupt`] made.
-pub(crate) fn wrong(error: &Error) -> &str {
-    error.what().strip_prefix(DAMAGED).unwrap_or(error.what())
+/// What is wrong, of an error that [`corrupt`] made; `None` for any other.
+pub(crate) fn damage(error: &Error) -> Option<&str> {
+    error.what().strip_prefix(DAMAGED)
 }
 
 /// The form in which `save` writes a snapshot. `load` needs no such choice: it detects the form by content.

@@ -59,7 +59,8 @@ impl Session {
                     // It is another one than was read first, or was repaired meanwhile.
                     Ok(_) => return self.load(at).await,
                     Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        broken = Broken::of(manifest.ok(), &place, &error);
+                        broken =
+                            Broken::of(manifest.ok(), &place, &error).filter(|_| error.key() == first.key());
                         skipped.push(Damaged::new(Some(seq), &error));
                     }
                     // A prune removed it, so there is a newer one. It must not read as "no session yet".
@@ -122,17 +123,17 @@ impl Session {
             }
             note(&found);
             let (home, manifest) = (found.place.clone(), found.manifest());
-            match self.restore(found).await {
+            match self.restore_twice(found).await {
                 Ok(restored) => {
                     good = Ok((restored, place));
                     break;
                 }
                 // Not found: a prune removed it, or what it is made of.
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    broken = Broken::of(manifest.ok(), &home, &error).or(broken);
+                Err((error, sure)) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    broken = Broken::of(manifest.ok(), &home, &error).filter(|_| sure).or(broken);
                     skipped.push(Damaged::new(Some(seq), &error));
                 }
-                Err(error) => return Err(error),
+                Err((error, _)) => return Err(error),
             }
         }
         if at == At::Latest {

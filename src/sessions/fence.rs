@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::{
     CommitId,
-    clock::Moment,
     names::Place,
     store::{Described, Store},
     writer::Writer,
 };
-use crate::{ErrorKind, Result, Version};
+use crate::{ErrorKind, ObjectMeta, Result, Version};
 
 /// A body without a commit is garbage after so many windows.
 const BODY: u32 = 24;
@@ -47,9 +46,9 @@ impl Fence {
         self.window * BODY
     }
 
-    /// Whether a commit comes so long after its body began that a prune may have taken that for garbage.
-    pub(super) fn is_late(self, began: Option<Moment>, store: &Store) -> bool {
-        began.is_some_and(|began| began.elapsed(&*store.clock) > self.body_time())
+    /// Whether a commit comes when its body is so old that a prune may have taken that for garbage.
+    pub(super) fn is_late(self, age: Duration) -> bool {
+        age > self.body_time()
     }
 }
 
@@ -70,10 +69,11 @@ impl Writer {
         store: &Store,
         place: &Place,
         (seq, id): (u64, CommitId),
-        version: Option<Version>,
+        made: &ObjectMeta,
+        version: Option<&Version>,
     ) -> Result<()> {
         let observed = self.head.as_ref().and_then(|head| head.observed);
-        let age = observed.map_or(Duration::MAX, |observed| observed.elapsed(&*store.clock));
+        let age = observed.map_or(Duration::MAX, |observed| observed.elapsed_until(made, &*store.clock));
         if !store.fence.must_look(age) {
             return Ok(());
         }
@@ -113,10 +113,10 @@ impl Writer {
         store: &Store,
         place: &Place,
         seq: u64,
-        version: Option<Version>,
+        version: Option<&Version>,
     ) -> Result<()> {
         let Some(version) = version else { return Ok(()) };
-        if let Err(error) = store.delete_version(&place.commit(seq)?, &version).await {
+        if let Err(error) = store.delete_version(&place.commit(seq)?, version).await {
             tracing::debug!(kind = %error.kind(), session = place.logged(), "a commit that is not acknowledged stays");
         }
         Ok(())

@@ -147,12 +147,10 @@ impl Session {
         if head.observed.is_none()
             && let Some(row) = store.newest(place).await?.filter(|row| row.seq != head.seq)
         {
-            store.not_importing(place, &row).await.map_err(|error| error.with_operation("save"))?;
+            store.not_importing(place, &row).await?;
             // The number behind it is free where its commit was pruned or lost. What is created there is not
             // the newest.
-            if row.seq > head.seq + 1
-                && self.is_free(head.seq + 1).await.map_err(|error| error.with_operation("save"))?
-            {
+            if row.seq > head.seq + 1 && self.is_free(head.seq + 1).await? {
                 let message = format!(
                     "commit {} is newer than commit {}, which was loaded; rebase or fork to go on",
                     row.seq, head.seq

@@ -1,6 +1,6 @@
 //! Forks: a session that goes on from a commit of another one, without copying it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use super::{
     refs::{ForkRef, Origin, Target},
     store::{Part, Slot, Store},
 };
-use crate::{Error, ErrorKind, PutOptions, Result};
+use crate::{Error, ErrorKind, Key, PutOptions, Result};
 
 impl Session {
     /// Starts the session `name` of the same agent from a commit of this one. The first commit there gets the
@@ -33,7 +33,7 @@ impl Session {
     /// # Errors
     /// As [`fork`](Session::fork).
     pub async fn fork_to(&self, fork: &Session, at: impl Into<At> + Send) -> Result<()> {
-        self.start(fork, at.into()).await?;
+        self.start(fork, at.into()).await.map_err(|error| error.with_operation("fork"))?;
         fork.has_begun();
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Store {
         } else {
             format!("the session {place} exists already; {how} {to} another name")
         };
-        Error::new(ErrorKind::AlreadyExists, message).with_operation(how)
+        Error::new(ErrorKind::AlreadyExists, message)
     }
 
     /// The same care as for a first commit, whose key the origin takes.
@@ -156,13 +156,12 @@ impl Store {
         let key = place.commit(1)?;
         let bytes = Bytes::from(origin.encode());
         let options = PutOptions::new().create().content_type("application/octet-stream");
-        let version = match self.put(&key, bytes.clone(), options.clone()).await {
-            Ok(meta) => meta.version,
+        let made = match self.put(&key, bytes.clone(), options.clone()).await {
+            Ok(made) => made,
             Err(error) => match self.slot(place, 1, Part::End).await {
-                Ok((Slot::Origin(found), meta)) if found.id == origin.id => self
-                    .put_again(error, &key, bytes, options)
-                    .await?
-                    .map_or(meta.version, |made| made.version),
+                Ok((Slot::Origin(found), meta)) if found.id == origin.id => {
+                    self.put_again(error, &key, bytes, options).await?.unwrap_or(meta)
+                }
                 Ok(_) => return Err(self.taken(place, "fork").await.with_source(error)),
                 // It may be this one, from an attempt whose answer was lost: then it needs its reference.
                 Err(unread)
@@ -179,20 +178,52 @@ impl Store {
                         kind => (kind, unread.retryable()),
                     };
                     let error = Error::new(kind, message).with_retryable(retryable);
-                    return Err(error.with_operation("fork").with_source(unread));
+                    return Err(error.with_source(unread));
                 }
                 Err(_) => return Err(error),
             },
         };
-        let age = looked.elapsed(&*self.clock);
+        let age = looked.elapsed_until(&made, &*self.clock);
         if !self.fence.must_look(age) {
             return Ok(());
         }
-        if age <= self.fence.body_time() && self.line(place).await?.0.has(1) {
+        let in_time = age <= self.fence.body_time() || self.came_in_time(&key, origin).await?;
+        let on_line = self.line(place).await?.0.has(1);
+        if in_time && on_line {
             return Ok(());
         }
-        self.delete_version(&key, &version).await?;
+        // Who has saved behind it was told that this is kept.
+        if !on_line || self.newest(place).await?.is_none_or(|row| row.seq == 1) {
+            self.delete_version(&key, &made.version).await?;
+        }
         let message = "the fork took so long that it may have been pruned meanwhile; fork again";
-        Err(Error::new(ErrorKind::Conflict, message).with_operation("fork"))
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+
+    /// Whether a fork's origin came so soon behind its reference that no prune has taken that for garbage,
+    /// however late its caller hears of it: by the storage's clock, which prunes go by.
+    async fn came_in_time(&self, key: &Key, origin: &Origin) -> Result<bool> {
+        let reference = origin.source.fork(origin.id)?;
+        let stored = tokio::try_join!(self.stored_at(key), self.stored_at(&reference))?;
+        // Without its reference: the fork's own prune gave that back, or it was taken for garbage.
+        let (Some(came), Some(referred)) = stored else { return Ok(false) };
+        match came.duration_since(referred) {
+            Ok(behind) => Ok(behind <= self.fence.body_time()),
+            // Another try of this fork has put the reference anew. It may have ended before it asked whether
+            // that was soon enough.
+            Err(_) => match self.pinned(&origin.source, origin.target).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+                pinned => pinned.map(|()| true),
+            },
+        }
+    }
+
+    /// When an object was stored, by the storage's clock; `None` where it is gone.
+    async fn stored_at(&self, key: &Key) -> Result<Option<SystemTime>> {
+        match self.adapter.head(key).await {
+            Ok(meta) => Ok(Some(meta.modified)),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.confirm_gone(key).await.map(|()| None),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -66,11 +66,14 @@ impl Session {
     /// `NotFound` if there is no such commit, `Corrupt` that names the damaged object, `InvalidInput` for a
     /// number that no commit can have, and what the adapter fails with.
     pub async fn load(&self, at: impl Into<At> + Send) -> Result<Restored> {
-        let at = at.into();
+        self.loaded(&at.into()).await.map_err(|error| error.with_operation("load"))
+    }
+
+    async fn loaded(&self, at: &At) -> Result<Restored> {
         let looked = Moment::now(&*self.store().clock);
-        let Whole { restored, place, is_origin } = self.heard(self.state_of(&at, Some(looked)).await)?;
+        let Whole { restored, place, is_origin } = self.heard(self.state_of(at, Some(looked)).await)?;
         let (manifest, base) = (&restored.manifest, Some(&restored.base));
-        self.begin(Shown { manifest, base, place: &place, is_origin }, Look::of(&at, looked)).await?;
+        self.begin(Shown { manifest, base, place: &place, is_origin }, Look::of(at, looked)).await?;
         Ok(self.shown(restored, &place, Vec::new()))
     }
 
@@ -201,6 +204,27 @@ impl Session {
         let Found { place, seq, bytes, total: _ } = found;
         let restored = self.store().restore(&place, seq, bytes).await;
         restored.map_err(|error| self.noticed(error).with_operation("load"))
+    }
+
+    /// The same, for a load that passes over what is damaged: one wrong answer must not pass over a commit,
+    /// nor over all that are made of the same object. What could not be restored is read once more, and is
+    /// damaged where both reads found the same object to be so.
+    ///
+    /// # Errors
+    /// With whether it is sure what is damaged.
+    pub(super) async fn restore_twice(&self, found: Found) -> std::result::Result<Checked, (Error, bool)> {
+        let seq = found.seq;
+        let first = match self.restore(found).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            other => return other.map_err(|error| (error, true)),
+        };
+        match self.store().find_seq(self.place(), seq, Part::Whole).await {
+            Ok(again) => self.restore(again).await.map_err(|error| {
+                let sure = error.key() == first.key();
+                (error, sure)
+            }),
+            Err(_) => Err((first, false)),
+        }
     }
 
     /// Logs damage.

@@ -8,7 +8,10 @@ use super::{
     refs::{self, Origin},
     wire::{corrupt, newer, seal, unseal},
 };
-use crate::{Digest, ErrorKind, Key, Limits, Result, codec::frame};
+use crate::{
+    Digest, Error, ErrorKind, Key, Limits, Result,
+    codec::{self, frame},
+};
 
 /// The subfield of a keyframe's tail that holds the manifest.
 const FIELD: [u8; 2] = *b"SM";
@@ -68,7 +71,7 @@ pub(super) fn other(manifest: &Manifest, delta: &[u8]) -> Vec<u8> {
 pub(super) fn decode(bytes: Bytes, seq: u64, limits: &Limits) -> Result<Object> {
     let stored = bytes.len() as u64;
     if !bytes.starts_with(MARK) {
-        let frame = frame::decode(&bytes, *limits).map_err(in_gzip)?;
+        let frame = frame::decode(&bytes, *limits).map_err(in_our_words)?;
         let manifest = field(frame.extra(FIELD), (frame.digest, frame.raw.len() as u64), seq)?;
         return Ok(Object { manifest, content: Content::State(frame.raw.into()), stored });
     }
@@ -80,7 +83,9 @@ pub(super) fn decode(bytes: Bytes, seq: u64, limits: &Limits) -> Result<Object> 
     let body = bytes.slice(4..start);
     let content = match (manifest.body, body.is_empty()) {
         (Some(_), true) => Content::Elsewhere,
-        (None, false) if !manifest.is_keyframe() => Content::Delta(delta::decode(body, limits)?),
+        (None, false) if !manifest.is_keyframe() => {
+            Content::Delta(delta::decode(body, limits).map_err(of_delta)?)
+        }
         _ => return Err(corrupt("its manifest belongs to another kind of commit")),
     };
     Ok(Object { manifest, content, stored })
@@ -94,10 +99,10 @@ pub(super) fn decode(bytes: Bytes, seq: u64, limits: &Limits) -> Result<Object> 
 pub(super) fn manifest(tail: &[u8], total: u64, seq: u64) -> Result<Option<Manifest>> {
     // Read as the end of a delta, this would be a manifest of 0 bytes.
     if tail.ends_with(&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0]) {
-        let len = frame::closing_len(tail, total).map_err(in_gzip)?;
+        let len = frame::closing_len(tail, total).map_err(in_our_words)?;
         let Some(start) = tail.len().checked_sub(len) else { return Ok(None) };
         let head = if tail.len() as u64 == total { &tail[..frame::HEAD.len()] } else { &frame::HEAD };
-        let (index, extras) = frame::parse(head, &tail[start..], total).map_err(in_gzip)?;
+        let (index, extras) = frame::parse(head, &tail[start..], total).map_err(in_our_words)?;
         let value = extras.iter().find(|(id, _)| *id == FIELD).map(|(_, value)| value.as_slice());
         return field(value, (index.digest, index.raw_size), seq).map(Some);
     }
@@ -163,12 +168,17 @@ fn of_key(manifest: Manifest, seq: u64) -> Result<Manifest> {
     }
 }
 
-/// Damage of the file, in the words of sessions.
-fn in_gzip(error: crate::Error) -> crate::Error {
-    match error.kind() {
-        ErrorKind::Corrupt => corrupt(crate::codec::wrong(&error)),
-        _ => error,
+/// Damage that the codec found, in the words of sessions. What an adapter found stays as it says it.
+pub(super) fn in_our_words(error: Error) -> Error {
+    match codec::damage(&error) {
+        Some(what) => corrupt(what),
+        None => error,
     }
+}
+
+/// The same of what a delta's own code found.
+pub(super) fn of_delta(error: Error) -> Error {
+    if error.kind() == ErrorKind::Corrupt { corrupt(error.what()) } else { error }
 }
 
 /// Names the object in an error about its content.

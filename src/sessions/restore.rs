@@ -157,7 +157,8 @@ impl Store {
             return Err(corrupt("its length is wrong").with_key(key));
         }
         // A damaged head may turn it into another kind of file, of the same state; that is damage too.
-        object::at(codec::decode_own(&*self.adapter, key, object, self.limits).await, key)
+        let body = codec::decode_own(&*self.adapter, key, object, self.limits).await;
+        object::at(body.map_err(object::in_our_words), key).map(|body| body.naming(object::in_our_words))
     }
 }
 
@@ -178,7 +179,7 @@ fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Chec
         if let (Content::Elsewhere, Some((key, body))) = (&object.content, body) {
             object.content = match object.manifest.depth {
                 0 => Content::State(body),
-                _ => Content::Delta(object::at(delta::decode(body, limits), &key)?),
+                _ => Content::Delta(object::at(delta::decode(body, limits).map_err(object::of_delta), &key)?),
             };
             object.stored += object.manifest.body.map_or(0, |body| body.stored);
             at = key;
@@ -227,7 +228,8 @@ fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Chec
         return Err(corrupt("its chain has no keyframe"));
     };
     deltas.reverse();
-    let state = object::at(delta::materialize(keyframe, &deltas, all, limits), &key)?;
+    let state =
+        object::at(delta::materialize(keyframe, &deltas, all, limits).map_err(object::of_delta), &key)?;
     if state.len() as u64 != manifest.size || Digest::of(&state) != manifest.digest {
         return Err(corrupt("the state's digest is wrong").with_key(&key));
     }

@@ -189,9 +189,12 @@ impl Session {
         values: Vec<(String, u64)>,
         options: CommitOptions,
     ) -> Result<Commit> {
-        options.check()?;
-        let mut writer = self.writer_since(rebases, &options).await?;
-        self.write_as(&mut writer, content, values, options).await.inspect(|_| self.saved())
+        let saved = async {
+            options.check()?;
+            let mut writer = self.writer_since(rebases, &options).await?;
+            self.write_as(&mut writer, content, values, options).await.inspect(|_| self.saved())
+        };
+        saved.await.map_err(|error| error.with_operation("save"))
     }
 
     pub(super) async fn write_as(

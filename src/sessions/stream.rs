@@ -69,7 +69,8 @@ impl Session {
         while let Some(chunk) = body.chunk().await? {
             start.extend_from_slice(&chunk);
             if start.len() as u64 > self.store().stream_limit {
-                return self.save_long(rebases, start.freeze(), body, options).await;
+                let saved = self.save_long(rebases, start.freeze(), body, options).await;
+                return saved.map_err(|error| error.with_operation("save"));
             }
         }
         self.write(rebases, Payload::State(start.freeze()), Vec::new(), options).await
@@ -113,7 +114,7 @@ impl Session {
     /// As [`load`](Session::load), here or in place of the end.
     pub async fn load_stream(&self, at: impl Into<At> + Send) -> Result<(Commit, Body)> {
         let at = at.into();
-        self.heard(self.open_state(&at).await)
+        self.heard(self.open_state(&at).await).map_err(|error| error.with_operation("load"))
     }
 
     async fn open_state(&self, at: &At) -> Result<(Commit, Body)> {
@@ -156,7 +157,7 @@ impl Session {
         let state = match store.open_body(&key, manifest).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let error = store.missing(&place, seq, error.with_key(&key)).await;
-                return Err(self.noticed(error).with_operation("load"));
+                return Err(self.noticed(error));
             }
             opened => opened.map_err(|error| self.noticed(error))?,
         };
@@ -203,7 +204,7 @@ impl Store {
             return state.try_for_each(|_| async { Ok(()) }).await;
         }
         let bytes = self.delta_body(key, manifest).await?;
-        object::at(delta::decode(bytes, &self.limits).map(drop), key)
+        object::at(delta::decode(bytes, &self.limits).map(drop).map_err(object::of_delta), key)
     }
 }
 

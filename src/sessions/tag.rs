@@ -39,8 +39,7 @@ impl Session {
     /// session that this one was forked from: tag it there; and for a name that reads as a number, an id, a
     /// time or `latest`.
     pub async fn tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
-        check_name(name)?;
-        self.give(name, at.into(), false).await
+        self.set_tag(name, at.into(), false).await
     }
 
     /// [`tag`](Session::tag), wherever the name was before.
@@ -48,8 +47,15 @@ impl Session {
     /// # Errors
     /// As [`tag`](Session::tag); `Conflict` if another call moves or removes it at this moment.
     pub async fn move_tag(&self, name: &str, at: impl Into<At> + Send) -> Result<Tag> {
-        check_name(name)?;
-        self.give(name, at.into(), true).await
+        self.set_tag(name, at.into(), true).await
+    }
+
+    async fn set_tag(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
+        let given = async {
+            check_name(name)?;
+            self.give(name, at, may_move).await
+        };
+        given.await.map_err(|error| error.with_operation("tag"))
     }
 
     /// The same for any name: archives have what earlier releases took.
@@ -125,6 +131,10 @@ impl Session {
     /// # Errors
     /// `Conflict` if it is moved at this moment, and what the adapter fails with.
     pub async fn untag(&self, name: &str) -> Result<()> {
+        self.remove_tag(name).await.map_err(|error| error.with_operation("untag"))
+    }
+
+    async fn remove_tag(&self, name: &str) -> Result<()> {
         let (store, key) = (self.store(), self.place().tag(name)?);
         store.may_write()?;
         if !store.adapter.capabilities().conditional_delete {

@@ -45,6 +45,10 @@ impl Session {
     /// where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no
     /// error here: see [`Verified::damaged`].
     pub async fn verify(&self) -> Result<Verified> {
+        self.verified().await.map_err(|error| error.with_operation("verify"))
+    }
+
+    async fn verified(&self) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
         let (mut history, mut holes) = (Vec::new(), Vec::new());
@@ -53,8 +57,7 @@ impl Session {
             match entry {
                 Ok(Entry::Commit(place, seq)) => history.push((place, seq)),
                 Ok(Entry::Missing(place, hole)) => holes.push((place, hole)),
-                Ok(Entry::Stray(error)) => found.note(None, error)?,
-                Err(error) => found.note(None, error).map_err(|error| error.with_operation("verify"))?,
+                Ok(Entry::Stray(error)) | Err(error) => found.note(None, error)?,
             }
         }
         let newest = history.first().map(|(_, seq)| *seq);
@@ -65,13 +68,12 @@ impl Session {
                 Ok((Slot::Commit(bytes), _)) => bytes,
                 // Pruned since.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    let gone = store.confirm_gone(&place.commit(seq)?).await;
-                    gone.map_err(|error| error.with_operation("verify"))?;
+                    store.confirm_gone(&place.commit(seq)?).await?;
                     continue;
                 }
                 // Only an import puts one here: what lies before it is half a session.
                 Ok((Slot::Origin(_), _)) if seq > 1 && newest == Some(seq) => {
-                    return Err(importing(&place).with_operation("verify"));
+                    return Err(importing(&place));
                 }
                 // That was removed: it is none.
                 Ok((Slot::Origin(_), _)) if seq > 1 => {
@@ -81,9 +83,7 @@ impl Session {
                     continue;
                 }
                 // A read before did not find it.
-                Ok((Slot::Origin(_), _)) => {
-                    return Err(hidden(&place.commit(seq)?).with_operation("verify"));
-                }
+                Ok((Slot::Origin(_), _)) => return Err(hidden(&place.commit(seq)?)),
                 Err(error) => {
                     found.add(Some(seq), error)?;
                     continue;
@@ -111,9 +111,7 @@ impl Session {
                 },
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // A limit was hit: that says nothing about the commit.
-                Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                    return Err(error.with_operation("verify"));
-                }
+                Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
                 Err(error) => found.add(Some(seq), error)?,
             }
         }

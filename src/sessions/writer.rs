@@ -60,7 +60,7 @@ use super::{
     rival::taken_over,
     store::{Described, Store},
 };
-use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result, Version};
+use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result};
 
 /// What one handle knows of its session.
 #[derive(Debug, Default)]
@@ -101,9 +101,9 @@ struct Sent {
 
 /// The answer to a create.
 enum Outcome {
-    Mine(Version),
+    Mine(ObjectMeta),
     /// An earlier commit of this handle, whose answer was lost.
-    Earlier(Box<Commit>, Known),
+    Earlier(Box<Commit>, ObjectMeta, Known),
     Rival(Box<Rival>),
     Gone,
 }
@@ -178,7 +178,7 @@ impl Writer {
             self.may_write(place, head, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             // Before it is there for everybody, too.
-            if store.fence.is_late(began, store) {
+            if began.is_some_and(|began| store.fence.is_late(began.elapsed(&*store.clock))) {
                 return Err(too_slow());
             }
             let Packed { manifest, object, body: _, base } = packed;
@@ -191,9 +191,9 @@ impl Writer {
             let outcome = self.create(store, place, &manifest, object).await?;
             let sent = Sent { manifest, base, stored, began, at };
             match outcome {
-                Outcome::Mine(version) => return self.made(store, place, sent, version).await,
-                Outcome::Earlier(commit, known) => {
-                    if self.made_before(store, place, &sent.manifest, &commit, known).await? {
+                Outcome::Mine(made) => return self.made(store, place, sent, made).await,
+                Outcome::Earlier(commit, made, known) => {
+                    if self.made_before(store, place, &sent.manifest, (&commit, &made), known).await? {
                         return Ok(*commit);
                     }
                     if matches!(draft.content, Payload::Stored { .. }) {
@@ -217,16 +217,16 @@ impl Writer {
     }
 
     /// The commit is there: it becomes the head.
-    async fn made(&mut self, store: &Store, place: &Place, sent: Sent, version: Version) -> Result<Commit> {
+    async fn made(&mut self, store: &Store, place: &Place, sent: Sent, made: ObjectMeta) -> Result<Commit> {
         let Sent { manifest, base, stored, began, at } = sent;
         let (seq, id) = (manifest.seq, manifest.id);
-        if store.fence.is_late(began, store) {
+        if began.is_some_and(|began| store.fence.is_late(began.elapsed_until(&made, &*store.clock))) {
             // First, for nobody may wait for what follows.
             let error = self.too_late();
-            let _ = withdraw(store, place, seq, manifest.body, &version).await;
+            let _ = withdraw(store, place, seq, manifest.body, &made.version).await;
             return Err(error);
         }
-        self.confirm(store, place, (seq, id), Some(version)).await?;
+        self.confirm(store, place, (seq, id), &made, Some(&made.version)).await?;
         let (size, keyframe) = (manifest.size, manifest.is_keyframe());
         tracing::info!(
             session = place.logged(),
@@ -247,7 +247,7 @@ impl Writer {
         store: &Store,
         place: &Place,
         wanted: &Manifest,
-        commit: &Commit,
+        (commit, made): (&Commit, &ObjectMeta),
         known: Known,
     ) -> Result<bool> {
         let seq = wanted.seq;
@@ -260,7 +260,7 @@ impl Writer {
             again = commit.keyframe || !damaged || loads(store, place, seq).await?;
         }
         if again {
-            self.confirm(store, place, (seq, commit.id), None).await?;
+            self.confirm(store, place, (seq, commit.id), made, None).await?;
         }
         let Some(head) = &mut self.head else { return Ok(false) };
         (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
@@ -326,7 +326,7 @@ impl Writer {
         let key = place.commit(seq)?;
         let options = PutOptions::new().create().content_type(media);
         let error = match store.put(&key, object.clone(), options.clone()).await {
-            Ok(ObjectMeta { version, .. }) => return Ok(Outcome::Mine(version)),
+            Ok(made) => return Ok(Outcome::Mine(made)),
             Err(error) => error,
         };
         let taken = error.kind() == ErrorKind::AlreadyExists;
@@ -383,14 +383,14 @@ impl Writer {
             && !another
             && let Some(made) = store.put_again(error, &key, object, options).await?
         {
-            return Ok(Outcome::Mine(made.version));
+            return Ok(Outcome::Mine(made));
         }
         if found == own.id && !another {
-            return Ok(Outcome::Mine(meta.version));
+            return Ok(Outcome::Mine(meta));
         }
         // Of an earlier one, the body may have been taken for garbage before its commit came.
         let began = self.pending.get(found).filter(|_| !another).and_then(|known| known.began);
-        if store.fence.is_late(began, store)
+        if began.is_some_and(|began| store.fence.is_late(began.elapsed_until(&meta, &*store.clock)))
             && withdraw(store, place, seq, manifest.body, &meta.version).await?
         {
             return Err(self.too_late());
@@ -398,7 +398,7 @@ impl Writer {
         let removed = manifest.is_removed();
         let commit = shown(manifest, place, meta.size);
         if let Some(known) = self.pending.take(found).filter(|_| !another) {
-            return Ok(Outcome::Earlier(Box::new(commit), known));
+            return Ok(Outcome::Earlier(Box::new(commit), meta, known));
         }
         // A take-over of this handle's own, whose answer was lost or not waited for, lets it in again behind a
         // rebase.

@@ -179,7 +179,7 @@ fn of_many_writers_at_the_same_time_each_is_told_the_truth() {
 #[test]
 fn wrong_use_says_what_to_do() {
     let home = Home::new();
-    let none = "persist: the session a/s has no commit; save one first, or compare agent, name and storage with `session ls`\n";
+    let none = "the session a/s has no commit; save one first, or compare agent, name and storage with `session ls`\n";
     refused(
         &home,
         &[

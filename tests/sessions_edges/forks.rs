@@ -8,7 +8,7 @@ use persist::{
 };
 
 use super::{
-    Bench,
+    Bench, hold,
     sessions_support::{Random, noise},
 };
 
@@ -137,13 +137,12 @@ async fn a_fork_that_failed_is_made_whole_by_the_next_try() {
     let (main, states) = bench.saved("main", 40).await;
     let (fault, sessions) = bench.faulty();
     let slow = sessions.session("a", "main").unwrap();
-    // The answer is lost, and the process sleeps before it looks.
-    fault.inject_later(Operation::Put, 1, Injection::After(ErrorKind::Timeout));
-    let awake = std::sync::Arc::new(tokio::sync::Notify::new());
-    fault.inject_later(Operation::Get, 4, Injection::Hold(awake.clone()));
+    // The process sleeps between the reference and the origin.
+    let awake = hold(&fault, Operation::Put, 1);
     let mut fork = Box::pin(slow.fork("fork", 2));
     assert!(futures_util::FutureExt::now_or_never(&mut fork).is_none());
-    assert_eq!(bench.keys("/fork/c/").await.len(), 1);
+    assert_eq!(bench.keys("/main/f/").await.len(), 1);
+    assert_eq!(bench.keys("/fork/c/").await.len(), 0);
     bench.hours(13);
     awake.notify_one();
     assert_eq!(fork.await.map(drop).unwrap_err().kind(), ErrorKind::Conflict);

@@ -35,6 +35,7 @@ mod retention;
 mod rivals;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
+mod slept;
 mod storms;
 mod tags;
 

@@ -109,9 +109,19 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
+    /// For a [`TestClock`]: behind a storage whose clock is ahead, each save looks once more.
     pub(crate) fn memory() -> Self {
+        Self::of(MemoryAdapter::with_clock(TestClock::new(0)))
+    }
+
+    /// For this machine's clock.
+    pub(crate) fn today() -> Self {
+        Self::of(MemoryAdapter::new())
+    }
+
+    fn of(inner: MemoryAdapter) -> Self {
         Counting {
-            inner: MemoryAdapter::new(),
+            inner,
             counts: Arc::default(),
             times: Arc::default(),
             creates_only: false,

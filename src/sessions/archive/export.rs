@@ -34,12 +34,14 @@ impl Session {
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune
     /// removed what was being written, or an import is under way.
     pub async fn export<W: AsyncWrite + Unpin + Send>(&self, mut out: W) -> Result<Moved> {
-        let (store, place, out) = (self.store(), self.place(), &mut out);
+        self.exported(&mut out).await.map_err(|error| error.with_operation("export"))
+    }
+
+    async fn exported<W: AsyncWrite + Unpin + Send>(&self, out: &mut W) -> Result<Moved> {
+        let (store, place) = (self.store(), self.place());
         match store.find_latest(place, Part::End).await {
-            Ok(Some(newest)) if newest.is_removed() => {
-                return Err(removed(place, newest.found.seq).with_operation("export"));
-            }
-            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error.with_operation("export")),
+            Ok(Some(newest)) if newest.is_removed() => return Err(removed(place, newest.found.seq)),
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
             _ => {}
         }
         // In this order: what a prune removes goes from the line first.
@@ -57,7 +59,7 @@ impl Session {
         if rows.first().is_some_and(|row| row.seq < line.newest())
             && store.newest(place).await?.is_some_and(|row| row.seq < line.upto)
         {
-            return Err(missing(&(line.upto..=line.upto)).with_advice(MENDED).with_operation("export"));
+            return Err(missing(&(line.upto..=line.upto)).with_advice(MENDED));
         }
         // The listing is older than a prune of the newest commit that it has: it lacks what came since.
         if rows.first().is_some_and(|row| row.seq >= begins && !line.has(row.seq)) {
@@ -69,14 +71,14 @@ impl Session {
                 None => no_commit(place),
                 Some(Origin { source, .. }) => {
                     let message = format!("the fork {place} has no commit of its own yet; export {source}");
-                    Error::new(ErrorKind::NotFound, message).with_operation("export")
+                    Error::new(ErrorKind::NotFound, message)
                 }
             });
         };
         let first = origin.as_ref().map_or(0, |origin| origin.target.seq) + 1;
         let first = first.max(begins).max(removed + 1);
         if let Some(hole) = line.holes(first, seqs.iter().copied()).first() {
-            return Err(missing(hole).with_advice(MENDED).with_operation("export"));
+            return Err(missing(hole).with_advice(MENDED));
         }
         let header = Header { format: 1, agent: self.agent().to_owned(), session: self.name().to_owned() };
         let header = serde_json::to_vec(&header).unwrap_or_default();
@@ -211,15 +213,15 @@ const MENDED: &str = "restore what is damaged or missing from a copy, or fork fr
 
 fn overtaken() -> Error {
     let message = "a prune removed a commit while it was exported; export again";
-    Error::new(ErrorKind::Conflict, message).with_operation("export")
+    Error::new(ErrorKind::Conflict, message)
 }
 
 /// A commit that is gone was pruned meanwhile.
 fn whole(error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => overtaken().with_source(error),
-        ErrorKind::Corrupt => error.with_advice(MENDED).with_operation("export"),
-        _ => error.with_operation("export"),
+        ErrorKind::Corrupt => error.with_advice(MENDED),
+        _ => error,
     }
 }
 

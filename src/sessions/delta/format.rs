@@ -179,7 +179,7 @@ fn unzigzag(number: u64) -> i64 {
 }
 
 fn damaged(how: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("the delta is damaged: {how}"))
+    Error::new(ErrorKind::Corrupt, format!("of its delta, {how}"))
 }
 
 struct Input<'a> {

@@ -50,9 +50,12 @@ impl Session {
     /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as
     /// [`load`](Session::load).
     pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
-        let (from, to) = (self.look_at(&from.into()).await?, self.look_at(&to.into()).await?);
-        let work = move || Ok(diff(&json(&from)?, &json(&to)?));
-        crate::threads::run(work).await
+        let (from, to) = (from.into(), to.into());
+        let changes = async {
+            let (from, to) = (self.look_at(&from).await?, self.look_at(&to).await?);
+            crate::threads::run(move || Ok(diff(&json(&from)?, &json(&to)?))).await
+        };
+        changes.await.map_err(|error| error.with_operation("diff"))
     }
 
     /// A state that is not what saves continue.

@@ -86,11 +86,15 @@ impl Session {
 
     /// The same; commits before `from`, which were removed, no rule keeps.
     pub(super) async fn prune_from(&self, retention: Retention, from: u64) -> Result<Pruned> {
+        self.pruned(retention, from).await.map_err(|error| error.with_operation("prune"))
+    }
+
+    async fn pruned(&self, retention: Retention, from: u64) -> Result<Pruned> {
         retention.check()?;
         if !self.store().adapter.capabilities().replace {
             let message =
                 "prune needs a storage that replaces an object only if it is unchanged; this one cannot";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_operation("prune"));
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let seen = self.glance(&retention).await?;
         if let Some(nothing) = self.nothing_to_prune(&retention, from, &seen).await? {
@@ -102,11 +106,11 @@ impl Session {
             let decided = self.decide(&retention, from, &mut undo).await;
             undo.not_needed();
             if let Some(plan) = decided? {
-                return self.carry_out(plan).await.map_err(|error| error.with_operation("prune"));
+                return self.carry_out(plan).await;
             }
         }
         let message = "tags, forks or other prunes keep coming in between; prune again later";
-        Err(Error::new(ErrorKind::Conflict, message).with_operation("prune").with_retryable(true))
+        Err(Error::new(ErrorKind::Conflict, message).with_retryable(true))
     }
 
     /// Announces, looks, and replaces the announcement by what the line will be. `None` where a tag or a fork
@@ -118,13 +122,13 @@ impl Session {
             Err(error) => {
                 let old = LineRecord { announced: None, ..announced.line };
                 let _ = self.settle(old, announced.version).await;
-                return Err(error.with_operation("prune"));
+                return Err(error);
             }
         };
         match self.settle(plan.line.clone(), announced.version).await {
             Ok(()) => Ok(Some(plan)),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
-            Err(error) => Err(error.with_operation("prune")),
+            Err(error) => Err(error),
         }
     }
 
@@ -133,6 +137,10 @@ impl Session {
     /// # Errors
     /// As [`prune`](Session::prune).
     pub async fn prune_dry_run(&self, retention: Retention) -> Result<Pruned> {
+        self.would_prune(retention).await.map_err(|error| error.with_operation("prune"))
+    }
+
+    async fn would_prune(&self, retention: Retention) -> Result<Pruned> {
         retention.check()?;
         self.may_prune(None).await?;
         let (line, _) = self.store().line(self.place()).await?;
@@ -148,10 +156,7 @@ impl Session {
             // A session without commits may still have bodies of writers that died.
             None if store.objects(place.prefix("b/")).await?.is_empty() => Err(no_commit(place)),
             None => Ok(()),
-            Some(row) => {
-                let free = store.not_importing(place, &row).await;
-                free.map_err(|error| error.with_operation("prune"))
-            }
+            Some(row) => store.not_importing(place, &row).await,
         }
     }
 
@@ -170,7 +175,7 @@ impl Session {
             let minutes = ALIVE.as_secs() / 60;
             let message =
                 format!("another prune ({other}) is at work; if it died, prune again in {minutes} minutes");
-            return Err(Error::new(ErrorKind::Conflict, message).with_operation("prune"));
+            return Err(Error::new(ErrorKind::Conflict, message));
         }
         let (line, mode) = match old {
             Some((line, meta)) => (line, PutOptions::new().replace(meta.version)),
