@@ -15,11 +15,6 @@ use persist::{
 use sessions_support::*;
 use tokio::sync::Notify;
 
-fn faulty(adapter: &Counting) -> (Fault, Sessions) {
-    let fault = Fault::new(Arc::new(adapter.clone()));
-    (fault.clone(), Sessions::new(Arc::new(fault)).unwrap())
-}
-
 /// Whatever tells a handle that its head is damaged: it writes no delta from it.
 #[tokio::test]
 async fn a_handle_that_heard_of_damage_goes_on_with_a_whole_state() {

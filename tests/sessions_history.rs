@@ -24,10 +24,6 @@ async fn saved(session: &Session, states: &[Vec<u8>]) {
     }
 }
 
-async fn seqs(session: &Session) -> Vec<u64> {
-    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
-}
-
 /// What was saved loads, however well it compresses: as a keyframe, as a delta, and as one that repeats its
 /// base.
 #[tokio::test]

@@ -9,22 +9,13 @@ use futures_util::{FutureExt, TryStreamExt};
 use persist::{
     ErrorKind,
     adapters::memory::MemoryAdapter,
-    layers::{Defaults, Fault, Injection, Operation},
+    layers::{Defaults, Injection, Operation},
     sessions::*,
 };
 use sessions_support::*;
 use tokio::sync::Notify;
 
 const HOUR: u64 = 3_600_000;
-
-fn faulty(adapter: &Counting) -> (Fault, Sessions) {
-    let fault = Fault::new(Arc::new(adapter.clone()));
-    (fault.clone(), Sessions::new(Arc::new(fault)).unwrap())
-}
-
-async fn seqs(session: &Session) -> Vec<u64> {
-    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
-}
 
 /// What comes next is as good as if nothing had been lost, also where each look fails as well.
 #[tokio::test]

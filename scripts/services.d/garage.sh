@@ -1,5 +1,5 @@
-# Garage, a second real S3 server: one node (garage), or three with replication factor 3 (garage3). A build of about five
-# minutes; GARAGE_BIN=/path/to/garage uses one that is there.
+# Garage, a second real S3 server: one node (garage), or three with replication factor 3 (garage3). A build of
+# about five minutes; GARAGE_BIN=/path/to/garage uses one that is there.
 GARAGE_VERSION=2.5.0 # crates.io garage
 GARAGE_KEY=GK0123456789abcdef01234567
 GARAGE_SECRET=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef

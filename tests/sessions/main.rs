@@ -284,8 +284,9 @@ async fn storage_without_conditions_is_read_and_not_written() {
     writer.export(&mut archive).await.unwrap();
     let before = adapter.keys().await;
 
-    let sessions =
-        Sessions::new(Arc::new(Unconditional(adapter.clone()))).unwrap().inline_limit(10).stream_limit(10);
+    let mut bare = adapter.clone();
+    bare.can = bare.can.unconditional();
+    let sessions = Sessions::new(Arc::new(bare)).unwrap().inline_limit(10).stream_limit(10);
     let session = sessions.session("a", "s").unwrap();
     assert_eq!(session.load(At::Latest).await.unwrap().state, "one");
     assert!(session.verify().await.unwrap().is_good());

@@ -6,8 +6,8 @@ use persist::{ErrorKind, Limits, sessions::*};
 
 use super::{
     Bench, commit_key,
-    imports::{archive, exported, number, seqs, small, whole},
-    sessions_support::{Counting, TestClock, noise},
+    imports::{archive, exported, number, small, whole},
+    sessions_support::{Counting, TestClock, noise, seqs},
 };
 
 /// All commits up to this one.
@@ -121,7 +121,7 @@ async fn a_storage_that_cannot_replace_takes_no_import() {
     let archives =
         [1, 2].map(async |commits| exported(&whole(&source, &format!("s{commits}"), commits).await).await);
     let mut adapter = Counting::memory();
-    adapter.creates_only = true;
+    adapter.can.replace = false;
     let sessions = Sessions::new(Arc::new(adapter.clone())).unwrap().clock(TestClock::new(12));
     let [one, two] = archives;
     let error = sessions.session("a", "two").unwrap().import(&mut &two.await[..]).await.unwrap_err();

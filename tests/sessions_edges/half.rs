@@ -11,8 +11,8 @@ use persist::{
 
 use super::{
     Bench, commit_key,
-    imports::{exported, seqs, whole},
-    sessions_support::noise,
+    imports::{exported, whole},
+    noise, seqs,
 };
 
 /// The part of an archive in front of a commit.

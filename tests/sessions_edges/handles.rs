@@ -2,7 +2,7 @@
 
 use std::{io::Cursor, sync::Arc};
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::FutureExt;
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
@@ -10,11 +10,7 @@ use persist::{
 };
 use tokio::sync::Notify;
 
-use super::{Bench, Counting, TestClock, growing, noise, sessions};
-
-async fn seqs(session: &Session) -> Vec<u64> {
-    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
-}
+use super::{Bench, Counting, TestClock, growing, noise, seqs, sessions};
 
 /// The first attempt arrived, and the credentials expired before the second one.
 #[tokio::test]

@@ -3,18 +3,14 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::FutureExt;
 use persist::{
     ErrorKind, Key,
     layers::{Injection, Operation},
     sessions::*,
 };
 
-use super::{Bench, commit_key, sessions_support::noise};
-
-pub(super) async fn seqs(session: &Session) -> Vec<u64> {
-    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
-}
+use super::{Bench, commit_key, noise, seqs};
 
 pub(super) async fn exported(session: &Session) -> Vec<u8> {
     let mut archive = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::FutureExt;
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
@@ -10,11 +10,7 @@ use persist::{
 };
 use tokio::sync::Notify;
 
-use super::{Bench, commit_key, sessions_support::growing};
-
-async fn seqs(session: &Session) -> Vec<u64> {
-    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
-}
+use super::{Bench, commit_key, growing, seqs};
 
 #[tokio::test]
 async fn the_marker_is_no_state_by_any_name() {

@@ -3,20 +3,15 @@
 
 use std::{io::Cursor, sync::Arc};
 
-use futures_util::TryStreamExt;
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
-    sessions::{At, CommitOptions, Session},
+    sessions::{At, CommitOptions},
 };
 
 use tokio::sync::Notify;
 
-use super::{Bench, noise};
-
-async fn seqs(session: &Session) -> Vec<u64> {
-    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
-}
+use super::{Bench, noise, seqs};
 
 fn after(seq: u64) -> CommitOptions {
     CommitOptions::new().after(seq)

@@ -21,7 +21,8 @@ use async_trait::async_trait;
 use futures_util::{TryStreamExt, stream::BoxStream};
 use persist::{
     adapters::memory::MemoryAdapter,
-    sessions::{Clock, Sessions},
+    layers::Fault,
+    sessions::{Clock, Session, Sessions},
     *,
 };
 pub(crate) use small::Seeded as Random;
@@ -99,8 +100,8 @@ pub(crate) struct Counting {
     counts: Arc<Mutex<Counts>>,
     /// When objects were written, by [`Aged`].
     times: Arc<Mutex<BTreeMap<Key, SystemTime>>>,
-    /// As some S3 servers, it has no conditional replace.
-    pub(crate) creates_only: bool,
+    /// What it says that it can: some S3 servers have no conditional replace, others no conditions at all.
+    pub(crate) can: Capabilities,
     /// As a gateway does that changes versions, its listings have this one.
     pub(crate) lists_version: Option<&'static str>,
     /// As an S3 adapter behind a proxy that drops the date, [`Aged`] answers a put with the time of a clock
@@ -124,7 +125,7 @@ impl Counting {
             inner,
             counts: Arc::default(),
             times: Arc::default(),
-            creates_only: false,
+            can: MemoryAdapter::new().capabilities(),
             lists_version: None,
             undated: false,
         }
@@ -194,9 +195,7 @@ impl std::fmt::Display for Counting {
 #[async_trait]
 impl SnapshotAdapter for Counting {
     fn capabilities(&self) -> Capabilities {
-        let mut can = self.inner.capabilities();
-        can.replace &= !self.creates_only;
-        can
+        self.can.clone()
     }
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         self.count(|counts| counts.put += 1);
@@ -227,41 +226,6 @@ impl SnapshotAdapter for Counting {
     }
     async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         self.inner.set_tier(key, tier).await
-    }
-}
-
-/// An adapter that has no conditions.
-#[derive(Debug)]
-pub(crate) struct Unconditional(pub Counting);
-
-impl std::fmt::Display for Unconditional {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[async_trait]
-impl SnapshotAdapter for Unconditional {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default().unconditional()
-    }
-    async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
-        self.0.put(key, body, options).await
-    }
-    async fn get(&self, key: &Key, options: GetOptions) -> Result<Object> {
-        self.0.get(key, options).await
-    }
-    async fn head(&self, key: &Key) -> Result<ObjectMeta> {
-        self.0.head(key).await
-    }
-    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-        self.0.delete(key, options).await
-    }
-    fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
-        self.0.list(options)
-    }
-    async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
-        self.0.set_tier(key, tier).await
     }
 }
 
@@ -325,6 +289,17 @@ impl SnapshotAdapter for Aged {
 
 pub(crate) fn sessions(adapter: &Counting, clock: &Arc<TestClock>) -> Sessions {
     Sessions::new(Arc::new(adapter.clone())).unwrap().clock(clock.clone())
+}
+
+/// Handles whose requests fail as the test says.
+pub(crate) fn faulty(adapter: &Counting) -> (Fault, Sessions) {
+    let fault = Fault::new(Arc::new(adapter.clone()));
+    (fault.clone(), Sessions::new(Arc::new(fault)).unwrap())
+}
+
+/// The commits that the log shows, newest first.
+pub(crate) async fn seqs(session: &Session) -> Vec<u64> {
+    session.log().map_ok(|commit| commit.seq).try_collect().await.unwrap()
 }
 
 /// States of a run that grows by a message a step, with a counter at the front that changes each time.
