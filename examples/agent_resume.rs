@@ -78,7 +78,7 @@ async fn agent(folder: &Path) -> Result<(), Failure> {
     };
     loop {
         state.turn();
-        checkpoints.finish(state.step, serde_json::to_vec(&state)?).await?;
+        checkpoints.finish_json(state.step, &state).await?;
     }
 }
 
@@ -144,7 +144,7 @@ async fn main() -> Result<(), Failure> {
     let fork = session.fork("what-if", middle).await?;
     let mut state: State = fork.load(At::Latest).await?.json()?;
     state.turn();
-    fork.save(serde_json::to_vec(&state)?).await?;
+    fork.save_json(&state).await?;
     say(format_args!(
         "forked at commit {middle} into {:?}: {} more bytes; both go on by themselves",
         fork.name(),

@@ -8,11 +8,10 @@
 use std::{collections::BTreeMap, fmt, io::Write, sync::Mutex, time::SystemTime};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use persist::{
-    Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
+    Body, Bytes, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions,
+    Object, ObjectMeta, PutOptions, Result, SnapshotAdapter, SnapshotAdapterExt, Tier, Version,
     testing::{Suite, run_all},
 };
 

@@ -103,6 +103,8 @@ pub mod transfer;
 
 pub use adapter::{Capabilities, Settings, SnapshotAdapter};
 pub use body::Body;
+// In the signature of every save and load: users need no dependency of the right major version for it.
+pub use bytes::Bytes;
 pub use cleanup::cleaned_up;
 pub use codec::{Codec, Description, Digest, Format, Limits};
 pub use config::{GcsConfig, S3Config, StorageBackend, StorageConfig};

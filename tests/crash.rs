@@ -126,7 +126,7 @@ fn state(key: u64, number: u64) -> Vec<u8> {
 async fn save(store: &LocalAdapter, key: u64, number: u64) {
     let state = state(key, number);
     if key.is_multiple_of(2) {
-        let options = SaveOptions::new().put(PutOptions::new().metadata("number", number.to_string()));
+        let options = SaveOptions::new().metadata("number", number.to_string());
         store.save_with(state, key_name(key), options).await.unwrap();
     } else {
         let chunks: Vec<_> = state.chunks(64 << 10).map(|chunk| Ok(chunk.to_vec().into())).collect();

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use persist::{
-    ErrorKind, LoadOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt, adapters::memory::MemoryAdapter,
+    ErrorKind, LoadOptions, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
+    adapters::{local::LocalAdapter, memory::MemoryAdapter},
 };
 
 #[tokio::test]
@@ -75,4 +76,42 @@ async fn a_version_of_a_load_shows_a_rival_between_load_and_save() {
     assert_eq!(&state[..], b"[1,2,3]");
     let unchanged = store.load_versioned_with("key", LoadOptions::new().if_version(version)).await;
     assert_eq!(unchanged.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// Whatever is set behind a condition leaves it as it was.
+#[tokio::test]
+async fn a_condition_stays_whatever_is_said_of_the_object() {
+    let store = MemoryAdapter::new();
+    let first = store.save("1", "key").await.unwrap().meta.version;
+    let options = || {
+        let options = SaveOptions::new().replace(first.clone()).content_type("application/x-own");
+        options.metadata("step", "2").tag("team", "a").tag("run", "7").tier(Tier::Cool)
+    };
+    store.save_with("2", "key", options()).await.unwrap();
+    let meta = store.head(&"key".parse().unwrap()).await.unwrap();
+    assert_eq!(meta.content_type.as_deref(), Some("application/x-own"));
+    assert_eq!(meta.metadata["step"], "2");
+    assert_eq!((&meta.tags["team"][..], &meta.tags["run"][..], meta.tier), ("a", "7", Some(Tier::Cool)));
+    let late = store.save_with("3", "key", options()).await.unwrap_err();
+    assert_eq!((late.kind(), store.load("key").await.unwrap()), (ErrorKind::Conflict, "2".into()));
+
+    // Options of the contract, whole, are where options of a save may begin.
+    let put = PutOptions::new().create().tag("team", "b");
+    let taken = store.save_with("3", "key", SaveOptions::from(put.clone()).metadata("step", "3")).await;
+    assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(SaveOptions::from(put.clone()).put, put);
+}
+
+/// What the storage cannot keep is refused, and nothing is saved without it.
+#[tokio::test]
+async fn a_storage_without_tiers_or_tags_refuses_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalAdapter::open(folder.path()).unwrap();
+    let refused = store.save_with("state", "key", SaveOptions::new().tier(Tier::Cold)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    let many = (0..11).fold(SaveOptions::new(), |options, n| options.tag(format!("t{n}"), "v"));
+    for bad in [many, SaveOptions::new().tag("", "v"), SaveOptions::new().content_type("a\nb")] {
+        assert_eq!(store.save_with("state", "key", bad).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    assert!(!store.exists("key").await.unwrap());
 }

@@ -31,6 +31,27 @@ async fn first_steps() -> Result<()> {
     Ok(())
 }
 
+#[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+struct State {
+    step: u64,
+}
+
+#[tokio::test]
+async fn begin_or_go_on() -> Result<()> {
+    let sessions = sessions();
+    for step in 0..3 {
+        let session = sessions.session("a", "s")?;
+        let mut state: State = match session.rebase().await? {
+            Some(newest) => newest.json()?,
+            None => State::default(),
+        };
+        assert_eq!(state, State { step });
+        state.step += 1;
+        session.save_json(&state).await?;
+    }
+    Ok(())
+}
+
 fn sessions() -> Sessions {
     Sessions::new(Arc::new(MemoryAdapter::new())).unwrap()
 }
@@ -138,16 +159,17 @@ async fn durability() -> Result<()> {
 #[tokio::test]
 async fn checkpoints() -> Result<()> {
     let session = sessions().session("a", "s")?;
-    let (mut state, steps) = (String::new(), 25);
+    let steps = 25;
     let mut checkpoints = Checkpoints::new(session).every_steps(10).every(Duration::from_secs(30));
-    if let Some(restored) = checkpoints.resume().await? {
-        state = String::from_utf8_lossy(&restored.state).into_owned();
+    let mut state: State = match checkpoints.resume().await? {
+        Some(restored) => restored.json()?,
+        None => State::default(),
+    };
+    while state.step < steps {
+        state.step += 1; // and what else a step does
+        checkpoints.step_json(state.step, &state).await?; // saves if it is time
     }
-    for step in 1..=steps {
-        state.push('.');
-        checkpoints.step(step, || state.clone()).await?; // saves if it is time
-    }
-    checkpoints.finish(steps, state.clone()).await?;
+    checkpoints.finish_json(state.step, &state).await?;
     assert_eq!(checkpoints.resume().await?.unwrap().commit.step, Some(25));
     Ok(())
 }

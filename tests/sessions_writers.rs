@@ -385,3 +385,76 @@ async fn a_storage_with_a_fence_window_that_cannot_be_is_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("use a minute to 30 days"), "{error}");
 }
+
+/// Of JSON and of values as of bytes: what is due is saved, with its step, and comes back.
+#[tokio::test]
+async fn checkpoints_save_json_and_values() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(54));
+    let open = |name: &str| Checkpoints::new(sessions.session("a", name).unwrap()).every_steps(2);
+    let mut json = open("json");
+    assert!(json.resume().await.unwrap().is_none());
+    assert!(json.step_json(1, &Unwritable).await.unwrap().is_none(), "it is not even written as JSON");
+    assert_eq!(json.step_json(2, &[2, 0]).await.unwrap().unwrap().step, Some(2));
+    let commit = json.finish_json(3, &[3, 0]).await.unwrap();
+    assert_eq!((commit.seq, commit.step, commit.values.len()), (2, Some(3), 0));
+    let mut again = open("json");
+    assert_eq!(again.resume().await.unwrap().unwrap().json::<[u64; 2]>().unwrap(), [3, 0]);
+    assert!(again.step_json(4, &[4]).await.unwrap().is_none(), "counted from the step that was saved");
+
+    let mut values = open("values");
+    assert!(values.resume().await.unwrap().is_none());
+    assert!(values.step_values(1, || panic!("called before a save is due")).await.unwrap().is_none());
+    let state = || "state".to_owned();
+    let made = || vec![("state", state().into()), ("empty", "".into()), ("list", "[2]".into())];
+    assert_eq!(values.step_values(2, made).await.unwrap().unwrap().step, Some(2));
+    let commit = values.finish_values(3, &[("list", "[3]".into())]).await.unwrap();
+    assert_eq!((commit.seq, commit.step), (2, Some(3)));
+    let mut again = open("values");
+    let newest = again.resume().await.unwrap().unwrap();
+    assert_eq!((newest.value_json::<[u64; 1]>("list").unwrap(), newest.values().count()), (Some([3]), 1));
+    let first = again.session().load(1).await.unwrap();
+    let first: Vec<_> = first.values().map(|(name, value)| (name.to_owned(), value)).collect();
+    assert_eq!(first, made().into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Vec<_>>());
+}
+
+/// And what cannot be saved fails as it does elsewhere, and is tried again by the next step.
+#[tokio::test]
+async fn checkpoints_of_json_and_values_fail_as_others_do() {
+    let sessions = sessions(&Counting::memory(), &TestClock::new(55));
+    let open = || Checkpoints::new(sessions.session("a", "s").unwrap());
+    let twice = || vec![("x", "1".into()), ("x", "2".into())];
+    let kinds = async |checkpoints: &mut Checkpoints| {
+        let bad = [
+            checkpoints.step_json(1, &Unwritable).await.unwrap_err(),
+            checkpoints.finish_json(1, &Unwritable).await.unwrap_err(),
+            checkpoints.step_values(1, twice).await.unwrap_err(),
+            checkpoints.finish_values(1, &twice()).await.unwrap_err(),
+        ];
+        assert!(bad.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{bad:?}");
+        [
+            checkpoints.step_json(1, &1).await.map(|_| ()),
+            checkpoints.finish_json(1, &1).await.map(|_| ()),
+            checkpoints.step_values(1, Vec::new).await.map(|_| ()),
+            checkpoints.finish_values(1, &[]).await.map(|_| ()),
+        ]
+        .map(|outcome| outcome.map_err(|error| error.kind()))
+    };
+    // Nothing was looked at.
+    assert_eq!(kinds(&mut open()).await, [Err(ErrorKind::InvalidInput); 4]);
+    // Somebody was faster.
+    let mut checkpoints = open();
+    checkpoints.resume().await.unwrap();
+    sessions.session("a", "s").unwrap().save("theirs").await.unwrap();
+    assert_eq!(kinds(&mut checkpoints).await, [Err(ErrorKind::Conflict); 4]);
+    checkpoints.resume().await.unwrap();
+    assert_eq!(kinds(&mut checkpoints).await, [Ok(()); 4]);
+}
+
+/// What JSON cannot say.
+struct Unwritable;
+
+impl serde::Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("this test's value"))
+    }
+}

@@ -14,7 +14,17 @@ impl StorageConfig {
     /// From the variables of this process and the configuration file: that which `PERSIST_CONFIG` names, else
     /// `persist/persist.toml` in the platform's configuration directory, if it is there. A file in the
     /// current folder is not read unless it is named: agents work in folders that others filled, and those
-    /// must not decide where states go.
+    /// must not decide where states go. With `PERSIST_STORAGE_URL=s3://bucket/prefix` this saves to S3:
+    ///
+    /// ```no_run
+    /// # async fn example() -> persist::Result<()> {
+    /// use persist::{SnapshotAdapterExt, StorageConfig};
+    ///
+    /// let store = StorageConfig::from_env()?.open().await?;
+    /// store.save("state", "agents/42/state.json.gz").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// `InvalidConfig` that names the variable or key, and the nearest right name of an unknown one.

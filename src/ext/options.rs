@@ -1,6 +1,6 @@
 //! What a caller may ask of a save and a load, and what a save tells.
 
-use crate::{Codec, Digest, Limits, ObjectMeta, PutMode, PutOptions, Version};
+use crate::{Codec, Digest, Limits, ObjectMeta, PutMode, PutOptions, Tier, Version};
 
 /// Options of the `save` family.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -10,7 +10,7 @@ pub struct SaveOptions {
     /// The form to write; by default what the deployment configured
     /// ([`Settings::codec`](crate::Settings::codec)).
     pub codec: Option<Codec>,
-    /// Condition, metadata, tags and tier of the object.
+    /// Condition, media type, metadata, tags and tier of the object.
     pub put: PutOptions,
 }
 
@@ -32,14 +32,20 @@ impl SaveOptions {
         self
     }
 
-    /// Only if the key is free.
+    /// Only if the key is free; else `AlreadyExists`.
     pub fn create(self) -> Self {
         self.mode(PutMode::Create)
     }
 
-    /// Only if `version` is still current.
+    /// Only if `version` is still current; else `Conflict`, also where the key is gone.
     pub fn replace(self, version: Version) -> Self {
         self.mode(PutMode::Replace(version))
+    }
+
+    /// The media type; by default that of the form: `application/gzip` for gzip.
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.put = self.put.content_type(media_type);
+        self
     }
 
     /// Adds a key-value pair; its limits are those of [`PutOptions::metadata`].
@@ -48,11 +54,25 @@ impl SaveOptions {
         self
     }
 
-    /// Condition, metadata, tags and tier of the object, **in place of all that was set before**: call it
-    /// first.
-    pub fn put(mut self, put: PutOptions) -> Self {
-        self.put = put;
+    /// Adds a tag for the service's own rules, at most 10; else `InvalidInput`. `Unsupported` on backends
+    /// without [`Capabilities::tags`](crate::Capabilities::tags).
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.put = self.put.tag(name, value);
         self
+    }
+
+    /// The storage tier; `Unsupported` on backends without
+    /// [`Capabilities::tiers`](crate::Capabilities::tiers).
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.put = self.put.tier(tier);
+        self
+    }
+}
+
+/// Of the contract's options, in the deployment's codec.
+impl From<PutOptions> for SaveOptions {
+    fn from(put: PutOptions) -> Self {
+        SaveOptions { put, ..SaveOptions::new() }
     }
 }
 
@@ -85,13 +105,13 @@ impl LoadOptions {
         self
     }
 
-    /// Only this version.
+    /// Only this version; else `Conflict`.
     pub fn if_version(mut self, version: Version) -> Self {
         self.if_version = Some(version);
         self
     }
 
-    /// Only another version.
+    /// Only another version; else `NotModified`.
     pub fn if_not_version(mut self, version: Version) -> Self {
         self.if_not_version = Some(version);
         self

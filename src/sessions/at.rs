@@ -5,7 +5,26 @@ use std::{fmt, str::FromStr, time::SystemTime};
 use super::{CommitId, names::Place};
 use crate::{Error, ErrorKind, Key, Result};
 
-/// Which commit of a session.
+/// Which commit of a session. A number, an id, a time, a commit or a tag of
+/// [`tags`](super::Session::tags) will do wherever one is wanted.
+///
+/// ```
+/// use std::sync::Arc;
+/// use persist::{adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+/// let first = session.save("one").await?;
+/// session.save("two").await?;
+/// session.tag("good", 1).await?;
+/// assert_eq!(session.load(At::Latest).await?.state, "two");
+/// for at in [At::from(1), first.id.into(), At::Tag("good".into()), "tag:good".parse()?] {
+///     assert_eq!(session.load(at).await?.state, "one");
+/// }
+/// assert!(matches!("2026-05-14T09:30:00Z".parse()?, At::Time(_)));
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum At {

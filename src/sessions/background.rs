@@ -81,6 +81,23 @@ impl Session {
     ///
     /// When this is dropped, what waits is still saved, as long as the runtime lives. A failure that nobody
     /// can hear of any more, and states that the end of the runtime leaves unsaved, are logged as a warning.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use persist::{adapters::memory::MemoryAdapter, sessions::{CommitOptions, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+    /// let background = session.background(16);
+    /// background.save("after step 1", CommitOptions::new().step(1)).await?; // also tells of an earlier failure
+    /// background.save("after step 2", CommitOptions::new().step(2)).await?;
+    ///
+    /// // At the end of the program, or wherever the states must be safe.
+    /// let newest = background.flush().await?.expect("something was saved");
+    /// assert_eq!((newest.seq, newest.step), (2, Some(2)));
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn background(&self, queue: usize) -> Background {
         let (sender, mut jobs) = mpsc::channel(queue.clamp(1, Semaphore::MAX_PERMITS));
         let state = Arc::new(Mutex::new(State::default()));

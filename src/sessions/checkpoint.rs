@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::{Commit, CommitOptions, Restored, Session, clock::Moment};
+use super::{
+    Commit, CommitOptions, Restored, Session,
+    clock::Moment,
+    draft::{Payload, joined, json},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// Saves at intervals and resumes the latest.
@@ -24,9 +29,9 @@ use crate::{Error, ErrorKind, Result};
 /// };
 /// while count < 25 {
 ///     count += 1;
-///     checkpoints.step(count, || count.to_string()).await?;
+///     checkpoints.step_json(count, &count).await?; // bytes: `step`, several values: `step_values`
 /// }
-/// checkpoints.finish(count, count.to_string()).await?;
+/// checkpoints.finish_json(count, &count).await?;
 /// # assert_eq!(checkpoints.session().load(3).await?.commit.step, Some(25));
 /// # Ok(())
 /// # }
@@ -112,6 +117,34 @@ impl Checkpoints {
         self.finish_with(step, options, state).await.map(Some)
     }
 
+    /// [`step`](Checkpoints::step) with a value, which becomes JSON only if a save is due.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what JSON cannot say; else as [`step`](Checkpoints::step).
+    pub async fn step_json<T: Serialize + Sync>(&mut self, step: u64, value: &T) -> Result<Option<Commit>> {
+        if !self.due(step) {
+            return Ok(None);
+        }
+        self.finish_json(step, value).await.map(Some)
+    }
+
+    /// [`step`](Checkpoints::step) with several values as one commit. `values` is called only if a save is
+    /// due.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that is given twice; else as [`step`](Checkpoints::step).
+    pub async fn step_values<'a>(
+        &mut self,
+        step: u64,
+        values: impl FnOnce() -> Vec<(&'a str, Bytes)>,
+    ) -> Result<Option<Commit>> {
+        if !self.due(step) {
+            return Ok(None);
+        }
+        let (state, table) = joined(&values())?;
+        self.save(step, CommitOptions::new(), state, table).await.map(Some)
+    }
+
     /// Saves now.
     ///
     /// # Errors
@@ -130,13 +163,42 @@ impl Checkpoints {
         options: CommitOptions,
         state: impl Into<Bytes> + Send,
     ) -> Result<Commit> {
+        self.save(step, options, state.into(), Vec::new()).await
+    }
+
+    /// Saves a value as JSON now.
+    ///
+    /// # Errors
+    /// As [`step_json`](Checkpoints::step_json).
+    pub async fn finish_json<T: Serialize + Sync>(&mut self, step: u64, value: &T) -> Result<Commit> {
+        self.finish(step, json(value)?).await
+    }
+
+    /// Saves several values as one commit now.
+    ///
+    /// # Errors
+    /// As [`step_values`](Checkpoints::step_values).
+    pub async fn finish_values(&mut self, step: u64, values: &[(&str, Bytes)]) -> Result<Commit> {
+        let (state, table) = joined(values)?;
+        self.save(step, CommitOptions::new(), state, table).await
+    }
+
+    /// Saves what has these values, and counts from here.
+    async fn save(
+        &mut self,
+        step: u64,
+        options: CommitOptions,
+        state: Bytes,
+        values: Vec<(String, u64)>,
+    ) -> Result<Commit> {
         if self.last.is_none() && options.expect.is_none() && self.session.seen().await.is_none() {
             let message =
                 format!("nothing was seen of {} yet; resume before the first step", self.session.place());
             return Err(Error::new(ErrorKind::InvalidInput, message).with_operation("save"));
         }
         let now = Moment::now(&*self.session.store().clock);
-        let commit = self.session.save_with(state, options.step(step)).await?;
+        let (rebases, content) = (self.session.rebases(), Payload::State(state));
+        let commit = self.session.write(rebases, content, values, options.step(step)).await?;
         self.last = Some((Some(step), now));
         Ok(commit)
     }

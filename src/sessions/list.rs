@@ -66,6 +66,27 @@ impl Sessions {
     /// eight at once: what is to be done every night. What one of them fails with ends nothing and stands
     /// beside its name: `NotFound` where a session has only begun, `Conflict` where another prune or an import
     /// is at work. An error in place of a name is the listing's: there may be sessions that it does not show.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use futures_util::TryStreamExt;
+    /// use persist::{ErrorKind, adapters::memory::MemoryAdapter, sessions::{Retention, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+    /// sessions.session("bot", "run-1")?.save("state").await?;
+    ///
+    /// let mut pruned = sessions.prune_all(Retention::new().last(100), None);
+    /// while let Some((name, outcome)) = pruned.try_next().await? {
+    ///     match outcome {
+    ///         Ok(pruned) => println!("{}: {} commits went", name.session, pruned.removed.len()),
+    ///         Err(error) if error.kind() == ErrorKind::NotFound => {} // only begun
+    ///         Err(error) => eprintln!("{}: {error}", name.session),
+    ///     }
+    /// }
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn prune_all(
         &self,
         retention: Retention,

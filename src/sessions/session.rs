@@ -143,7 +143,8 @@ impl Session {
         self.write(self.rebases(), Payload::State(state.into()), Vec::new(), options).await
     }
 
-    /// Saves a value as JSON.
+    /// Saves a value as JSON; [`Restored::json`](super::Restored::json) of a [load](Session::load) reads it
+    /// back.
     ///
     /// # Errors
     /// `InvalidInput` for what JSON cannot say; else as [`save`](Session::save).
@@ -164,6 +165,21 @@ impl Session {
     }
 
     /// Saves several values as one commit: they become visible together or not at all.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use persist::{adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+    /// session.save_values(&[("plan", "[1, 2]".into()), ("screenshot", vec![7; 100].into())]).await?;
+    /// let newest = session.load(At::Latest).await?;
+    /// assert_eq!(newest.value_json::<Vec<u32>>("plan")?, Some(vec![1, 2]));
+    /// assert_eq!(newest.value("screenshot").map(|image| image.len()), Some(100));
+    /// assert_eq!(newest.value("other"), None);
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` for a name that is given twice; else as [`save`](Session::save).

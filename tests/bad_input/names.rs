@@ -115,7 +115,7 @@ async fn each_bad_metadata_and_tag_has_its_answer() {
     ];
     let mut found = std::collections::BTreeMap::new();
     for (what, _) in rows {
-        let save = store.save_with("state", "key", SaveOptions::new().put(options(what))).await;
+        let save = store.save_with("state", "key", SaveOptions::from(options(what))).await;
         found.insert(what.to_string(), answer(&save.unwrap_err()));
     }
     compare(11, &rows, |what| found[what].clone());

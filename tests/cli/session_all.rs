@@ -333,3 +333,23 @@ fn all_sessions_of_one_agent() {
         assert_eq!(out.lines().count(), 1, "{out}");
     }
 }
+
+/// It is no more than a place in another session: `0 commits stay` would read as a loss.
+#[test]
+fn a_prune_of_all_passes_over_a_fork_without_a_save() {
+    let home = Home::new();
+    home.commits(1);
+    home.session(&["fork", "a", "s", "begun"]).text();
+    let rules = ["prune", "--all", "--keep-last", "1"];
+    for more in [&["--json"][..], &["--json", "--dry-run"]] {
+        let rows = home.session(&[&rules[..], more].concat()).rows();
+        assert_eq!((&rows[0]["session"], &rows[0]["ok"]), (&json!("begun"), &json!(true)));
+        assert_eq!(rows[0]["passed_over"], "it has no commit of its own");
+        assert_eq!((&rows[1]["session"], &rows[1]["kept"]), (&json!("s"), &json!(1)));
+        assert_eq!(rows[2], json!({"ok": true, "sessions": 1}));
+    }
+    // With a save it has something to prune.
+    home.pipe(&["session", "save", "a", "begun"], "more").text();
+    let rows = home.session(&[&rules[..], &["--json"]].concat()).rows();
+    assert_eq!((&rows[0]["kept"], &rows[2]["sessions"]), (&json!(1), &json!(2)));
+}

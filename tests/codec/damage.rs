@@ -123,7 +123,7 @@ async fn a_plain_state_may_look_like_anything() {
         // Saved again in another form: what the metadata said of the old one must not stick.
         let mut put = persist::PutOptions::new();
         put.metadata = store.meta("key").await.metadata;
-        store.save_with(raw.clone(), "key", SaveOptions::new().put(put)).await.unwrap();
+        store.save_with(raw.clone(), "key", SaveOptions::from(put)).await.unwrap();
         assert_eq!(store.load("key").await.unwrap(), raw);
     }
 }

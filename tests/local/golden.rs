@@ -12,8 +12,8 @@ const TIME: u64 = 1768867200123456789;
 const NAME: &str = ".persist-meta-0a0309779e2c76df225b49e9-188c4758be32cd15";
 
 fn options() -> SaveOptions {
-    let put = PutOptions::new().content_type("application/x-own").metadata("step", "7").tag("team", "a/b");
-    SaveOptions::new().codec(Codec::None).put(put)
+    let plain = SaveOptions::new().codec(Codec::None);
+    plain.content_type("application/x-own").metadata("step", "7").tag("team", "a/b")
 }
 
 #[tokio::test]

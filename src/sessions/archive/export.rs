@@ -28,7 +28,26 @@ impl Session {
     /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object
     /// by object, one after the other, in bounded memory but for the list of its commits. A fork's commits
     /// in front of its first keyframe are packed anew, with two states in memory. The history that a fork
-    /// shares with the session that it comes from is not part of it; what its commits need from there is.
+    /// shares with the session that it comes from is not part of it; what its commits need from there is. At
+    /// its end the writer is flushed and shut down.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use persist::{adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+    /// let session = sessions.session("bot", "run-1")?;
+    /// session.save("state").await?;
+    ///
+    /// let mut archive = Vec::new(); // or a file of tokio's
+    /// session.export(&mut archive).await?;
+    /// let copy = sessions.session("bot", "copy")?;
+    /// copy.import(&archive[..]).await?;
+    /// assert_eq!(copy.load(At::Latest).await?.state, "state");
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune

@@ -61,7 +61,7 @@ impl Session {
     /// any name, in any storage. Every commit is checked before it is stored, and its body, where that is an
     /// object of its own, before the commit. Until all are there, loads of the latest and saves are a
     /// `Conflict`. An import that broke off is finished by another one of the same archive, or goes with
-    /// [`remove`](Session::remove).
+    /// [`remove`](Session::remove). [`export`](Session::export) has an example.
     ///
     /// # Errors
     /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for

@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     }
     let progress = Progress::new(output);
     progress.expect(length);
-    let options = SaveOptions::new().codec(codec).put(put);
+    let options = SaveOptions::from(put).codec(codec);
     let mut body = progress.watch(body);
     if codec == Codec::None {
         body = in_memory_if_small(body).await?;

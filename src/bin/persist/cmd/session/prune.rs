@@ -36,6 +36,11 @@ pub(super) async fn run(
     let mut pruned = sessions.each(args.of_agent.as_deref(), move |_, session| prune(session));
     while let Some((name, pruned)) = pruned.try_next().await? {
         match pruned {
+            // A fork without a save: all that it has is a place in another session.
+            Ok(Pruned { kept: 0, garbage: 0, removed, .. }) if removed.is_empty() => {
+                let why = Error::new(ErrorKind::NotFound, "it has no commit of its own");
+                rows.pass_over(Named::of(&name), &why)?
+            }
             Ok(pruned) => rows.good(Named::of(&name), json!(pruned), &summary(&pruned))?,
             Err(error) if error.kind() == ErrorKind::NotFound => rows.pass_over(Named::of(&name), &error)?,
             Err(error) => rows.bad(Named::of(&name), &error)?,
