@@ -164,3 +164,31 @@ async fn an_archive_of_a_later_version_is_refused_by_name() {
     assert!(error.to_string().contains("format 2 of session archives"), "{error}");
     assert!(bench.adapter.keys().await.is_empty());
 }
+
+/// What one does about a damaged object of a storage would put a commit into half an import.
+#[tokio::test]
+async fn damage_is_that_of_the_archive() {
+    let bench = Bench::new(14);
+    let session = bench.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
+    session.save(noise(1, 600)).await.unwrap();
+    session.save(noise(2, 9000)).await.unwrap();
+    session.tag("good", 1).await.unwrap();
+    let archive = exported(&session).await;
+    for (entry, what) in [
+        ("line", "its line is damaged"),
+        ("c/999999999/998-1", "commit 1 is damaged"),
+        ("b/2-", "the body of commit 2 is damaged"),
+        ("c/999999999/997-2", "commit 2 is damaged"),
+        ("t/1", "a tag is damaged"),
+    ] {
+        let header = archive.chunks(512).position(|block| block.starts_with(entry.as_bytes())).unwrap();
+        let mut bad = archive.clone();
+        bad[(header + 1) * 512 + 10] ^= 1;
+        let bench = Bench::new(15);
+        let error = bench.session("copy").import(&mut &bad[..]).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, None), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(what) && text.contains("take another archive"), "{text}");
+        assert!(!text.contains("fallback"), "{text}");
+    }
+}

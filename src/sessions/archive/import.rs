@@ -106,14 +106,17 @@ impl Import<'_> {
                 // What it has said is claimed by then.
                 None if name == LINE && self.line.is_some() => return Err(tar::bad("it has two lines")),
                 None if name == LINE => {
-                    self.line = Some(LineRecord::decode(&entry(input, size, MAX_LINE).await?)?)
+                    let line = LineRecord::decode(&entry(input, size, MAX_LINE).await?);
+                    self.line = Some(line.map_err(|error| tar::damaged("its line", error))?)
                 }
                 Some(("c", _)) => {
-                    let key = Key::new(place.prefix(&name))?;
-                    let seq = place.seq_of(&key)?;
+                    let unknown = |_| tar::bad(format_args!("it has the unknown entry {name:?}"));
+                    let key = Key::new(place.prefix(&name)).map_err(unknown)?;
+                    let seq = place.seq_of(&key).map_err(unknown)?;
                     let bytes = entry(input, size, self.max_commit()).await?;
                     let commit =
-                        object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
+                        object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)
+                            .map_err(|error| tar::damaged(format_args!("commit {seq}"), error))?;
                     // An export begins behind it.
                     if commit.manifest.is_removed() {
                         return Err(tar::bad(format_args!("commit {seq} is the end of a session")));
@@ -140,7 +143,8 @@ impl Import<'_> {
                     self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
-                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)?;
+                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)
+                        .map_err(|error| tar::damaged("a tag", error))?;
                     // Until then it would be a tag of whatever session is there.
                     if !self.is_complete() {
                         return Err(tar::bad("a tag is in front of its commits"));
@@ -326,7 +330,11 @@ impl Import<'_> {
             // If this fails, a prune takes it for garbage.
             let _ = store.delete(&key).await;
         }
-        checked
+        // What was there before is the storage's.
+        if !stored {
+            return checked;
+        }
+        checked.map_err(|error| tar::damaged(format_args!("the body of commit {}", manifest.seq), error))
     }
 
     /// Bodies pass through; what they must be, the commit behind them says. One that is there already is left
