@@ -188,7 +188,35 @@ async fn damage_is_that_of_the_archive() {
         let error = bench.session("copy").import(&mut &bad[..]).await.unwrap_err();
         assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, None), "{error}");
         let text = error.to_string();
-        assert!(text.contains(what) && text.contains("take another archive"), "{text}");
+        assert!(text.contains(what) && text.contains("another archive"), "{text}");
         assert!(!text.contains("fallback"), "{text}");
     }
+}
+
+/// Only the archive that an import broke off of finishes it: the error says which that is, and advises nothing
+/// that ends the name.
+#[tokio::test]
+async fn a_name_that_another_archive_has_begun_says_so() {
+    let source = Bench::new(16);
+    let session = whole(&source, "s", 3).await;
+    let first = exported(&session).await;
+    session.save("one more").await.unwrap();
+    let second = exported(&session).await;
+    let bench = Bench::new(17);
+    let copy = bench.session("copy");
+    let error = copy.import(&mut &first[..first.len() - 2048]).await.unwrap_err();
+    let kept = "this session is kept for the archive as it was written";
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(kept), "{error}");
+    let error = copy.load(At::Latest).await.unwrap_err();
+    assert!(error.to_string().contains("import the same archive again"), "{error}");
+    let error = copy.import(&mut &second[..]).await.unwrap_err();
+    let which = "is being imported from another archive, whose newest commit is 3";
+    assert!(error.kind() == ErrorKind::AlreadyExists && error.to_string().contains(which), "{error}");
+    copy.import(&mut &first[..]).await.unwrap();
+    assert_eq!(seqs(&copy).await, [3, 2, 1]);
+    let error = copy.import(&mut &second[..]).await.unwrap_err();
+    assert!(error.to_string().contains("exists already"), "{error}");
+    // Damage in front of the claim keeps no name.
+    let error = bench.session("none").import(&mut &first[..600]).await.unwrap_err();
+    assert!(!error.to_string().contains(kept), "{error}");
 }

@@ -78,7 +78,8 @@ impl Session {
             tags: Vec::new(),
             moved: Moved::default(),
         };
-        import.run(&mut input).await.map_err(|error| error.with_operation("import"))?;
+        let run = import.run(&mut input).await;
+        run.map_err(|error| import.told(error).with_operation("import"))?;
         self.has_begun();
         Ok(import.moved)
     }
@@ -181,6 +182,16 @@ impl Import<'_> {
             self.tag(&tag).await?;
         }
         Ok(())
+    }
+
+    /// What is wrong with the archive, where its numbers are taken already.
+    fn told(&self, error: Error) -> Error {
+        if self.kept.is_empty() || error.kind() != ErrorKind::Corrupt || error.key().is_some() {
+            return error;
+        }
+        error.with_advice(
+            "this session is kept for the archive as it was written; import that again, or another archive under another name",
+        )
     }
 
     async fn tag(&mut self, tag: &TagRef) -> Result<()> {
@@ -387,10 +398,6 @@ impl Import<'_> {
         }
         self.body = Some((key, stored));
         skip(input, tar::padding(size)).await
-    }
-
-    pub(super) async fn taken(&self) -> Error {
-        self.session.store().taken(self.session.place(), "import").await
     }
 }
 
