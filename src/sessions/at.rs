@@ -154,7 +154,8 @@ pub(super) fn lost(key: &Key) -> Error {
 /// The error for a session whose newest commit has yet to come from an archive.
 pub(super) fn importing(place: &Place) -> Error {
     let message = format!(
-        "the session {place} is being imported; if that broke off, import it again, or remove the session"
+        "the session {place} is being imported; if that broke off, import the same archive again, or, if that is \
+         lost, another one under another name: behind `session rm` no import takes this one"
     );
     Error::new(ErrorKind::Conflict, message)
 }

@@ -39,6 +39,17 @@ impl SessionName {
     pub fn segments(&self) -> [&str; 2] {
         [&self.place.agent, &self.place.session]
     }
+
+    /// The folder of the session's objects, where it is not the one that its ids lead to: a tool that encodes
+    /// names in another way, or not at all, has copied it there. For the command line.
+    #[doc(hidden)]
+    pub fn lies_elsewhere(&self) -> Option<String> {
+        // Of over-long ids the folder has a digest alone.
+        let is_whole = |segment: &str| unsegment(segment).is_some();
+        let is_known = is_whole(&self.place.agent) && is_whole(&self.place.session);
+        let is_own = Place::new(&self.agent, &self.session).is_ok_and(|own| own == self.place);
+        (is_known && !is_own).then(|| self.place.prefix(""))
+    }
 }
 
 impl Sessions {

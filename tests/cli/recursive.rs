@@ -271,9 +271,9 @@ fn a_copy_of_sessions_goes_on_where_the_last_one_ended() {
     home.session(&["verify", "a", "s"]).text();
     assert_eq!(history(&home), before);
     assert_eq!(home.session(&["load", "a", "s", "--at", "good"]).text(), "{\"step\":1}");
-    // Nor does it bring back what was removed since.
+    // Nor does it bring back what was removed since, and says so.
     home.session(&["rm", "a", "s"]).text();
-    home.run(&["cp", "-r", &to, "sessions"]).text();
+    assert_eq!(home.run(&["cp", "-r", &to, "sessions"]).code, 4);
     assert_eq!(home.session(&["load", "a", "s"]).code, 3);
     let run = home.run(&["--storage", &backup, "session", "verify", "a", "s"]);
     assert!(run.text().starts_with("good: 3 commits"));

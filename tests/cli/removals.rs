@@ -142,3 +142,62 @@ fn sessions_of_two_namespaces_that_are_left_out_are_two() {
     let rows = home.run(&["cp", "-r", "", &backup, "--json"]).rows();
     assert_eq!(rows[rows.len() - 1]["left_out"], json!(["t1/a/s", "t2/a/s"]));
 }
+
+/// In the hour of the mistake, in which a prune has removed nothing yet.
+#[test]
+fn a_removal_by_mistake_is_not_undone_by_a_copy_and_the_copy_says_so() {
+    let backup = Backup::new();
+    backup.0.session(&["rm", "a", "s"]).text();
+    let before = files(&backup.0.store());
+    let back = [&*format!("{}//sessions", backup.1), "sessions"];
+    for more in [&[][..], &["--if-absent"], &["--removals"], &["--dry-run"]] {
+        let run = backup.0.run(&[&["cp", "-r", back[0], back[1]], more].concat());
+        let words = "left out a/s: removed at the destination, and nothing brings it back there";
+        assert!(run.code == 4 && run.err.contains(words), "{}: {}", run.code, run.err);
+        assert_eq!(files(&backup.0.store()), before);
+    }
+    // As it says. What is there is no state that could be lost, also where the session goes on.
+    let export = backup.there(&["export", "a", "s"]).bytes();
+    assert_eq!(backup.0.pipe(&["session", "import", "a", "restored"], export).text(), "");
+    assert_eq!(backup.0.session(&["load", "a", "restored"]).text(), "{\"step\":2}");
+    backup.0.commits(1);
+    backup.0.run(&["cp", "-r", back[0], back[1], "--if-absent"]).text();
+    assert_eq!(backup.0.session(&["load", "a", "s"]).text(), "{\"step\":1}");
+}
+
+/// A put-back is typed by hand, with the key in two places.
+#[test]
+fn a_commit_is_put_back_only_into_its_own_session() {
+    let backup = Backup::new();
+    let home = &backup.0;
+    home.session(&["fork", "a", "s", "one", "--at", "1"]).text();
+    for step in 1..=2 {
+        home.pipe(&["session", "save", "a", "x:y"], format!("other {step}")).text();
+    }
+    let other = "sessions/a/x%3Ay/c/999999999";
+    for (source, destination) in [
+        (format!("{other}/997-2"), "sessions/a/s/c/999999999/996-3"),
+        (format!("{other}/997-2"), "sessions/a/one/c/999999999/997-2"),
+        (
+            format!("file://{}//{}/997-2", home.store().display(), other.replace('%', "%25")),
+            "sessions/a/one/c/999999999/997-2",
+        ),
+    ] {
+        let run = home.run(&["cp", &source, destination]);
+        let words = "a commit is put back under its own key";
+        assert!(
+            run.code == 2 && run.err.contains(words) && run.err.contains("a/x:y"),
+            "{source}: {}",
+            run.err
+        );
+        assert!(!home.store().join(destination).exists());
+    }
+    // From a backup, whatever encodes its names.
+    let lost = home.store().join("sessions/a/x%253Ay/c/999999999/997-2");
+    let synced = home.path("synced/sessions/a/x%3Ay/c/999999999/997-2");
+    fs::create_dir_all(synced.parent().unwrap()).unwrap();
+    fs::rename(&lost, &synced).unwrap();
+    let source = format!("file://{}//sessions/a/x:y/c/999999999/997-2", home.path("synced").display());
+    home.run(&["cp", &source, &format!("{other}/997-2")]).text();
+    assert_eq!(home.session(&["load", "a", "x:y"]).text(), "other 2");
+}

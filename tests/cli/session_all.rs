@@ -353,3 +353,32 @@ fn a_prune_of_all_passes_over_a_fork_without_a_save() {
     let rows = home.session(&[&rules[..], &["--json"]].concat()).rows();
     assert_eq!((&rows[0]["kept"], &rows[2]["sessions"]), (&json!(1), &json!(2)));
 }
+
+/// As tools bring a bucket to disk: no command would find these sessions by their ids.
+#[test]
+fn sessions_in_folders_that_another_tool_named_are_told() {
+    let home = Home::new();
+    home.commits(1);
+    let long = "x".repeat(300);
+    for (agent, session) in [("a", "c:7"), (long.as_str(), "s")] {
+        home.pipe(&["session", "save", agent, session], "state").text();
+    }
+    home.session(&["ls"]).text();
+    home.run(&["verify", "--all"]).text();
+    // As the key `a/c%3A7` lies there.
+    let sessions = home.store().join("sessions/a");
+    fs::rename(sessions.join("c%253A7"), sessions.join("c%3A7")).unwrap();
+    let run = home.session(&["ls", "--json"]);
+    let row = json!({"agent": "a", "session": "c:7", "folder": "sessions/a/c:7/"});
+    assert_eq!((run.code, &run.rows()[0]), (0, &row));
+    assert_eq!(run.rows()[1], json!({"agent": "a", "session": "s"}));
+    assert!(run.err.contains("of these, 1 session: in a folder that another tool named (sessions/a/c:7/)"));
+    let run = home.run(&["verify", "--all"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert!(run.code == 2 && run.err.contains("1 of 3 sessions cannot be verified"), "{}", run.err);
+    assert!(out.contains("session a/c:7: its objects lie in sessions/a/c:7/, "), "{out}");
+    // The way out.
+    home.session(&["export", "--all", "dir"]).text();
+    there(&home, &["import", "--all", "dir"]).text();
+    assert_eq!(there(&home, &["load", "a", "c:7"]).text(), "state");
+}

@@ -287,3 +287,36 @@ fn all_wait(child: &Child) -> bool {
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['S', 'Z']))
     })
 }
+
+/// What it leaves nobody else may undo: that has to be known.
+#[test]
+fn an_import_that_is_stopped_says_what_it_leaves() {
+    let home = Home::new();
+    home.commits(3);
+    let archive = home.session(&["export", "a", "s"]).bytes();
+    let mut program = home.program("/usr/bin/env");
+    if cfg!(target_os = "linux") {
+        program.arg("--default-signal=HUP,INT,TERM");
+    }
+    let mut child = program
+        .args([PERSIST, "session", "import", "a", "copy"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&archive[..archive.len() - 2048]).unwrap();
+    let started = Instant::now();
+    while files(&home.store().join("sessions/a/copy/c")).len() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is claimed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send("-INT", &child);
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    let said = "that session is kept for the same archive: import it again";
+    assert!(output.status.code() == Some(130) && err.contains("a/copy") && err.contains(said), "{err}");
+    drop(stdin);
+    assert_eq!(home.pipe(&["session", "import", "a", "copy"], archive).text(), "");
+    assert_eq!(home.session(&["load", "a", "copy"]).text(), "{\"step\":3}");
+}

@@ -164,3 +164,59 @@ async fn an_archive_of_a_later_version_is_refused_by_name() {
     assert!(error.to_string().contains("format 2 of session archives"), "{error}");
     assert!(bench.adapter.keys().await.is_empty());
 }
+
+/// What one does about a damaged object of a storage would put a commit into half an import.
+#[tokio::test]
+async fn damage_is_that_of_the_archive() {
+    let bench = Bench::new(14);
+    let session = bench.sessions.clone().inline_limit(1000).stream_limit(6000).session("a", "s").unwrap();
+    session.save(noise(1, 600)).await.unwrap();
+    session.save(noise(2, 9000)).await.unwrap();
+    session.tag("good", 1).await.unwrap();
+    let archive = exported(&session).await;
+    for (entry, what) in [
+        ("line", "its line is damaged"),
+        ("c/999999999/998-1", "commit 1 is damaged"),
+        ("b/2-", "the body of commit 2 is damaged"),
+        ("c/999999999/997-2", "commit 2 is damaged"),
+        ("t/1", "a tag is damaged"),
+    ] {
+        let header = archive.chunks(512).position(|block| block.starts_with(entry.as_bytes())).unwrap();
+        let mut bad = archive.clone();
+        bad[(header + 1) * 512 + 10] ^= 1;
+        let bench = Bench::new(15);
+        let error = bench.session("copy").import(&mut &bad[..]).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, None), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(what) && text.contains("another archive"), "{text}");
+        assert!(!text.contains("fallback"), "{text}");
+    }
+}
+
+/// Only the archive that an import broke off of finishes it: the error says which that is, and advises nothing
+/// that ends the name.
+#[tokio::test]
+async fn a_name_that_another_archive_has_begun_says_so() {
+    let source = Bench::new(16);
+    let session = whole(&source, "s", 3).await;
+    let first = exported(&session).await;
+    session.save("one more").await.unwrap();
+    let second = exported(&session).await;
+    let bench = Bench::new(17);
+    let copy = bench.session("copy");
+    let error = copy.import(&mut &first[..first.len() - 2048]).await.unwrap_err();
+    let kept = "this session is kept for the archive as it was written";
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(kept), "{error}");
+    let error = copy.load(At::Latest).await.unwrap_err();
+    assert!(error.to_string().contains("import the same archive again"), "{error}");
+    let error = copy.import(&mut &second[..]).await.unwrap_err();
+    let which = "is being imported from another archive, whose newest commit is 3";
+    assert!(error.kind() == ErrorKind::AlreadyExists && error.to_string().contains(which), "{error}");
+    copy.import(&mut &first[..]).await.unwrap();
+    assert_eq!(seqs(&copy).await, [3, 2, 1]);
+    let error = copy.import(&mut &second[..]).await.unwrap_err();
+    assert!(error.to_string().contains("exists already"), "{error}");
+    // Damage in front of the claim keeps no name.
+    let error = bench.session("none").import(&mut &first[..600]).await.unwrap_err();
+    assert!(!error.to_string().contains(kept), "{error}");
+}

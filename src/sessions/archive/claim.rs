@@ -159,6 +159,28 @@ impl Import<'_> {
         Ok(created)
     }
 
+    /// The error where the name belongs to others.
+    pub(super) async fn taken(&self) -> Error {
+        let place = self.session.place();
+        let Ok(Some(upto)) = self.half().await else {
+            return self.session.store().taken(place, "import").await;
+        };
+        let message = format!(
+            "the session {place} is being imported from another archive, whose newest commit is {upto}; import that one \
+             again, or this one under another name"
+        );
+        Error::new(ErrorKind::AlreadyExists, message)
+    }
+
+    /// The newest number of an archive that is not this one, and of which a part is here.
+    async fn half(&self) -> Result<Option<u64>> {
+        let (store, place) = (self.session.store(), self.session.place());
+        let Some(newest) = store.newest(place).await? else { return Ok(None) };
+        let Some((Slot::Origin(there), _)) = self.slot(newest.seq).await? else { return Ok(None) };
+        let is_other = self.keeper.as_ref() != Some(&there) && store.is_half(place, newest.seq).await?;
+        Ok(there.imports().filter(|_| is_other))
+    }
+
     /// Whether the archive's numbers are on the session's line, and its newest commit in the log: not so
     /// where the session was removed, or a prune has given them up.
     pub(super) async fn is_history(&self) -> Result<bool> {

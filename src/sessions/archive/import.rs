@@ -78,7 +78,8 @@ impl Session {
             tags: Vec::new(),
             moved: Moved::default(),
         };
-        import.run(&mut input).await.map_err(|error| error.with_operation("import"))?;
+        let run = import.run(&mut input).await;
+        run.map_err(|error| import.told(error).with_operation("import"))?;
         self.has_begun();
         Ok(import.moved)
     }
@@ -106,14 +107,17 @@ impl Import<'_> {
                 // What it has said is claimed by then.
                 None if name == LINE && self.line.is_some() => return Err(tar::bad("it has two lines")),
                 None if name == LINE => {
-                    self.line = Some(LineRecord::decode(&entry(input, size, MAX_LINE).await?)?)
+                    let line = LineRecord::decode(&entry(input, size, MAX_LINE).await?);
+                    self.line = Some(line.map_err(|error| tar::damaged("its line", error))?)
                 }
                 Some(("c", _)) => {
-                    let key = Key::new(place.prefix(&name))?;
-                    let seq = place.seq_of(&key)?;
+                    let unknown = |_| tar::bad(format_args!("it has the unknown entry {name:?}"));
+                    let key = Key::new(place.prefix(&name)).map_err(unknown)?;
+                    let seq = place.seq_of(&key).map_err(unknown)?;
                     let bytes = entry(input, size, self.max_commit()).await?;
                     let commit =
-                        object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)?;
+                        object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)
+                            .map_err(|error| tar::damaged(format_args!("commit {seq}"), error))?;
                     // An export begins behind it.
                     if commit.manifest.is_removed() {
                         return Err(tar::bad(format_args!("commit {seq} is the end of a session")));
@@ -140,7 +144,8 @@ impl Import<'_> {
                     self.body(key, input, size).await?;
                 }
                 Some(("t", _)) => {
-                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)?;
+                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)
+                        .map_err(|error| tar::damaged("a tag", error))?;
                     // Until then it would be a tag of whatever session is there.
                     if !self.is_complete() {
                         return Err(tar::bad("a tag is in front of its commits"));
@@ -177,6 +182,16 @@ impl Import<'_> {
             self.tag(&tag).await?;
         }
         Ok(())
+    }
+
+    /// What is wrong with the archive, where its numbers are taken already.
+    fn told(&self, error: Error) -> Error {
+        if self.kept.is_empty() || error.kind() != ErrorKind::Corrupt || error.key().is_some() {
+            return error;
+        }
+        error.with_advice(
+            "this session is kept for the archive as it was written; import that again, or another archive under another name",
+        )
     }
 
     async fn tag(&mut self, tag: &TagRef) -> Result<()> {
@@ -326,7 +341,11 @@ impl Import<'_> {
             // If this fails, a prune takes it for garbage.
             let _ = store.delete(&key).await;
         }
-        checked
+        // What was there before is the storage's.
+        if !stored {
+            return checked;
+        }
+        checked.map_err(|error| tar::damaged(format_args!("the body of commit {}", manifest.seq), error))
     }
 
     /// Bodies pass through; what they must be, the commit behind them says. One that is there already is left
@@ -379,10 +398,6 @@ impl Import<'_> {
         }
         self.body = Some((key, stored));
         skip(input, tar::padding(size)).await
-    }
-
-    pub(super) async fn taken(&self) -> Error {
-        self.session.store().taken(self.session.place(), "import").await
     }
 }
 

@@ -3,7 +3,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, sessions::wire::wrong};
 
 const BLOCK: usize = 512;
 
@@ -116,7 +116,16 @@ fn octal(field: &[u8]) -> Option<u64> {
 }
 
 pub(super) fn bad(what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("the archive cannot be read: {what}; export the session again"))
+    Error::new(ErrorKind::Corrupt, format!("the archive cannot be read: {what}"))
+        .with_advice("take another archive, or export the session again")
+}
+
+/// The error of what an entry holds: what one would do about a damaged object of a storage does not help.
+pub(super) fn damaged(entry: impl std::fmt::Display, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corrupt => bad(format_args!("{entry} is damaged: {}", wrong(&error))),
+        _ => error,
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use crate::{
     args::Verify,
     cmd::{
         PARALLEL,
-        session::history::{damage, verified_row},
+        session::{
+            elsewhere,
+            history::{damage, verified_row},
+        },
     },
     output::{Output, cell, count, fault, human, reason},
     place::{Owner, Place},
@@ -232,7 +235,7 @@ async fn all_sessions(
     let sessions = Sessions::new(store)?;
     let mut verified = sessions.verify_all(None);
     loop {
-        let (SessionName { agent, session, .. }, found) = match verified.next().await {
+        let (name, found) = match verified.next().await {
             Some(Ok(verified)) => verified,
             None => return Ok(()),
             Some(Err(error)) => {
@@ -246,6 +249,11 @@ async fn all_sessions(
                 );
             }
         };
+        let found = match (found, elsewhere(&name)) {
+            (Ok(found), Some(error)) if found.is_good() => Err(error),
+            (found, _) => found,
+        };
+        let SessionName { agent, session, .. } = name;
         let found = match found {
             // Of a removed one, or one that is only begun, there is nothing to verify.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,

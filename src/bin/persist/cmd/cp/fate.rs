@@ -27,8 +27,8 @@ pub(super) fn fate(
     let is_written_once = part.is_some_and(Part::is_written_once);
     match standing {
         Some(Standing::Gone | Standing::Other | Standing::Removed) => return Fate::Skip,
-        Some(Standing::Ahead) if !is_written_once => return Fate::Skip,
-        Some(Standing::Ahead | Standing::Behind | Standing::Even) | None => {}
+        Some(Standing::Ahead | Standing::Ended) if !is_written_once => return Fate::Skip,
+        Some(Standing::Ahead | Standing::Behind | Standing::Ended | Standing::Even) | None => {}
     }
     // A session's tags and its `line` go with its newer commits.
     let if_absent = if_absent && standing != Some(Standing::Behind);
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_may_be_copied_over_a_session() {
-        use Standing::{Ahead, Behind, Even, Gone, Other, Removed};
+        use Standing::{Ahead, Behind, Ended, Even, Gone, Other, Removed};
         let all = MemoryAdapter::new().capabilities();
         let (mut none, mut small) = (all.clone(), all.clone());
         (none.create, none.create_large, small.create_large) = (false, false, false);
@@ -78,6 +78,9 @@ mod tests {
             (Some(Ahead), &["c", "b", "f"], all, create, create),
             (Some(Ahead), &["c", "b", "f"], none, look, create),
             (Some(Ahead), &["t", "line"], all, skip, skip),
+            // Forks of it may need what is missing.
+            (Some(Ended), &["c", "b", "f"], all, create, create),
+            (Some(Ended), &["t", "line"], all, skip, skip),
             (Some(Gone), &["c", "b", "f", "t", "line"], all, skip, skip),
             (Some(Other), &["c", "b", "f", "t", "line"], all, skip, skip),
             // Its states are whole there: neither the removal nor what belongs to it is taken along.

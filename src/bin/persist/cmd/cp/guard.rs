@@ -1,9 +1,11 @@
-//! A copy of one object does not replace a commit by another one.
+//! A copy of one object neither replaces a commit by another one nor puts one into another session.
 
 use persist::{
     ByteRange, Error, ErrorKind, GetOptions, Key, Result, SnapshotAdapter,
     sessions::{CommitId, commit_id},
 };
+
+use crate::{place::Place, storage::session_name};
 
 /// Ends of commits are shorter, by far.
 const END: u64 = 1 << 20;
@@ -26,6 +28,32 @@ pub(super) async fn not_over_another(
     }
     let message = "another commit is there, which the copy would replace; the source is of another session, another history, or damaged";
     Err(Error::new(ErrorKind::Conflict, message).with_key(destination))
+}
+
+/// Refuses as a commit of one session what lies where another session, or this one under another number, has
+/// its objects. What a file of any other name is nobody knows.
+pub(super) fn not_of_another(from: &Place, source: &Key, to: &Place, destination: &Key) -> Result<()> {
+    let (Some(one), Some(other)) = (from.part_of(source), to.part_of(destination)) else { return Ok(()) };
+    let sessions = from.session_of(source).zip(to.session_of(destination));
+    let Some((mine, yours)) = sessions else { return Ok(()) };
+    if one.name == other.name && mine.iter().zip(yours).all(|(one, other)| is_one_name(one, other)) {
+        return Ok(());
+    }
+    let message = format!(
+        "the source is {} of the session {}, the destination is {} of {}; a commit is put back under its own key",
+        one.name,
+        session_name(mine),
+        other.name,
+        session_name(yours)
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message).with_key(destination))
+}
+
+/// Whether two names of folders may be made of one id: tools that bring a bucket to disk do not encode what is
+/// encoded there again.
+fn is_one_name(one: &str, other: &str) -> bool {
+    let is_of = |one: &str, other: &str| Key::decode_segment(one).is_ok_and(|id| id == other);
+    one == other || is_of(one, other) || is_of(other, one)
 }
 
 /// The id of the commit that an object is, if it is one of this name.

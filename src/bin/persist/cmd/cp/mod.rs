@@ -42,9 +42,10 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     let (to, destination) = storage.describe(&args.destination)?;
     let root = Place::of(&to, "")?;
     if let Some(part) = root.part_of(&destination).filter(|part| part.kind == PartKind::Commit) {
-        let (from, _) = storage.locate(&args.source).await?;
-        let (to, _) = storage.locate(&args.destination).await?;
-        guard::not_over_another(from.as_ref(), &source, to.as_ref(), &destination, &part.name).await?;
+        let (here, _) = storage.locate(&args.source).await?;
+        let (there, _) = storage.locate(&args.destination).await?;
+        guard::not_over_another(here.as_ref(), &source, there.as_ref(), &destination, &part.name).await?;
+        guard::not_of_another(&Place::of(&from, "")?, &source, &root, &destination)?;
     }
     if let Some(copied) = from.copy_inside(&source, &to, &destination, mode.clone()).await? {
         let (to, _) = storage.locate(&args.destination).await?;
@@ -118,7 +119,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
         let name = renamed(&meta.key, &from, &to)?;
         let part = sessions::part(&meta.key, &name, &from, &to);
         let standing = part.as_ref().and_then(|part| standings.get(&part.folder)).copied();
-        if let Some(standing @ (Standing::Other | Standing::Removed)) = standing {
+        if let Some(standing @ (Standing::Other | Standing::Removed | Standing::Ended)) = standing {
             let session = to.root.session_of(&name).or_else(|| from.root.session_of(&meta.key));
             // Namespaces may have sessions of the same ids.
             let folder = part.as_ref().map_or("", |part| part.folder.trim_end_matches('/'));
@@ -274,6 +275,10 @@ fn why(left_out: &BTreeMap<String, Standing>) -> Error {
         (
             Standing::Removed,
             "removed from the source, and left as it is at the destination; if the removal was meant, copy again with --removals: what is there, which nobody has compared, can be loaded no more then",
+        ),
+        (
+            Standing::Ended,
+            "removed at the destination, and nothing brings it back there under its name; if that was a mistake, `persist session export` it from the source, and import it under another name",
         ),
         (
             Standing::Other,

@@ -28,6 +28,9 @@ pub(super) enum Standing {
     Even,
     /// It goes on from the source: the copy adds what it lacks, and its tags and its `line` stay.
     Ahead,
+    /// The same where it ends with a removal, which the source does not have: what the copy adds cannot be
+    /// loaded.
+    Ended,
     /// Both end with a removal, each with its own: there is nothing to copy.
     Gone,
     /// Another history, or nobody can tell: the copy leaves it alone.
@@ -88,7 +91,10 @@ async fn standing(
     let standing = match one.as_ref().map_or(Ordering::Greater, |one| one.cmp(&newest)) {
         Ordering::Less => Standing::Behind,
         Ordering::Equal => Standing::Even,
-        Ordering::Greater => Standing::Ahead,
+        Ordering::Greater => match &one {
+            Some(one) if is_ended(one, &newest, from, to).await? => Standing::Ended,
+            _ => Standing::Ahead,
+        },
     };
     let mut is_removed = false;
     if let (Standing::Behind, Some(one)) = (standing, &one) {
@@ -141,6 +147,13 @@ async fn standing(
         }
     }
     Ok(Some(Standing::Other))
+}
+
+/// Whether the destination ends with the removal `newest`, and the source with a state, which is `one`.
+async fn is_ended(one: &str, newest: &str, from: &Folder, to: &Folder) -> persist::Result<bool> {
+    let (here, there) = (copied(one, from, to)?, copied(newest, from, to)?);
+    Ok(is_removal(to, &there.1, &there.2).await? == Some(true)
+        && is_removal(from, &here.0, &here.2).await? != Some(true))
 }
 
 /// The keys of an object and of its copy, from its name below both folders, and its name in its session.

@@ -11,12 +11,12 @@ use persist::{
     sessions::{Moved, Session},
 };
 use serde_json::json;
-use tokio::fs::File;
+use tokio::{fs::File, io::AsyncRead};
 
 use super::args::{Export, Import};
 use crate::{
     cmd::save::{announce, opened},
-    output::{self, Output, count, human},
+    output::{self, Output, complain, count, human},
 };
 
 pub(super) async fn export(session: Session, args: Export, output: &Output) -> Result<()> {
@@ -56,14 +56,39 @@ pub(super) async fn import(session: Session, args: Import, output: &Output) -> R
     let moved = match path(&args.file) {
         Some(path) => {
             let (file, _) = opened(path, "name an archive that `session export` wrote")?;
-            session.import(&mut File::from_std(file)).await?
+            read(&session, &mut File::from_std(file)).await?
         }
         None => {
             announce(output);
-            session.import(&mut tokio::io::stdin()).await?
+            read(&session, &mut tokio::io::stdin()).await?
         }
     };
     tell(output, "imported", moved)
+}
+
+/// The import itself.
+pub(super) async fn read<R>(session: &Session, archive: &mut R) -> persist::Result<Moved>
+where
+    R: AsyncRead + Unpin + Send,
+{
+    let mut begun = Begun(Some(format!("{}/{}", session.agent(), session.name())));
+    let moved = session.import(archive).await;
+    begun.0 = None;
+    moved
+}
+
+/// Says what an import that is interrupted leaves, which nobody may undo: another one of the same archive may
+/// be at work. Of which session; `None` when it has ended by itself.
+struct Begun(Option<String>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(name) = &self.0 {
+            complain(&format!(
+                "persist: stopped; if the import of {name} had begun, that session is kept for the same archive: import it again"
+            ));
+        }
+    }
 }
 
 fn path(file: &Option<PathBuf>) -> Option<&Path> {

@@ -144,7 +144,7 @@ fn one_of(several: &[PathBuf], path: &Path) -> Error {
 async fn import_one(session: Session, path: &Path) -> persist::Result<(Moved, bool)> {
     let mut file = File::open(path).await.map_err(|error| unreadable(path, error))?;
     let there = session.show(At::Latest).await.is_ok();
-    Ok((session.import(&mut file).await?, there))
+    Ok((archive::read(&session, &mut file).await?, there))
 }
 
 /// The session that an archive was written from.

@@ -12,13 +12,13 @@ mod save;
 use anyhow::Result;
 use futures_util::TryStreamExt;
 use persist::{
-    ErrorKind,
+    Error, ErrorKind,
     sessions::{At, Commit, Session, SessionName, Sessions},
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
-    output::{self, Output, cell, human, in_our_words},
+    output::{self, Output, cell, complain, count, human, in_our_words},
     storage::Storage,
 };
 use args::{Command, Name};
@@ -68,23 +68,42 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
     }
 }
 
+/// What is to be done about sessions that lie where no command looks for them.
+const MENDED: &str = "no other command finds it by its ids, and a save begins it anew; copy the storage by `persist cp --recursive` in place of that tool, or bring what is here to another storage by `persist session export --all` and `import --all`";
+
+/// Why a session cannot be loaded by its ids, if that is so.
+pub(crate) fn elsewhere(name: &SessionName) -> Option<Error> {
+    let message =
+        format!("its objects lie in {}, a folder that another tool named; {MENDED}", name.lies_elsewhere()?);
+    Some(Error::new(ErrorKind::InvalidInput, message))
+}
+
 async fn ls(sessions: &Sessions, agent: Option<&str>, long: bool, output: &Output) -> Result<()> {
     let rows = sessions.list(agent).map_ok(|name| async move {
         let newest = if long { Some(newest(sessions, &name).await?) } else { None };
         Ok((name, newest))
     });
-    let (mut rows, mut none) = (rows.try_buffered(16), true);
+    let (mut rows, mut none, mut elsewhere) = (rows.try_buffered(16), true, Vec::new());
     while let Some((name, newest)) = rows.try_next().await? {
         none = false;
+        let folder = name.lies_elsewhere();
         let (more, told) = newest.unwrap_or_default();
         let row = || {
             let mut row = json!(name);
             if let Some(row) = row.as_object_mut() {
                 row.extend(more);
+                row.extend(folder.iter().map(|folder| ("folder".into(), json!(folder))));
             }
             row
         };
         output.row(row, || format!("{told}{}\t{}", cell(&name.agent), cell(&name.session)))?;
+        elsewhere.extend(folder);
+    }
+    if let Some(first) = elsewhere.first() {
+        let all = count(elsewhere.len() as u64, "session");
+        complain(&format!(
+            "persist: of these, {all}: in a folder that another tool named ({first}); {MENDED}"
+        ));
     }
     if none {
         output.note(|| {
