@@ -1,9 +1,12 @@
-//! The Rust of the pages compiles: every block in them stands, word for word, in a function here or in
-//! another test.
+//! The pages: every block of Rust in them compiles, because it stands, word for word, in a function here or in
+//! another test; every link leads somewhere; what is logged as a warning is listed.
 #![cfg(all(feature = "gcs", feature = "s3"))]
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Where the blocks may stand.
 const COMPILED: [&str; 3] =
@@ -55,6 +58,53 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(links > 50, "only {links} links were found");
+}
+
+/// People alert on what is logged as a warning.
+#[test]
+fn every_warning_is_listed() {
+    // Told once at the start of a program, to who set it up.
+    const TOLD_AT_THE_START: [&str; 2] =
+        ["no permission to look for a configuration file", "this program logs `yup_oauth2` at level debug"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let mut warnings = 0;
+    for file in sources(&root.join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        for call in text.split("tracing::warn!(").skip(1).chain(text.split("tracing::error!(").skip(1)) {
+            let message = call.split('"').nth(1).unwrap();
+            let listed = page.contains(&format!("`{}", message.split([';', ':']).next().unwrap()));
+            let told = TOLD_AT_THE_START.iter().any(|start| message.starts_with(start));
+            assert!(listed || told, "{}: {message:?} is not in docs/operations.md", file.display());
+            warnings += 1;
+        }
+    }
+    assert!(warnings > 10, "only {warnings} warnings were found");
+}
+
+/// The files of the library.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("src/bin") {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Who copies an example has its ids for ever: no erasure can rename them.
+#[test]
+fn no_example_names_a_person() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for page in docs.chain([root.join("README.md")]).filter(|path| path.is_file()) {
+        let text = fs::read_to_string(&page).unwrap();
+        assert!(!text.contains("@example."), "{}", page.display());
+    }
 }
 
 /// The anchor of a heading, as web sites that show Markdown make it.

@@ -28,7 +28,8 @@ impl Session {
     /// Writes all commits of this session, its bodies and its tags as one tar archive, oldest first. Object
     /// by object, one after the other, in bounded memory but for the list of its commits. A fork's commits
     /// in front of its first keyframe are packed anew, with two states in memory. The history that a fork
-    /// shares with the session that it comes from is not part of it; what its commits need from there is.
+    /// shares with the session that it comes from is not part of it; what its commits need from there is. At
+    /// the end `out` is flushed and shut down.
     ///
     /// # Errors
     /// `NotFound` if the session has no commits of its own, `Corrupt` for damage, `Conflict` if a prune
