@@ -117,17 +117,32 @@ fn slug(heading: &str) -> String {
 /// Only compiled: it would save where the settings of whoever runs it say.
 #[expect(dead_code)]
 mod readme {
-    use persist::{SnapshotAdapterExt, StorageConfig};
+    use persist::{
+        StorageConfig,
+        sessions::{At, Sessions},
+    };
 
     #[tokio::main]
     async fn main() -> persist::Result<()> {
         // PERSIST_STORAGE_URL=s3://bucket/prefix, or local disk where nothing is set.
         let store = StorageConfig::from_env()?.open().await?;
-        store.save(r#"{"step": 7}"#, "agents/42/state.json.gz").await?;
-        let state = store.load("agents/42/state.json.gz").await?;
-        println!("{}", String::from_utf8_lossy(&state));
+        let session = Sessions::new(store)?.session("support-bot", "conversation-7")?;
+        session.save(r#"{"step": 7}"#).await?;
+        let newest = session.load(At::Latest).await?; // or a number, a tag, a time
+        println!("commit {}: {}", newest.commit.seq, String::from_utf8_lossy(&newest.state));
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn readme_one_state() -> persist::Result<()> {
+    let store = persist::StorageConfig::from_url("memory://")?.open().await?;
+    use persist::SnapshotAdapterExt;
+
+    store.save(r#"{"step": 7}"#, "agents/42/state.json.gz").await?;
+    let state = store.load("agents/42/state.json.gz").await?;
+    assert_eq!(state, r#"{"step": 7}"#);
+    Ok(())
 }
 
 #[tokio::test]
@@ -151,15 +166,18 @@ async fn readme_read_change_save() -> persist::Result<()> {
 
 #[tokio::test]
 async fn readme_sessions() -> persist::Result<()> {
-    let store = persist::StorageConfig::from_url("memory://")?.open().await?;
-    let state = "state";
     use persist::sessions::{At, Sessions};
+    let store = persist::StorageConfig::from_url("memory://")?.open().await?;
+    let again = Sessions::new(store.clone())?.session("support-bot", "conversation-7")?;
+    let state = 7;
 
     let session = Sessions::new(store)?.session("support-bot", "conversation-7")?;
-    session.save(state).await?; // one request; a stale writer gets `Conflict`
-    let newest = session.load(At::Latest).await?.state; // or a number, a tag, a time
+    session.save_json(&state).await?; // durable; a stale writer gets `Conflict`
+    let newest = session.load(At::Latest).await?; // every byte is checked
     let what_if = session.fork("what-if", At::Seq(1)).await?; // copies nothing
-    assert_eq!((newest, what_if.load(At::Latest).await?.state), (state.into(), state.into()));
+    assert_eq!((newest.json::<u64>()?, what_if.load(At::Latest).await?.json::<u64>()?), (7, 7));
+    // What the program prints when it is run again.
+    assert_eq!((newest.commit.seq, again.save_json(&state).await?.seq), (1, 2));
     Ok(())
 }
 
