@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use persist::{Body, Error, SaveOptions, SnapshotAdapterExt, StorageConfig};
+use persist::{Body, Error, SnapshotAdapterExt, StorageConfig};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -20,8 +20,7 @@ async fn main() -> Result<(), Error> {
     // Anything that implements `Read` is read on a thread of its own; `save_stream` takes an `AsyncRead`.
     let source = Steps { left: mebibytes << 20, step: 0, rest: Vec::new() };
     let started = Instant::now();
-    let saved =
-        store.save_body_with(Body::from_blocking(source), "agent/state.gz", SaveOptions::new()).await?;
+    let saved = store.save_body(Body::from_blocking(source), "agent/state.gz").await?;
     say(format_args!("saved  {} bytes as {} in {:.1?}", saved.size, saved.meta.size, started.elapsed()));
 
     let started = Instant::now();

@@ -32,12 +32,12 @@ impl SaveOptions {
         self
     }
 
-    /// Only if the key is free.
+    /// Only if the key is free; else `AlreadyExists`.
     pub fn create(self) -> Self {
         self.mode(PutMode::Create)
     }
 
-    /// Only if `version` is still current.
+    /// Only if `version` is still current; else `Conflict`, also where the key is gone.
     pub fn replace(self, version: Version) -> Self {
         self.mode(PutMode::Replace(version))
     }
@@ -85,13 +85,13 @@ impl LoadOptions {
         self
     }
 
-    /// Only this version.
+    /// Only this version; else `Conflict`.
     pub fn if_version(mut self, version: Version) -> Self {
         self.if_version = Some(version);
         self
     }
 
-    /// Only another version.
+    /// Only another version; else `NotModified`.
     pub fn if_not_version(mut self, version: Version) -> Self {
         self.if_not_version = Some(version);
         self
