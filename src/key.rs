@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{Error, ErrorKind, Result};
 
 /// The name of a snapshot: segments of Unicode text separated by `/`, such as
-/// `agents/user@example.com/state.json.gz`.
+/// `agents/run-7/state.json.gz`.
 ///
 /// The same rules hold on every backend, so that a key that works on one works on all:
 /// - 1 to 768 bytes of UTF-8 in all, 1 to 240 bytes a segment (S3 and GCS allow 1,024 bytes for prefix and

@@ -11,19 +11,49 @@
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! use persist::{SnapshotAdapterExt, StorageConfig};
+//! use persist::{
+//!     SnapshotAdapterExt, StorageConfig,
+//!     sessions::{At, Sessions},
+//! };
 //!
-//! let store = StorageConfig::from_url("memory://")?.open().await?; // or from_env(): one variable moves to another cloud
+//! // Here memory. With `StorageConfig::from_env()` a variable names a folder, s3://bucket or gs://bucket.
+//! let store = StorageConfig::from_url("memory://")?.open().await?;
+//!
+//! // One state under a key: the last save counts.
 //! store.save("{\"step\": 7}", "agents/42/state.json.gz").await?;
-//! let state = store.load("agents/42/state.json.gz").await?;
-//! assert_eq!(state, "{\"step\": 7}");
+//! assert_eq!(store.load("agents/42/state.json.gz").await?, "{\"step\": 7}");
+//!
+//! // Or its history: each save is a commit, and of two writers one gets `Conflict`.
+//! let session = Sessions::new(store)?.session("support-bot", "conversation-7")?;
+//! session.save("{\"step\": 1}").await?;
+//! session.save("{\"step\": 2}").await?;
+//! assert_eq!(session.load(At::Latest).await?.state, "{\"step\": 2}");
+//! assert_eq!(session.load(1).await?.state, "{\"step\": 1}");
 //! # Ok::<(), persist::Error>(()) }).unwrap();
 //! ```
+//!
+//! Next: [`SnapshotAdapterExt`] (save, load, streams, files, JSON), [`sessions`], [`StorageConfig`],
+//! [`ErrorKind`]. The guide to sessions is `docs/sessions.md` of the repository.
 //!
 //! # Runtime
 //! Everything runs in a tokio runtime with all of its drivers: `#[tokio::main]`, or `enable_all` of a
 //! builder. Without a runtime, or where a timeout or a retry needs the clock and there is no time driver,
 //! tokio panics.
+//!
+//! # Features
+//! Local disk (Unix) and memory are always there.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` (default) | the command line `persist` |
+//! | `s3` | Amazon S3 and servers with its API |
+//! | `s3-sso` | profiles of `aws sso login`; not part of `full` |
+//! | `gcs` | Google Cloud Storage |
+//! | `zstd` | the codec `zstd`, and loads of zstd files that other tools wrote |
+//! | `yaml` | `persist.yaml` beside `persist.toml` |
+//! | `metrics` | counters and histograms through the facade `metrics` |
+//! | `testing` | the conformance suite |
+//! | `full` | all of these but `s3-sso` |
 //!
 //! # How the data flows
 //! ```text
@@ -52,21 +82,6 @@
 //! | [`sessions`] | the history of an agent's session |
 //! | [`config`] | [`StorageConfig`]: builders, variables, URLs, files, `open` |
 //! | `testing` | the conformance suite, for any adapter (feature `testing`) |
-//!
-//! # Features
-//! Local disk (Unix) and memory are always there.
-//!
-//! | feature | what it adds |
-//! |---|---|
-//! | `cli` (default) | the command line `persist` |
-//! | `s3` | Amazon S3 and servers with its API |
-//! | `s3-sso` | profiles of `aws sso login`; not part of `full` |
-//! | `gcs` | Google Cloud Storage |
-//! | `zstd` | the codec `zstd`, and loads of zstd files that other tools wrote |
-//! | `yaml` | `persist.yaml` beside `persist.toml` |
-//! | `metrics` | counters and histograms through the facade `metrics` |
-//! | `testing` | the conformance suite |
-//! | `full` | all of these but `s3-sso` |
 //!
 //! Items that are `#[doc(hidden)]` are for the command line and the fuzz targets of this package, and no part
 //! of the API.

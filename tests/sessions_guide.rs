@@ -18,7 +18,7 @@ async fn first_steps() -> Result<()> {
 
     let storage = StorageConfig::from_url(url)?.open().await?;
     let sessions = Sessions::new(storage)?.writer("host-1/4711");
-    let session = sessions.session("support-bot", "user@example.com")?;
+    let session = sessions.session("support-bot", "conversation-7")?;
 
     session.save(r#"{"step": 1}"#).await?;
     let options = CommitOptions::new().label("after tool call").step(2).metadata("model", "m1");

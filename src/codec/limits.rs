@@ -30,13 +30,14 @@ impl Limits {
         Limits { max_bytes: u64::MAX, max_ratio: 250, ratio_free_bytes: 64 << 20 }
     }
 
-    /// The most bytes after decompression.
+    /// The most bytes after decompression; 0 lets nothing but an empty state through.
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// The most bytes after decompression for each stored byte.
+    /// The most bytes after decompression for each stored byte; 0 lets nothing through beyond
+    /// [`ratio_free_bytes`](Self::ratio_free_bytes).
     pub const fn max_ratio(mut self, ratio: u64) -> Self {
         self.max_ratio = ratio;
         self

@@ -4,9 +4,9 @@
 //! builder methods never fail. Reading the environment, a URL or a file does, and so does
 //! [`open`](StorageConfig::open), with an error that names the setting.
 //!
-//! What is set in several places is decided so: explicit > command line > environment > file > default. A
-//! storage URL names the whole location: it replaces backend, bucket, path and prefix of every place below
-//! it.
+//! What is set in several places is decided so: explicit > command line > environment > file > generic
+//! variables (`STORAGE_*`) > default. A storage URL names the whole location: it replaces backend, bucket,
+//! path and prefix of every place below it.
 //!
 //! # Layout
 //! - `table`: the one table of settings, all their names, meanings and defaults; `values`, `duration`: how
@@ -173,7 +173,7 @@ pub struct StorageConfig {
     /// Prune removes no commit younger than this, and a writer that paused for half of it looks before it
     /// acknowledges a save. The same for all users of a storage; an hour by default.
     pub fence_window: Option<Duration>,
-    /// How cloud adapters retry.
+    /// How cloud adapters retry. Its deadline is also the longest wait for a directory's lock on local disk.
     pub retry: RetryConfig,
     /// What only S3 needs.
     pub s3: S3Config,

@@ -10,7 +10,7 @@ use crate::Secret;
 #[derive(Debug, Clone, Default, PartialEq)]
 #[must_use]
 pub struct S3Config {
-    /// Region to sign for; default `us-east-1`.
+    /// Region to sign for; default: what the AWS SDK finds, else `us-east-1`.
     pub region: Option<String>,
     /// URL of another server than Amazon's, such as `http://127.0.0.1:9000`.
     pub endpoint_url: Option<String>,
@@ -45,9 +45,10 @@ pub struct S3Config {
     pub atomic_multipart: Option<bool>,
     /// First part size in bytes, 5 MiB to 5 GiB; default 8 MiB, growing with the upload.
     pub part_size: Option<u64>,
-    /// Parts of an upload, and ranges of a slow load, under way at once; default 4. 1 never adds ranges.
+    /// Parts of an upload, and ranges of a slow load, under way at once, 1 to 64; default 4. 1 never
+    /// adds ranges.
     pub parallel: Option<usize>,
-    /// Default 3 s.
+    /// Longest wait for a connection; default 3 s.
     pub connect_timeout: Option<Duration>,
     /// Longest silence on a connection; default 30 s.
     pub read_timeout: Option<Duration>,
@@ -82,8 +83,8 @@ pub struct GcsConfig {
     pub timeout: Option<Duration>,
     /// Longest wait for a connection; default 5 s.
     pub connect_timeout: Option<Duration>,
-    /// Chunk of a resumable upload in bytes, a multiple of 256 KiB; default 8 MiB.
+    /// Chunk of a resumable upload in bytes, a multiple of 256 KiB, at most 1 GiB; default 8 MiB.
     pub chunk_size: Option<u64>,
-    /// Ranges of a slow load under way at once; default 4. 1 never adds ranges.
+    /// Ranges of a slow load under way at once, 1 to 64; default 4. 1 never adds ranges.
     pub parallel: Option<usize>,
 }

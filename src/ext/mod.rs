@@ -64,8 +64,9 @@ use crate::{
 /// load reads the new one.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
-    /// Saves a state that is in memory, in one atomic, durable step. Where an upload is lost that a stream
-    /// could not repeat, it begins once more.
+    /// Saves a state that is in memory, in one atomic, durable step: a `Vec<u8>`, `String`, `Bytes`, or a
+    /// literal; of what is borrowed `to_owned()`. Where an upload is lost that a stream could not repeat, it
+    /// begins once more.
     async fn save(&self, state: impl Into<Bytes> + Send, key: impl IntoKey) -> Result<Saved> {
         self.save_with(state, key, SaveOptions::new()).await
     }

@@ -24,7 +24,8 @@ impl ReadOnly {
 }
 
 fn refuse(operation: &'static str, key: &Key) -> Error {
-    let message = "the storage was opened for reading only; open it without that setting to change something";
+    let message =
+        "this program opened the storage for reading only (`layers::ReadOnly`); change it with another";
     Error::new(ErrorKind::AccessDenied, message).with_operation(operation).with_key(key)
 }
 

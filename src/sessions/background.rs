@@ -76,8 +76,8 @@ enum Job {
 }
 
 impl Session {
-    /// Saves of this handle in the background, at most `queue` (at least 1) waiting; `usize::MAX` is as good
-    /// as no limit. Must be called within a tokio runtime.
+    /// Saves of this handle in the background, at most `queue` (at least 1) waiting, each a whole state in
+    /// memory; `usize::MAX` is as good as no limit. Must be called within a tokio runtime.
     ///
     /// When this is dropped, what waits is still saved, as long as the runtime lives. A failure that nobody
     /// can hear of any more, and states that the end of the runtime leaves unsaved, are logged as a warning.

@@ -49,7 +49,7 @@ pub struct Commit {
     pub time: SystemTime,
     /// Bytes of the state.
     pub size: u64,
-    /// Bytes that it added to the storage.
+    /// Bytes that it added to the storage: its object and, where it has one, its body.
     pub stored_size: u64,
     /// SHA-256 of the state.
     pub digest: Digest,
@@ -131,7 +131,7 @@ impl CommitOptions {
         Self::default()
     }
 
-    /// A short note for people.
+    /// A short note for people: some KiB at most, since every [`log`](super::Session::log) reads it.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.notes.label = Some(label.into());
         self
@@ -143,7 +143,8 @@ impl CommitOptions {
         self
     }
 
-    /// Adds a key-value pair of the runtime's own. Names that begin with `persist-` are refused by the save.
+    /// Adds a key-value pair of the runtime's own, all of them some KiB at most, since every
+    /// [`log`](super::Session::log) reads them. Names that begin with `persist-` are refused by the save.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.notes.metadata.insert(name.into(), value.into());
         self

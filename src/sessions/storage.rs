@@ -107,7 +107,8 @@ impl Sessions {
         self.with(|store| store.clock = clock)
     }
 
-    /// A handle of one session, which need not exist. Any text is an id. No request is made.
+    /// A handle of one session, which need not exist. Any text is an id; beyond 160
+    /// encoded bytes, keys have a digest of it. No request is made.
     ///
     /// # Errors
     /// `InvalidInput` for an empty id.

@@ -279,7 +279,7 @@ impl Writer {
         if head.seq >= MAX_SEQ {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "the session has the most commits it can have; fork it",
+                "the session has the most commits it can have; begin a new one",
             ));
         }
         Ok(())

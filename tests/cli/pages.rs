@@ -72,7 +72,7 @@ fn the_page_of_the_command_line() {
     assert_eq!(keys[..2], ["agents/42/state.json.gz", "notes.txt"]);
     assert!(keys[2..].iter().all(|key| key.starts_with("sessions/bot/")), "{keys:?}");
     let sessions = home.run(&["session", "ls", "bot"]).text();
-    assert_eq!(sessions, "bot\tfiles\nbot\tmoved\nbot\tuser@example.com\nbot\twhat-if\n");
+    assert_eq!(sessions, "bot\tconversation-7\nbot\tfiles\nbot\tmoved\nbot\twhat-if\n");
     assert_eq!(fs::read_to_string(home.path("first.json")).unwrap(), "{\"step\": 1}");
     assert!(home.path("backup/once.gz").is_file());
 }
@@ -82,7 +82,7 @@ fn the_page_of_the_command_line() {
 fn the_page_of_operations() {
     let home = Home::new();
     home.save("agents/1/state.gz", "{\"step\": 1}");
-    let save = ["session", "save", "bot", "user@example.com"];
+    let save = ["session", "save", "bot", "conversation-7"];
     assert!(home.command(&save).write_stdin("{}").output().unwrap().status.success());
     let script = blocks("docs/operations.md", "sh").concat();
     assert!(script.lines().count() > 8);
@@ -133,7 +133,7 @@ fn the_commands_of_sessions_on_every_backend() {
     assert!(script.lines().count() > 20);
     let looks = "
         persist session ls bot > found
-        persist session log bot user@example.com --json | sed 's/.*\"seq\":\\([0-9]*\\).*/\\1/' >> found
+        persist session log bot conversation-7 --json | sed 's/.*\"seq\":\\([0-9]*\\).*/\\1/' >> found
         persist ls | sed 's/[0-9A-Z]\\{26\\}$/ID/' | sort >> found
         persist verify --all >> found
         persist cp --recursive sessions \"file://$PWD/backup/sessions\" | sed 's/,.*//' >> found
@@ -146,7 +146,7 @@ fn the_commands_of_sessions_on_every_backend() {
         persist rm -r sessions/k 2>> found || echo \"exit code $?\" >> found
         persist rm sessions/k
         persist session prune --all --keep-last 1 >> found
-        persist session verify bot user@example.com >> found
+        persist session verify bot conversation-7 >> found
     ";
     let run = |variables: &[(&str, String)]| {
         let home = Home::new();

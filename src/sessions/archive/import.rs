@@ -65,7 +65,9 @@ impl Session {
     ///
     /// # Errors
     /// `AlreadyExists` if there is another session of this name, or was one that was removed; `Corrupt` for
-    /// an archive that is damaged or cut, `Unsupported` for one of a newer version.
+    /// an archive that is damaged or cut, `InvalidInput` for what is no archive or has an object over the
+    /// limit, `Unsupported` for one of a newer version, and where the storage cannot create or replace under a
+    /// condition.
     pub async fn import<R: AsyncRead + Unpin + Send>(&self, mut input: R) -> Result<Moved> {
         let mut import = Import {
             session: self,

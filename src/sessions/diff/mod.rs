@@ -44,7 +44,8 @@ impl Session {
     /// What changed from one commit to another. Elements of lists are matched where they are equal, so that
     /// an inserted message is one addition. Of several named values, each is under its name; one that is no
     /// JSON is compared as a whole. Numbers that 64 bits do not hold are compared by their digits, and come
-    /// as texts. Of members of one object that have the same name, the last one counts.
+    /// as texts. Of members of one object that have the same name, the last one counts. Both states and
+    /// their JSON are held in memory.
     ///
     /// # Errors
     /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as
