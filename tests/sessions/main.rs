@@ -235,7 +235,7 @@ async fn a_damaged_commit_is_named_and_fallback_finds_the_newest_good_one() {
     let skipped = &good.skipped[0];
     assert_eq!(skipped.key.as_deref(), Some(newest.as_str()));
     assert!(
-        skipped.to_string().starts_with("commit 6 is damaged") && skipped.reason.contains("damaged"),
+        skipped.to_string().starts_with("commit 6 is damaged") && skipped.reason.contains("CRC-32"),
         "{skipped}"
     );
     // The history goes on behind the damage.
