@@ -23,8 +23,8 @@ impl Moment {
         wall.max(clock.monotonic().saturating_sub(self.monotonic))
     }
 
-    /// At least what had passed when the storage made this. A machine that was stopped with all of its clocks,
-    /// as a sandbox is, goes on behind the storage's clock.
+    /// At least what had passed when the storage made this. A machine that was stopped with all of its
+    /// clocks, as a sandbox is, goes on behind the storage's clock.
     pub(super) fn elapsed_until(self, made: &ObjectMeta, clock: &dyn Clock) -> Duration {
         let behind = made.modified.duration_since(clock.now()).unwrap_or_default();
         self.elapsed(clock).saturating_add(behind)

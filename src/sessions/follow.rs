@@ -9,7 +9,7 @@ use super::{
     load::{Latest, Whole},
     manifest::Manifest,
     store::Part,
-    writer::Writer,
+    writer::{Ground, Writer},
 };
 use crate::{ErrorKind, Result};
 
@@ -101,7 +101,7 @@ impl Session {
             self.told_of_load(writer);
             if let (None, Some(newest)) = (&writer.head, seen.head) {
                 writer.adopt(newest);
-                writer.untold = true;
+                writer.ground = Ground::Untold;
                 return Ok(());
             }
         }
@@ -141,7 +141,9 @@ impl Session {
     /// with.
     pub(super) async fn make_sure(&self, writer: &mut Writer) -> Result<()> {
         let (store, place) = (self.store(), self.place());
-        let (true, None, Some(head)) = (writer.unsure, &writer.stale, &writer.head) else { return Ok(()) };
+        let (Ground::Loaded, None, Some(head)) = (writer.ground, &writer.stale, &writer.head) else {
+            return Ok(());
+        };
         // A commit loads by its number also while an import is still bringing newer ones; and an import that
         // is finished now may not have been when the commit was loaded.
         if head.observed.is_none()
@@ -163,7 +165,7 @@ impl Session {
         if let Some(head) = self.behind_loss(head, upto, looked).await? {
             writer.adopt(head);
         }
-        writer.unsure = false;
+        writer.ground = Ground::Looked;
         Ok(())
     }
 
@@ -265,7 +267,9 @@ impl Session {
         let first = FirstLoad { head, epoch: None, stale: None };
         if writer.rebasing || writer.takes(&first) {
             // A handle stays of the epoch that it had when its rebase met the damage.
-            writer.untold &= !writer.rebasing;
+            if writer.rebasing {
+                writer.ground = Ground::Looked;
+            }
             writer.begin(first);
             self.rebased();
         }

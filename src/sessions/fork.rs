@@ -73,7 +73,7 @@ impl Session {
 
     async fn start(&self, fork: &Session, at: At) -> Result<()> {
         let store = self.store();
-        store.may_write()?;
+        store.check_writable()?;
         let found = store.find(self.place(), &at, Part::End).await?;
         let target = found.target()?;
         let source = found.place;

@@ -13,7 +13,7 @@ use super::{
     manifest::Manifest,
     refs::ForkRef,
     store::{Described, all},
-    writer::Writer,
+    writer::{Ground, Writer},
 };
 use crate::{Error, ErrorKind, ObjectMeta, Result};
 
@@ -127,14 +127,14 @@ impl Session {
         let mut last = Writer { epoch: writer.epoch, taking: writer.taking.clone(), ..Writer::default() };
         let same = writer.head.as_ref().is_some_and(|before| before.is_same(&head));
         last.adopt(head);
-        last.unsure = true;
+        last.ground = Ground::Loaded;
         if same {
             // Saves of this handle that may still arrive are no rivals. No delta goes on from them: the
             // marker has no state.
             last.pending = writer.pending.clone();
             last.pending.drop_states();
         }
-        last.is_let_in(self.place())?;
+        last.check_owner(self.place())?;
         let newest = last.head.as_ref().map(|head| head.seq);
         self.make_sure(&mut last).await?;
         // A newer commit was lost: the end is behind that.

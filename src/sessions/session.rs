@@ -19,7 +19,7 @@ use super::{
     names,
     names::Place,
     store::Store,
-    writer::{Writer, conflict},
+    writer::{Ground, Writer, conflict},
 };
 use crate::{Result, lock::lock};
 
@@ -316,7 +316,7 @@ impl Session {
     /// Whether nothing is known that decides what saves continue, so that a load does.
     pub(super) fn has_yet_to_begin(&self) -> bool {
         match self.idle_writer() {
-            Some(writer) => writer.head.is_none() || writer.untold,
+            Some(writer) => writer.head.is_none() || writer.ground == Ground::Untold,
             None => lock(&self.inner.first_loads).iter().all(FirstLoad::is_named),
         }
     }

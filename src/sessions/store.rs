@@ -226,7 +226,7 @@ impl Store {
 
     /// Fails where nothing would keep two writers apart. Asked before anything is written; reads need no such
     /// storage.
-    pub(super) fn may_write(&self) -> Result<()> {
+    pub(super) fn check_writable(&self) -> Result<()> {
         if self.adapter.capabilities().create {
             return Ok(());
         }

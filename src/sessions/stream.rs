@@ -18,9 +18,8 @@ use super::{
     object,
     store::Store,
     wire::corrupt,
-    writer::conflict,
 };
-use crate::{Body, Codec, Digest, Error, ErrorKind, Key, PutOptions, Result, codec};
+use crate::{Body, Codec, Digest, ErrorKind, Key, PutOptions, Result, codec};
 
 impl Session {
     /// Saves what `reader` gives, of any length. Up to 64 MiB
@@ -85,14 +84,13 @@ impl Session {
     ) -> Result<Commit> {
         options.check()?;
         let store = self.store();
-        store.may_write()?;
+        store.check_writable()?;
         let mut writer = self.writer_since(rebases, &options).await?;
         self.follow(&mut writer, &options).await?;
         self.make_sure(&mut writer).await?;
         // Before a long upload, not behind it.
         writer.meet_owner(store, self.place()).await;
-        writer.ready(self.place(), &options)?;
-        let seq = writer.head.as_ref().map_or(0, |head| head.seq) + 1;
+        let seq = writer.continued(self.place(), &options)?.seq + 1;
         let id = store.new_id(None);
         let whole = Body::from_stream(stream::once(async { Ok(start) }).chain(rest));
         let codec = Codec::Gzip { level: store.level };
@@ -235,17 +233,4 @@ fn checked(body: Body, manifest: &Manifest, key: Key) -> Body {
         }
     });
     Body::from_stream(stream)
-}
-
-impl super::writer::Writer {
-    /// Fails where a save with these options would.
-    fn ready(&self, place: &Place, options: &CommitOptions) -> Result<()> {
-        if let Some(why) = &self.stale {
-            return Err(conflict(place, why));
-        }
-        match &self.head {
-            Some(head) => self.may_write(place, head, options),
-            None => Err(Error::new(ErrorKind::Internal, "the session was not read")),
-        }
-    }
 }

@@ -61,7 +61,7 @@ impl Session {
     /// The same for any name: archives have what earlier releases took.
     pub(super) async fn give(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
         let (store, key) = (self.store(), self.place().tag(name)?);
-        store.may_write()?;
+        store.check_writable()?;
         let found = store.find(self.place(), &at, Part::End).await?;
         if found.place != *self.place() {
             let message = format!(
@@ -136,7 +136,7 @@ impl Session {
 
     async fn remove_tag(&self, name: &str) -> Result<()> {
         let (store, key) = (self.store(), self.place().tag(name)?);
-        store.may_write()?;
+        store.check_writable()?;
         if !store.adapter.capabilities().conditional_delete {
             return store.delete(&key).await;
         }

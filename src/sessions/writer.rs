@@ -21,11 +21,9 @@
 //!   save has no parent, and no older id.
 //! - `head.ended`: set by the marker of a removal. Cleared by the next commit. The save begins anew;
 //!   `first()` is met.
-//! - `unsure`: set with a `head` from a load or a fallback: it may lie in front of a loss, or in half an
-//!   import. Cleared by `make_sure` and any look. `make_sure` asks `line`, behind a load by number the newest
-//!   as well.
-//! - `untold`: set by a first save's own look. Cleared by whatever else sets `head`, and by an own commit
-//!   that it finds. Nothing for the save; a load of the latest that shows less takes the head's place.
+//! - `ground`: set with `head`. `Loaded` by a load or a fallback, until `make_sure` has asked `line` (behind
+//!   a load by number the newest as well). `Untold` by a first save's own look, until an own commit is found:
+//!   nothing for the save; a load of the latest that shows less takes the head's place. Else `Looked`.
 //! - `stale`: set by a rival, a prune, a fallback from a number, a fork's past. Cleared by whatever sets
 //!   `head`. The save is a `Conflict` that says so.
 //! - `rival`: set to the commit that was there first, or the new owner's behind a rebase. Cleared by whatever
@@ -62,6 +60,18 @@ use super::{
 };
 use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result};
 
+/// How a head came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Ground {
+    /// By a look that asked for what a prune has kept as the newest, or by an own commit.
+    #[default]
+    Looked,
+    /// By a load or a fallback: it may lie in front of a loss, or in half an import.
+    Loaded,
+    /// By a first save's own look, of which no call has told.
+    Untold,
+}
+
 /// What one handle knows of its session.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -79,10 +89,7 @@ pub(super) struct Writer {
     pub(super) owner: Option<Box<Writer>>,
     /// A rebase met damage: what a fallback finds then is what saves continue.
     pub(super) rebasing: bool,
-    /// The head is what a load saw, which does not ask whether it is the newest that there should be.
-    pub(super) unsure: bool,
-    /// The head is what a first save has found by itself: no call has told of it.
-    pub(super) untold: bool,
+    pub(super) ground: Ground,
     /// The rival of the last conflict.
     pub(super) rival: Option<Rival>,
 }
@@ -126,7 +133,7 @@ impl Writer {
             self.pending.clear();
         }
         (self.head, self.stale, self.rival, self.rebasing) = (Some(head), None, None, false);
-        (self.unsure, self.untold) = (false, false);
+        self.ground = Ground::Looked;
     }
 
     /// Whether saves continue what this first load shows: nothing is known yet, or nobody was told of what is,
@@ -134,18 +141,18 @@ impl Writer {
     pub(super) fn takes(&self, first: &FirstLoad) -> bool {
         let Some(head) = &self.head else { return true };
         let shows_less = first.head.observed.is_some() && first.head.seq < head.left.unwrap_or(head.seq);
-        self.untold && self.stale.is_none() && shows_less
+        self.ground == Ground::Untold && self.stale.is_none() && shows_less
     }
 
     /// Goes on from what the first load showed.
     pub(super) fn begin(&mut self, first: FirstLoad) {
         // The look's epoch is not the load's: a take-over between the two keeps the handle out.
-        if self.untold {
+        if self.ground == Ground::Untold {
             (self.head, self.epoch) = (None, None);
         }
         self.epoch = self.epoch.or(first.epoch);
         self.adopt(first.head);
-        self.unsure = true;
+        self.ground = Ground::Loaded;
         self.stale = first.stale;
     }
 
@@ -168,14 +175,10 @@ impl Writer {
 
     /// Creates the commit behind the head. The head must be known.
     pub(super) async fn commit(&mut self, store: &Store, place: &Place, draft: Draft) -> Result<Commit> {
-        store.may_write()?;
+        store.check_writable()?;
         self.meet_owner(store, place).await;
         loop {
-            if let Some(why) = &self.stale {
-                return Err(conflict(place, why));
-            }
-            let Some(head) = &self.head else { return Err(conflict(place, "it was not read yet")) };
-            self.may_write(place, head, &draft.options)?;
+            let head = self.continued(place, &draft.options)?;
             let (packed, began) = prepare(store, place, head, self.epoch.unwrap_or(0), draft.clone()).await?;
             // Before it is there for everybody, too.
             if began.is_some_and(|began| store.fence.is_late(began.elapsed(&*store.clock))) {
@@ -265,28 +268,34 @@ impl Writer {
         let Some(head) = &mut self.head else { return Ok(false) };
         (head.seq, head.id, head.base) = (seq, Some(commit.id), base);
         (head.ended, head.left) = (false, None);
-        self.untold = false;
+        if self.ground == Ground::Untold {
+            self.ground = Ground::Looked;
+        }
         self.pending.clear();
         Ok(again)
     }
 
-    /// Fails where the head is not one that may be continued.
-    pub(super) fn may_write(&self, place: &Place, head: &Head, options: &CommitOptions) -> Result<()> {
+    /// The head, where a save with these options may continue it.
+    pub(super) fn continued(&self, place: &Place, options: &CommitOptions) -> Result<&Head> {
+        if let Some(why) = &self.stale {
+            return Err(conflict(place, why));
+        }
+        let Some(head) = &self.head else { return Err(conflict(place, "it was not read yet")) };
         if let Some(expected) = options.expect.filter(|expected| !head.is(*expected)) {
             return Err(unexpected(place, expected, head));
         }
-        self.is_let_in(place)?;
+        self.check_owner(place)?;
         if head.seq >= MAX_SEQ {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 "the session has the most commits it can have; begin a new one",
             ));
         }
-        Ok(())
+        Ok(head)
     }
 
     /// Fails where another handle has taken the session over.
-    pub(super) fn is_let_in(&self, place: &Place) -> Result<()> {
+    pub(super) fn check_owner(&self, place: &Place) -> Result<()> {
         match (self.owner_since(), &self.rival) {
             (None, _) => Ok(()),
             (Some(_), Some(owner @ Rival::TookOver(_))) => Err(conflict(place, owner.told())),

@@ -341,7 +341,7 @@ fn advice_is_in_words_of_the_command_line() {
         &[(
             &["session", "tag", "a", "s", "good"],
             4,
-            "persist: the tag \"good\" names commit 1 already; move it with --force, or choose another name\n",
+            "persist: tag: the tag \"good\" names commit 1 already; move it with --force, or choose another name\n",
         )],
     );
     for seq in [1, 2] {

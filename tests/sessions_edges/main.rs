@@ -26,6 +26,7 @@ mod idle;
 mod imports;
 mod kept;
 mod lost;
+mod operations;
 mod overtaken;
 mod passed_over;
 mod prune;

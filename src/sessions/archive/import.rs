@@ -101,7 +101,7 @@ impl SessionName {
 
 impl Import<'_> {
     async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
-        self.session.store().may_write()?;
+        self.session.store().check_writable()?;
         header(input).await?;
         while let Some((name, size)) = tar::next(input).await? {
             let place = self.session.place();

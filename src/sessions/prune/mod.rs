@@ -100,7 +100,7 @@ impl Session {
         if let Some(nothing) = self.nothing_to_prune(&retention, from, &seen).await? {
             return Ok(nothing);
         }
-        self.may_prune(seen.newest()).await?;
+        self.check_prunable(seen.newest()).await?;
         for _ in 0..ATTEMPTS {
             let mut undo = Undo::new(self.store().clone(), self.place().line()?);
             let decided = self.decide(&retention, from, &mut undo).await;
@@ -142,14 +142,14 @@ impl Session {
 
     async fn would_prune(&self, retention: Retention) -> Result<Pruned> {
         retention.check()?;
-        self.may_prune(None).await?;
+        self.check_prunable(None).await?;
         let (line, _) = self.store().line(self.place()).await?;
         let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
     }
 
     /// Fails where there is nothing to prune, or not yet. `newest` is what was listed just before, if it was.
-    async fn may_prune(&self, newest: Option<Row>) -> Result<()> {
+    async fn check_prunable(&self, newest: Option<Row>) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         let newest = if newest.is_some() { newest } else { store.newest(place).await? };
         match newest {

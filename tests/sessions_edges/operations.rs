@@ -1,0 +1,33 @@
+//! The operation that an error names.
+
+use persist::sessions::{At, CommitOptions, Retention};
+
+use super::Bench;
+
+/// Logs and metrics go by it.
+#[tokio::test]
+async fn each_call_says_what_it_could_not_do() {
+    let session = Bench::new(90).session("s");
+    let latest = || At::Latest;
+    let keep = || Retention::new().last(1);
+    let failed = [
+        ("load", session.load(latest()).await.err()),
+        ("load", session.load_stream(latest()).await.err()),
+        ("load", session.load_with_fallback(latest()).await.err()),
+        ("verify", session.verify().await.err()),
+        ("prune", session.prune(keep()).await.err()),
+        ("prune", session.prune_dry_run(keep()).await.err()),
+        ("export", session.export(&mut Vec::new()).await.err()),
+        ("import", session.import(&mut &b""[..]).await.err()),
+        ("fork", session.fork("f", latest()).await.err()),
+        ("tag", session.tag("t", latest()).await.err()),
+        ("tag", session.move_tag("1", latest()).await.err()),
+        ("diff", session.diff(1, 2).await.err()),
+        ("remove", session.remove().await.err()),
+        ("save", session.save_with("x", CommitOptions::new().after(7)).await.err()),
+    ];
+    for (operation, error) in failed {
+        let error = error.unwrap();
+        assert_eq!(error.operation(), Some(operation), "{error}");
+    }
+}
