@@ -49,7 +49,7 @@ pub fn state(len: usize) -> Vec<u8> {
     out
 }
 
-/// Bytes that do not compress, the same at every run.
+/// Bytes that do not compress, the same at every run. Golden files hold what [`state`] makes of them.
 pub fn noise(len: usize) -> Vec<u8> {
     let mut seed = 0x2545_f491_4f6c_dd1du64;
     let mut out = Vec::with_capacity(len + 8);

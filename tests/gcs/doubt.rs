@@ -9,17 +9,11 @@ use persist::{
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server, http_date},
-    support::{config, data, key, open, retry, streamed},
+    support::{config, data, key, open, retry, setup, streamed},
     wire::meanwhile,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-async fn setup() -> (Server, GcsAdapter) {
-    let server = Server::start().await;
-    let store = open(&server).await;
-    (server, store)
-}
 
 async fn put(store: &GcsAdapter, mode: PutMode) -> persist::Result<persist::ObjectMeta> {
     store.put(&key("k"), Body::from("mine"), PutOptions::new().mode(mode)).await

@@ -10,16 +10,10 @@ use persist::{
 
 use crate::{
     strict::{Fault, Kind, Server},
-    support::{config, data, key, open, open_with, ranges, streamed},
+    support::{config, data, key, open_with, ranges, setup, streamed},
 };
 
 const CHUNK: usize = 256 * 1024;
-
-async fn setup() -> (Server, GcsAdapter) {
-    let server = Server::start().await;
-    let store = open(&server).await;
-    (server, store)
-}
 
 /// Saves a state of many chunks, whose last one meets `fault`, from memory or from a file; what was there is
 /// gone before.

@@ -10,14 +10,8 @@ use persist::{
 
 use crate::{
     strict::{Fault, Kind, Server},
-    support::{data, key, open, streamed},
+    support::{data, key, setup, streamed},
 };
-
-async fn setup() -> (Server, GcsAdapter) {
-    let server = Server::start().await;
-    let store = open(&server).await;
-    (server, store)
-}
 
 /// A 412 with these words.
 fn refusal(message: &str) -> Fault {

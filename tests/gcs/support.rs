@@ -34,6 +34,13 @@ pub async fn open(server: &Server) -> GcsAdapter {
     open_with(config(server)).await
 }
 
+/// A server and an adapter for it.
+pub async fn setup() -> (Server, GcsAdapter) {
+    let server = Server::start().await;
+    let store = open(&server).await;
+    (server, store)
+}
+
 pub async fn open_with(config: GcsConfig) -> GcsAdapter {
     GcsAdapter::open(BUCKET, &config, &retry()).await.unwrap()
 }

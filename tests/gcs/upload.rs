@@ -11,17 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{
     strict::{BUCKET, Fault, Kind, Server},
-    support::{config, data, key, open, open_with, ranges, retry, streamed},
+    support::{config, data, key, open_with, ranges, retry, setup, streamed},
     wire::meanwhile,
 };
 
 const CHUNK: usize = 256 * 1024;
-
-async fn setup() -> (Server, GcsAdapter) {
-    let server = Server::start().await;
-    let store = open(&server).await;
-    (server, store)
-}
 
 #[tokio::test]
 async fn a_partial_answer_has_all_that_a_whole_one_has() {

@@ -7,7 +7,12 @@ use persist::{
     SnapshotAdapter, adapters::s3::S3Adapter,
 };
 
-use crate::support::{Seeded, proxy::Proxy, s3::quick, s3_server::StrictServer};
+use crate::support::{
+    Seeded,
+    proxy::{Fault, Proxy},
+    s3::quick,
+    s3_server::StrictServer,
+};
 
 pub(crate) struct Bench {
     pub(crate) strict: StrictServer,
@@ -88,6 +93,11 @@ impl Bench {
 
 pub(crate) fn key(name: &str) -> Key {
     Key::new(name).unwrap()
+}
+
+/// A refusal with this code of S3's.
+pub(crate) fn answer(status: u16, code: &str) -> Fault {
+    Fault::answer_with(status, &[], &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
 }
 
 /// Bytes that only the seed decides, made once.

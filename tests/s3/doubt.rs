@@ -5,13 +5,9 @@ use std::sync::Arc;
 use persist::{DeleteOptions, ErrorKind, PutOptions, SnapshotAdapter, Version, sessions::Sessions};
 
 use crate::{
-    bench::{Bench, key, kind, noise},
+    bench::{Bench, answer, key, kind, noise},
     support::{proxy::Fault, s3::LARGE},
 };
-
-fn answer(status: u16, code: &str) -> Fault {
-    Fault::answer_with(status, &[], &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
-}
 
 /// What may follow an attempt that was carried out and whose answer was lost.
 fn ends() -> [Fault; 5] {

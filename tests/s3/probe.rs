@@ -6,17 +6,13 @@ use futures_util::future::join_all;
 use persist::{ErrorKind, PutOptions, RetryConfig, S3Config, SnapshotAdapter, adapters::s3::S3Adapter};
 
 use crate::{
-    bench::{key, kind},
+    bench::{answer, key, kind},
     support::{
         proxy::{Fault, Proxy},
         s3::{Server, quick},
         s3_server::StrictServer,
     },
 };
-
-fn refused(status: u16, code: &str) -> Fault {
-    Fault::answer_with(status, &[], &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
-}
 
 async fn behind_a_proxy() -> (StrictServer, Proxy, Server) {
     let strict = StrictServer::start().await;
@@ -103,7 +99,7 @@ async fn a_server_that_is_none_is_not_opened() {
 async fn a_key_that_is_refused_is_named() {
     let (_strict, proxy, mut server) = behind_a_proxy().await;
     server.config.kms_key = Some("no-such-key".into());
-    proxy.fail(9, "PUT", "", refused(400, "KMS.NotFoundException"));
+    proxy.fail(9, "PUT", "", answer(400, "KMS.NotFoundException"));
     let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
     assert!(error.to_string().contains("the KMS key cannot be used"), "{error}");
@@ -113,7 +109,7 @@ async fn a_key_that_is_refused_is_named() {
 #[tokio::test]
 async fn rights_under_one_prefix_are_not_those_under_another() {
     let (_strict, proxy, server) = behind_a_proxy().await;
-    proxy.fail(999, "GET", "lesser", refused(403, "AccessDenied"));
+    proxy.fail(999, "GET", "lesser", answer(403, "AccessDenied"));
     assert!(!open(&server, "lesser").await.capabilities().tags);
     let asked = proxy.count("", "");
     assert!(!open(&server, "lesser").await.capabilities().tags);
@@ -127,7 +123,7 @@ async fn rights_under_one_prefix_are_not_those_under_another() {
 #[tokio::test]
 async fn a_server_without_backslashes_is_a_server() {
     let (strict, proxy, server) = behind_a_proxy().await;
-    proxy.fail(99, "PUT", "%5C", refused(400, "InvalidRequest"));
+    proxy.fail(99, "PUT", "%5C", answer(400, "InvalidRequest"));
     let adapter = open(&server, "").await;
     let can = adapter.capabilities();
     assert!(can.create && can.replace && can.tags && can.tiers, "{can:?}");
@@ -151,7 +147,7 @@ async fn a_head_without_a_length_says_nothing_of_names() {
 #[tokio::test]
 async fn a_server_that_is_away_is_asked_once() {
     let (_strict, proxy, server) = behind_a_proxy().await;
-    proxy.fail(9999, "PUT", "", refused(503, "ServiceUnavailable"));
+    proxy.fail(9999, "PUT", "", answer(503, "ServiceUnavailable"));
     let attempt = |prefix: &'static str| {
         let server = server.clone();
         async move {
@@ -168,7 +164,7 @@ async fn a_server_that_is_away_is_asked_once() {
         if round == 1 {
             // The client was still to be made.
             proxy.clear();
-            proxy.fail(9999, "PUT", "", refused(503, "ServiceUnavailable"));
+            proxy.fail(9999, "PUT", "", answer(503, "ServiceUnavailable"));
         }
     }
     assert_eq!(proxy.count("PUT", ""), 6);
@@ -216,7 +212,7 @@ async fn what_only_reads_is_opened_with_one_request() {
             (server.config.access_key_id, server.config.secret_access_key) = (None, None);
             server.config.anonymous = true;
         }
-        let fault = if code.is_empty() { Fault::answer(status) } else { refused(status, code) };
+        let fault = if code.is_empty() { Fault::answer(status) } else { answer(status, code) };
         proxy.fail(99, "PUT", "", fault);
         let opened = S3Adapter::open(&server.bucket, &server.config, &quick()).await;
         assert_eq!(opened.is_ok(), opens, "{code}, anonymous: {anonymous}");
@@ -239,7 +235,7 @@ async fn a_refused_setting_is_no_mirror() {
         let (_strict, proxy, mut server) = behind_a_proxy().await;
         server.config.checksums = None;
         set(&mut server.config);
-        proxy.fail(99, "PUT", "", refused(501, "NotImplemented"));
+        proxy.fail(99, "PUT", "", answer(501, "NotImplemented"));
         let error = S3Adapter::open(&server.bucket, &server.config, &quick()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         let text = error.to_string();
