@@ -10,7 +10,7 @@
 
 use std::{error::Error, io::Write, process::ExitCode};
 
-use persist::{ErrorKind, SnapshotAdapterExt, StorageConfig};
+use persist::{Optional, SnapshotAdapterExt, StorageConfig};
 
 const KEY: &str = "env-deploy/counter.json.gz";
 
@@ -34,11 +34,7 @@ async fn run() -> persist::Result<()> {
     // Variables and the user's file; what is wrong with either is said here, before anything is touched.
     let config = StorageConfig::from_env()?;
     let store = config.open().await?;
-    let runs = match store.load_json::<u64>(KEY).await {
-        Ok(runs) => runs + 1,
-        Err(error) if error.kind() == ErrorKind::NotFound => 1,
-        Err(error) => return Err(error),
-    };
+    let runs: u64 = store.load_json(KEY).await.optional()?.unwrap_or(0) + 1;
     store.save_json(&runs, KEY).await?;
     say(format_args!("run {runs}, counted in {store}"));
     Ok(())

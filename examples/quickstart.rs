@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use persist::{ErrorKind, SnapshotAdapterExt, StorageConfig};
+use persist::{Optional, SnapshotAdapterExt, StorageConfig};
 use serde::{Deserialize, Serialize};
 
 const KEY: &str = "agents/demo/state.json.gz";
@@ -21,11 +21,7 @@ struct State {
 async fn main() -> persist::Result<()> {
     let store = StorageConfig::local("target/quickstart").open().await?;
 
-    let mut state = match store.load_json::<State>(KEY).await {
-        Ok(state) => state,
-        Err(error) if error.kind() == ErrorKind::NotFound => State::default(),
-        Err(error) => return Err(error),
-    };
+    let mut state: State = store.load_json(KEY).await.optional()?.unwrap_or_default();
     say(format_args!("resumed at step {}", state.step));
 
     for _ in 0..10 {

@@ -120,6 +120,7 @@ struct Repr {
     request_id: Option<String>,
     retry_after: Option<Duration>,
     source_past: bool,
+    of_bucket: bool,
 }
 
 impl fmt::Display for Repr {
@@ -156,6 +157,7 @@ impl Error {
             request_id: None,
             retry_after: None,
             source_past: false,
+            of_bucket: false,
         };
         Error { repr: Box::new(repr), source: None }
     }
@@ -226,6 +228,18 @@ impl Error {
     /// Whether the operation may work with its source read once more.
     pub(crate) fn source_past(&self) -> bool {
         self.repr.source_past
+    }
+
+    /// Notes that it is the bucket that is not there, and no object in it.
+    #[cfg(any(feature = "gcs", feature = "s3"))]
+    pub(crate) fn of_bucket(mut self, it_is: bool) -> Self {
+        self.repr.of_bucket = it_is;
+        self
+    }
+
+    /// Whether the service has said that it is the bucket which is not there.
+    pub(crate) fn is_of_bucket(&self) -> bool {
+        self.repr.of_bucket
     }
 
     /// What went wrong, to match on.

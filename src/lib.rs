@@ -127,7 +127,7 @@ pub use error::{Error, ErrorKind, Result};
 // For the command line: files that are written as `download` does.
 #[doc(hidden)]
 pub use ext::FileTarget;
-pub use ext::{IntoKey, LoadOptions, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};
+pub use ext::{IntoKey, LoadOptions, Optional, SaveOptions, Saved, SnapshotAdapterExt, SnapshotReader};
 pub use key::Key;
 pub use meta::{ListEntry, Object, ObjectMeta, Tier, Version};
 pub use options::{ByteRange, DeleteOptions, GetOptions, ListOptions, PutMode, PutOptions};

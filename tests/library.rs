@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use persist::{
-    ErrorKind, LoadOptions, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
+    ErrorKind, LoadOptions, Optional, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt, Tier,
     adapters::{local::LocalAdapter, memory::MemoryAdapter},
+    layers::{Fault, Injection, Operation},
+    sessions::{At, Sessions},
 };
 
 #[tokio::test]
@@ -114,4 +116,21 @@ async fn a_storage_without_tiers_or_tags_refuses_them() {
         assert_eq!(store.save_with("state", "key", bad).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
     assert!(!store.exists("key").await.unwrap());
+}
+
+/// What is not there is `None`; no other error is.
+#[tokio::test]
+async fn what_is_not_there_is_none() {
+    let store = Fault::new(Arc::new(MemoryAdapter::new()));
+    assert_eq!(store.load_json::<u64>("key").await.optional().unwrap(), None);
+    assert!(store.load_stream("key").await.optional().unwrap().is_none());
+    let session = Sessions::new(Arc::new(store.clone())).unwrap().session("a", "s").unwrap();
+    assert!(session.load(At::Latest).await.optional().unwrap().is_none());
+    store.save_json(&7, "key").await.unwrap();
+    assert_eq!(store.load_json::<u64>("key").await.optional().unwrap(), Some(7));
+    for kind in [ErrorKind::Corrupt, ErrorKind::AccessDenied, ErrorKind::Unavailable, ErrorKind::Io] {
+        store.inject(Operation::Get, Injection::Before(kind));
+        assert_eq!(store.load_json::<u64>("key").await.optional().unwrap_err().kind(), kind);
+    }
+    assert_eq!(store.load("").await.optional().unwrap_err().kind(), ErrorKind::InvalidInput);
 }

@@ -1,6 +1,7 @@
 //! What users call: save and load over any adapter.
 
 mod files;
+mod optional;
 mod options;
 mod reader;
 
@@ -13,6 +14,7 @@ use tokio::io::AsyncRead;
 
 #[doc(hidden)]
 pub use files::FileTarget;
+pub use optional::Optional;
 pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
 
@@ -29,7 +31,9 @@ use crate::{
 /// takes both. Whatever saves or loads a whole state has a form with options, whose name ends with `_with`.
 ///
 /// ```
-/// use persist::{ErrorKind, SaveOptions, SnapshotAdapterExt, adapters::memory::MemoryAdapter};
+/// use futures_util::TryStreamExt;
+/// use persist::{ErrorKind, ListOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt};
+/// use persist::adapters::memory::MemoryAdapter;
 /// use tokio::io::AsyncReadExt;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let store = MemoryAdapter::new();
@@ -51,6 +55,11 @@ use crate::{
 /// store.save_stream(tokio::io::repeat(7).take(3 << 20), "run/large.gz").await?;
 /// let (_, bytes) = store.load_stream("run/large.gz").await?.copy_to(std::io::sink()).await?;
 /// assert_eq!(bytes, 3 << 20);
+///
+/// // What is there, in the order of the keys, and how it goes.
+/// let rows: Vec<_> = store.list(ListOptions::new().prefix("run/")).try_collect().await?;
+/// assert_eq!(rows.len(), 2);
+/// store.remove("run/large.gz").await?;
 /// # Ok::<(), persist::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -64,8 +73,8 @@ use crate::{
 /// load reads the new one.
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
-    /// Saves a state that is in memory, in one atomic, durable step: a `Vec<u8>`, `String`, `Bytes`, or a
-    /// literal; of what is borrowed `to_owned()`. Where an upload is lost that a stream could not repeat, it
+    /// Saves a state that is in memory (`Vec<u8>`, `String`, [`Bytes`] or a literal; of what is borrowed
+    /// `to_owned()`), in one atomic, durable step. Where an upload is lost that a stream could not repeat, it
     /// begins once more.
     async fn save(&self, state: impl Into<Bytes> + Send, key: impl IntoKey) -> Result<Saved> {
         self.save_with(state, key, SaveOptions::new()).await

@@ -1,7 +1,7 @@
 //! What the service says, as kinds that a caller can act on, with Google's reason and the fix.
 
 use persist::{
-    ErrorKind, GcsConfig, ListOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt,
+    ErrorKind, GcsConfig, ListOptions, Optional, RetryConfig, SnapshotAdapter, SnapshotAdapterExt,
     adapters::gcs::GcsAdapter,
 };
 
@@ -306,7 +306,9 @@ async fn a_missing_bucket_is_never_an_empty_one() {
     ] {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("no such bucket"), "{error}");
+        assert!(Err::<(), _>(error).optional().is_err(), "a first run would begin anew");
     }
+    assert!(open(&server).await.load("k").await.optional().unwrap().is_none());
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use persist::{
-    DeleteOptions, ErrorKind, ListOptions, PutOptions, S3Config, SnapshotAdapter,
+    DeleteOptions, ErrorKind, ListOptions, Optional, PutOptions, S3Config, SnapshotAdapter,
+    SnapshotAdapterExt,
     adapters::s3::S3Adapter,
     sessions::{At, Sessions},
 };
@@ -460,4 +461,21 @@ async fn credentials_that_may_not_list_save_and_load() {
     assert!(error.to_string().contains("without s3:ListBucket a missing key looks the same"), "{error}");
     let listed = futures_util::TryStreamExt::try_next(&mut adapter.list(ListOptions::new())).await;
     assert_eq!(kind(listed), ErrorKind::AccessDenied);
+}
+
+/// A first run may find nothing; a bucket of a wrong name is no first run.
+#[tokio::test]
+async fn a_missing_bucket_is_no_missing_snapshot() {
+    let bench = Bench::new().await;
+    let refused = |code| Fault::answer_with(404, &[("x-amz-request-id", "REQ7")], &xml(code));
+    bench.proxy.fail(1, "GET", "", refused("NoSuchBucket"));
+    let error = bench.adapter.load("key").await.optional().unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("no such bucket"), "{error}");
+    bench.proxy.fail(1, "GET", "", refused("NoSuchKey"));
+    assert!(bench.adapter.load("key").await.optional().unwrap().is_none());
+    // Also of sessions, whose first request is a listing.
+    let session = Sessions::new(Arc::new(bench.adapter.clone())).unwrap().session("a", "s").unwrap();
+    bench.proxy.fail(1, "GET", "", refused("NoSuchBucket"));
+    assert!(session.load(At::Latest).await.optional().is_err());
+    assert!(session.load(At::Latest).await.optional().unwrap().is_none());
 }

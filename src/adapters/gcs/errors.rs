@@ -11,8 +11,6 @@ use crate::{
 /// The header that each answer of Google's has.
 pub(super) const MARK: &str = "x-guploader-uploadid";
 
-const NO_BUCKET: &str = "there is no such bucket; check its name, or create it";
-
 /// What a request was, as far as its answer hangs on that.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
@@ -69,7 +67,7 @@ impl Failure {
     /// Whether the service says that there is no such object. The status does not tell it from a missing
     /// bucket.
     pub(super) fn no_object(&self) -> bool {
-        self.not_found() && !self.error.message().starts_with(NO_BUCKET)
+        self.not_found() && !self.error.is_of_bucket()
     }
 }
 
@@ -98,6 +96,7 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
         false => meaning(status.as_u16(), &said),
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
+    error = error.of_bucket(kind == ErrorKind::NotFound && said.no_bucket());
     // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried
     // out.
     let passes = foreign || matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
@@ -179,7 +178,9 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
             ErrorKind::AccessDenied,
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
         ),
-        404 if said.no_bucket() => (ErrorKind::NotFound, NO_BUCKET),
+        404 if said.no_bucket() => {
+            (ErrorKind::NotFound, "there is no such bucket; check its name, or create it")
+        }
         404 => (ErrorKind::NotFound, NONE),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),

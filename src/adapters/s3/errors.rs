@@ -230,7 +230,7 @@ fn answer(
     let passes = matches!(kind, RateLimited | Unavailable | Timeout | Corrupt)
         || matches!(code, "ConditionalRequestConflict" | "OperationAborted");
     let passes = passes && status != 505;
-    let mut error = Error::new(kind, text).with_retryable(passes);
+    let mut error = Error::new(kind, text).with_retryable(passes).of_bucket(code == "NoSuchBucket");
     if let Some(delay) = retry_after(raw) {
         error = error.with_retry_after(delay);
     }
