@@ -118,6 +118,11 @@ impl Sessions {
         Ok(Session::new(self.clone(), place, agent.to_owned(), session.to_owned()))
     }
 
+    /// The same settings over another storage.
+    pub(super) fn on(&self, adapter: Arc<dyn SnapshotAdapter>) -> Self {
+        Sessions { store: Arc::new(Store { adapter, ..(*self.store).clone() }) }
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

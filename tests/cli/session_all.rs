@@ -6,7 +6,7 @@ use std::{fs, time::SystemTime};
 use serde_json::{Value, json};
 
 use super::{
-    harness::{Home, Run, files, names},
+    harness::{Home, Run, files, names, noise},
     session::refused,
 };
 
@@ -381,4 +381,45 @@ fn sessions_in_folders_that_another_tool_named_are_told() {
     home.session(&["export", "--all", "dir"]).text();
     there(&home, &["import", "--all", "dir"]).text();
     assert_eq!(there(&home, &["load", "a", "c:7"]).text(), "state");
+}
+
+/// What an import finds too late costs the session its name.
+#[test]
+fn an_archive_that_is_a_file_is_read_to_its_end_before_anything_is_stored() {
+    let home = Home::new();
+    home.commits(2);
+    // A state that is an object of its own, and does not fit on a screen.
+    home.pipe(&["session", "save", "a", "s"], noise(9 << 20)).text();
+    home.session(&["tag", "a", "s", "good", "--at", "2"]).text();
+    home.session(&["export", "a", "s", "monday.tar"]).text();
+    let rows = home.session(&["import", "a", "s", "monday.tar", "--dry-run", "--json"]).rows();
+    assert_eq!((&rows[0]["commits"], &rows[0]["tags"]), (&json!(3), &json!(1)));
+    home.pipe(&["session", "save", "a", "s"], "tuesday").text();
+    fs::create_dir_all(home.path("dir")).unwrap();
+    home.session(&["export", "a", "s", "dir/tuesday.tar"]).text();
+    let good = fs::read(home.path("dir/tuesday.tar")).unwrap();
+    // In the long state, in the commit behind it, and cut.
+    let mut bad = vec![good[..good.len() - 3000].to_vec()];
+    for at in [good.len() / 2, good.len() - 2048 - 500] {
+        bad.push(good.clone());
+        bad.last_mut().unwrap()[at] ^= 1;
+    }
+    for bad in bad {
+        fs::write(home.path("dir/tuesday.tar"), bad).unwrap();
+        for arguments in [
+            &["import", "a", "s", "dir/tuesday.tar"][..],
+            &["import", "a", "s", "dir/tuesday.tar", "--dry-run"],
+            &["import", "--all", "dir"],
+            &["import", "--all", "dir", "--dry-run"],
+        ] {
+            assert_eq!(there(&home, arguments).code, 5, "{arguments:?}");
+        }
+        assert_eq!(there(&home, &["ls"]).text(), "");
+    }
+    assert_eq!(home.session(&["import", "--all", "dir", "--dry-run"]).code, 5);
+    there(&home, &["import", "a", "s", "monday.tar"]).text();
+    assert!(there(&home, &["load", "a", "s"]).bytes() == noise(9 << 20));
+    fs::write(home.path("dir/tuesday.tar"), good).unwrap();
+    assert_eq!(home.session(&["import", "--all", "dir", "--dry-run"]).text(), "checked 1 archive\n");
+    refused(&home, &[(&["import", "a", "s", "--dry-run"], 2, "--dry-run reads an archive that is a file")]);
 }

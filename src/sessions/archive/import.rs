@@ -53,7 +53,9 @@ pub(super) struct Import<'a> {
     newest: Option<(u64, Key, Bytes)>,
     /// The newest commit's tags, which wait for that.
     tags: Vec<TagRef>,
-    moved: Moved,
+    /// Nothing is there that could have a tag.
+    pub(super) dry_run: bool,
+    pub(super) moved: Moved,
 }
 
 impl Session {
@@ -69,17 +71,7 @@ impl Session {
     /// limit, `Unsupported` for one of a newer version, and where the storage cannot create or replace under a
     /// condition.
     pub async fn import<R: AsyncRead + Unpin + Send>(&self, mut input: R) -> Result<Moved> {
-        let mut import = Import {
-            session: self,
-            line: None,
-            seqs: Vec::new(),
-            keeper: None,
-            kept: BTreeMap::new(),
-            body: None,
-            newest: None,
-            tags: Vec::new(),
-            moved: Moved::default(),
-        };
+        let mut import = Import::new(self);
         let run = import.run(&mut input).await;
         run.map_err(|error| import.told(error).with_operation("import"))?;
         self.has_begun();
@@ -99,8 +91,23 @@ impl SessionName {
     }
 }
 
-impl Import<'_> {
-    async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
+impl<'a> Import<'a> {
+    pub(super) fn new(session: &'a Session) -> Self {
+        Import {
+            session,
+            line: None,
+            seqs: Vec::new(),
+            keeper: None,
+            kept: BTreeMap::new(),
+            body: None,
+            newest: None,
+            tags: Vec::new(),
+            dry_run: false,
+            moved: Moved::default(),
+        }
+    }
+
+    pub(super) async fn run<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R) -> Result<()> {
         self.session.store().check_writable()?;
         header(input).await?;
         while let Some((name, size)) = tar::next(input).await? {
@@ -197,6 +204,10 @@ impl Import<'_> {
     }
 
     async fn tag(&mut self, tag: &TagRef) -> Result<()> {
+        if self.dry_run {
+            self.moved.tags += 1;
+            return Ok(());
+        }
         match self.session.give(&tag.name, tag.target.seq.into(), false).await {
             // Moved since an import that broke off: it stays where it is.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -7,6 +7,7 @@
 //! ([`Origin::of_import`](super::refs::Origin::of_import)). Whoever finds one as the newest knows that there
 //! is more to come.
 
+mod check;
 mod claim;
 mod export;
 mod import;

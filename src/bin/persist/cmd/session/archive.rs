@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use persist::{
     Error, ErrorKind, FileTarget,
-    sessions::{Moved, Session},
+    sessions::{Moved, Session, Sessions},
 };
 use serde_json::json;
 use tokio::{fs::File, io::AsyncRead};
@@ -52,18 +52,37 @@ fn unwritten(error: Error, path: &Path) -> Error {
     Error::new(ErrorKind::Io, message).with_source(error)
 }
 
-pub(super) async fn import(session: Session, args: Import, output: &Output) -> Result<()> {
+pub(super) async fn import(
+    sessions: &Sessions,
+    session: Session,
+    args: Import,
+    output: &Output,
+) -> Result<()> {
     let moved = match path(&args.file) {
         Some(path) => {
-            let (file, _) = opened(path, "name an archive that `session export` wrote")?;
+            let (file, meta) = opened(path, "name an archive that `session export` wrote")?;
+            // What is found behind the claim costs the session its name. A pipe gives everything once.
+            if meta.is_file() {
+                let found = sessions.check_archive(path).await?;
+                if args.dry_run {
+                    return output.row(|| json!(found), || format!("good: {}", summary(&found)));
+                }
+            } else if args.dry_run {
+                return Err(nothing_to_check().into());
+            }
             read(&session, &mut File::from_std(file)).await?
         }
+        None if args.dry_run => return Err(nothing_to_check().into()),
         None => {
             announce(output);
             read(&session, &mut tokio::io::stdin()).await?
         }
     };
     tell(output, "imported", moved)
+}
+
+fn nothing_to_check() -> Error {
+    Error::new(ErrorKind::InvalidInput, "--dry-run reads an archive that is a file; name one")
 }
 
 /// The import itself.

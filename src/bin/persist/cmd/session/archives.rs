@@ -76,6 +76,7 @@ pub(super) async fn import(
     sessions: &Sessions,
     dir: &Path,
     agent: Option<&str>,
+    dry_run: bool,
     output: &Output,
 ) -> Result<()> {
     let mut rows = Rows::quiet(output);
@@ -103,7 +104,8 @@ pub(super) async fn import(
         };
         let imported = match archives.get(&(name.agent.clone(), name.session.clone())) {
             Some(several) if several.len() > 1 => Err(one_of(several, &path)),
-            _ => import_one(sessions.named(&name), &path).await,
+            _ if dry_run => sessions.check_archive(&path).await.map(|found| (found, false)),
+            _ => import_one(sessions, &name, &path).await,
         };
         (path, Some(name), imported)
     });
@@ -111,6 +113,9 @@ pub(super) async fn import(
     while let Some((path, name, imported)) = imported.next().await {
         let named = name.as_ref().map_or_else(Named::nobody, Named::of).file(&path);
         match imported {
+            Ok((found, _)) if dry_run => {
+                rows.good(named, json!(found), &format!("is good: {}", archive::summary(&found)))?
+            }
             Ok((moved, there)) => {
                 let mut more = json!(moved);
                 more["there"] = json!(there);
@@ -123,7 +128,7 @@ pub(super) async fn import(
             Err(error) => rows.bad(named, &error)?,
         }
     }
-    rows.end("imported", "archive", || {
+    rows.end(if dry_run { "checked" } else { "imported" }, "archive", || {
         let of = agent.map_or(String::new(), |agent| format!(" of {agent:?}"));
         format!("there is no archive *.{END}{of} in {}, nor in its folders", dir.display())
     })
@@ -141,9 +146,13 @@ fn one_of(several: &[PathBuf], path: &Path) -> Error {
 }
 
 /// Whether the session was there before: an import of what is not the same fails.
-async fn import_one(session: Session, path: &Path) -> persist::Result<(Moved, bool)> {
+async fn import_one(sessions: &Sessions, name: &SessionName, path: &Path) -> persist::Result<(Moved, bool)> {
     let mut file = File::open(path).await.map_err(|error| unreadable(path, error))?;
+    let session = sessions.named(name);
     let there = session.show(At::Latest).await.is_ok();
+    if !there {
+        sessions.check_archive(path).await?;
+    }
     Ok((archive::read(&session, &mut file).await?, there))
 }
 

@@ -327,4 +327,7 @@ pub(crate) struct Import {
     /// Of all, only this agent's
     #[arg(long = "agent", value_name = "AGENT", requires = "all", conflicts_with = "session")]
     pub(crate) of_agent: Option<String>,
+    /// Only read each archive, a file, to its end, and say whether it is whole
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }

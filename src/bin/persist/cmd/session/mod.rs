@@ -58,10 +58,11 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             }
         },
         Command::Import(args) => match (args.one.name(), &args.all) {
-            (Some(name), _) => archive::import(open(&name)?, args, output).await,
+            (Some(name), _) => archive::import(&sessions, open(&name)?, args, output).await,
             (None, dir) => {
                 let agent = args.of_agent.as_deref();
-                archives::import(&sessions, &dir.clone().unwrap_or_default(), agent, output).await
+                let dir = dir.clone().unwrap_or_default();
+                archives::import(&sessions, &dir, agent, args.dry_run, output).await
             }
         },
         Command::Ls { agent, long } => ls(&sessions, agent.as_deref(), long, output).await,
