@@ -154,7 +154,7 @@ impl CommitOptions {
     /// [`first`](Self::first). A handle that continues an older commit goes on from that newest one then: the
     /// number says that the caller has seen it. One that lost to a rival stays in conflict until a
     /// [`rebase`](super::Session::rebase). The guide says what holds behind a conflict, and where commits
-    /// were lost: docs/sessions.md, "Two writers" and "Damage".
+    /// were lost: docs/sessions.md, "Two writers" and "What no check can find".
     pub fn after(mut self, seq: u64) -> Self {
         self.expect = Some(seq);
         self
