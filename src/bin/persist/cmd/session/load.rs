@@ -57,7 +57,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
         }
         None => {
             let mut out = output::bulk().context("standard output cannot be used")?;
-            copy(body, &mut out).await
+            copy(body, &mut out, "the output").await
         }
     }
 }
@@ -95,13 +95,13 @@ fn none_good(error: Error) -> Error {
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
     let target = FileTarget::new(path.to_owned()).await?;
-    copy(body, &mut target.open()?).await?;
+    copy(body, &mut target.open()?, &format!("the file {}", path.display())).await?;
     Ok(target.finish().await?)
 }
 
-async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {
+async fn copy(mut body: Body, out: &mut impl Write, name: &str) -> Result<()> {
     while let Some(chunk) = body.chunk().await? {
-        output::written(out.write_all(&chunk))?;
+        out.write_all(&chunk).with_context(|| format!("{name} cannot be written"))?;
     }
     Ok(())
 }
