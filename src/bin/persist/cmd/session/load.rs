@@ -41,9 +41,15 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             (restored.commit, Body::from(state))
         }
     };
-    let progress = Progress::new(output);
-    progress.expect(body.len());
-    let body = progress.watch(body);
+    // What is in memory was counted when it was read.
+    let progress = args.streams().then(|| Progress::new(output));
+    let body = match &progress {
+        Some(progress) => {
+            progress.expect(body.len());
+            progress.watch(body)
+        }
+        None => body,
+    };
     match args.output.as_ref().filter(|path| path.as_os_str() != "-") {
         Some(path) => {
             to_file(body, path).await?;
