@@ -1,6 +1,7 @@
 //! Snapshots from and to files, read and written on blocking threads.
 
 use std::{
+    error::Error as _,
     fs::{self, File, Permissions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -33,11 +34,20 @@ pub(super) async fn open(path: PathBuf) -> Result<Body> {
 /// retried, because a part has been written.
 pub(super) async fn store(reader: SnapshotReader, path: PathBuf) -> Result<Result<ObjectMeta>> {
     let meta = reader.meta().clone();
-    let FileTarget { target, waiter: _waiter, .. } = FileTarget::new(path).await?;
+    let FileTarget { path: given, target, waiter: _waiter } = FileTarget::new(path).await?;
+    // What the storage fails with names the key.
+    let named = |error: Error| match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(cause)
+            if error.kind() == ErrorKind::Io && error.key().is_none() && error.backend().is_none() =>
+        {
+            failed("written", &given, io::Error::new(cause.kind(), cause.to_string())).with_retryable(false)
+        }
+        _ => error,
+    };
     match target {
-        Target::Device(file) => return Ok(reader.copy_to(file).await.map(|_| meta)),
+        Target::Device(file) => return Ok(reader.copy_to(file).await.map(|_| meta).map_err(named)),
         Target::File { path, permissions, temporary } => {
-            let (temporary, _) = reader.copy_to(temporary).await?;
+            let (temporary, _) = reader.copy_to(temporary).await.map_err(named)?;
             threads::run(move || finish(temporary, &path, permissions)).await?;
         }
     }

@@ -170,8 +170,6 @@ pub(super) fn removed(place: &Place, seq: u64) -> Error {
 
 /// The error for a session without commits: it is new, or another one was meant.
 pub(super) fn no_commit(place: &Place) -> Error {
-    let message = format!(
-        "the session {place} has no commit; save one first, or compare agent, name and storage with `session ls`"
-    );
-    Error::new(ErrorKind::NotFound, message)
+    Error::new(ErrorKind::NotFound, format!("the session {place} has no commit"))
+        .with_advice("save one first, or compare agent, name and storage with `session ls`")
 }

@@ -121,7 +121,9 @@ impl Store {
                     let found = match self.find_seq(source, target.seq, part).await {
                         // The origin keeps it.
                         Err(error) if error.kind() == ErrorKind::NotFound => {
-                            return Err(lost(&source.commit(target.seq)?).with_source(error));
+                            // A first save there would be another history of what is lost.
+                            let cause = Error::new(error.kind(), error.what());
+                            return Err(lost(&source.commit(target.seq)?).with_source(cause));
                         }
                         found => found?,
                     };

@@ -45,7 +45,7 @@ fn help_with_examples_fits_terminals() {
             assert_eq!(about(&home, &command, columns), wide, "{command:?}");
         }
     }
-    assert!(examples > 15, "{examples}");
+    assert!(examples > 25, "{examples}");
     let help = Run::from(home.command(&["--help"]).env("COLUMNS", "80").output().unwrap()).text();
     assert!(help.contains("data\ndirectory. `persist env` lists every setting. A KEY may be"), "{help}");
 }
@@ -127,4 +127,14 @@ fn a_log_goes_on_before_a_commit() {
     }
     assert_eq!(log(&["--before", "good"]), [None, Some(1)]);
     assert_eq!(home.session(&["log", "a", "s", "--before", "9"]).code, 3);
+}
+
+/// `persist save --version` told that of a program `persist-save`.
+#[test]
+fn only_the_program_has_a_version() {
+    let home = Home::new();
+    for command in [&["save"][..], &["session"], &["session", "save"]] {
+        let run = home.run(&[command, &["--version"]].concat());
+        assert!(run.code == 2 && run.err.contains("unexpected argument '--version'"), "{run:?}");
+    }
 }

@@ -143,7 +143,13 @@ fn a_session_without_a_good_commit_goes_on_with_a_fallback() {
     assert_eq!(home.pipe(&["session", "save", "a", "s"], "{}").code, 5);
     let run = home.pipe(&["session", "save", "a", "s", "--fallback", "--json"], "{}");
     assert_eq!((run.code, &run.rows()[0]["seq"]), (0, &json!(2)), "{}", run.err);
-    assert!(run.err.starts_with("persist: no commit is good, the newest is passed over: "), "{}", run.err);
+    let key = "sessions/a/s/c/999999999/998-1";
+    let skipped = &run.rows()[0]["skipped"];
+    let reason = skipped[0]["reason"].as_str().unwrap();
+    assert_eq!(*skipped, json!([{"seq": 1, "key": key, "reason": reason}]));
+    // Not the advice to do what was just done.
+    let told = format!("persist: no commit is good, the newest is passed over: {key}: {reason}\n");
+    assert!(run.err == told && !reason.contains("fallback"), "{}", run.err);
     assert_eq!(home.session(&["load", "a", "s"]).text(), "{}");
 }
 
@@ -462,4 +468,20 @@ fn a_log_goes_on_behind_a_damaged_commit() {
     assert_eq!((rows.code, rows.err.as_str(), rows.rows().len()), (0, "", 1));
     assert_eq!(rows.rows()[0]["seq"], 1);
     assert_eq!(home.session(&["log", "a", "s", "--before", "9"]).code, 3);
+}
+
+/// Whoever follows the advice begins the lost session anew, beside its own history.
+#[test]
+fn a_fork_whose_source_is_lost_does_not_advise_to_save_there() {
+    let home = Home::new();
+    home.commits(2);
+    home.session(&["fork", "a", "s", "bare", "--at", "2"]).text();
+    home.session(&["fork", "a", "s", "begun", "--at", "2"]).text();
+    home.pipe(&["session", "save", "a", "begun"], "{\"step\":3}").text();
+    fs::remove_dir_all(home.store().join("sessions/a/s")).unwrap();
+    for fork in ["bare", "begun"] {
+        let run = home.session(&["load", "a", fork]);
+        assert!(run.code == 5 && run.err.contains("997-2"), "{fork}: {}", run.err);
+        assert!(!run.err.contains("save one first"), "{fork}: {}", run.err);
+    }
 }

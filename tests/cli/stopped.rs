@@ -18,7 +18,18 @@ fn a_reader_that_leaves_is_no_error() {
         home.save(&format!("some/{}/{index}", "x".repeat(200)), "state");
     }
     home.command(&["session", "save", "a", "s"]).write_stdin(noise(4_000_000)).assert().success();
-    for arguments in [&["load", "large"][..], &["ls", "--json"], &["env"], &["session", "export", "a", "s"]] {
+    for arguments in [
+        &["load", "large"][..],
+        &["ls", "--json"],
+        &["env"],
+        &["session", "export", "a", "s"],
+        #[cfg(unix)]
+        &["load", "large", "-o", "/dev/stdout"],
+        #[cfg(unix)]
+        &["session", "load", "a", "s", "-o", "/dev/stdout"],
+        #[cfg(unix)]
+        &["session", "export", "a", "s", "/dev/stdout"],
+    ] {
         let mut child =
             home.process().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
@@ -41,8 +52,13 @@ fn a_limit_on_the_size_of_files_is_an_error_with_its_reason() {
     home.save("key", "old");
     home.save("large", noise(100_000));
     home.write("state", noise(100_000));
-    for (command, place) in [("save key < state", "ulimit -f"), ("load large -o loaded", "cannot be written")]
-    {
+    home.command(&["session", "save", "a", "s"]).write_stdin(noise(100_000)).assert().success();
+    let unwritten = "persist: the file loaded cannot be written";
+    for (command, place) in [
+        ("save key < state", "ulimit -f"),
+        ("load large -o loaded", unwritten),
+        ("session load a s -o loaded", unwritten),
+    ] {
         let mut shell = home.program("sh");
         shell.args(["-c", &format!("ulimit -f 8; exec {PERSIST} {command}")]);
         let output = shell.output().unwrap();
@@ -51,7 +67,7 @@ fn a_limit_on_the_size_of_files_is_an_error_with_its_reason() {
         assert!(error.contains(place), "{command}: {error}");
     }
     assert_eq!(home.run(&["load", "key"]).out, b"old");
-    assert_eq!(files(&home.store()).len(), 2, "something was left");
+    assert_eq!(files(&home.store()).len(), 3, "something was left");
 }
 
 /// A save that waits for the rest of its input, with a part of it on the disk already.

@@ -254,3 +254,17 @@ fn keys_of_a_namespace_are_those_of_the_storage_that_was_named() {
     let row = Run::from(limited.env("PERSIST_MAX_BYTES", "2KiB").output().unwrap()).rows().remove(0);
     assert_eq!((&row["ok"], &row["key"]), (&json!(false), &json!(key)), "{row}");
 }
+
+/// What a warning names only as a pseudonym, nobody can put right.
+#[test]
+fn what_a_listing_passes_over_is_named() {
+    let home = Home::new();
+    home.save("a/k", "state");
+    std::fs::write(home.store().join("a/conv:7"), "state").unwrap();
+    let warned = |more: &[&str]| {
+        let run = home.run(&[&["verify", "--all"], more].concat());
+        run.err.lines().find(|line| line.contains("not listed")).unwrap().to_owned()
+    };
+    assert!(warned(&[]).contains("conv:7"), "{}", warned(&[]));
+    assert!(!warned(&["-v"]).contains("conv:7"), "{}", warned(&["-v"]));
+}

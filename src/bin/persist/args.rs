@@ -7,7 +7,7 @@ use persist::{Codec, ErrorKind};
 
 /// Save and restore the state of agents.
 #[derive(Debug, Parser)]
-#[command(name = "persist", version, about, propagate_version = true, after_help = AFTER)]
+#[command(name = "persist", version, about, after_help = AFTER)]
 pub(crate) struct Args {
     /// Where snapshots are: a path, file:///path, memory://, s3://bucket/prefix, gs://bucket/prefix
     #[arg(long, global = true, value_name = "URL", help_heading = "Options of every command")]
@@ -50,8 +50,8 @@ pub(crate) enum Command {
     /// The snapshot appears whole or not at all. It is an ordinary .gz file,
     /// unless --codec says otherwise.
     ///
-    /// What gives nothing and is no file, such as a pipe or /dev/null, is refused
-    /// without --allow-empty. A producer that fails later is seen by the shell
+    /// An empty pipe (or /dev/null) is an error, unless --allow-empty: mostly the
+    /// program in front of it has failed. One that fails later is seen by the shell
     /// alone: with `set -o pipefail` the exit code tells.
     ///
     /// Examples:
@@ -80,9 +80,13 @@ pub(crate) enum Command {
     ///   persist ls --json | jq -r 'select(.stored_size > 1000000) | .key'
     #[command(verbatim_doc_comment, visible_alias = "list")]
     Ls(Ls),
-    /// Show what is known about a snapshot: sizes, version, time, codec, digest, metadata
+    /// Show what is known about a snapshot: sizes, version, time, codec, digest
     ///
-    /// Reads its first and last bytes only. The version is what `persist save --if-match` takes.
+    /// Also its metadata and tags. Reads its first and last bytes only. The version
+    /// is what `persist save --if-match` takes.
+    ///
+    /// Example: persist stat agents/42/state.json.gz
+    #[command(verbatim_doc_comment)]
     Stat {
         /// The snapshot
         key: String,
@@ -106,8 +110,9 @@ pub(crate) enum Command {
     ///
     /// With --recursive SOURCE and DESTINATION are folders ("" is all of the
     /// storage), and all snapshots below one are copied to the same names below the
-    /// other. Nothing is removed there. What broke off goes on with --if-absent. A
-    /// session that has another history there, or was removed here, is left out.
+    /// other. Nothing is removed there. What broke off goes on with --if-absent
+    /// (snapshots that changed since stay old). A session that has another history
+    /// there, or was removed here, is left out.
     ///
     /// Examples:
     ///   persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz
@@ -117,9 +122,14 @@ pub(crate) enum Command {
     Cp(Cp),
     /// Read every byte of a snapshot, or of all, and say whether all is well
     ///
-    /// With --all each that cannot be loaded is a line on standard output, and the exit code is not 0. Where
-    /// there is nothing to verify, it is 3: the storage may not be the right one.
-    #[command(override_usage = "persist verify [OPTIONS] <KEY | --all>")]
+    /// With --all each that cannot be loaded is a line on standard output, and the
+    /// exit code is not 0. Where there is nothing to verify, it is 3: the storage
+    /// may not be the right one.
+    ///
+    /// Examples:
+    ///   persist verify agents/42/state.json.gz
+    ///   persist verify --all
+    #[command(verbatim_doc_comment, override_usage = "persist verify [OPTIONS] <KEY | --all>")]
     Verify(Verify),
     /// History of an agent's session: commits that cannot be lost or forked unnoticed
     #[command(subcommand)]
@@ -194,16 +204,16 @@ pub(crate) struct Save {
     /// gzip, zstd or none [default: the configured one, else gzip]
     #[arg(long, value_name = "CODEC")]
     pub(crate) codec: Option<Codec>,
-    /// 1 (fast) to 9 (small), for zstd to 19
+    /// 1 (fast) to 9 (small); of zstd to 19
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<u8>,
     /// Metadata to keep with the snapshot; may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) metadata: Vec<(String, String)>,
-    /// Tag for the service's own rules; may be repeated
+    /// Tag of the object, for the service's own rules (S3); may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) tag: Vec<(String, String)>,
-    /// Save an empty state, too, of what is no file, such as a pipe
+    /// Accept empty input from a pipe
     #[arg(long)]
     pub(crate) allow_empty: bool,
 }
@@ -227,7 +237,7 @@ pub(crate) struct Ls {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
-    /// Only those behind this key, which need not be there: the next page
+    /// Start after this key, which need not be there (to page: the last one of the page before)
     #[arg(long, value_name = "KEY")]
     pub(crate) after: Option<String>,
     /// One level only: what lies behind the next / comes as one line

@@ -93,7 +93,8 @@ fn has_colors() -> bool {
 fn log(verbose: u8) {
     // Operations that failed are logged by the layer that observes them, and told by the command anyway.
     let (level, operations, keys) = match verbose {
-        0 => (LevelFilter::WARN, LevelFilter::OFF, LevelFilter::OFF),
+        // A warning that names nothing is of no use to who typed the command, and sees keys in rows and errors.
+        0 => (LevelFilter::WARN, LevelFilter::OFF, LevelFilter::DEBUG),
         // Reads are of level debug.
         1 => (LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::OFF),
         _ => (LevelFilter::DEBUG, LevelFilter::DEBUG, LevelFilter::DEBUG),

@@ -1,13 +1,13 @@
 //! What commands print: data on standard output as text or JSON, the rest on standard error.
 
 use std::{
-    fmt,
     fs::File,
     io::{self, IsTerminal, Write},
     process::ExitCode,
     time::SystemTime,
 };
 
+use anyhow::Context;
 use jiff::{Timestamp, Unit};
 use persist::{ErrorKind, Key, ObjectMeta};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ impl Output {
     /// Prints an error with its causes and gives the exit code. Damage is found by who reads what is stored,
     /// without knowing where: that is `backend`.
     pub(crate) fn failure(&self, error: &anyhow::Error, backend: Option<&'static str>) -> ExitCode {
-        if error.is::<ClosedPipe>() {
+        if is_closed_pipe(error) {
             return ExitCode::from(141); // as if by SIGPIPE: who closed the pipe knows
         }
         let ours = error.chain().find_map(|cause| cause.downcast_ref::<persist::Error>());
@@ -143,41 +143,33 @@ fn complain_as_json(value: &Value) {
     let _ = beside(|| writeln!(io::stderr(), "{}", json_line(value)));
 }
 
-/// Who read the output wants no more of it.
-#[derive(Debug)]
-struct ClosedPipe;
-
-impl fmt::Display for ClosedPipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the output was closed")
-    }
+/// Whether who reads the output wants no more of it. Other pipes break as well, but a storage says that it
+/// was one of its own.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let is_broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    let of_output = |error: &persist::Error| error.kind() == ErrorKind::Io && !is_of_storage(error);
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(is_broken)
+        && error.chain().filter_map(|cause| cause.downcast_ref()).all(of_output)
 }
 
-impl std::error::Error for ClosedPipe {}
+fn is_of_storage(error: &persist::Error) -> bool {
+    error.key().is_some() || error.backend().is_some()
+}
 
 /// A failure of what writes to standard output by itself.
 pub(crate) fn unwritten(error: persist::Error) -> anyhow::Error {
-    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    // Connections to services break as well, but that is of another kind.
-    if error.kind() != ErrorKind::Io {
-        return error.into();
-    }
-    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) {
-        return ClosedPipe.into();
-    }
     // Else a disk that is full would be taken for the storage's.
-    let is_of_storage = error.key().is_some() || error.backend().is_some();
+    let of_output = error.kind() == ErrorKind::Io && !is_of_storage(&error);
     let error = anyhow::Error::new(error);
-    if is_of_storage { error } else { error.context("the output cannot be written") }
+    if of_output { error.context(UNWRITTEN) } else { error }
 }
 
 /// What came of writing to standard output.
 pub(crate) fn written(result: io::Result<()>) -> anyhow::Result<()> {
-    result.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => ClosedPipe.into(),
-        _ => anyhow::Error::new(error).context("the output cannot be written"),
-    })
+    result.context(UNWRITTEN)
 }
+
+const UNWRITTEN: &str = "the output cannot be written";
 
 /// Standard output for bulk data: the descriptor itself, because `Stdout` looks for line ends.
 pub(crate) fn bulk() -> io::Result<File> {

@@ -61,7 +61,16 @@ impl Progress {
     /// `store`, with what is read from it counted: the bytes that are stored, whoever decodes them.
     pub(crate) fn over(&self, store: Arc<dyn SnapshotAdapter>) -> Arc<dyn SnapshotAdapter> {
         match &self.0 {
-            Some(bar) => Arc::new(Watched { store, bar: bar.clone() }),
+            Some(bar) => Arc::new(Watched { store, bar: bar.clone(), known: true }),
+            None => store,
+        }
+    }
+
+    /// `store`, with what is read and written counted, where nobody knows how much is to come: that of the
+    /// objects which are open is always almost done.
+    pub(crate) fn counting(&self, store: Arc<dyn SnapshotAdapter>) -> Arc<dyn SnapshotAdapter> {
+        match &self.0 {
+            Some(bar) => Arc::new(Watched { store, bar: bar.clone(), known: false }),
             None => store,
         }
     }
@@ -108,6 +117,8 @@ fn counted(body: Body, bar: ProgressBar) -> Body {
 struct Watched {
     store: Arc<dyn SnapshotAdapter>,
     bar: ProgressBar,
+    /// Whether the sizes of what is read are all that is to come. Else writes are counted as well.
+    known: bool,
 }
 
 #[async_trait]
@@ -118,6 +129,7 @@ impl SnapshotAdapter for Watched {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> persist::Result<ObjectMeta> {
+        let body = if self.known { body } else { counted(body, self.bar.clone()) };
         self.store.put(key, body, options).await
     }
 
@@ -125,7 +137,7 @@ impl SnapshotAdapter for Watched {
         let whole = options.range.is_none();
         let mut object = self.store.get(key, options).await?;
         // Ranges are parts of an object whose size was added when it was opened.
-        expect(&self.bar, whole.then_some(object.meta.size));
+        expect(&self.bar, (self.known && whole).then_some(object.meta.size));
         object.body = counted(object.body, self.bar.clone());
         Ok(object)
     }
@@ -152,3 +164,7 @@ impl fmt::Display for Watched {
         self.store.fmt(f)
     }
 }
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Res
             }
         };
     }
-    let store = progress.over(storage.open().await?);
+    let store = progress.counting(storage.open().await?);
     let place = storage.place()?;
     let mut sessions = Sum::default();
     let mut has_damage_below = false;

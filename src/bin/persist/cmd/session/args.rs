@@ -12,14 +12,15 @@ pub(crate) enum Command {
     /// Save FILE, or standard input, as the next commit
     ///
     /// Fails with exit code 4 if another writer was faster, and says who. Without
-    /// --expect the commit follows whatever is newest: who loads, changes and saves
-    /// gives the number that `load -o FILE --json` has told.
+    /// --expect the commit follows whatever is newest: to change a state safely,
+    /// give --expect the `seq` that `load -o FILE --json` printed.
     ///
     /// With --value, several files become one commit: they are there together or
     /// not at all.
     ///
-    /// What gives nothing and is no file is refused without --allow-empty; with
-    /// `set -o pipefail` the exit code tells of a producer that fails later.
+    /// An empty pipe (or /dev/null) is an error, unless --allow-empty: mostly the
+    /// program in front of it has failed. One that fails later is seen by the shell
+    /// alone: with `set -o pipefail` the exit code tells.
     ///
     /// Examples:
     ///   persist session save bot run-1 state.json --label "after tool call"
@@ -39,20 +40,41 @@ pub(crate) enum Command {
     #[command(verbatim_doc_comment)]
     Load(Load),
     /// List commits, newest first
+    ///
+    /// Examples:
+    ///   persist session log bot run-1 --limit 10
+    ///   persist session log bot run-1 --limit 10 --before 41
+    #[command(verbatim_doc_comment)]
     Log(Log),
     /// Show everything that is known about a commit
+    ///
+    /// Examples:
+    ///   persist session show bot run-1
+    ///   persist session show bot run-1 --at 41
+    #[command(verbatim_doc_comment)]
     Show(Pick),
     /// Start another session from a commit, without a copy
+    ///
+    /// Example: persist session fork bot run-1 what-if --at 41
+    #[command(verbatim_doc_comment)]
     Fork(Fork),
     /// Give a commit a name that keeps it; without TAG list the names
+    ///
+    /// Examples:
+    ///   persist session tag bot run-1
+    ///   persist session tag bot run-1 good --at 41
+    #[command(verbatim_doc_comment)]
     Tag(Tag),
     /// Make the session its next owner's: who has it open by now can no longer write
     ///
     /// Commits the newest state again, in a new epoch. Every save of a program that opened the session before
-    /// is a conflict from then on, also of the one that is to go on: start that behind it, or let it open the
-    /// session anew. A program that is started again opens it anew, too; stop the one that should not.
+    /// is a conflict from then on, also of the one that is to go on: start that one afterwards. A program
+    /// that is started again opens the session anew, too; stop the one that should not.
     TakeOver(Name),
     /// Show what changed between two commits, in JSON terms
+    ///
+    /// Example: persist session diff bot run-1 40 41
+    #[command(verbatim_doc_comment)]
     Diff(Diff),
     /// Remove commits that no rule keeps
     ///
@@ -73,19 +95,22 @@ pub(crate) enum Command {
     /// Remove a session: all its states and tags
     ///
     /// Refused while other sessions are forks of it: remove those first. Commits younger than an hour
-    /// (PERSIST_FENCE_WINDOW) stay, unseen, and go with a later `session prune`. (Called again, it ends what was
-    /// begun anew meanwhile, too.) A marker without a state stays behind, so that a writer that has not noticed
-    /// gets a conflict.
+    /// (PERSIST_FENCE_WINDOW) stay, unseen, and go with a later `session prune`. A marker without a state stays
+    /// behind, so that a writer that has not noticed gets a conflict. A later save begins the session anew; no
+    /// import and no fork can take its name again.
     #[command(visible_alias = "delete")]
     Rm(Name),
     /// Restore every commit, read every object, and say whether all is well
+    ///
+    /// Example: persist session verify bot run-1
+    #[command(verbatim_doc_comment)]
     Verify(Name),
     /// Write the session as one tar archive to FILE, or to standard output
     ///
     /// With --all each session becomes DIR/AGENT/SESSION.tar, with the ids as they
-    /// are in keys. A file of that name is replaced at once, when the new one is
-    /// whole, unless it is the archive of another session; nothing is removed. A
-    /// session that fails is a line, and the next ones are written.
+    /// are in keys. A file of that name is replaced when the new one is whole,
+    /// unless it is the archive of another session; nothing is removed. A session
+    /// that fails is a line, and the next ones are written.
     ///
     /// Examples:
     ///   persist session export bot run-1 session.tar
@@ -99,13 +124,24 @@ pub(crate) enum Command {
     Export(Export),
     /// Read an archive from FILE, or standard input, into a session that does not exist
     ///
-    /// With --all every .tar file in DIR, and in the folders in it, becomes the session that it was written
-    /// from. One that is there already with the same commits stays as it is, another one of that name is a
-    /// conflict, and so are two archives of one session. What fails is a line, and the next ones are read.
-    #[command(override_usage = "persist session import [OPTIONS] <AGENT SESSION [FILE] | --all DIR>")]
+    /// With --all every .tar file in DIR, and in the folders in it, becomes the
+    /// session that it was written from. One that is there already with the same
+    /// commits stays as it is, another one of that name is a conflict, and so are
+    /// two archives of one session. What fails is a line, and the next ones are
+    /// read.
+    ///
+    /// Examples:
+    ///   persist session import bot restored session.tar
+    ///   persist session import --all archives/2026-05-14
+    #[command(
+        verbatim_doc_comment,
+        override_usage = "persist session import [OPTIONS] <AGENT SESSION [FILE] | --all DIR>"
+    )]
     Import(Import),
     /// List sessions, all or those of one agent
-    #[command(visible_alias = "list")]
+    ///
+    /// Example: persist session ls bot --long
+    #[command(verbatim_doc_comment, visible_alias = "list")]
     Ls {
         /// Only this agent's
         agent: Option<String>,
@@ -134,6 +170,15 @@ impl Command {
             | Command::Rm(_)
             | Command::Export(_)
             | Command::Import(_) => true,
+        }
+    }
+
+    /// Whether it shows by itself how far it is.
+    pub(crate) fn has_bar(&self) -> bool {
+        match self {
+            Command::Save(args) => args.value.is_empty(),
+            Command::Load(args) => args.streams(),
+            _ => false,
         }
     }
 }
@@ -168,8 +213,8 @@ impl One {
 pub(crate) struct Pick {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// latest, a number, an id, a tag (tag:NAME is always one), or a time such as 2026-05-14T09:30:00Z (the
-    /// newest commit until then)
+    /// latest, a number, an id, a tag (or tag:NAME), or a time with Z or an offset, such as
+    /// 2026-05-14T09:30:00Z (the newest commit until then)
     #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
 }
@@ -180,7 +225,7 @@ pub(crate) struct Save {
     pub(crate) name: Name,
     /// The file to save [default: standard input]
     pub(crate) file: Option<PathBuf>,
-    /// A named value from FILE (`-`: standard input); may be repeated
+    /// A named value from FILE (`-`: standard input), held in memory; may be repeated
     #[arg(long, value_name = "NAME=FILE", value_parser = crate::args::file, conflicts_with = "file")]
     pub(crate) value: Vec<(String, String)>,
     /// A word on the commit
@@ -198,7 +243,7 @@ pub(crate) struct Save {
     /// Where the newest commit is damaged, go on behind it
     #[arg(long)]
     pub(crate) fallback: bool,
-    /// Save an empty state, too, of what is no file, such as a pipe
+    /// Accept empty input from a pipe
     #[arg(long)]
     pub(crate) allow_empty: bool,
 }
@@ -218,6 +263,13 @@ pub(crate) struct Load {
     pub(crate) output: Option<PathBuf>,
 }
 
+impl Load {
+    /// Whether the state passes through, and is not loaded whole first.
+    pub(crate) fn streams(&self) -> bool {
+        self.value.is_none() && !self.fallback
+    }
+}
+
 #[derive(Debug, Group)]
 pub(crate) struct Log {
     #[command(flatten)]
@@ -225,7 +277,7 @@ pub(crate) struct Log {
     /// At most so many
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub(crate) limit: Option<usize>,
-    /// Only those older than this one: a number, an id, a tag (tag:NAME is always one) or a time
+    /// Only those older than this one: a number, an id, a tag (or tag:NAME) or a time
     #[arg(long, value_name = "COMMIT", allow_negative_numbers = true)]
     pub(crate) before: Option<At>,
 }
@@ -236,7 +288,7 @@ pub(crate) struct Fork {
     pub(crate) name: Name,
     /// The new session, of the same agent
     pub(crate) fork: String,
-    /// Where it starts: latest, a number, an id, a tag (tag:NAME is always one) or a time
+    /// Where it starts: latest, a number, an id, a tag (or tag:NAME) or a time
     #[arg(long, value_name = "COMMIT", default_value = "latest", allow_negative_numbers = true)]
     pub(crate) at: At,
 }
@@ -245,9 +297,9 @@ pub(crate) struct Fork {
 pub(crate) struct Tag {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// The name; one that another commit has stays there, unless --force moves it
+    /// The name; if another commit has it, that is an error without --force
     pub(crate) tag: Option<String>,
-    /// Which commit: latest, a number, an id, a tag (tag:NAME is always one) or a time [default: latest]
+    /// Which commit: latest, a number, an id, a tag (or tag:NAME) or a time [default: latest]
     #[arg(long, value_name = "COMMIT", requires = "tag", allow_negative_numbers = true)]
     pub(crate) at: Option<At>,
     /// Move the name, if another commit has it
@@ -262,7 +314,7 @@ pub(crate) struct Tag {
 pub(crate) struct Diff {
     #[command(flatten)]
     pub(crate) name: Name,
-    /// The older commit: a number, an id, a tag (tag:NAME is always one) or a time
+    /// The older commit: a number, an id, a tag (or tag:NAME) or a time
     pub(crate) from: At,
     /// The newer one
     #[arg(default_value = "latest")]
@@ -285,13 +337,13 @@ pub(crate) struct Prune {
     /// Keep all that are not older, such as 36h, 7d, 2w
     #[arg(long, value_name = "AGE", value_parser = kept_age)]
     pub(crate) keep_within: Option<Duration>,
-    /// Keep the newest of each hour, for N hours in which there are commits
+    /// Keep the newest of each hour (UTC), for N hours in which there are commits
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_hourly: Option<u64>,
-    /// Keep the newest of each day, for N days
+    /// Keep the newest of each day (UTC), for N days in which there are commits
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_daily: Option<u64>,
-    /// Keep the newest of each week, for N weeks
+    /// Keep the newest of each week (from Monday on, UTC), for N weeks in which there are commits
     #[arg(long, value_name = "N", value_parser = kept, allow_negative_numbers = true)]
     pub(crate) keep_weekly: Option<u64>,
     /// Only say what would be removed

@@ -41,9 +41,15 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             (restored.commit, Body::from(state))
         }
     };
-    let progress = Progress::new(output);
-    progress.expect(body.len());
-    let body = progress.watch(body);
+    // What is in memory was counted when it was read.
+    let progress = args.streams().then(|| Progress::new(output));
+    let body = match &progress {
+        Some(progress) => {
+            progress.expect(body.len());
+            progress.watch(body)
+        }
+        None => body,
+    };
     match args.output.as_ref().filter(|path| path.as_os_str() != "-") {
         Some(path) => {
             to_file(body, path).await?;
@@ -57,7 +63,7 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
         }
         None => {
             let mut out = output::bulk().context("standard output cannot be used")?;
-            copy(body, &mut out).await
+            copy(body, &mut out, "the output").await
         }
     }
 }
@@ -94,13 +100,13 @@ fn none_good(error: Error) -> Error {
 /// The file is replaced only after every byte was checked.
 async fn to_file(body: Body, path: &Path) -> Result<()> {
     let target = FileTarget::new(path.to_owned()).await?;
-    copy(body, &mut target.open()?).await?;
+    copy(body, &mut target.open()?, &format!("the file {}", path.display())).await?;
     Ok(target.finish().await?)
 }
 
-async fn copy(mut body: Body, out: &mut impl Write) -> Result<()> {
+async fn copy(mut body: Body, out: &mut impl Write, name: &str) -> Result<()> {
     while let Some(chunk) = body.chunk().await? {
-        output::written(out.write_all(&chunk))?;
+        out.write_all(&chunk).with_context(|| format!("{name} cannot be written"))?;
     }
     Ok(())
 }

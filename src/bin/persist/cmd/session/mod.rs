@@ -19,12 +19,16 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     output::{self, Output, cell, complain, count, human, in_our_words},
+    progress::Progress,
     storage::Storage,
 };
 use args::{Command, Name};
 
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
+    // The others know how much is to come, and show that.
+    let progress = (!command.has_bar()).then(|| Progress::new(output));
     let store = storage.open().await?;
+    let store = progress.as_ref().map_or(store.clone(), |progress| progress.counting(store));
     let sessions = Sessions::new(store.clone())?.writer(writer());
     let open = |name: &Name| sessions.session(&name.agent, &name.session);
     match command {

@@ -7,6 +7,7 @@ use persist::{
     Body, Error, ErrorKind,
     sessions::{At, Commit, CommitOptions, Session},
 };
+use serde_json::json;
 
 use super::args::Save;
 use crate::{
@@ -33,7 +34,7 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         Some(0) => options = options.first(),
         Some(newest) => options = options.after(newest),
     }
-    let mut skipped = args.fallback.then(Vec::new);
+    let (mut skipped, mut none_good) = (args.fallback.then(Vec::new), None);
     if args.fallback {
         match session.load_with_fallback(At::Latest).await {
             Ok(good) => {
@@ -42,7 +43,11 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                output::complain(&format!("persist: no commit is good, the newest is passed over: {error}"));
+                let (key, reason) = (error.key(), error.what());
+                let place = key.map(|key| format!("{key}: ")).unwrap_or_default();
+                let line = format!("persist: no commit is good, the newest is passed over: {place}{reason}");
+                output::complain(&line);
+                none_good = Some(json!([{"seq": session.seen().await, "key": key, "reason": reason}]));
             }
             Err(error) => return Err(error.into()),
         }
@@ -57,7 +62,11 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         false => values(&session, &args.value, args.allow_empty, options, output).await?,
     };
     if output.json {
-        return output.row(|| super::load::row(&commit, skipped.as_deref()), String::new);
+        let mut row = super::load::row(&commit, skipped.as_deref());
+        if let Some(skipped) = none_good {
+            row["skipped"] = skipped;
+        }
+        return output.row(|| row, String::new);
     }
     output.note(|| super::summary(&session, &commit));
     Ok(())
