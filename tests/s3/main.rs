@@ -23,6 +23,7 @@ mod options;
 #[cfg(feature = "cli")]
 mod policy;
 mod probe;
+mod ranges;
 mod requests;
 mod servers;
 #[cfg(all(feature = "cli", unix))]
