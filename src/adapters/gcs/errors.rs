@@ -181,6 +181,10 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
         ),
         404 if said.no_bucket() => (ErrorKind::NotFound, NO_BUCKET),
         404 => (ErrorKind::NotFound, NONE),
+        407 => (
+            ErrorKind::InvalidConfig,
+            "the proxy wants a name and a password; set them in HTTPS_PROXY or HTTP_PROXY (http://name:password@host:port)",
+        ),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
         410 => (ErrorKind::Unavailable, "the upload session has ended"),
