@@ -9,6 +9,7 @@ mod support;
 #[cfg(feature = "cli")]
 mod amazon;
 mod bench;
+mod between;
 #[cfg(feature = "cli")]
 mod credentials;
 #[cfg(feature = "cli")]
