@@ -10,7 +10,11 @@ fn failing(kind: ErrorKind) -> Error {
 }
 
 /// Runs with the given failures, then success; returns the outcome, the attempts and the virtual time.
-async fn run(config: &RetryConfig, failures: u32, error: impl Fn() -> Error) -> (Result<()>, u32, Duration) {
+async fn run(
+    config: &RetryConfig,
+    failures: u32,
+    error: impl Fn() -> Error + Send + Sync,
+) -> (Result<()>, u32, Duration) {
     let (started, budget, mut attempts) = (Instant::now(), RetryBudget::default(), 0);
     let outcome = retry(config, &budget, |failed| {
         assert_eq!(failed, attempts);
