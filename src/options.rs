@@ -120,6 +120,19 @@ impl PutOptions {
         self
     }
 
+    /// What these options ask for and an adapter that `can` do this lacks: its name, and what to do without.
+    pub(crate) fn lacking(&self, can: &Capabilities) -> Option<(&'static str, &'static str)> {
+        // All fields by name: a new one must not be forgotten here.
+        let PutOptions { mode, content_type: _, metadata: _, tags, tier } = self;
+        match mode {
+            PutMode::Create if !can.create => Some(("conditional creation", "save without it")),
+            PutMode::Replace(_) if !can.replace => Some(("conditional replacement", "save without it")),
+            _ if !tags.is_empty() && !can.tags => Some(("tags", "leave them out")),
+            _ if tier.is_some() && !can.tiers => Some(("storage tiers", "leave the tier out")),
+            _ => None,
+        }
+    }
+
     /// Refuses what an adapter that `can` do this cannot do, also with options that are younger than the
     /// adapter, and what breaks the limits that hold on every backend: of metadata, tags and the content
     /// type. Adapters call it first thing in `put`.
@@ -127,18 +140,10 @@ impl PutOptions {
     /// # Errors
     /// `Unsupported` that names what the storage lacks, `InvalidInput` that names the pair and the limit.
     pub fn check(&self, can: &Capabilities) -> Result<()> {
-        // All fields by name: a new one must not be forgotten here.
-        let PutOptions { mode, content_type, metadata, tags, tier } = self;
-        let lacking = match mode {
-            PutMode::Create if !can.create => Some("no conditional creation; save without it"),
-            PutMode::Replace(_) if !can.replace => Some("no conditional replacement; save without it"),
-            _ if !tags.is_empty() && !can.tags => Some("no tags; leave them out"),
-            _ if tier.is_some() && !can.tiers => Some("no storage tiers; leave the tier out"),
-            _ => None,
-        };
-        if let Some(what) = lacking {
-            return Err(Error::new(ErrorKind::Unsupported, format!("this storage has {what}")));
+        if let Some((what, fix)) = self.lacking(can) {
+            return Err(Error::new(ErrorKind::Unsupported, format!("this storage has no {what}; {fix}")));
         }
+        let PutOptions { mode: _, content_type, metadata, tags, tier: _ } = self;
         let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
         let mut total = 0;
         for (name, value) in metadata {

@@ -28,7 +28,7 @@ pub struct RetryConfig {
     /// Upper bound of the first random delay; it doubles with each attempt (full jitter: from 0 to the
     /// bound).
     pub initial_delay: Duration,
-    /// Upper bound of any delay, and the longest `Retry-After` that is waited for.
+    /// Upper bound of any random delay. A `Retry-After` is waited for where `deadline` allows it.
     pub max_delay: Duration,
     /// After this long, counted from the first failure since the last progress, no further attempt is
     /// started. It does not bound a first attempt that makes progress. The time that the machine slept counts
@@ -115,9 +115,9 @@ impl Retries<'_> {
         }
         let asked = error.retry_after().unwrap_or_default();
         let delays = self.delays.get_or_insert_with(|| self.config.delays());
-        let delay = delays.next_backoff().unwrap_or(self.config.max_delay).max(asked);
-        let in_time =
-            self.spent(since).saturating_add(delay) < self.config.deadline && asked <= self.config.max_delay;
+        // On top of what is asked for: else all who were asked for the same would come back at once.
+        let delay = delays.next_backoff().unwrap_or(self.config.max_delay).saturating_add(asked);
+        let in_time = self.spent(since).saturating_add(delay) < self.config.deadline;
         if !in_time || !budget.take() {
             return false;
         }

@@ -10,13 +10,17 @@ fn failing(kind: ErrorKind) -> Error {
 }
 
 /// Runs with the given failures, then success; returns the outcome, the attempts and the virtual time.
-async fn run(config: &RetryConfig, failures: u32, error: fn() -> Error) -> (Result<()>, u32, Duration) {
+async fn run(
+    config: &RetryConfig,
+    failures: u32,
+    error: impl Fn() -> Error + Send + Sync,
+) -> (Result<()>, u32, Duration) {
     let (started, budget, mut attempts) = (Instant::now(), RetryBudget::default(), 0);
     let outcome = retry(config, &budget, |failed| {
         assert_eq!(failed, attempts);
         attempts += 1;
-        let fail = attempts <= failures;
-        async move { if fail { Err(error()) } else { Ok(()) } }
+        let outcome = if attempts <= failures { Err(error()) } else { Ok(()) };
+        async { outcome }
     })
     .await;
     (outcome, attempts, started.elapsed())
@@ -75,16 +79,28 @@ async fn waits_as_long_as_the_service_asks_but_not_past_the_deadline() {
     assert!(outcome.is_err() && attempts == 1 && elapsed == Duration::ZERO, "{elapsed:?}");
 }
 
+/// Proxies and maintenance pages say 30 or 60 seconds, which is longer than any random delay.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_longer_than_any_delay_ends_it_at_once() {
-    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-    for (max_delay, right) in [(second, 2), (second / 2, 1)] {
-        let config = RetryConfig { max_delay, deadline: day, ..RetryConfig::default() };
-        let (_, attempts, _) =
-            run(&config, 1, || failing(ErrorKind::RateLimited).with_retry_after(Duration::from_secs(1)))
-                .await;
-        assert_eq!(attempts, right, "{max_delay:?}");
+async fn a_service_may_ask_for_all_that_is_left_of_the_deadline() {
+    for (asked, right) in [(30, 2), (90, 2), (120, 1)] {
+        let asked = Duration::from_secs(asked);
+        let error = || failing(ErrorKind::Unavailable).with_retry_after(asked);
+        let (_, attempts, elapsed) = run(&RetryConfig::default(), 1, error).await;
+        assert_eq!(attempts, right, "{asked:?}");
+        assert!(attempts == 1 || elapsed >= asked, "{elapsed:?}");
     }
+}
+
+/// Else all that were asked for the same wait would come back at the same moment.
+#[tokio::test(start_paused = true)]
+async fn those_who_were_asked_to_wait_do_not_come_back_together() {
+    let asked = Duration::from_secs(30);
+    let mut times = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let error = || failing(ErrorKind::Unavailable).with_retry_after(asked);
+        times.insert(run(&RetryConfig::default(), 1, error).await.2);
+    }
+    assert!(times.len() > 10 && times.iter().all(|time| *time >= asked), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]

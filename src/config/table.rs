@@ -191,7 +191,7 @@ pub static SETTINGS: &[Setting] = &[
     plain("retry.initial_delay", &["PERSIST_RETRY_INITIAL_DELAY"],
         "Upper bound of the first random delay, doubling from there.", "250ms", |c, v| set(&mut c.retry.initial_delay, duration(v))),
     plain("retry.max_delay", &["PERSIST_RETRY_MAX_DELAY"],
-        "Upper bound of every delay.", "20s", |c, v| set(&mut c.retry.max_delay, duration(v))),
+        "Upper bound of every random delay.", "20s", |c, v| set(&mut c.retry.max_delay, duration(v))),
     plain("retry.deadline", &["PERSIST_RETRY_DEADLINE"],
         "No further attempt after this long without progress. On local disk the longest wait for the lock of a directory.", "120s", |c, v| set(&mut c.retry.deadline, duration(v))),
     plain("s3.region", &["PERSIST_S3_REGION", "AWS_REGION"],

@@ -198,3 +198,17 @@ async fn what_a_file_says_about_the_exchange_is_sent() {
         assert_eq!(asked["lifetime"], lifetime);
     }
 }
+
+/// A machine that has just started or woken sets its clock in a moment, and signs anew.
+#[tokio::test]
+async fn a_clock_that_is_set_meanwhile_is_waited_for() {
+    let all = all().await;
+    let said = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. \
+                Check your iat and exp values in the JWT claim.";
+    let answer = |said: &str| answer(400, json!({ "error": "invalid_grant", "error_description": said }));
+    let (outcome, requests) = save(&all, &all.service, vec![answer(said); 2]).await;
+    outcome.unwrap();
+    assert_eq!(requests, 3);
+    let (outcome, requests) = save(&all, &all.service, vec![answer("Invalid JWT Signature."); 2]).await;
+    assert_eq!((outcome.unwrap_err().kind(), requests), (ErrorKind::Unauthenticated, 1));
+}

@@ -37,6 +37,7 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             false,
             &["client_max_body_size", "PERSIST_GCS_CHUNK_SIZE"],
         ),
+        (Fault::Answer(407, vec![], String::new()), InvalidConfig, false, &["HTTPS_PROXY"]),
         (google(403, "rateLimitExceeded", "slow down"), RateLimited, true, &["fewer requests"]),
         (
             google(403, "forbidden", "Permission denied on Cloud KMS key"),

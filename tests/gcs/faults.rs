@@ -280,21 +280,20 @@ async fn a_flipped_bit_on_the_way_down_is_corrupt() {
 
 #[tokio::test]
 async fn attempts_and_waits_are_as_configured() {
-    let waits = RetryConfig { max_delay: Duration::from_secs(2), ..retry() };
-    let line = Line::new(&waits, Duration::from_secs(10)).await;
+    let line = Line::new(&retry(), Duration::from_secs(10)).await;
     let put = async |name| line.store.put(&key(name), "state".into(), PutOptions::new().create()).await;
     let upload = "uploadType=multipart";
     line.proxy.fail(6, "POST", upload, Fault::answer(503));
     assert_eq!(put("down").await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(line.proxy.count("POST", upload), 6);
-    // What the service asks for is waited for.
+    // What the service asks for is waited for, also where it is longer than any random delay.
     line.proxy.fail(1, "POST", upload, Fault::answer_with(429, &[("retry-after", "1")], ""));
     put("asked").await.unwrap();
     let log = line.proxy.log();
     let at: Vec<_> = log.iter().filter(|seen| seen.target.contains(upload)).map(|seen| seen.at).collect();
     assert_eq!(at.len(), 6 + 2);
     assert!(at[7] - at[6] >= Duration::from_secs(1), "sooner than the service asked");
-    // Unless it is longer than any wait may be.
+    // Unless it is longer than the time that is left.
     line.proxy.fail(9, "POST", upload, Fault::answer_with(503, &[("retry-after", "3600")], ""));
     let error = put("later").await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));

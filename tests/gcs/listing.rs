@@ -179,3 +179,15 @@ async fn one_row_behind_many_foreign_names_is_few_requests() {
     assert_eq!(server.count(Kind::List), 3);
     server.clean();
 }
+
+/// All that lies under them are no keys either.
+#[tokio::test]
+async fn prefixes_that_are_no_keys_are_left_out() {
+    let server = Server::with(Rules { page: 2, ..Rules::default() }).await;
+    for name in ["/x", "a", "a//b", "a/c/d", "b/../c", "b/d"] {
+        server.state().plant(name, "x");
+    }
+    assert_eq!(names(&server, ListOptions::new().delimiter()).await, ["a", "a/", "b/"]);
+    assert_eq!(names(&server, ListOptions::new().delimiter().prefix("a/")).await, ["a/c/"]);
+    assert_eq!(names(&server, ListOptions::new().delimiter().prefix("b/")).await, ["b/d"]);
+}

@@ -1,10 +1,11 @@
 //! A success that is not the service's: scanners of downloads, login pages and proxies in maintenance say 200.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use persist::{
-    Body, ErrorKind, ListOptions, PutOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt,
+    Body, DeleteOptions, ErrorKind, ListOptions, PutOptions, RetryConfig, SnapshotAdapter,
+    SnapshotAdapterExt,
     adapters::gcs::GcsAdapter,
     sessions::{At, Sessions},
 };
@@ -104,6 +105,31 @@ async fn json_of_another_is_no_empty_listing() {
         server.script(Kind::List, [Fault::Answer(200, vec![], body.into())]);
         let listed = once(&server).await.list(ListOptions::new()).try_collect::<Vec<_>>().await;
         assert!(listed.unwrap().is_empty(), "{body}");
+    }
+    server.clean();
+}
+
+/// A gateway's default route says so of everything; emulators say 200 with `null` or an empty object.
+#[tokio::test]
+async fn json_of_another_is_no_removal() {
+    let server = Server::start().await;
+    let remove = async |store: GcsAdapter| store.delete(&key("k"), DeleteOptions::new()).await;
+    for body in [r#"{"status":"ok"}"#, r#"["ok"]"#, "true", "OK"] {
+        let yes = Fault::Answer(200, vec![("etag", "W/\"f-1\"".into())], body.into());
+        server.state().plant("k", "state");
+        server.script(Kind::Delete, [yes.clone()]);
+        let error = remove(once(&server).await).await.unwrap_err();
+        assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{body}: {error}");
+        assert!(error.to_string().contains("is not the service's"), "{error}");
+        // What was there long before is what was to go.
+        server.state().age("k", Duration::from_secs(3600));
+        server.script(Kind::Delete, [yes]);
+        remove(open(&server).await).await.unwrap();
+        assert_eq!(server.bytes("k"), None, "{body}");
+    }
+    for body in ["", "null", "{}\n"] {
+        server.script(Kind::Delete, [Fault::Answer(200, vec![], body.into())]);
+        remove(once(&server).await).await.unwrap();
     }
     server.clean();
 }

@@ -255,7 +255,7 @@ async fn attempts_and_gaps_are_as_configured() {
     assert_eq!(at.len(), 2);
     assert!(at[1] - at[0] >= Duration::from_secs(1), "sooner than the service asked");
 
-    // Longer than any delay may be: the caller hears of it at once.
+    // Longer than the time that is left: the caller hears of it at once.
     bench.proxy.fail(1, "PUT", "later", Fault::answer_with(503, &[("Retry-After", "3600")], ""));
     let error = put("later").await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));

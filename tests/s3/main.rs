@@ -9,6 +9,7 @@ mod support;
 #[cfg(feature = "cli")]
 mod amazon;
 mod bench;
+mod between;
 #[cfg(feature = "cli")]
 mod credentials;
 #[cfg(feature = "cli")]
@@ -23,6 +24,7 @@ mod options;
 #[cfg(feature = "cli")]
 mod policy;
 mod probe;
+mod ranges;
 mod requests;
 mod servers;
 #[cfg(all(feature = "cli", unix))]

@@ -386,7 +386,11 @@ async fn body<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 }
 
 fn canned(status: u16, headers: &[(String, String)], body: &str, method: &str) -> String {
-    let mut text = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
+    let mut text = format!("HTTP/1.1 {status} Scripted\r\n");
+    // In chunks, which the body has itself, or of this length.
+    if !headers.iter().any(|(name, _)| name == "transfer-encoding") {
+        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }

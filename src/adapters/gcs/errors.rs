@@ -182,6 +182,10 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
             (ErrorKind::NotFound, "there is no such bucket; check its name, or create it")
         }
         404 => (ErrorKind::NotFound, NONE),
+        407 => (
+            ErrorKind::InvalidConfig,
+            "the proxy wants a name and a password; set them in HTTPS_PROXY or HTTP_PROXY (http://name:password@host:port)",
+        ),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
         410 => (ErrorKind::Unavailable, "the upload session has ended"),

@@ -148,7 +148,8 @@ fn unsupported(what: &str) -> Error {
         .with_operation("list")
 }
 
-/// Objects and prefixes in one order. Objects of other tools whose names are no keys are not snapshots.
+/// Objects and prefixes in one order. Objects of other tools whose names are no keys are not snapshots, and
+/// under prefixes that are none there is none either.
 fn rows(items: Vec<model::Resource>, prefixes: Vec<String>) -> Vec<ListEntry> {
     let objects = items.into_iter().filter_map(|item| match Key::new(&item.name) {
         Ok(key) => Some(ListEntry::Object(item.meta(key))),
@@ -161,7 +162,9 @@ fn rows(items: Vec<model::Resource>, prefixes: Vec<String>) -> Vec<ListEntry> {
             None
         }
     });
-    let mut rows: Vec<_> = objects.chain(prefixes.into_iter().map(ListEntry::Prefix)).collect();
+    let is_key = |prefix: &String| prefix.strip_suffix('/').is_some_and(|name| Key::new(name).is_ok());
+    let prefixes = prefixes.into_iter().filter(is_key).map(ListEntry::Prefix);
+    let mut rows: Vec<_> = objects.chain(prefixes).collect();
     rows.sort_by(|a, b| a.name().cmp(b.name()));
     rows
 }

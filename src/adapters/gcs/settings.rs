@@ -114,7 +114,10 @@ impl Settings {
 /// behind.
 fn endpoint(text: &str) -> Result<Url> {
     let wrong = |what: &str| bad(format!("endpoint {text:?} {what}; use for example http://127.0.0.1:4443"));
-    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    // Google's own pages write private endpoints without a scheme: no emulator, and nothing for clear text.
+    let host = text.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    let scheme = if host.ends_with(".googleapis.com") { "https" } else { "http" };
+    let whole = if text.contains("://") { text.to_owned() } else { format!("{scheme}://{text}") };
     let mut url: Url = whole.parse().map_err(|_| wrong("is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(wrong("is not an http or https URL"));
@@ -134,4 +137,25 @@ fn endpoint(text: &str) -> Result<Url> {
 
 fn bad(message: String) -> Error {
     Error::new(ErrorKind::InvalidConfig, message).with_backend("gcs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::endpoint;
+
+    #[test]
+    fn what_is_googles_is_not_asked_in_clear_text_for_want_of_a_scheme() {
+        for (text, base) in [
+            ("storage-x.p.googleapis.com", "https://storage-x.p.googleapis.com/"),
+            ("Storage.GoogleAPIs.com/storage/v1", "https://storage.googleapis.com/"),
+            ("storage.googleapis.com:8443", "https://storage.googleapis.com:8443/"),
+            // Asked for: a sidecar adds TLS.
+            ("http://storage.googleapis.com", "http://storage.googleapis.com/"),
+            ("localhost:4443", "http://localhost:4443/"),
+            ("[::1]:4443", "http://[::1]:4443/"),
+            ("googleapis.com.example.org", "http://googleapis.com.example.org/"),
+        ] {
+            assert_eq!(endpoint(text).unwrap().as_str(), base, "{text}");
+        }
+    }
 }

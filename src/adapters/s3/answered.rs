@@ -17,7 +17,7 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use super::{
     client::Shared,
     errors::Failure,
-    genuine::{a_page, is_page_of_another},
+    genuine::{anothers, is_anothers},
 };
 use crate::lock::lock;
 
@@ -26,7 +26,7 @@ use crate::lock::lock;
 struct Seen {
     /// The server's clock: neither PutObject nor CompleteMultipartUpload tells when the object was written.
     time: SystemTime,
-    page: bool,
+    anothers: bool,
 }
 
 /// Watches one attempt for the head of its answer.
@@ -38,10 +38,10 @@ impl Answered {
         self.seen().map_or_else(SystemTime::now, |seen| seen.time)
     }
 
-    /// Refuses a success that has no content with S3 and came with a page for people.
+    /// Refuses a success that has no content with S3 and came with that of another.
     pub(super) fn is_done(&self, operation: &'static str, shared: &Shared) -> Result<(), Failure> {
         match self.seen() {
-            Some(Seen { page: true, .. }) => Err(a_page(operation, shared)),
+            Some(Seen { anothers: true, .. }) => Err(anothers(operation, shared)),
             _ => Ok(()),
         }
     }
@@ -73,7 +73,7 @@ impl Intercept for Answered {
         let date = context.response().headers().get("date");
         let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let time = time.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or_else(SystemTime::now);
-        let seen = Seen { time, page: is_page_of_another(context.response()) };
+        let seen = Seen { time, anothers: is_anothers(context.response()) };
         *lock(&self.0) = Some(seen);
         Ok(())
     }

@@ -228,7 +228,9 @@ fn answer(
         _ => advice.into(),
     };
     let passes = matches!(kind, RateLimited | Unavailable | Timeout | Corrupt)
-        || matches!(code, "ConditionalRequestConflict" | "OperationAborted");
+        || matches!(code, "ConditionalRequestConflict" | "OperationAborted")
+        // The SDK learns the service's clock from its answer, and signs the next attempt by that.
+        || advice == CLOCK;
     let passes = passes && status != 505;
     let mut error = Error::new(kind, text).with_retryable(passes).of_bucket(code == "NoSuchBucket");
     if let Some(delay) = retry_after(raw) {
@@ -240,6 +242,7 @@ fn answer(
     Failure { error, status, code: code.into(), unanswered }
 }
 
+const CLOCK: &str = "this machine's clock is wrong; set it";
 const REFUSED: &str = "the service refuses it";
 const KEY_OR_REGION_REFUSED: &str = "the service refuses the access key or the region";
 const IMPOSSIBLE: &str = "the service cannot do it";
@@ -274,6 +277,10 @@ fn meaning(
         }
         ("InvalidRange", _) | (_, 416) => (InvalidInput, "the range starts behind the end of the object"),
         ("AuthorizationHeaderMalformed", _) if !elsewhere => (Unauthenticated, KEY_OR_REGION_REFUSED),
+        ("", 301 | 302 | 303 | 307 | 308) if !elsewhere && raw.request_id().is_none_or(str::is_empty) => (
+            InvalidConfig,
+            "the server sends requests elsewhere, which is not followed; set endpoint_url to where it answers, for example with https",
+        ),
         ("PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException", _)
         | ("AuthorizationHeaderMalformed", _)
         | (_, 301 | 307 | 308) => (InvalidConfig, "the bucket is in another region; set its region"),
@@ -283,7 +290,7 @@ fn meaning(
         ("InvalidToken", _) => (Unauthenticated, "the session token does not belong to the access key"),
         ("InvalidAccessKeyId", _) => (Unauthenticated, "the access key id does not exist"),
         ("SignatureDoesNotMatch", _) => (Unauthenticated, "the secret access key is wrong"),
-        ("RequestTimeTooSkewed", _) => (Unauthenticated, "this machine's clock is wrong; set it"),
+        ("RequestTimeTooSkewed", _) => (Unauthenticated, CLOCK),
         (
             "SlowDown"
             | "TooManyRequests"
@@ -307,6 +314,10 @@ fn meaning(
             InvalidConfig,
             "a request is too large for what stands in between: raise its limit (nginx: client_max_body_size), or lower part_size",
         ),
+        ("", 407) => (
+            InvalidConfig,
+            "the proxy wants a name and a password; set them in HTTPS_PROXY or HTTP_PROXY (http://name:password@host:port)",
+        ),
         ("InvalidStorageClass", _) => (InvalidConfig, "the service does not have this storage class"),
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => (Unsupported, IMPOSSIBLE),
         (
@@ -315,7 +326,7 @@ fn meaning(
         ) => (Unavailable, FAILED),
         (code, _) if code.starts_with("KMS.") => (AccessDenied, KEY_REFUSED),
         // To a HEAD, which is answered without a code.
-        ("", 403) if is_skewed(raw) => (Unauthenticated, "this machine's clock is wrong; set it"),
+        ("", 403) if is_skewed(raw) => (Unauthenticated, CLOCK),
         ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 403) => (
             AccessDenied,
             "the credentials do not allow it (without s3:ListBucket a missing key looks the same)",

@@ -10,6 +10,12 @@ pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, message).with_backend("s3")
 }
 
+/// What the probe found the server not to do.
+pub(super) fn lacks(what: &str) -> Error {
+    let message = format!("this server was found not to do {what}, or these credentials may not try it");
+    fail(ErrorKind::Unsupported, message)
+}
+
 /// Names the operation and the key in an error of this adapter. One that came with the caller's body stays as
 /// it is.
 pub(super) fn about(error: Error, operation: &'static str, key: &Key) -> Error {

@@ -73,17 +73,24 @@ impl Shown<'_> {
     }
 }
 
-/// Whether an answer that has no content with S3 is a page for people.
-pub(super) fn is_page_of_another(answer: &HttpResponse) -> bool {
+/// Whether an answer that has no content with S3 is another's: a page for people, or what a gateway says of
+/// every route that it does not have. Servers that give no request id send nothing there, or a document.
+pub(super) fn is_anothers(answer: &HttpResponse) -> bool {
     let header = |name| answer.headers().get(name);
+    let (media, length) = (header("content-type").unwrap_or_default(), header("content-length"));
+    let says = length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > 0);
     answer.status().as_u16() != 204
         && header("x-amz-request-id").is_none()
-        && header("content-length") != Some("0")
-        && header("content-type").is_some_and(is_page)
+        && (says && !media.contains("xml") || length != Some("0") && is_page(media))
+}
+
+/// The error for an answer that says something where S3 has nothing to say.
+pub(super) fn anothers(operation: &'static str, shared: &Shared) -> Failure {
+    not_s3s(operation, "which has content where S3 has none", shared)
 }
 
 /// The error for a page in place of S3's answer.
-pub(super) fn a_page(operation: &'static str, shared: &Shared) -> Failure {
+fn a_page(operation: &'static str, shared: &Shared) -> Failure {
     not_s3s(operation, "a page for people", shared)
 }
 

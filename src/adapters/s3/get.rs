@@ -14,7 +14,7 @@ use super::{
     genuine::Shown,
 };
 use crate::{
-    Body, ByteRange, ErrorKind, GetOptions, Key, Object, Result, Version,
+    Body, ByteRange, Error, ErrorKind, GetOptions, Key, Object, Result, Version,
     options::REPLACED,
     transfer::{Pace, content_range, resuming, widening},
 };
@@ -119,10 +119,7 @@ impl Bucket {
             ));
         }
         if got != range {
-            return Err(fail(
-                ErrorKind::Corrupt,
-                "the service answered with another range than it was asked for",
-            ));
+            return Err(another_range());
         }
         Ok(self.stream(output.body))
     }
@@ -170,8 +167,19 @@ fn expected(options: &GetOptions, got: &Version) -> Result<()> {
 
 /// Which bytes an answer holds, and how many the whole object has.
 fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u64>, u64)> {
-    let bad = || fail(ErrorKind::Unsupported, "the server does not say which bytes it sends (Content-Range)");
-    let len = u64::try_from(output.content_length().unwrap_or(-1)).map_err(|_| bad())?;
+    let unsaid = |header| {
+        let message =
+            format!("the server does not say which bytes it sends ({header}); see what is between (a proxy)");
+        fail(ErrorKind::Unsupported, message)
+    };
+    let bad = || unsaid("Content-Range");
+    let told = output.content_range().and_then(content_range);
+    let len = match output.content_length() {
+        Some(len) => u64::try_from(len).ok(),
+        // What something in between sends on in chunks has no length; a range tells its own.
+        None => told.as_ref().map(|(range, _)| range.end - range.start),
+    };
+    let len = len.ok_or_else(|| unsaid("Content-Length"))?;
     match (output.content_range(), asked) {
         (None, None) => Ok((0..len, len)),
         // Some servers take a range of an empty object for none.
@@ -183,17 +191,21 @@ fn extent(output: &GetObjectOutput, asked: Option<ByteRange>) -> Result<(Range<u
         (Some(_), Some(range)) if len == 0 => {
             range.resolve(0).map_err(|error| error.with_backend("s3")).and(Err(bad()))
         }
-        (Some(header), asked) => {
-            let (range, size) =
-                content_range(header).filter(|(r, _)| r.end - r.start == len).ok_or_else(bad)?;
+        (Some(_), asked) => {
+            let (range, size) = told.filter(|(r, _)| r.end - r.start == len).ok_or_else(bad)?;
             // Caches cut objects into ranges of their own.
             match asked.map_or(Ok(0..size), |asked| asked.resolve(size)) {
                 Ok(right) if right == range => Ok((range, size)),
-                _ => Err(fail(
-                    ErrorKind::Corrupt,
-                    "the service answered with another range than it was asked for",
-                )),
+                _ => Err(another_range()),
             }
         }
     }
+}
+
+/// Of what was asked for nothing was seen, so nothing is known to be damaged.
+fn another_range() -> Error {
+    fail(
+        ErrorKind::Unsupported,
+        "the service answered with another range than it was asked for; see what is between (a cache)",
+    )
 }

@@ -9,7 +9,7 @@ use super::{
     attributes::{PUT_ID, encryption_of, time},
     bucket::{Bucket, etag, version},
     errors::Failure,
-    fail::fail,
+    fail::{fail, lacks},
     genuine::Shown,
     tier,
 };
@@ -104,10 +104,7 @@ impl Bucket {
 
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         if options.if_version.is_some() && !self.server.capabilities.conditional_delete {
-            return Err(fail(
-                ErrorKind::Unsupported,
-                "this server was found not to do conditional removal (If-Match), or these credentials may not try it",
-            ));
+            return Err(lacks("conditional removal"));
         }
         let name = self.key(key);
         self.retrying(|_| async {

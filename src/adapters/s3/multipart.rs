@@ -275,9 +275,14 @@ async fn send_part(
         if bucket.shared.checksums {
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
         }
-        let request = request.customize().interceptor(progress.clone()).send();
+        let answered = Answered::default();
+        let request = request.customize().interceptor(answered.clone()).interceptor(progress.clone()).send();
         let sent = bucket.send_data("put", bytes.len() as u64, &progress, request).await;
-        match sent.and_then(|output| has_etag("put", output.e_tag(), &bucket.shared).map(|()| output)) {
+        let told = sent.and_then(|output| {
+            answered.is_done("put", &bucket.shared)?;
+            has_etag("put", output.e_tag(), &bucket.shared).map(|()| output)
+        });
+        match told {
             Ok(output) => Ok(Ok(output)),
             // No attempt at this part can mend that.
             Err(failure) if failure.not_found() => Ok(Err(removed(failure))),

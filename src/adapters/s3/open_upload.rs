@@ -183,7 +183,9 @@ impl OpenUpload {
                     sweep(&bucket, &key, &id, &lost).await;
                 }
             };
-            let _ = tokio::time::timeout(CLEAN_UP, work).await;
+            if tokio::time::timeout(CLEAN_UP, work).await.is_err() {
+                tracing::warn!("an upload may be left over; `persist doctor --clean-uploads` removes it");
+            }
         }))
     }
 }

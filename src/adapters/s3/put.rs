@@ -10,7 +10,7 @@ use super::{
     attributes::{Attributes, PUT_ID, Stored, confirm, encryption_of, with_attributes},
     bucket::{Bucket, etag, version},
     doubt::Doubt,
-    fail::fail,
+    fail::{fail, lacks},
     genuine::has_etag,
     multipart,
     progress::Progress,
@@ -91,20 +91,9 @@ impl Bucket {
             ));
         }
         let can = &self.server.capabilities;
-        let lacking = match &options.mode {
-            PutMode::Create if !can.create => Some("conditional creation (If-None-Match)"),
-            PutMode::Replace(_) if !can.replace => Some("conditional replacement (If-Match)"),
-            _ if !options.tags.is_empty() && !can.tags => Some("tags"),
-            _ if options.tier.is_some() && !can.tiers => Some("storage tiers"),
-            _ => None,
-        };
-        match lacking {
+        match options.lacking(can) {
+            Some((what, _)) => Err(lacks(what)),
             None => options.check(can).map_err(|error| error.with_backend("s3")),
-            Some(what) => {
-                let message =
-                    format!("this server was found not to do {what}, or these credentials may not try it");
-                Err(fail(ErrorKind::Unsupported, message))
-            }
         }
     }
 
@@ -152,7 +141,10 @@ impl Bucket {
         }
         let request = request.customize().interceptor(answered.clone()).interceptor(progress.clone()).send();
         let sent = self.send_data("put", size, &progress, request).await;
-        let told = sent.and_then(|output| has_etag("put", output.e_tag(), &self.shared).map(|()| output));
+        let told = sent.and_then(|output| {
+            answered.is_done("put", &self.shared)?;
+            has_etag("put", output.e_tag(), &self.shared).map(|()| output)
+        });
         match told {
             Ok(output) => Ok(Stored {
                 version: version(output.e_tag()),

@@ -16,7 +16,7 @@ use super::{
     attributes::{confirmed, encryption_of},
     bucket::{Bucket, etag, version},
     errors::Failure,
-    fail::fail,
+    fail::{fail, lacks},
     settings::Encryption,
 };
 use crate::{ErrorKind, Key, Result, Tier, lock::lock};
@@ -48,10 +48,7 @@ impl Bucket {
     /// Copies the object onto itself with another storage class: S3 has no other way.
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         if !self.server.capabilities.tiers {
-            return Err(fail(
-                ErrorKind::Unsupported,
-                "this server was found not to have storage classes, or these credentials may not try it",
-            ));
+            return Err(lacks("storage classes"));
         }
         let name = self.key(key);
         // The encryption that the last copy asked for, in case its answer was lost.

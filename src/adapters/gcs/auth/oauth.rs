@@ -168,7 +168,11 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], advice: fn(Stat
         }
         _ => {
             let (kind, fix) = advice(status);
-            Error::new(kind, format!("{message}; {fix}"))
+            let error = Error::new(kind, format!("{message}; {fix}"));
+            // A machine that has just started or woken sets its clock in a moment; each attempt is signed
+            // anew.
+            let passes = error.retryable() || reason.contains("Token must be a short-lived token");
+            error.with_retryable(passes)
         }
     };
     match http::retry_after(headers) {
