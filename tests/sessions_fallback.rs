@@ -279,5 +279,12 @@ async fn a_wrong_read_passes_over_no_good_commit() {
             assert!(wrong > 10, "{wrong}");
             break;
         }
+        // Nor does an outage while it is looked at again: an error, or the same state.
+        fault.heal();
+        fault.inject_later(Operation::Get, wrong, Injection::Flip(20));
+        fault.inject(Operation::Get, Injection::Before(ErrorKind::Unavailable));
+        if let Ok(good) = open().load_with_fallback(At::Latest).await {
+            assert_eq!(good.commit.seq, 29, "read {wrong}");
+        }
     }
 }

@@ -112,6 +112,7 @@ impl Session {
                         worker.saving = true;
                         let step = options.notes.step;
                         let saved = worker.session.save_queued(state, values, options, rebases).await;
+                        let saved = saved.map_err(|error| error.with_operation("save"));
                         worker.saving = false;
                         lock(&worker.state).note(saved, step, &worker.session);
                     }

@@ -11,11 +11,19 @@ use crate::ObjectMeta;
 pub(super) struct Moment {
     wall: SystemTime,
     monotonic: Duration,
+    /// How far the storage's clock was ahead of this machine's, as far as it told.
+    behind: Duration,
 }
 
 impl Moment {
     pub(super) fn now(clock: &dyn Clock) -> Self {
-        Moment { wall: clock.now(), monotonic: clock.monotonic() }
+        Moment { wall: clock.now(), monotonic: clock.monotonic(), behind: Duration::ZERO }
+    }
+
+    /// The same moment, where the storage made something right then: a clock that is always behind is no
+    /// time that passes.
+    pub(super) fn with(self, made: &ObjectMeta, clock: &dyn Clock) -> Self {
+        Moment { behind: behind(made, clock), ..self }
     }
 
     pub(super) fn elapsed(self, clock: &dyn Clock) -> Duration {
@@ -26,7 +34,11 @@ impl Moment {
     /// At least what had passed when the storage made this. A machine that was stopped with all of its
     /// clocks, as a sandbox is, goes on behind the storage's clock.
     pub(super) fn elapsed_until(self, made: &ObjectMeta, clock: &dyn Clock) -> Duration {
-        let behind = made.modified.duration_since(clock.now()).unwrap_or_default();
-        self.elapsed(clock).saturating_add(behind)
+        self.elapsed(clock).saturating_add(behind(made, clock).saturating_sub(self.behind))
     }
+}
+
+/// How far the storage's clock, which has just made this, is ahead of this machine's.
+fn behind(made: &ObjectMeta, clock: &dyn Clock) -> Duration {
+    made.modified.duration_since(clock.now()).unwrap_or_default()
 }

@@ -129,6 +129,6 @@ pub(super) async fn prepare(
     let Some(body) = packed.body.take() else { return Ok((packed, None)) };
     let began = Moment::now(&*store.clock);
     let key = place.body(packed.manifest.seq, packed.manifest.id)?;
-    store.adapter.put(&key, Body::from(body), PutOptions::new()).await?;
-    Ok((packed, Some(began)))
+    let stored = store.adapter.put(&key, Body::from(body), PutOptions::new()).await?;
+    Ok((packed, Some(began.with(&stored, &*store.clock))))
 }

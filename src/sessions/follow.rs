@@ -74,6 +74,7 @@ impl Session {
             let content = Payload::State(seen.state.clone());
             let owner = writer.owner.insert(Box::new(owner));
             let done = self.write_as(owner, content, seen.commit.table(), options).await;
+            let done = done.map_err(|error| error.with_operation("take_over"));
             match (done, writer.owner.take()) {
                 (Ok(commit), owner) => {
                     *writer = *owner.unwrap_or_default();

@@ -207,14 +207,14 @@ impl Store {
         let stored = tokio::try_join!(self.stored_at(key), self.stored_at(&reference))?;
         // Without its reference: the fork's own prune gave that back, or it was taken for garbage.
         let (Some(came), Some(referred)) = stored else { return Ok(false) };
-        match came.duration_since(referred) {
-            Ok(behind) => Ok(behind <= self.fence.body_time()),
-            // Another try of this fork has put the reference anew. It may have ended before it asked whether
-            // that was soon enough.
-            Err(_) => match self.pinned(&origin.source, origin.target).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-                pinned => pinned.map(|()| true),
-            },
+        if came.duration_since(referred).is_ok_and(|behind| behind > self.fence.body_time()) {
+            return Ok(false);
+        }
+        // Another try of this fork may have put the reference anew, and have ended before it asked whether
+        // that was soon enough.
+        match self.pinned(&origin.source, origin.target).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            pinned => pinned.map(|()| true),
         }
     }
 

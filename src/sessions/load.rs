@@ -223,7 +223,10 @@ impl Session {
                 let sure = error.key() == first.key();
                 (error, sure)
             }),
-            Err(_) => Err((first, false)),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                Err((first, false))
+            }
+            Err(error) => Err((error, false)),
         }
     }
 

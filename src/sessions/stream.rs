@@ -99,6 +99,7 @@ impl Session {
         let began = Moment::now(&*store.clock);
         let put = PutOptions::new().content_type(codec.content_type());
         let meta = store.adapter.put(&self.place().body(seq, id)?, encoded.body, put).await?;
+        let began = began.with(&meta, &*store.clock);
         let codec::Summary { raw_size: size, digest } = summary()?;
         let content = Payload::Stored { seq, id, digest, size, stored: meta.size, began };
         self.write_as(&mut writer, content, Vec::new(), options).await.inspect(|_| self.saved())

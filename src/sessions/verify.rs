@@ -286,6 +286,8 @@ impl Verified {
     /// The same of what was not told before, such as a commit whose turn it is: there may be thousands.
     fn add(&mut self, seq: Option<u64>, error: Error) -> Result<()> {
         match error.kind() {
+            // The answer of a storage that cannot do it says nothing of what is stored.
+            ErrorKind::Unsupported if error.backend().is_some() => Err(error),
             ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidInput => {
                 self.damaged.push(Damaged::new(seq, &error));
                 Ok(())

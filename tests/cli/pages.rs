@@ -139,7 +139,7 @@ fn the_commands_of_sessions_on_every_backend() {
         persist cp --recursive sessions \"file://$PWD/backup/sessions\" | sed 's/,.*//' >> found
         persist verify --all --storage \"file://$PWD/backup\" >> found
         persist session rm bot what-if > removed
-        persist cp --recursive \"file://$PWD/backup/sessions\" sessions --if-absent > copied
+        persist cp --recursive \"file://$PWD/backup/sessions\" sessions --if-absent > copied 2>> found || echo \"exit code $?\" >> found
         persist session load bot files --value state >> found
         persist save sessions/k state.json
         persist stat sessions/k --json | sed 's/.*\"size\":\\([0-9]*\\).*/\\1/' >> found

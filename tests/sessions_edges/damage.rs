@@ -1,7 +1,11 @@
 //! Objects that are empty, or that nobody knows.
 
 use futures_util::StreamExt;
-use persist::{ErrorKind, Key, sessions::*};
+use persist::{
+    ErrorKind, Key,
+    layers::{Injection, Operation},
+    sessions::*,
+};
 
 use super::{Bench, commit_key, sessions_support::noise};
 
@@ -174,5 +178,22 @@ async fn a_commit_behind_a_fallback_is_none_of_another_line() {
         bench.session("s").prune(Retention::new().last(last)).await.unwrap();
         let verified = session.verify().await.unwrap();
         assert!(verified.is_good(), "{last} {verified:?}");
+    }
+}
+
+/// Its advice would be to restore what is whole.
+#[tokio::test]
+async fn what_a_storage_cannot_give_is_no_damage() {
+    let bench = Bench::new(22);
+    bench.saved("s", 3).await;
+    for get in 0.. {
+        let (fault, sessions) = bench.faulty();
+        fault.inject_later(Operation::Get, get, Injection::Before(ErrorKind::Unsupported));
+        let verified = sessions.session("a", "s").unwrap().verify().await;
+        if fault.calls(Operation::Get) <= get {
+            assert!(get > 2 && verified.unwrap().is_good());
+            return;
+        }
+        assert_eq!(verified.unwrap_err().kind(), ErrorKind::Unsupported);
     }
 }

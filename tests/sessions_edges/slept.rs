@@ -101,6 +101,30 @@ async fn a_machine_that_stood_still_with_its_clocks_writes_no_commit_that_was_pr
     }
 }
 
+/// A clock that is always behind is none that stood still: whatever is saved by it is saved at once.
+#[tokio::test]
+async fn a_machine_whose_clock_is_far_behind_saves_bodies() {
+    let bench = Bench::new(66);
+    bench.saved("s", 2).await;
+    let behind = TestClock::new(67);
+    behind.pass(bench.clock.ms() - behind.ms());
+    bench.hours(30);
+    let sessions = bench.faulty().1.clock(behind).inline_limit(1000).stream_limit(6000);
+    for (seq, bytes) in [(3, 5000), (4, 9000)] {
+        let writer = sessions.session("a", "s").unwrap();
+        writer.load(At::Latest).await.unwrap();
+        let state = noise(seq, bytes);
+        let saved = if seq == 3 {
+            writer.save(state.clone()).await
+        } else {
+            writer.save_stream(std::io::Cursor::new(state.clone())).await
+        };
+        assert_eq!(saved.unwrap().seq, seq);
+        assert_eq!(bench.keys("/s/b/").await.len() as u64, seq - 2);
+        assert!(sessions.session("a", "s").unwrap().load(At::Latest).await.unwrap().state == state);
+    }
+}
+
 /// The same between a state that is an object of its own and its commit.
 #[tokio::test]
 async fn a_machine_that_stood_still_behind_a_body_makes_no_commit_without_it() {

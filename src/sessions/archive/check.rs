@@ -22,7 +22,9 @@ use tokio_util::io::InspectReader;
 use super::{Moved, import::Import};
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
-    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version, options::NONE, sessions::Sessions,
+    ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version,
+    options::NONE,
+    sessions::{Session, Sessions},
 };
 
 impl Sessions {
@@ -30,11 +32,12 @@ impl Sessions {
     /// line.
     ///
     /// # Errors
-    /// As [`import`](super::super::Session::import) for the archive, `Io` where the file cannot be read.
+    /// As [`import`](Session::import) for the archive, `Io` where the file cannot be read.
     #[doc(hidden)]
-    pub async fn check_archive(&self, archive: &Path) -> Result<Moved> {
+    pub async fn check_archive(&self, session: &Session, archive: &Path) -> Result<Moved> {
         let nowhere = Arc::new(Nowhere { archive: archive.to_owned(), ..Nowhere::default() });
-        let session = self.on(nowhere.clone()).session("archive", "check")?;
+        // Errors name the keys that the objects would have.
+        let session = self.on(nowhere.clone()).session(session.agent(), session.name())?;
         let file = File::open(archive).await?;
         let read = |bytes: &[u8]| {
             nowhere.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use persist::{
     Error, ErrorKind, FileTarget,
-    sessions::{Moved, Session, Sessions},
+    sessions::{At, Moved, Session, Sessions},
 };
 use serde_json::json;
 use tokio::{fs::File, io::AsyncRead};
@@ -61,14 +61,17 @@ pub(super) async fn import(
     let moved = match path(&args.file) {
         Some(path) => {
             let (file, meta) = opened(path, "name an archive that `session export` wrote")?;
-            // What is found behind the claim costs the session its name. A pipe gives everything once.
-            if meta.is_file() {
-                let found = sessions.check_archive(path).await?;
-                if args.dry_run {
-                    return output.row(|| json!(found), || format!("good: {}", summary(&found)));
+            // A pipe gives everything once, and so does what is opened under /dev on some systems.
+            let is_file = meta.is_file() && !path.starts_with("/dev");
+            if args.dry_run {
+                if !is_file {
+                    return Err(nothing_to_check().into());
                 }
-            } else if args.dry_run {
-                return Err(nothing_to_check().into());
+                let found = sessions.check_archive(&session, path).await?;
+                return output.row(|| json!(found), || format!("good: {}", summary(&found)));
+            }
+            if is_file {
+                check(sessions, &session, path).await?;
             }
             read(&session, &mut File::from_std(file)).await?
         }
@@ -79,6 +82,17 @@ pub(super) async fn import(
         }
     };
     tell(output, "imported", moved)
+}
+
+/// What an import finds behind its claim costs the session its name. One that is there, or half there, has
+/// it already. Whether it is there.
+pub(super) async fn check(sessions: &Sessions, session: &Session, path: &Path) -> persist::Result<bool> {
+    let shown = session.show(At::Latest).await;
+    let there = shown.is_ok();
+    if shown.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        sessions.check_archive(session, path).await?;
+    }
+    Ok(there)
 }
 
 fn nothing_to_check() -> Error {

@@ -10,7 +10,7 @@ use anyhow::Result;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use persist::{
     Error, ErrorKind, SnapshotAdapter,
-    sessions::{At, Moved, Session, SessionName, Sessions},
+    sessions::{Moved, Session, SessionName, Sessions},
 };
 use serde_json::json;
 use tokio::fs::File;
@@ -104,7 +104,10 @@ pub(super) async fn import(
         };
         let imported = match archives.get(&(name.agent.clone(), name.session.clone())) {
             Some(several) if several.len() > 1 => Err(one_of(several, &path)),
-            _ if dry_run => sessions.check_archive(&path).await.map(|found| (found, false)),
+            _ if dry_run => {
+                let found = sessions.check_archive(&sessions.named(&name), &path).await;
+                found.map(|found| (found, false))
+            }
             _ => import_one(sessions, &name, &path).await,
         };
         (path, Some(name), imported)
@@ -149,10 +152,7 @@ fn one_of(several: &[PathBuf], path: &Path) -> Error {
 async fn import_one(sessions: &Sessions, name: &SessionName, path: &Path) -> persist::Result<(Moved, bool)> {
     let mut file = File::open(path).await.map_err(|error| unreadable(path, error))?;
     let session = sessions.named(name);
-    let there = session.show(At::Latest).await.is_ok();
-    if !there {
-        sessions.check_archive(path).await?;
-    }
+    let there = archive::check(sessions, &session, path).await?;
     Ok((archive::read(&session, &mut file).await?, there))
 }
 
