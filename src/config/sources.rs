@@ -281,9 +281,13 @@ fn check_level(winners: &mut Winners<'_>) -> Result<()> {
 
 /// An emulator gets no credentials that only happen to be in the environment (as in Google's own clients).
 fn without_ambient_credentials(winners: &mut Winners<'_>) {
-    let emulator = winners
-        .get("gcs.endpoint_url")
-        .is_some_and(|(_, value)| !value.text.to_ascii_lowercase().starts_with("https://"));
+    let is_emulator = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        // Google's hosts are reached by https where no scheme says otherwise.
+        let host = text.split(['/', ':']).next().unwrap_or_default();
+        !text.starts_with("https://") && !host.ends_with(".googleapis.com")
+    };
+    let emulator = winners.get("gcs.endpoint_url").is_some_and(|(_, value)| is_emulator(&value.text));
     if emulator && winners.get("gcs.credentials_path").is_some_and(|(_, value)| value.shared) {
         winners.remove("gcs.credentials_path");
     }

@@ -319,7 +319,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
     async fn exists(&self, key: impl IntoKey) -> Result<bool> {
         match self.head(&key.into_key()?).await {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound && !error.is_of_bucket() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -239,7 +239,7 @@ impl Store {
         let key = place.tag(name)?;
         match self.read(&key).await {
             Ok((bytes, _)) => object::at(TagRef::decode(&bytes), &key),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound && !error.is_of_bucket() => {
                 let hint = if looks_like_time(name) {
                     "a time is written as 2026-05-14T09:30:00Z"
                 } else {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     Pruned, Retention, Session, Sessions, Verified,
-    names::{Place, ROOT, unsegment},
+    names::{CUT, Place, ROOT, unsegment},
     store::{Described, Store},
 };
 use crate::{ErrorKind, ListEntry, ListOptions, Result};
@@ -45,7 +45,7 @@ impl SessionName {
     #[doc(hidden)]
     pub fn lies_elsewhere(&self) -> Option<String> {
         // Of over-long ids the folder has a digest alone.
-        let is_whole = |segment: &str| unsegment(segment).is_some();
+        let is_whole = |segment: &str| !segment.contains(CUT);
         let is_known = is_whole(&self.place.agent) && is_whole(&self.place.session);
         let is_own = Place::new(&self.agent, &self.session).is_ok_and(|own| own == self.place);
         (is_known && !is_own).then(|| self.place.prefix(""))

@@ -14,7 +14,7 @@ const FOLDER: u64 = 1000;
 /// The longest segment that an id becomes; the rest of 240 is left to namespaces.
 const MAX_SEGMENT: usize = 160;
 /// No encoded segment has it: `%` is followed by digits there.
-const CUT: &str = "%-";
+pub(super) const CUT: &str = "%-";
 
 /// An id as one segment of a key; over-long ones as a readable head and a digest.
 pub(super) fn segment(id: &str, what: &str) -> Result<String> {

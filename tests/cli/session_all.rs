@@ -360,7 +360,7 @@ fn sessions_in_folders_that_another_tool_named_are_told() {
     let home = Home::new();
     home.commits(1);
     let long = "x".repeat(300);
-    for (agent, session) in [("a", "c:7"), (long.as_str(), "s")] {
+    for (agent, session) in [("a", "c:7"), ("a", "50%"), (long.as_str(), "s")] {
         home.pipe(&["session", "save", agent, session], "state").text();
     }
     home.session(&["ls"]).text();
@@ -368,14 +368,18 @@ fn sessions_in_folders_that_another_tool_named_are_told() {
     // As the key `a/c%3A7` lies there.
     let sessions = home.store().join("sessions/a");
     fs::rename(sessions.join("c%253A7"), sessions.join("c%3A7")).unwrap();
+    fs::rename(sessions.join("50%2525"), sessions.join("50%25")).unwrap();
     let run = home.session(&["ls", "--json"]);
-    let row = json!({"agent": "a", "session": "c:7", "folder": "sessions/a/c:7/"});
-    assert_eq!((run.code, &run.rows()[0]), (0, &row));
-    assert_eq!(run.rows()[1], json!({"agent": "a", "session": "s"}));
-    assert!(run.err.contains("of these, 1 session: in a folder that another tool named (sessions/a/c:7/)"));
+    let folder = |name: &str| json!({"agent": "a", "session": name, "folder": format!("sessions/a/{name}/")});
+    assert_eq!(run.code, 0);
+    assert_eq!(run.rows()[..3], [folder("50%"), folder("c:7"), json!({"agent": "a", "session": "s"})]);
+    assert!(
+        run.err
+            .contains("2 sessions of these in a folder that another tool named, such as sessions/a/50%/: no")
+    );
     let run = home.run(&["verify", "--all"]);
     let out = String::from_utf8(run.out).unwrap();
-    assert!(run.code == 2 && run.err.contains("1 of 3 sessions cannot be verified"), "{}", run.err);
+    assert!(run.code == 2 && run.err.contains("2 of 4 sessions cannot be verified"), "{}", run.err);
     assert!(out.contains("session a/c:7: its objects lie in sessions/a/c:7/, "), "{out}");
     // The way out.
     home.session(&["export", "--all", "dir"]).text();

@@ -214,6 +214,13 @@ fn an_emulator_gets_no_credentials_that_happen_to_be_there() {
     assert!(path(&[ambient]).is_some());
     assert!(path(&[ambient, ("PERSIST_GCS_ENDPOINT_URL", "https://storage.example.com")]).is_some());
     assert!(path(&[ambient, ("PERSIST_GCS_ENDPOINT_URL", "HTTPS://storage.example.com")]).is_some());
+    for (host, is_googles) in [
+        ("storage-x.p.googleapis.com", true),
+        ("storage.googleapis.com:443", true),
+        ("http://storage.googleapis.com", false),
+    ] {
+        assert_eq!(path(&[ambient, ("PERSIST_GCS_ENDPOINT_URL", host)]).is_some(), is_googles, "{host}");
+    }
     let named = ("PERSIST_GCS_CREDENTIALS_PATH", "/key.json");
     assert!(path(&[named, ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]).is_some());
 }

@@ -297,6 +297,8 @@ async fn one_connection_carries_all_requests_of_a_client() {
 async fn a_missing_bucket_is_never_an_empty_one() {
     let server = Server::start().await;
     let store = GcsAdapter::open("another-bucket", &config(&server), &retry()).await.unwrap();
+    let sessions = persist::sessions::Sessions::new(std::sync::Arc::new(store.clone())).unwrap();
+    let session = sessions.session("a", "s").unwrap();
     let listed =
         futures_util::TryStreamExt::try_collect::<Vec<_>>(store.list(ListOptions::new().limit(1))).await;
     for error in [
@@ -304,6 +306,9 @@ async fn a_missing_bucket_is_never_an_empty_one() {
         store.delete(&key("k"), persist::DeleteOptions::new()).await.unwrap_err(),
         store.save("state", "k").await.unwrap_err(),
         store.load("k").await.unwrap_err(),
+        store.exists("k").await.unwrap_err(),
+        session.load(persist::sessions::At::Latest).await.unwrap_err(),
+        session.load(persist::sessions::At::Tag("best".into())).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("no such bucket"), "{error}");

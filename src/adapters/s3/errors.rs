@@ -41,7 +41,7 @@ impl Failure {
 
     /// There is no such object (or no such upload, or, where a server does not tell, no such bucket).
     pub(super) fn not_found(&self) -> bool {
-        self.error.kind() == ErrorKind::NotFound && self.code != "NoSuchBucket"
+        self.error.kind() == ErrorKind::NotFound && !is_bucket(&self.code)
     }
 
     /// To a HEAD: there is no such object. Without s3:ListBucket S3 says so by a 403.
@@ -230,9 +230,9 @@ fn answer(
     let passes = matches!(kind, RateLimited | Unavailable | Timeout | Corrupt)
         || matches!(code, "ConditionalRequestConflict" | "OperationAborted")
         // The SDK learns the service's clock from its answer, and signs the next attempt by that.
-        || advice == CLOCK;
+        || code == "RequestTimeTooSkewed";
     let passes = passes && status != 505;
-    let mut error = Error::new(kind, text).with_retryable(passes).of_bucket(code == "NoSuchBucket");
+    let mut error = Error::new(kind, text).with_retryable(passes).of_bucket(is_bucket(code));
     if let Some(delay) = retry_after(raw) {
         error = error.with_retry_after(delay);
     }
@@ -240,6 +240,11 @@ fn answer(
     // or refuses it itself.
     let unanswered = code.is_empty() && matches!(status, 500..) && !matches!(status, 501 | 505);
     Failure { error, status, code: code.into(), unanswered }
+}
+
+/// Whether it is the bucket that is not there.
+fn is_bucket(code: &str) -> bool {
+    matches!(code, "NoSuchBucket" | "NoSuchAccessPoint")
 }
 
 const CLOCK: &str = "this machine's clock is wrong; set it";
@@ -263,7 +268,7 @@ fn meaning(
     let status = raw.status().as_u16();
     match (code, status) {
         ("NoSuchKey", _) => (NotFound, NONE),
-        ("NoSuchBucket", _) => {
+        (code, _) if is_bucket(code) => {
             (NotFound, "there is no such bucket; create it, or correct the name and the region")
         }
         ("NoSuchUpload", _) => (NotFound, "the upload is gone; a clean-up or a lifecycle rule removed it"),

@@ -12,7 +12,7 @@ pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Error {
 
 /// What the probe found the server not to do.
 pub(super) fn lacks(what: &str) -> Error {
-    let message = format!("this server was found not to do {what}, or these credentials may not try it");
+    let message = format!("this server was found not to support {what}, or these credentials may not try it");
     fail(ErrorKind::Unsupported, message)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn retold(error: &Error, operation: &'static str) -> Error {
     if let Some(source) = std::error::Error::source(error) {
         told = told.with_source(source.to_string());
     }
-    told.with_retryable(error.retryable())
+    told.with_retryable(error.retryable()).of_bucket(error.is_of_bucket())
 }
 
 /// Another writer was faster.

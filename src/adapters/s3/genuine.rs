@@ -78,7 +78,11 @@ impl Shown<'_> {
 pub(super) fn is_anothers(answer: &HttpResponse) -> bool {
     let header = |name| answer.headers().get(name);
     let (media, length) = (header("content-type").unwrap_or_default(), header("content-length"));
-    let says = length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > 0);
+    let says = match length {
+        Some(length) => length.parse::<u64>().is_ok_and(|length| length > 0),
+        // In chunks. No server of S3's protocol says anything as JSON.
+        None => media.contains("json"),
+    };
     answer.status().as_u16() != 204
         && header("x-amz-request-id").is_none()
         && (says && !media.contains("xml") || length != Some("0") && is_page(media))

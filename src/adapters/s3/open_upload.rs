@@ -229,7 +229,7 @@ async fn sweep(bucket: &Bucket, key: &Key, id: &str, lost: &[Lost]) {
     let certain = found.len() <= lost.len() && under_way.is_some() && windows.iter().all(|(_, known)| *known);
     if !found.is_empty() && !certain {
         tracing::warn!(
-            key = key.pseudonym(),
+            key = key.logged(),
             "an upload may be left over beside another writer's; `persist doctor --clean-uploads` removes it"
         );
         return;

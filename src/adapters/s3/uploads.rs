@@ -155,7 +155,7 @@ impl Bucket {
         }
         if matches!(self.has_parts(key, id).await, Ok(true)) {
             tracing::warn!(
-                key = key.pseudonym(),
+                key = key.logged(),
                 "parts of an unfinished upload may be left; `persist doctor --clean-uploads` removes them later"
             );
         }
@@ -165,7 +165,7 @@ impl Bucket {
         if let Err(error) = self.abort(key.as_str(), id).await {
             tracing::warn!(
                 kind = %error.kind(),
-                key = key.pseudonym(),
+                key = key.logged(),
                 "an unfinished upload could not be removed; `persist doctor --clean-uploads` does it later"
             );
         }

@@ -112,7 +112,7 @@ pub(crate) enum Command {
     /// storage), and all snapshots below one are copied to the same names below the
     /// other. Nothing is removed there. What broke off goes on with --if-absent
     /// (snapshots that changed since stay old). A session that has another history
-    /// there, or was removed here, is left out.
+    /// there, or was removed on one side, is left out.
     ///
     /// Examples:
     ///   persist cp agents/42/state.json.gz s3://bucket/agents/42/state.json.gz

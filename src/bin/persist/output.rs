@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
+    path::Path,
     process::ExitCode,
     time::SystemTime,
 };
@@ -170,6 +171,11 @@ pub(crate) fn written(result: io::Result<()>) -> anyhow::Result<()> {
 }
 
 const UNWRITTEN: &str = "the output cannot be written";
+
+/// Whether bulk data is printed where a bar would stand, and be erased with it.
+pub(crate) fn is_on_screen(file: Option<&Path>) -> bool {
+    file.is_none_or(|path| path.as_os_str() == "-") && io::stdout().is_terminal()
+}
 
 /// Standard output for bulk data: the descriptor itself, because `Stdout` looks for line ends.
 pub(crate) fn bulk() -> io::Result<File> {

@@ -129,7 +129,16 @@ impl SnapshotAdapter for Watched {
     }
 
     async fn put(&self, key: &Key, body: Body, options: PutOptions) -> persist::Result<ObjectMeta> {
-        let body = if self.known { body } else { counted(body, self.bar.clone()) };
+        let in_memory = body.in_memory().map(|bytes| bytes.len() as u64);
+        let body = match in_memory {
+            _ if self.known => body,
+            // As it is: adapters send it in one request, and give it time by its length.
+            Some(len) => {
+                self.bar.inc(len);
+                body
+            }
+            None => counted(body, self.bar.clone()),
+        };
         self.store.put(key, body, options).await
     }
 

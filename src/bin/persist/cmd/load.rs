@@ -7,15 +7,18 @@ use persist::{FileTarget, SnapshotAdapterExt};
 
 use crate::{
     args::Load,
-    output::{self, Output},
+    output::{self, Output, is_on_screen},
     progress::Progress,
     storage::Storage,
 };
 
 pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Result<()> {
     let (store, key) = storage.locate(&args.key).await?;
-    let progress = Progress::new(output);
-    let store = progress.over(store);
+    let progress = (!is_on_screen(args.output.as_deref())).then(|| Progress::new(output));
+    let store = match &progress {
+        Some(progress) => progress.over(store),
+        None => store,
+    };
     if let Some(path) = args.output.filter(|path| path.as_os_str() != "-") {
         FileTarget::check(&path)?;
         let meta = store.download(key, &path).await?;

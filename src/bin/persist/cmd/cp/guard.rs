@@ -40,7 +40,7 @@ pub(super) fn not_of_another(from: &Place, source: &Key, to: &Place, destination
         return Ok(());
     }
     let message = format!(
-        "the source is {} of the session {}, the destination is {} of {}; a commit is put back under its own key",
+        "the source is {} of the session {}, the destination is {} of {}; a commit is put back under its own key (of one session under two names, copy it to a file first)",
         one.name,
         session_name(mine),
         other.name,
@@ -58,7 +58,7 @@ fn is_one_name(one: &str, other: &str) -> bool {
 
 /// The id of the commit that an object is, if it is one of this name.
 async fn id(store: &dyn SnapshotAdapter, key: &Key, name: &str) -> Result<Option<CommitId>> {
-    use ErrorKind::{Corrupt, InvalidInput, Unsupported};
+    use ErrorKind::{Corrupt, InvalidInput};
     let read = async {
         let object = store.get(key, GetOptions::new().range(ByteRange::Last(END))).await?;
         let size = object.meta.size;
@@ -66,7 +66,7 @@ async fn id(store: &dyn SnapshotAdapter, key: &Key, name: &str) -> Result<Option
     };
     match read.await {
         // It has no end to read, or is damaged.
-        Err(error) if matches!(error.kind(), Corrupt | InvalidInput | Unsupported) => Ok(None),
+        Err(error) if matches!(error.kind(), Corrupt | InvalidInput) => Ok(None),
         read => read,
     }
 }

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Group, Subcommand};
 use persist::sessions::At;
 
-use crate::args::{kept, kept_age, number};
+use crate::{
+    args::{kept, kept_age, number},
+    output::is_on_screen,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -173,11 +176,11 @@ impl Command {
         }
     }
 
-    /// Whether it shows by itself how far it is.
+    /// Whether it shows by itself how far it is, or cannot show it.
     pub(crate) fn has_bar(&self) -> bool {
         match self {
             Command::Save(args) => args.value.is_empty(),
-            Command::Load(args) => args.streams(),
+            Command::Load(args) => args.streams() || is_on_screen(args.output.as_deref()),
             _ => false,
         }
     }

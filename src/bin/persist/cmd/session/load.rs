@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::Load;
 use crate::{
-    output::{self, Output},
+    output::{self, Output, is_on_screen},
     progress::Progress,
 };
 
@@ -42,7 +42,8 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
         }
     };
     // What is in memory was counted when it was read.
-    let progress = args.streams().then(|| Progress::new(output));
+    let has_bar = args.streams() && !is_on_screen(args.output.as_deref());
+    let progress = has_bar.then(|| Progress::new(output));
     let body = match &progress {
         Some(progress) => {
             progress.expect(body.len());
