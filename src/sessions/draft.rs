@@ -17,7 +17,7 @@ use super::{
     store::Store,
     writer::conflict,
 };
-use crate::{Body, Digest, Error, ErrorKind, PutOptions, Result, threads};
+use crate::{Body, Digest, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, threads};
 
 /// What is to be saved.
 #[derive(Debug, Clone)]
@@ -130,5 +130,17 @@ pub(super) async fn prepare(
     let began = Moment::now(&*store.clock);
     let key = place.body(packed.manifest.seq, packed.manifest.id)?;
     let stored = store.adapter.put(&key, Body::from(body), PutOptions::new()).await?;
-    Ok((packed, Some(began.with(&stored, &*store.clock))))
+    let began = dated(store, &key, began, &stored).await;
+    Ok((packed, Some(began)))
+}
+
+/// When a body began, told by the date that prunes go by: Amazon dates what came in parts by its beginning.
+pub(super) async fn dated(store: &Store, key: &Key, began: Moment, stored: &ObjectMeta) -> Moment {
+    if !store.fence.must_look(began.elapsed_until(stored, &*store.clock)) {
+        return began.with(stored, &*store.clock);
+    }
+    match store.adapter.head(key).await {
+        Ok(there) => began.with(&there, &*store.clock),
+        Err(_) => began,
+    }
 }

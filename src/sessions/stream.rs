@@ -9,7 +9,7 @@ use super::{
     At, Commit, CommitId, CommitOptions, Restored, Session,
     clock::Moment,
     delta,
-    draft::Payload,
+    draft::{Payload, dated},
     find::{Found, Newest},
     load::{Look, Shown, pruned_meanwhile},
     log::shown,
@@ -98,8 +98,9 @@ impl Session {
         let summary = encoded.summary();
         let began = Moment::now(&*store.clock);
         let put = PutOptions::new().content_type(codec.content_type());
-        let meta = store.adapter.put(&self.place().body(seq, id)?, encoded.body, put).await?;
-        let began = began.with(&meta, &*store.clock);
+        let key = self.place().body(seq, id)?;
+        let meta = store.adapter.put(&key, encoded.body, put).await?;
+        let began = dated(store, &key, began, &meta).await;
         let codec::Summary { raw_size: size, digest } = summary()?;
         let content = Payload::Stored { seq, id, digest, size, stored: meta.size, began };
         self.write_as(&mut writer, content, Vec::new(), options).await.inspect(|_| self.saved())

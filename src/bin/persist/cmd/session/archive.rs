@@ -61,8 +61,11 @@ pub(super) async fn import(
     let moved = match path(&args.file) {
         Some(path) => {
             let (file, meta) = opened(path, "name an archive that `session export` wrote")?;
-            // A pipe gives everything once, and so does what is opened under /dev on some systems.
-            let is_file = meta.is_file() && !path.starts_with("/dev");
+            // A pipe gives everything once. Beside Linux, so does what is open already: /dev opens it no second
+            // time.
+            let is_open = cfg!(not(target_os = "linux"))
+                && ["/dev/stdin", "/dev/fd"].iter().any(|open| path.starts_with(open));
+            let is_file = meta.is_file() && !is_open;
             if args.dry_run {
                 if !is_file {
                     return Err(nothing_to_check().into());
@@ -89,7 +92,7 @@ pub(super) async fn import(
 pub(super) async fn check(sessions: &Sessions, session: &Session, path: &Path) -> persist::Result<bool> {
     let shown = session.show(At::Latest).await;
     let there = shown.is_ok();
-    if shown.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+    if shown.is_err_and(|error| error.kind() == ErrorKind::NotFound || error.retryable()) {
         sessions.check_archive(session, path).await?;
     }
     Ok(there)
