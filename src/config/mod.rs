@@ -46,7 +46,7 @@ pub use services::{GcsConfig, S3Config};
 pub use sources::Sources;
 pub use table::{SETTINGS, Setting};
 #[cfg(feature = "gcs")]
-pub(crate) use values::{CONTENT, is_content};
+pub(crate) use values::{CONTENT, is_content, is_googles};
 
 // For the command line and the fuzz targets.
 #[doc(hidden)]

@@ -9,6 +9,7 @@ use super::{
     SETTINGS, Setting, StorageBackend, StorageConfig, bad, file, folders,
     source::{Source, Value},
     table::setting,
+    values::is_googles,
     variables::{OWN, check_names},
 };
 use crate::{Error, ErrorKind, Result};
@@ -281,12 +282,8 @@ fn check_level(winners: &mut Winners<'_>) -> Result<()> {
 
 /// An emulator gets no credentials that only happen to be in the environment (as in Google's own clients).
 fn without_ambient_credentials(winners: &mut Winners<'_>) {
-    let is_emulator = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        // Google's hosts are reached by https where no scheme says otherwise.
-        let host = text.split(['/', ':']).next().unwrap_or_default();
-        !text.starts_with("https://") && !host.ends_with(".googleapis.com")
-    };
+    let is_emulator =
+        |address: &str| !address.to_ascii_lowercase().starts_with("https://") && !is_googles(address);
     let emulator = winners.get("gcs.endpoint_url").is_some_and(|(_, value)| is_emulator(&value.text));
     if emulator && winners.get("gcs.credentials_path").is_some_and(|(_, value)| value.shared) {
         winners.remove("gcs.credentials_path");

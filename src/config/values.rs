@@ -75,6 +75,13 @@ pub(super) fn is_json(text: &str) -> bool {
     text.trim_start_matches(before).starts_with('{')
 }
 
+/// Whether this address without a scheme is Google's own, as its pages write private endpoints: no emulator,
+/// and nothing for clear text.
+pub(crate) fn is_googles(address: &str) -> bool {
+    let host = address.split(['/', ':']).next().unwrap_or_default();
+    host.to_ascii_lowercase().ends_with(".googleapis.com")
+}
+
 /// A path as it is: only a shell knows what `~` means.
 pub(super) fn path(value: &str) -> Parsed<PathBuf> {
     if is_content(value) {

@@ -9,7 +9,7 @@ use super::{
     encryption::Encryption,
     model,
 };
-use crate::{Error, ErrorKind, GcsConfig, Result, transfer::Pace};
+use crate::{Error, ErrorKind, GcsConfig, Result, config::is_googles, transfer::Pace};
 
 /// What the service wants every chunk of a resumable upload but the last to be a multiple of.
 pub(super) const QUANTUM: u64 = 256 * 1024;
@@ -114,9 +114,7 @@ impl Settings {
 /// behind.
 fn endpoint(text: &str) -> Result<Url> {
     let wrong = |what: &str| bad(format!("endpoint {text:?} {what}; use for example http://127.0.0.1:4443"));
-    // Google's own pages write private endpoints without a scheme: no emulator, and nothing for clear text.
-    let host = text.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
-    let scheme = if host.ends_with(".googleapis.com") { "https" } else { "http" };
+    let scheme = if is_googles(text) { "https" } else { "http" };
     let whole = if text.contains("://") { text.to_owned() } else { format!("{scheme}://{text}") };
     let mut url: Url = whole.parse().map_err(|_| wrong("is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -23,6 +23,7 @@ use super::{Moved, import::Import};
 use crate::{
     Body, Capabilities, DeleteOptions, Error, ErrorKind, GetOptions, Key, ListEntry, ListOptions, Object,
     ObjectMeta, PutOptions, Result, SnapshotAdapter, Tier, Version,
+    lock::lock,
     options::NONE,
     sessions::{Session, Sessions},
 };
@@ -64,8 +65,7 @@ struct Nowhere {
 
 impl Nowhere {
     fn find(&self, key: &Key) -> Result<(ObjectMeta, u64)> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = last.clone().filter(|(meta, _)| meta.key == *key);
+        let found = lock(&self.last).clone().filter(|(meta, _)| meta.key == *key);
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, NONE).with_key(key))
     }
 }
@@ -85,7 +85,7 @@ impl SnapshotAdapter for Nowhere {
         // A body passes through: its last byte was read just now. Nothing else is read again.
         if key.segments().nth(3) == Some("b") {
             let start = self.read.load(Ordering::Relaxed).saturating_sub(size);
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta.clone(), start));
+            *lock(&self.last) = Some((meta.clone(), start));
         }
         Ok(meta)
     }
