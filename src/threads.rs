@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll, ready},
@@ -55,57 +56,89 @@ pub(crate) fn apart<T: Send + 'static>(
 
 /// Jobs of which each may wait for what the one before it passes on.
 ///
-/// A runtime need not give threads to work in the order in which it was started. So what is started is not a
-/// job, but a turn: whichever comes first does the first job. Then the earliest job that is not done is
-/// always at work, however few threads there are.
-pub(crate) struct InTurn<T>(Arc<Mutex<VecDeque<Job<T>>>>);
+/// As many at a time as there are cores, so that each keeps the cache of its core. A runtime need not give
+/// threads to work in the order in which it was started. So what is started is not a job, but a worker: it
+/// does the first job that is left, until none is. Then the earliest job that is not done is always at work,
+/// however few threads there are.
+pub(crate) struct InTurn<T>(Arc<Mutex<Line<T>>>);
+
+struct Line<T> {
+    jobs: VecDeque<Job<T>>,
+    workers: usize,
+}
 
 type Job<T> = (Box<dyn FnOnce() -> Result<T> + Send>, oneshot::Sender<Result<T>>);
 
 impl<T: Send + 'static> InTurn<T> {
     pub(crate) fn new() -> Self {
-        InTurn(Arc::default())
+        InTurn(Arc::new(Mutex::new(Line { jobs: VecDeque::new(), workers: 0 })))
     }
 
-    /// Starts `work` at once. Dropping the future cancels work that has not started.
+    /// Puts `work` in the line. Dropping the future cancels work that has not started.
     pub(crate) fn run<F>(&self, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let (send, receive) = oneshot::channel();
-        let turn = Turn { queue: self.0.clone(), taken: false };
-        lock(&turn.queue).push_back((Box::new(work), send));
-        // Not to be aborted with the future: it may be the turn of another job.
-        drop(tokio::task::spawn_blocking(move || turn.take()));
+        if self.push((Box::new(work), send)) {
+            let worker = Worker { line: self.0.clone(), counted: true };
+            // Not to be aborted with the future: it does other jobs too.
+            drop(tokio::task::spawn_blocking(move || worker.work()));
+        }
         async move { receive.await.map_err(ended)? }
     }
-}
 
-/// A thread's turn in an [`InTurn`]. There are as many as jobs: one that never comes, because the runtime
-/// ends, takes a job away all the same.
-struct Turn<T> {
-    queue: Arc<Mutex<VecDeque<Job<T>>>>,
-    taken: bool,
-}
-
-impl<T> Turn<T> {
-    fn take(mut self) {
-        self.taken = true;
-        let job = lock(&self.queue).pop_front();
-        if let Some((work, send)) = job
-            && !send.is_closed()
-        {
-            // Nobody listens when the caller was dropped meanwhile.
-            let _ = send.send(work());
-        }
+    /// Whether there is room for one more worker, which counts from now on.
+    fn push(&self, job: Job<T>) -> bool {
+        let mut line = lock(&self.0);
+        line.jobs.push_back(job);
+        let room = line.workers < parallelism();
+        line.workers += usize::from(room);
+        room
     }
 }
 
-impl<T> Drop for Turn<T> {
+/// A thread that does the jobs of an [`InTurn`].
+struct Worker<T> {
+    line: Arc<Mutex<Line<T>>>,
+    counted: bool,
+}
+
+impl<T> Worker<T> {
+    fn work(mut self) {
+        while let Some((work, send)) = self.next() {
+            // What panicked drops its sender, and the next job is done all the same.
+            if !send.is_closed()
+                && let Ok(result) = panic::catch_unwind(AssertUnwindSafe(work))
+            {
+                // Nobody listens when the caller was dropped meanwhile.
+                let _ = send.send(result);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Job<T>> {
+        let mut line = lock(&self.line);
+        let job = line.jobs.pop_front();
+        if job.is_none() {
+            // Under the same lock: whoever puts a job in from now on starts a worker for it.
+            line.workers -= 1;
+            self.counted = false;
+        }
+        job
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    /// Where it never came to work, because the runtime ends. The last one takes the jobs along, so that
+    /// nobody waits for them.
     fn drop(&mut self) {
-        if !self.taken {
-            let job = lock(&self.queue).pop_front();
-            drop(job);
+        if self.counted {
+            let mut line = lock(&self.line);
+            line.workers -= 1;
+            let left = if line.workers == 0 { std::mem::take(&mut line.jobs) } else { VecDeque::new() };
+            drop(line);
+            drop(left);
         }
     }
 }
@@ -134,3 +167,7 @@ impl<T> Drop for Running<T> {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+#[path = "threads_tests.rs"]
+mod tests;

@@ -103,11 +103,12 @@ async fn small(state: Vec<Bytes>, level: u8) -> Result<(Vec<u8>, Summary)> {
         pieces => Bytes::from(pieces.concat()),
     };
     let whole = state.clone();
+    let line = threads::InTurn::new();
     let digest = threads::run(move || Ok(Digest::of(&whole)));
     let segments = (0..state.len()).step_by(frame::SHORT_SEGMENT).map(|from| {
         let to = (from + frame::SHORT_SEGMENT).min(state.len());
         let (segment, last) = ([state.slice(from..to)], to == state.len());
-        threads::run(move || segment::deflate(&segment, level, last))
+        line.run(move || segment::deflate(&segment, level, last))
     });
     // All at work before the first is waited for.
     let segments: Vec<_> = segments.collect();
