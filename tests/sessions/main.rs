@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bytes;
+mod growth;
 #[path = "../sessions_support/mod.rs"]
 mod sessions_support;
 
