@@ -172,7 +172,7 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
-    /// Without any conditional write.
+    /// Without any conditional write: no `create`, `create_large`, `replace` or `conditional_delete`.
     pub fn unconditional(mut self) -> Self {
         (self.create, self.create_large, self.replace, self.conditional_delete) =
             (false, false, false, false);

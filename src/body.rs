@@ -112,7 +112,7 @@ impl Body {
         self.len
     }
 
-    /// Whether it is known that no bytes remain.
+    /// Whether it is known that no bytes remain; `false` also where the length is not known.
     pub fn is_empty(&self) -> bool {
         self.len == Some(0)
     }

@@ -59,7 +59,8 @@ impl RetryConfig {
         Retries { config: self, delays: None, attempts: 0, since: None, earlier: 0, unseen: false }
     }
 
-    /// The same for reads and for what shows to nobody by itself: time that the machine slept does not count.
+    /// As [`start`](RetryConfig::start), for reads and for what shows to nobody by itself: time that the
+    /// machine slept does not count.
     pub(crate) fn start_unseen(&self) -> Retries<'_> {
         Retries { unseen: true, ..self.start() }
     }
@@ -178,7 +179,7 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// A budget of `tokens` retries.
+    /// A budget of `tokens` retries; 0: nothing is tried again.
     pub fn new(tokens: u32) -> Self {
         let capacity = i64::from(tokens) * 2;
         RetryBudget { halves: AtomicI64::new(capacity), capacity }
@@ -199,6 +200,23 @@ impl RetryBudget {
 
 /// Runs `attempt` until it succeeds or is not to be tried again. It gets the number of failed attempts so
 /// far, because from the second one on an `AlreadyExists` may be the writer's own earlier success.
+///
+/// # Errors
+/// That of the last attempt: it is not retryable, or attempts, time or the budget are used up.
+///
+/// ```
+/// # use persist::{Error, ErrorKind, RetryBudget, RetryConfig, retry};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let config = RetryConfig::default();
+/// let budget = RetryBudget::default(); // one for all operations of a client
+/// let answer = retry(&config, &budget, |failed| async move {
+///     if failed == 0 { Err(Error::new(ErrorKind::Unavailable, "busy")) } else { Ok("answer") }
+/// });
+/// assert_eq!(answer.await?, "answer");
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn retry<T, F>(
     config: &RetryConfig,
     budget: &RetryBudget,

@@ -89,15 +89,15 @@ async fn every_flipped_byte_of_every_object_is_found() {
             let mut bad = whole.clone();
             bad[at] ^= 1 << (at % 8);
             adapter.set(key, bad).await;
-            let found = noticed(&main, &branch, &sessions, key).await;
-            assert!(found, "byte {at} of {key}");
+            let is_named = noticed(&main, &branch, &sessions, key).await;
+            assert!(is_named, "byte {at} of {key}");
         }
         adapter.set(key, whole).await;
     }
     assert!(read_all(&sessions).await.is_empty());
 }
 
-/// Whether a load that needs the object refuses, and names an object.
+/// Whether a load that needs the object refuses, and names this object and no other.
 async fn noticed(main: &Session, branch: &Session, sessions: &Sessions, key: &Key) -> bool {
     let text = key.as_str();
     let seq = || text.rsplit('-').next().unwrap().parse().unwrap();
@@ -121,7 +121,7 @@ async fn noticed(main: &Session, branch: &Session, sessions: &Sessions, key: &Ke
     match result {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-            error.key().is_some()
+            error.key() == Some(key)
         }
         Ok(_) => false,
     }

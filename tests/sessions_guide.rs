@@ -204,6 +204,40 @@ async fn history() -> Result<()> {
 }
 
 #[tokio::test]
+async fn going_back() -> Result<()> {
+    let sessions = sessions();
+    let before = sessions.session("bot", "chat")?;
+    for state in ["one", "two", "three"] {
+        before.save_json(&state).await?;
+    }
+    let session = sessions.session("bot", "chat")?;
+    session.rebase().await?; // what the next save follows; a load behind it only looks
+    let old = session.load(At::Seq(1)).await?;
+    let back = session.save_with(old.state, CommitOptions::new().label("back to 1")).await?;
+    assert_eq!(back.seq, 4);
+    assert_eq!(session.load(At::Latest).await?.json::<String>()?, "one");
+    // Without a look at the newest.
+    let fresh = sessions.session("bot", "chat")?;
+    let old = fresh.load(1).await?;
+    assert_eq!(fresh.save(old.state).await.unwrap_err().kind(), ErrorKind::Conflict);
+    // Several values.
+    let session = sessions.session("bot", "values")?;
+    for state in ["one", "two"] {
+        session.save_values(&[("state", state.into()), ("step", "1".into())]).await?;
+    }
+    let old = session.load(1).await?;
+    let values: Vec<_> = old.values().collect();
+    session.save_values_with(&values, CommitOptions::new()).await?;
+    assert_eq!(session.load(At::Latest).await?.value("state").as_deref(), Some(&b"one"[..]));
+    // Forks: one stores no state, and a second call of the same is no error before the first save.
+    let fork = session.fork("another way", 1).await?;
+    assert_eq!(session.fork("another way", 1).await?.load(At::Latest).await?.commit.seq, 1);
+    fork.save("two").await?;
+    assert_eq!(session.fork("another way", 1).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    Ok(())
+}
+
+#[tokio::test]
 async fn retention() -> Result<()> {
     let session = sessions().session("a", "s")?;
     session.save("one").await?;

@@ -41,7 +41,7 @@ async fn check(size: u64) {
     // A handle that has seen nothing continues what it loads, and needs no state in memory.
     let late = session;
     open().save_body(state(b'c')).await.unwrap();
-    assert!(late.save_body(state(b'd')).await.is_err());
+    assert_eq!(late.save_body(state(b'd')).await.unwrap_err().kind(), persist::ErrorKind::Conflict);
     let fresh = open();
     let (commit, body) = fresh.load_stream(At::Latest).await.unwrap();
     assert_eq!(commit.seq, 3);

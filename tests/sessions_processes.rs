@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use killed::Killed;
 use persist::{ErrorKind, SnapshotAdapter, StorageConfig, adapters::local::LocalAdapter, sessions::*};
 use sessions_support::{
@@ -67,6 +67,22 @@ impl Told {
         let mut next = || Some(words.next()?.to_owned());
         Some(Told { session: next()?, seq: next()?.parse().ok()?, id: next()?, digest: next()? })
     }
+}
+
+/// The state behind a save: one entry more, and without the oldest where there are many.
+fn updated(state: &[u8], entry: &str) -> Vec<u8> {
+    let mut next = [state, entry.as_bytes()].concat();
+    if next.len() > 20_000 {
+        next.drain(..9_000);
+    }
+    next
+}
+
+/// Whether the state is the parent's with one more update. One that was made of another state has lost an
+/// update that somebody was told is saved.
+fn follows(parent: &[u8], state: &[u8]) -> bool {
+    let begins = state.iter().rposition(|&byte| byte == b'[').unwrap_or_default();
+    str::from_utf8(&state[begins..]).is_ok_and(|entry| updated(parent, entry) == state)
 }
 
 impl Run {
@@ -122,11 +138,7 @@ impl Run {
         for made in 0u64.. {
             let at = random.below(handles.len() as u64) as usize;
             let (handle, state) = &mut handles[at];
-            let mut next = state.clone();
-            next.extend_from_slice(format!("[{seed}.{made} {:x}]", random.next()).as_bytes());
-            if next.len() > 20_000 {
-                next.drain(..9_000);
-            }
+            let next = updated(state, &format!("[{seed}.{made} {:x}]", random.next()));
             loop {
                 match handle.save(next.clone()).await {
                     Ok(commit) => {
@@ -154,6 +166,20 @@ fn what_a_writer_tells_comes_back() {
     let told = Told { session: "s0".into(), seq: 7, id: "i".into(), digest: "d".into() };
     assert_eq!(Told::parse(&told.line()), Some(told));
     assert_eq!(Told::parse("s0 7 i"), None);
+}
+
+#[test]
+fn a_lost_update_is_seen() {
+    let first = updated(b"", "[1.0 a]");
+    let second = updated(&first, "[2.0 b]");
+    assert!(follows(b"", &first) && follows(&first, &second));
+    // Made of an older state, of the same one twice, of nothing; or not changed at all.
+    assert!(!follows(&second, &updated(&first, "[3.0 c]")));
+    assert!(!follows(&first, &updated(&second, "[3.0 c]")));
+    assert!(!follows(&second, b"[3.0 c]") && !follows(&second, &second) && !follows(&second, b""));
+    let long = [b'x'; 20_000];
+    assert_eq!(updated(&long, "[4.0 d]").len(), 11_007);
+    assert!(follows(&long, &updated(&long, "[4.0 d]")));
 }
 
 #[tokio::test]
@@ -248,6 +274,12 @@ async fn check(run: &Run, seeds: u64) -> (u64, usize) {
         for commit in &log {
             let Some(told) = told.remove(&(session.name().to_owned(), commit.seq)) else { continue };
             assert_eq!((told.id, told.digest), (commit.id.to_string(), commit.digest.to_string()));
+        }
+        let states = stream::iter(&log).map(|commit| session.load(commit.seq)).buffered(16);
+        let states: Vec<_> = states.map_ok(|restored| restored.state).try_collect().await.unwrap();
+        for (at, commit) in log.iter().enumerate() {
+            let parent = states.get(at + 1).map_or(&[][..], |state| &state[..]);
+            assert!(follows(parent, &states[at]), "{} lost what {} had", commit.seq, commit.seq - 1);
         }
         commits += log.len() as u64;
         if !log.is_empty() {

@@ -458,3 +458,20 @@ impl serde::Serialize for Unwritable {
         Err(serde::ser::Error::custom("this test's value"))
     }
 }
+
+/// Time passes between steps as well, where nobody asks.
+#[tokio::test]
+async fn checkpoints_by_time_are_saved_when_a_step_ends_and_by_finish() {
+    let clock = TestClock::new(59);
+    let session = sessions(&Counting::memory(), &clock).session("a", "s").unwrap();
+    let mut checkpoints = Checkpoints::new(session.clone()).every(Duration::from_secs(30));
+    checkpoints.resume().await.unwrap();
+    clock.pass(30_000);
+    assert!(checkpoints.step(1, || "one").await.unwrap().is_some());
+    clock.pass(10_000);
+    assert!(checkpoints.step(2, || "two").await.unwrap().is_none());
+    clock.pass(3_600_000);
+    assert_eq!(seqs(&session).await, [1]);
+    assert_eq!(checkpoints.finish(2, "two").await.unwrap().step, Some(2));
+    assert!(checkpoints.step(3, || "three").await.unwrap().is_none(), "counted from there");
+}

@@ -57,7 +57,7 @@ pub(super) fn decode(
     let (chunks, receiver) = channel(2);
     let load = Load { decoder, size, watch, limits, hasher: verify.then(Sha256::new), raw: 0 };
     let runtime = Handle::current();
-    // It waits for the storage, whose reads may be work of the runtime's threads.
+    // A thread of its own: it waits for the storage's reads, which may need one of the runtime's.
     let worker = Box::pin(threads::apart(move || runtime.block_on(load.run(chunks))));
     // The channel's end alone does not say that all is well: the worker's result does.
     let body = stream::try_unfold(Some((receiver, worker)), |state| async move {

@@ -1,4 +1,4 @@
-//! A part of a state.
+//! `load_range`: a part of a state.
 
 use std::ops::Range;
 

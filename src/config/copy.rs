@@ -1,4 +1,4 @@
-//! What a service can do by itself.
+//! Copies inside a service.
 
 use super::{StorageBackend, StorageConfig};
 use crate::{Key, ObjectMeta, PutMode, Result};

@@ -58,8 +58,8 @@ impl Sources {
         Ok(self)
     }
 
-    /// The same for the storage part of a snapshot's own URL: it is complete, so that no namespace applies
-    /// unless it names one.
+    /// [`url`](Sources::url) for the storage part of a snapshot's own URL: it is complete, so that no
+    /// namespace applies unless it names one.
     ///
     /// # Errors
     /// As for [`url`](Sources::url).

@@ -1,4 +1,4 @@
-//! One way to build a client.
+//! The HTTP client of all backends that speak HTTP.
 
 use std::{
     sync::{Arc, OnceLock},

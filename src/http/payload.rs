@@ -28,7 +28,7 @@ impl Payload {
         Payload(parts.into_iter().filter(|part| !part.is_empty()).collect())
     }
 
-    /// The same between `head` and `tail`.
+    /// These parts between `head` and `tail`.
     pub(crate) fn framed(&self, head: Bytes, tail: Bytes) -> Self {
         Payload([head].into_iter().chain(self.0.iter().cloned()).chain([tail]).collect())
     }
@@ -38,7 +38,7 @@ impl Payload {
         self.0.iter().map(|part| part.len() as u64).sum()
     }
 
-    /// The same without its first `len` bytes.
+    /// These bytes without the first `len`.
     pub(crate) fn skip(&self, mut len: u64) -> Self {
         Payload::new(self.0.iter().map(|part| {
             let front = len.min(part.len() as u64);

@@ -116,7 +116,7 @@ impl Fault {
         self.inject_later(operation, 0, injection);
     }
 
-    /// The same, but `skip` calls before it go well.
+    /// As [`inject`](Fault::inject), but `skip` calls before it go well.
     pub fn inject_later(&self, operation: Operation, skip: usize, injection: Injection) {
         let mut state = self.state();
         let queue = state.script.entry(operation).or_default();

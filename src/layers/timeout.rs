@@ -1,4 +1,4 @@
-//! An end to waiting.
+//! `Timeout`: ends calls that bring nothing for too long.
 
 use std::{
     fmt,

@@ -97,8 +97,8 @@ impl fmt::Display for At {
     }
 }
 
-// The only one from an integer, so that `load(1)` needs no type; a second one would break that. So it is with
-// texts.
+// The only conversion from an integer: with a second one, `load(1)` would not compile without a type. None is
+// from `&str`: texts are parsed (`FromStr`).
 impl From<u64> for At {
     fn from(seq: u64) -> Self {
         At::Seq(seq)
@@ -160,7 +160,7 @@ pub(super) fn importing(place: &Place) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
-/// The same behind the marker of a removal, which is commit `seq`.
+/// The error for a session whose newest commit is the marker of a removal, commit `seq`.
 pub(super) fn removed(place: &Place, seq: u64) -> Error {
     let message = format!(
         "the session {place} was removed, with commit {seq}, and has none since; a save begins it anew"

@@ -239,7 +239,7 @@ impl Background {
         self.queue(state.into(), Vec::new(), options).await
     }
 
-    /// The same of a value as JSON.
+    /// [`save`](Background::save) of a value as JSON.
     ///
     /// # Errors
     /// `InvalidInput` for what JSON cannot say; else as [`save`](Background::save).
@@ -247,7 +247,7 @@ impl Background {
         self.queue(json(value)?.into(), Vec::new(), options).await
     }
 
-    /// The same of several values as one commit.
+    /// [`save`](Background::save) of several values as one commit.
     ///
     /// # Errors
     /// `InvalidInput` for a name that is given twice; else as [`save`](Background::save).

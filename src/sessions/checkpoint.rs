@@ -61,7 +61,8 @@ impl Checkpoints {
         self
     }
 
-    /// Saves when so much time has passed since the last save.
+    /// Saves when so much time has passed since the last save. This is looked at when a step ends: call
+    /// [`finish`](Checkpoints::finish) before a step that may wait long.
     pub fn every(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self

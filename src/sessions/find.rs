@@ -216,7 +216,7 @@ impl Store {
         if let Some(found) = found {
             return Ok(found);
         }
-        // Listings only here, where damage would be told.
+        // Listings cost a request: only here, where the answer would be "damaged".
         let key = place.commit(seq)?;
         self.confirm_gone(&key).await?;
         self.not_before_start(place, seq).await?;
@@ -254,8 +254,8 @@ impl Store {
 
     /// The newest commit that is not younger than `time`, or the one of this id, which has that time.
     ///
-    /// A damaged manifest tells neither. The search steps over it, and fails only where it may be the commit
-    /// that is meant. It steps over what a prune removes meanwhile, too.
+    /// A damaged manifest has neither time nor id. The search steps over it, and fails only where it may be
+    /// the commit that is meant. It steps over what a prune removes meanwhile, too.
     async fn search(
         &self,
         place: &Place,
@@ -275,7 +275,7 @@ impl Store {
                 })
             });
             let rows: Vec<Row> = rows.try_collect().await?;
-            // An id is asked for by what ids say.
+            // By id, the id's own time counts and not the storage's.
             let stored = if id.is_none() { self.stored_until(&rows, time) } else { None };
             let is_younger = |at: usize, made: SystemTime| match &stored {
                 Some(stored) if made > stored[at] + self.fence.window() => stored[at] > time,

@@ -183,7 +183,7 @@ impl Session {
     async fn kept_newest(&self) -> Result<u64> {
         match self.store().line(self.place()).await {
             Ok((line, _)) => Ok(line.newest()),
-            // It is told where it is needed. What cannot be known stands in nobody's way.
+            // Prune and verify report a damaged `line`. It must not stop saves.
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(0),
             Err(error) => Err(error),
         }
@@ -203,13 +203,13 @@ impl Session {
         }
         tracing::warn!(session = place.logged(), commit = upto, "the newest commit is missing");
         let not_before = head.id.or(head.not_before);
-        // Who expects what a load shows has no other number to name.
+        // Callers of `after` know only the number that loads show, so it is accepted as well.
         let left = Some(head.shown());
         Ok(Some(Head { left, ..Head::behind_damage(upto, head.epoch, not_before, looked) }))
     }
 
-    /// The same for a writer that does not need the state: that of a long stream, behind which no delta is
-    /// written, is not read.
+    /// [`look`](Session::look) for a writer that does not need the state: that of a long stream, behind which
+    /// no delta is written, is not read.
     async fn look_ahead(&self, writer: &mut Writer) -> Result<()> {
         let most = self.store().stream_limit;
         let long = |manifest: &Manifest| {

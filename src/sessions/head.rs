@@ -157,7 +157,7 @@ pub(super) fn head_of(manifest: &Manifest, observed: Option<Moment>, base: Optio
     Head { seq, id, not_before: None, left: None, epoch, ended, observed, base }
 }
 
-/// The same for a fork's first commit, whose base lies where it was forked.
+/// The base of a fork's first commit, which lies where it was forked.
 pub(super) fn forked(mut base: Base, seq: u64, source: Place) -> Base {
     base.lines.insert(0, Line { upto: seq, place: source });
     base

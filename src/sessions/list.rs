@@ -106,7 +106,8 @@ impl Sessions {
         self.each(agent, move |_, session| async move { session.prune(retention).await }.boxed())
     }
 
-    /// [Verifies](Session::verify) all sessions, in the same way. Damage is in [`Verified`], and no error.
+    /// [Verifies](Session::verify) all sessions, or those of one agent, as [`prune_all`](Sessions::prune_all)
+    /// prunes them. Damage is in [`Verified`], and no error.
     pub fn verify_all(&self, agent: Option<&str>) -> BoxStream<'_, Result<(SessionName, Result<Verified>)>> {
         self.each(agent, |_, session| async move { session.verify().await }.boxed())
     }

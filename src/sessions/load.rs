@@ -206,9 +206,9 @@ impl Session {
         restored.map_err(|error| self.noticed(error).with_operation("load"))
     }
 
-    /// The same, for a load that passes over what is damaged: one wrong answer must not pass over a commit,
-    /// nor over all that are made of the same object. What could not be restored is read once more, and is
-    /// damaged where both reads found the same object to be so.
+    /// [`restore`](Session::restore) for a load that passes over what is damaged: one wrong answer must not
+    /// pass over a commit, nor over all that are made of the same object. What could not be restored is read
+    /// once more, and is damaged where both reads found the same object to be so.
     ///
     /// # Errors
     /// With whether it is sure what is damaged.

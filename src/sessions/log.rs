@@ -20,10 +20,13 @@ use super::{
 use crate::{Error, ErrorKind, ListOptions, Result};
 
 impl Session {
-    /// The commits, newest first; where this session is a fork, those that it comes from as well. A commit
-    /// whose manifest is damaged, commits that are missing, though nobody pruned them, and objects that are
-    /// no commits are an `Err` in their place, and the log goes on behind it. It ends where the session was
-    /// [removed](Session::remove). It takes a listing, and a read for each commit, some ahead of the caller.
+    /// The commits, newest first, and behind a fork's own those that it comes from. It ends where the session
+    /// was [removed](Session::remove).
+    ///
+    /// Three things are an `Err` in their place, and the log goes on behind them: a commit whose manifest is
+    /// damaged, commits that are missing though nobody pruned them, and objects that are no commits.
+    ///
+    /// It takes a listing, and a read for each commit, up to 16 ahead of the caller.
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
         let described = store.lines(self.place()).map(move |entry| async move {

@@ -176,7 +176,7 @@ pub(super) fn in_our_words(error: Error) -> Error {
     }
 }
 
-/// The same of what a delta's own code found.
+/// Damage that a delta's own code found, in the words of sessions.
 pub(super) fn of_delta(error: Error) -> Error {
     if error.kind() == ErrorKind::Corrupt { corrupt(error.what()) } else { error }
 }

@@ -38,7 +38,7 @@ impl Session {
     /// as [`prune`](Session::prune). Whatever was not done, another call does.
     pub async fn remove(&self) -> Result<Pruned> {
         let marker = self.end().await.map_err(|error| error.with_operation("remove"))?;
-        // What is young it knows; a fork that came meanwhile keeps what it needs.
+        // The prune leaves what is young, and what a fork needs that came meanwhile.
         self.prune_from(Retention::new().last(1), marker).await
     }
 

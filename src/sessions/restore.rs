@@ -44,8 +44,8 @@ impl Store {
         self.restore_cached(place, seq, bytes, &mut Cache::default()).await
     }
 
-    /// The same for one commit after the other, in ascending order: `cache` keeps the objects of the last
-    /// one's chain.
+    /// [`restore`](Store::restore) for one commit after the other, in ascending order: `cache` keeps the
+    /// objects of the last one's chain.
     pub(super) async fn restore_cached(
         &self,
         place: &Place,
@@ -142,7 +142,7 @@ impl Store {
         let most = stored.max(manifest.size);
         object::at(self.limits.check(most, most), key)?;
         let object = self.adapter.get(key, GetOptions::new()).await?;
-        // By this length it is measured how far the state expands.
+        // The limit on expansion is relative to this length.
         if object.meta.size != stored {
             return Err(corrupt("its length is wrong").with_key(key));
         }

@@ -1,4 +1,4 @@
-//! What a load gives to callers.
+//! `Restored`: what a load gives to callers.
 
 use std::fmt;
 

@@ -296,7 +296,7 @@ impl Session {
         options: &CommitOptions,
     ) -> Result<MutexGuard<'_, Writer>> {
         let writer = self.writer().await;
-        // Whoever names the head by its number (`after`) has seen it.
+        // `after` with the head's number proves that the caller has seen it.
         let is_head = |expected| writer.head.as_ref().is_some_and(|head| head.is(expected));
         if self.rebases() == rebases || options.expect.is_some_and(is_head) {
             Ok(writer)

@@ -77,7 +77,8 @@ impl Sessions {
         self.with(|store| store.limits = limits)
     }
 
-    /// Deflate's level, 1 to 9. Default: that of the storage's codec, else 6.
+    /// Deflate's level, 1 to 9: commits are gzip, also where the storage's codec is another. Default: the
+    /// level of that codec where it is gzip, else 6.
     ///
     /// # Errors
     /// `InvalidInput` for another level.

@@ -244,8 +244,8 @@ impl Store {
 
     /// Makes sure of an own object that was found behind the error of its put. That it can be read does not
     /// make it durable: on a local disk the last sync may have failed, or not even have begun. So it is put
-    /// once more, and what is told to be there may be relied on. What that put made, where the object had
-    /// gone in between.
+    /// once more, and what is told to be there may be relied on. Gives the new object's metadata where the
+    /// first one was removed in between.
     ///
     /// # Errors
     /// `error`, which leaves open what is there.
@@ -270,7 +270,7 @@ impl Store {
         }
     }
 
-    /// The same for an own object that a repeated call finds by reading: a create that is refused makes it
+    /// Makes sure of an own object that a repeated call finds by reading: a create that is refused makes it
     /// durable.
     pub(super) async fn found_again(&self, key: &Key) -> Result<()> {
         let bytes = self.read(key).await?.0;

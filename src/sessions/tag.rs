@@ -58,7 +58,7 @@ impl Session {
         given.await.map_err(|error| error.with_operation("tag"))
     }
 
-    /// The same for any name: archives have what earlier releases took.
+    /// Sets a tag of any name, also of one that is refused today: archives have what earlier releases took.
     pub(super) async fn give(&self, name: &str, at: At, may_move: bool) -> Result<Tag> {
         let (store, key) = (self.store(), self.place().tag(name)?);
         store.check_writable()?;

@@ -1,4 +1,4 @@
-//! Reading everything, to know that it is well.
+//! `verify`: reads every object of a session and reports damage.
 
 use std::{collections::HashSet, ops::RangeInclusive};
 
@@ -237,7 +237,7 @@ impl Session {
                     Error::new(ErrorKind::Corrupt, message).with_advice("restore its object from a copy");
                 found.note(Some(seq), error.with_key(&place.commit(seq)?))
             }
-            // Told already, and the commit's own fault.
+            // The commit was reported as damaged; what names it is not at fault.
             Err(error) if found.names(error.key()) => Ok(()),
             Err(error) => found.note(Some(seq), error),
         }
@@ -283,7 +283,8 @@ impl Verified {
         if self.damaged.contains(&Damaged::new(seq, &error)) { Ok(()) } else { self.add(seq, error) }
     }
 
-    /// The same of what was not told before, such as a commit whose turn it is: there may be thousands.
+    /// As [`note`](Verified::note), of what was not told before, such as a commit whose turn it is: there may
+    /// be thousands.
     fn add(&mut self, seq: Option<u64>, error: Error) -> Result<()> {
         match error.kind() {
             // The answer of a storage that cannot do it says nothing of what is stored.

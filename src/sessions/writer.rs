@@ -83,7 +83,7 @@ pub(super) struct Writer {
     pub(super) stale: Option<String>,
     /// Own commits behind the head whose answer was lost.
     pub(super) pending: Pending,
-    /// The same of take-overs, whose commits other writers may have found since.
+    /// Take-overs whose answer was lost, and whose commits other writers may have found since.
     pub(super) taking: Pending,
     /// The writer of a take-over under way. It stays where the call was given up.
     pub(super) owner: Option<Box<Writer>>,

@@ -1,4 +1,4 @@
-//! Running cases.
+//! Runs the cases, and reports what came of each.
 
 use std::{fmt, future::Future, time::Duration};
 

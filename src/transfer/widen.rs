@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::ranges::in_parallel;
 use crate::{Body, Result, lock::lock};
 
-/// When one connection is too slow.
+/// Bounds below which one connection counts as too slow.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Pace {

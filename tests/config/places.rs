@@ -267,7 +267,8 @@ fn the_file_is_named_or_lies_in_the_users_configuration() {
     std::fs::write(&flag, "[storage]\nnamespace = \"flag\"\n").unwrap();
     assert_eq!(resolve(&variables, Some(flag.as_path())).unwrap().as_deref(), Some("flag"));
     assert_eq!(resolve(&[], None).unwrap(), None);
-    assert!(resolve(&[], Some(&folder.path().join("missing.toml"))).is_err());
+    let missing = resolve(&[], Some(&folder.path().join("missing.toml")));
+    assert_eq!(missing.unwrap_err().kind(), persist::ErrorKind::InvalidConfig);
     // A link to a mount that is not there yet: the file would have said where snapshots go.
     #[cfg(all(unix, not(target_os = "macos")))]
     {

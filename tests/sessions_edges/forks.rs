@@ -22,7 +22,7 @@ async fn a_lost_answer_and_a_lost_line_make_no_second_commit() {
     bench.hours(2);
     fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
     fault.inject(Operation::Get, Injection::Before(ErrorKind::Unavailable));
-    assert!(session.save("two").await.is_err());
+    assert_eq!(session.save("two").await.unwrap_err().kind(), ErrorKind::Timeout);
     // It is found, and then the line is not read.
     fault.inject_later(Operation::Get, 1, Injection::Before(ErrorKind::Unavailable));
     assert_eq!(session.save("two").await.unwrap_err().kind(), ErrorKind::Unavailable);

@@ -110,8 +110,8 @@ async fn a_load_that_found_no_commit_is_what_saves_continue() {
 async fn a_look_that_is_no_load_binds_nobody() {
     let bench = Bench::new(5);
     let session = bench.session("s");
-    assert!(session.diff(At::Latest, At::Latest).await.is_err());
-    assert!(session.show(At::Latest).await.is_err());
+    assert_eq!(session.diff(At::Latest, At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(session.show(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(session.seen().await, None);
     bench.session("s").save("theirs").await.unwrap();
     assert_eq!(session.save("mine").await.unwrap().seq, 2);

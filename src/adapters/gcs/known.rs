@@ -82,7 +82,7 @@ impl Known {
         // With room for as many again, so that others need not wait while it grows.
         let forgotten = full.then(|| mem::replace(&mut seen.keys, HashMap::with_capacity(MOST)));
         let replaced = seen.keys.insert(key.clone(), last);
-        // Nor until all that is freed.
+        // The large map is freed behind the lock.
         drop(known);
         drop((forgotten, replaced));
     }

@@ -35,7 +35,7 @@ impl Root {
         self.wait(File::try_lock, directory, path, given_up)
     }
 
-    /// The same, for all that only look. `None` where there are no locks.
+    /// The lock of the directory for all that only look. `None` where there are no locks.
     pub(super) fn lock_shared<'a>(
         &self,
         directory: &'a File,

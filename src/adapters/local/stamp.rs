@@ -95,7 +95,7 @@ pub(super) fn now() -> i64 {
     now
 }
 
-/// The same, and later than any time it gave before.
+/// As [`now`], and later than any time that it gave before.
 pub(super) fn next_time() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
     let now = now();

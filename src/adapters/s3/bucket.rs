@@ -89,7 +89,8 @@ impl Bucket {
         retry(&self.retry, &self.budget, attempt).await
     }
 
-    /// The same for what only reads, or shows to nobody: repeated also where the machine slept meanwhile.
+    /// [`retrying`](Bucket::retrying) of what only reads, or shows to nobody: repeated also where the machine
+    /// slept meanwhile.
     pub(super) async fn retrying_unseen<T, F>(&self, attempt: impl FnMut(u32) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,

@@ -89,7 +89,7 @@ impl OpenUpload {
             (part, last) = loop {
                 tokio::select! {
                     biased;
-                    // A part that fails ends the save, however long the source takes for the next one.
+                    // Watch the parts while waiting for the source: a failed part ends the save at once.
                     Some(done) = sending.join_next() => sent.push(joined(Some(done))?),
                     next = &mut next => break next?,
                 }

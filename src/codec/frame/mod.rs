@@ -11,7 +11,7 @@ use crate::Result;
 /// A segment has 2 to this power raw bytes.
 pub(super) const SEGMENT_BITS: u8 = 20;
 pub(super) const SEGMENT: usize = 1 << SEGMENT_BITS;
-/// The same for a state of one segment that is cut further. Shorter ones still would cost over 2 % in size.
+/// The power for a state of one segment that is cut further. Shorter ones still would cost over 2 % in size.
 pub(super) const SHORT_SEGMENT_BITS: u8 = 18;
 pub(super) const SHORT_SEGMENT: usize = 1 << SHORT_SEGMENT_BITS;
 

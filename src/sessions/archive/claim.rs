@@ -41,7 +41,7 @@ impl Import<'_> {
 
     async fn try_claim(&mut self, first: u64, id: CommitId) -> Result<()> {
         let Some(line) = self.line.clone() else { return Err(tar::bad("a body is in front of its line")) };
-        // A removal needs the number behind it, and who begins anew those that follow.
+        // Leave numbers below `MAX_SEQ` for a removal's marker, and for saves behind it.
         if !(1..MAX_SEQ - ROOM).contains(&line.upto) {
             return Err(tar::bad(format_args!("its newest commit is {}, which cannot be", line.upto)));
         }

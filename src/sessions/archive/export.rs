@@ -1,4 +1,4 @@
-//! Out of a storage.
+//! Export: a session becomes an archive.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::ready};

@@ -1,4 +1,4 @@
-//! Into a storage.
+//! Import: an archive becomes a session.
 //!
 //! The numbers of the first and of the newest commit are [claimed](super::claim) before anything else is
 //! stored, and the newest gets its commit last. So until everything is there nobody can write the session or
@@ -113,7 +113,7 @@ impl<'a> Import<'a> {
         while let Some((name, size)) = tar::next(input).await? {
             let place = self.session.place();
             match name.split_once('/') {
-                // What it has said is claimed by then.
+                // Numbers were claimed by what the first one says.
                 None if name == LINE && self.line.is_some() => return Err(tar::bad("it has two lines")),
                 None if name == LINE => {
                     let line = LineRecord::decode(&entry(input, size, MAX_LINE).await?);

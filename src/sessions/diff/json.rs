@@ -1,4 +1,4 @@
-//! The comparison itself.
+//! Compares two JSON values.
 
 use serde_json::{Map, Value};
 

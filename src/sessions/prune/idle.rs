@@ -51,7 +51,7 @@ impl Session {
 
     /// What a prune reports that removes nothing; `None` where that takes a closer look, which also tells of
     /// what is wrong. All commits are on the line, none is missing, and the rules keep them all at any time.
-    /// Nothing is announced: who removes nothing needs no care.
+    /// It is not announced: nothing is removed, so there is no race to guard.
     pub(super) async fn nothing_to_prune(
         &self,
         retention: &Retention,

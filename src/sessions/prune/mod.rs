@@ -84,7 +84,7 @@ impl Session {
         self.prune_from(retention, 0).await
     }
 
-    /// The same; commits before `from`, which were removed, no rule keeps.
+    /// [`prune`](Session::prune), where no rule keeps commits before `from`: those were removed.
     pub(super) async fn prune_from(&self, retention: Retention, from: u64) -> Result<Pruned> {
         self.pruned(retention, from).await.map_err(|error| error.with_operation("prune"))
     }

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     /// With --value, several files become one commit: they are there together or
     /// not at all.
     ///
+    /// Only what changed is stored, but a state over 64 MiB whole, each time.
+    ///
     /// An empty pipe (or /dev/null) is an error, unless --allow-empty: mostly the
     /// program in front of it has failed. One that fails later is seen by the shell
     /// alone: with `set -o pipefail` the exit code tells.
