@@ -39,6 +39,7 @@ mod sessions_support;
 mod slept;
 mod storms;
 mod tags;
+mod whole;
 
 use std::sync::Arc;
 

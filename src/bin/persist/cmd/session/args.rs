@@ -243,6 +243,9 @@ pub(crate) struct Save {
     /// Only if the newest commit has this number (0: only if there is none)
     #[arg(long, value_name = "SEQ", value_parser = number::<u64>, allow_negative_numbers = true)]
     pub(crate) expect: Option<u64>,
+    /// Store the whole state, so that a prune can remove all before it
+    #[arg(long)]
+    pub(crate) whole: bool,
     /// Where the newest commit is damaged, go on behind it
     #[arg(long)]
     pub(crate) fallback: bool,

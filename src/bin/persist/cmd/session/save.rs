@@ -29,6 +29,9 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
     if let Some(step) = args.step {
         options = options.step(step);
     }
+    if args.whole {
+        options = options.whole();
+    }
     match args.expect {
         None => {}
         Some(0) => options = options.first(),
