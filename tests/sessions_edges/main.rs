@@ -28,6 +28,7 @@ mod kept;
 mod lost;
 mod operations;
 mod overtaken;
+mod pages;
 mod passed_over;
 mod prune;
 mod references;

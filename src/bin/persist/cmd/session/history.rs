@@ -1,10 +1,10 @@
 //! `persist session log`, `show`, `tag`, `diff`, `rm` and `verify`
 
 use anyhow::Result;
-use futures_util::{StreamExt, future::ready};
+use futures_util::StreamExt;
 use persist::{
     Error, ErrorKind,
-    sessions::{At, Change, Commit, Damaged, Session, Verified},
+    sessions::{At, Change, Damaged, Session, Verified},
 };
 use serde_json::{Value, json};
 
@@ -12,21 +12,11 @@ use super::args::{Diff, Log, Pick, Tag};
 use crate::output::{Output, cell, count, human, in_our_words, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
-    // Behind the row of that commit, whether it is good or not.
-    let before = match args.before {
-        Some(at) => Some(match (session.show(at.clone()).await, at) {
-            // Of a number only that is needed.
-            (Err(error), At::Seq(seq)) if error.kind() == ErrorKind::Corrupt => seq,
-            (shown, _) => shown?.seq,
-        }),
-        None => None,
+    let rows = match &args.before {
+        Some(at) => session.log_before(at),
+        None => session.log(),
     };
-    let newer = |row: &persist::Result<Commit>, seq| row.as_ref().map_or(true, |commit| commit.seq > seq);
-    let rows = session.log().skip_while(move |row| ready(before.is_some_and(|seq| newer(row, seq))));
-    let of_it =
-        move |row: &persist::Result<Commit>| row.as_ref().is_ok_and(|commit| Some(commit.seq) == before);
-    let rows = rows.skip_while(move |row| ready(of_it(row)));
-    let mut rows = Box::pin(rows.take(args.limit.unwrap_or(usize::MAX)));
+    let mut rows = rows.take(args.limit.unwrap_or(usize::MAX));
     let (mut first, mut damaged) = (true, false);
     while let Some(row) = rows.next().await {
         match row {
@@ -41,7 +31,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
         }
         first = false;
     }
-    if first && before.is_none() {
+    if first && args.before.is_none() {
         session.show(At::Latest).await?; // says that there is no commit
     }
     if damaged { Err(has_damage()) } else { Ok(()) }
