@@ -19,6 +19,7 @@ mod exports;
 mod fallback;
 mod forks;
 mod given_up;
+mod gone;
 mod half;
 mod handles;
 mod hidden;
