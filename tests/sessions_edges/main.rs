@@ -42,6 +42,7 @@ mod sessions_support;
 mod slept;
 mod storms;
 mod tags;
+mod waits;
 mod whole;
 
 use std::sync::Arc;
