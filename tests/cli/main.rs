@@ -16,6 +16,7 @@ mod removals;
 mod session;
 mod session_all;
 mod session_damage;
+mod session_lines;
 mod settings;
 mod settings_wrong;
 #[cfg(unix)]

@@ -26,6 +26,7 @@ mod hidden;
 mod idle;
 mod imports;
 mod kept;
+mod lines;
 mod listed;
 mod lost;
 mod operations;

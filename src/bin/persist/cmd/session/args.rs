@@ -61,6 +61,11 @@ pub(crate) enum Command {
     /// Example: persist session fork bot run-1 what-if --at 41
     #[command(verbatim_doc_comment)]
     Fork(Fork),
+    /// List the sessions that were forked from this one and need its commits
+    ///
+    /// Example: persist session forks bot run-1
+    #[command(verbatim_doc_comment)]
+    Forks(Name),
     /// Give a commit a name that keeps it; without TAG list the names
     ///
     /// Examples:
@@ -76,7 +81,9 @@ pub(crate) enum Command {
     TakeOver(Name),
     /// Show what changed between two commits, in JSON terms
     ///
-    /// Example: persist session diff bot run-1 40 41
+    /// Examples:
+    ///   persist session diff bot run-1 40 41
+    ///   persist session diff bot run-1 latest latest --with what-if
     #[command(verbatim_doc_comment)]
     Diff(Diff),
     /// Remove commits that no rule keeps
@@ -163,6 +170,7 @@ impl Command {
             Command::Log(_)
             | Command::Show(_)
             | Command::Diff(_)
+            | Command::Forks(_)
             | Command::Verify(_)
             | Command::Ls { .. } => false,
             Command::Save(_)
@@ -314,6 +322,9 @@ pub(crate) struct Tag {
     /// Remove the name instead
     #[arg(long, requires = "tag", conflicts_with = "at")]
     pub(crate) delete: bool,
+    /// With --delete: fail with exit code 3 if there is no such name
+    #[arg(long, requires = "delete")]
+    pub(crate) must_exist: bool,
 }
 
 #[derive(Debug, Group)]
@@ -325,6 +336,9 @@ pub(crate) struct Diff {
     /// The newer one
     #[arg(default_value = "latest")]
     pub(crate) to: At,
+    /// TO is a commit of this session of the same agent, such as a fork
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) with: Option<String>,
 }
 
 #[derive(Debug, Group)]

@@ -36,7 +36,10 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
         Command::Load(args) => load::run(open(&args.pick.name)?, args, output).await,
         Command::Show(args) => history::show(open(&args.name)?, args, output).await,
         Command::Log(args) => history::log(open(&args.name)?, args, output).await,
-        Command::Diff(args) => history::diff(open(&args.name)?, args, output).await,
+        Command::Diff(args) => {
+            let with = args.with.as_ref().map(|with| sessions.session(&args.name.agent, with)).transpose()?;
+            history::diff(open(&args.name)?, with, args, output).await
+        }
         Command::Tag(args) => history::tag(open(&args.name)?, args, output).await,
         Command::Fork(args) => {
             let fork = open(&args.name)?.fork(&args.fork, args.at).await?;
@@ -44,6 +47,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             output.note(|| format!("forked {}/{}", fork.agent(), fork.name()));
             if output.json { output.row(|| row, String::new) } else { Ok(()) }
         }
+        Command::Forks(name) => history::forks(open(&name)?, output).await,
         Command::TakeOver(name) => {
             let commit = open(&name)?.take_over().await?.commit;
             let Commit { agent, session, epoch, seq, .. } = &commit;
