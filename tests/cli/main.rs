@@ -7,6 +7,8 @@ mod harness;
 mod help;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod memory_fallback;
 mod mistakes;
 mod nothing;
 mod output;

@@ -278,9 +278,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Whether the state passes through, and is not loaded whole first.
+    /// Whether the state passes through, unless it is damaged, and is not loaded whole first.
     pub(crate) fn streams(&self) -> bool {
-        self.value.is_none() && !self.fallback
+        self.value.is_none()
     }
 }
 

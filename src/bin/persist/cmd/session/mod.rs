@@ -32,7 +32,10 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
     let sessions = Sessions::new(store.clone())?.writer(writer());
     let open = |name: &Name| sessions.session(&name.agent, &name.session);
     match command {
-        Command::Save(args) => save::run(open(&args.name)?, args, output).await,
+        Command::Save(args) => {
+            let Name { agent, session } = &args.name;
+            save::run(|| sessions.session(agent, session), &args, output).await
+        }
         Command::Load(args) => load::run(open(&args.pick.name)?, args, output).await,
         Command::Show(args) => history::show(open(&args.name)?, args, output).await,
         Command::Log(args) => history::log(open(&args.name)?, args, output).await,
