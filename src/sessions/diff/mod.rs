@@ -54,7 +54,7 @@ impl Session {
         self.diff_with(from, self, to).await
     }
 
-    /// What changed from a commit of this session to one of another, such as its fork: as [`diff`](Session::diff).
+    /// [`diff`](Session::diff) of a commit of this session and one of another, such as its fork.
     ///
     /// ```
     /// use std::sync::Arc;
