@@ -287,8 +287,11 @@ impl Background {
 
     /// The failure of an earlier save, until something newer was saved, by this or by the handle itself. It
     /// counts as told only once [`save`](Background::save) or [`flush`](Background::flush) fails with it:
-    /// this is for a look at the health of many.
+    /// this is for a look at the health of many. `Internal` where the queue has ended with its runtime.
     pub fn failure(&self) -> Option<Error> {
+        if self.queue.is_closed() {
+            return Some(gone());
+        }
         lock(&self.state).unsaved(&self.session).map(Failure::error)
     }
 }

@@ -45,13 +45,14 @@ pub struct Checkpoints {
     time: Option<Duration>,
     /// The step, where it has one, and the time of the last save.
     last: Option<(Option<u64>, Moment)>,
+    unsaved: bool,
 }
 
 impl Checkpoints {
     /// Saves after every step, unless a rule is set: [`every_steps`](Checkpoints::every_steps),
     /// [`every`](Checkpoints::every), or both.
     pub fn new(session: Session) -> Self {
-        Checkpoints { session, steps: None, time: None, last: None }
+        Checkpoints { session, steps: None, time: None, last: None, unsaved: false }
     }
 
     /// Saves when so many steps have passed since the last save, and at once when the count of steps went
@@ -61,8 +62,9 @@ impl Checkpoints {
         self
     }
 
-    /// Saves when so much time has passed since the last save. This is looked at when a step ends: call
-    /// [`finish`](Checkpoints::finish) before a step that may wait long.
+    /// Saves when so much time has passed since the last save. That is looked at when a step ends, by
+    /// [`step`](Checkpoints::step): call [`finish`](Checkpoints::finish) before you wait for long, or once
+    /// [`due_in`](Checkpoints::due_in) has passed.
     pub fn every(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
@@ -83,7 +85,41 @@ impl Checkpoints {
         let restored = self.session.rebase().await?;
         let step = restored.as_ref().and_then(|restored| restored.commit.step);
         self.last = Some((step, Moment::now(&*self.session.store().clock)));
+        self.unsaved = false;
         Ok(restored)
+    }
+
+    /// Whether a step was done whose state is not saved: none was due, or its save failed.
+    pub fn unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// After how much time a step that is not saved should be, by the rule of [`every`](Checkpoints::every):
+    /// what may be waited for without [`finish`](Checkpoints::finish). `None` without such a step or rule.
+    ///
+    /// ```
+    /// # async fn example() -> persist::Result<()> {
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use persist::{adapters::memory::MemoryAdapter, sessions::{Checkpoints, Sessions}};
+    /// # let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("agent", "session")?;
+    /// # async fn approval() {}
+    /// let mut checkpoints = Checkpoints::new(session).every_steps(10).every(Duration::from_secs(30));
+    /// checkpoints.resume().await?;
+    /// checkpoints.step(1, || "waits for an approval").await?;
+    /// let mut approval = std::pin::pin!(approval());
+    /// if let Some(due) = checkpoints.due_in() {
+    ///     if tokio::time::timeout(due, &mut approval).await.is_err() {
+    ///         checkpoints.finish(1, "waits for an approval").await?;
+    ///         approval.await;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    pub fn due_in(&self) -> Option<Duration> {
+        let (time, (_, at)) = self.time.filter(|_| self.unsaved).zip(self.last.as_ref())?;
+        Some(time.saturating_sub(at.elapsed(&*self.session.store().clock)))
     }
 
     /// Tells that a step is done. `state` is called only if a save is due. It may be dropped, as
@@ -200,11 +236,12 @@ impl Checkpoints {
         let now = Moment::now(&*self.session.store().clock);
         let (rebases, content) = (self.session.rebases(), Payload::State(state));
         let commit = self.session.write(rebases, content, values, options.step(step)).await?;
-        self.last = Some((Some(step), now));
+        (self.last, self.unsaved) = (Some((Some(step), now)), false);
         Ok(commit)
     }
 
-    fn due(&self, step: u64) -> bool {
+    fn due(&mut self, step: u64) -> bool {
+        self.unsaved = true;
         let Some((last, at)) = self.last else { return true };
         let passed = |time| at.elapsed(&*self.session.store().clock) >= time;
         let steps = self.steps.or_else(|| self.time.is_none().then_some(1));

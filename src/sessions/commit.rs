@@ -118,11 +118,12 @@ impl Commit {
 }
 
 /// What to note with a commit, and on what condition to make it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct CommitOptions {
     pub(super) notes: Notes,
     pub(super) expect: Option<u64>,
+    pub(super) whole: bool,
 }
 
 impl CommitOptions {
@@ -163,6 +164,27 @@ impl CommitOptions {
     /// Only if the session has no commit yet, or was removed; else `Conflict`.
     pub fn first(mut self) -> Self {
         self.expect = Some(0);
+        self
+    }
+
+    /// Stores the whole state, a keyframe, and not what changed: no later commit needs an older one. This is
+    /// how something that must go is taken out of a session: save the state without it, and
+    /// [prune](super::Session::prune) what lies before.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use persist::{adapters::memory::MemoryAdapter, sessions::{CommitOptions, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+    /// session.save("step 1, and a password").await?;
+    /// let commit = session.save_with("step 1", CommitOptions::new().whole()).await?;
+    /// assert!(commit.keyframe);
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
         self
     }
 

@@ -120,10 +120,11 @@ pub(super) async fn prepare(
         }
     };
     let form = Form { level: store.level, inline_limit: store.inline_limit };
-    let (head, bytes) = (head.clone(), state.len());
+    let base = if draft.options.whole { None } else { head.base.clone() };
+    let bytes = state.len();
     let work = move || {
         (manifest.digest, manifest.size) = (Digest::of(&state), state.len() as u64);
-        pack(manifest, &head, state, form)
+        pack(manifest, base.as_ref(), state, form)
     };
     let mut packed = threads::run_unless_short(bytes, work).await?;
     let Some(body) = packed.body.take() else { return Ok((packed, None)) };

@@ -70,7 +70,7 @@ impl Session {
             // It may still arrive.
             owner.pending = owner.taking.clone();
             owner.epoch = Some(seen.commit.epoch.saturating_add(1));
-            let options = CommitOptions { notes: commit::notes_of(&seen.commit), expect: None };
+            let options = CommitOptions { notes: commit::notes_of(&seen.commit), ..CommitOptions::new() };
             let content = Payload::State(seen.state.clone());
             let owner = writer.owner.insert(Box::new(owner));
             let done = self.write_as(owner, content, seen.commit.table(), options).await;

@@ -1,12 +1,12 @@
 //! Which sessions there are.
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream};
 use serde::Serialize;
 
 use super::{
     Pruned, Retention, Session, Sessions, Verified,
     names::{CUT, Place, ROOT, unsegment},
-    store::{Described, Store},
+    store::{Described, PARALLEL, Store},
 };
 use crate::{ErrorKind, ListEntry, ListOptions, Result};
 
@@ -60,16 +60,17 @@ impl Sessions {
         Session::new(self.clone(), place, agent, session)
     }
 
-    /// All sessions, or those of one agent, in the order of their keys: one request for every agent, or one
-    /// for every thousand. Also those that were removed, or are only begun: a load of the latest is `NotFound`
-    /// there.
+    /// All sessions, or those of one agent, in the order of their keys: one request for every agent, 16 of
+    /// them side by side, or one for every thousand. Also those that were removed, or are only begun: a load
+    /// of the latest is `NotFound` there.
     pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
         let store = self.store();
         let agents = match agent.map(|agent| super::names::segment(agent, "agent")) {
-            Some(segment) => futures_util::stream::once(async { Ok(format!("{ROOT}{}/", segment?)) }).boxed(),
+            Some(segment) => stream::once(async { Ok(format!("{ROOT}{}/", segment?)) }).boxed(),
             None => store.folders(ROOT.into()),
         };
-        let sessions = agents.map_ok(move |agent| store.folders(agent)).try_flatten();
+        let begun = agents.map(move |agent| async move { store.begun(agent?).await });
+        let sessions = begun.buffered(PARALLEL).try_flatten();
         sessions.and_then(move |folder| store.name_of(folder)).boxed()
     }
 
@@ -133,6 +134,13 @@ impl Sessions {
 }
 
 impl Store {
+    /// [`folders`](Store::folders), the first page of which was read: mostly all of it.
+    async fn begun(&self, prefix: String) -> Result<BoxStream<'_, Result<String>>> {
+        let mut folders = self.folders(prefix);
+        let first = folders.try_next().await?;
+        Ok(stream::iter(first.map(Ok)).chain(folders).boxed())
+    }
+
     fn folders(&self, prefix: String) -> BoxStream<'_, Result<String>> {
         let listing = self.adapter.list(ListOptions::new().prefix(prefix).delimiter());
         let folder = |entry| match entry {

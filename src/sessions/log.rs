@@ -28,8 +28,49 @@ impl Session {
     ///
     /// It takes a listing, and a read for each commit, up to 16 ahead of the caller.
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
+        self.logged(None)
+    }
+
+    /// The [`log`](Session::log) of what is older than this commit: the next page behind the last commit of
+    /// one. It costs as much as it shows, and a few requests, however many commits are newer.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use futures_util::{StreamExt, TryStreamExt};
+    /// use persist::{adapters::memory::MemoryAdapter, sessions::{Commit, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+    /// for step in 1..=5 {
+    ///     session.save(format!("step {step}")).await?;
+    /// }
+    /// let seqs = |page: Vec<Commit>| page.iter().map(|commit| commit.seq).collect::<Vec<_>>();
+    /// assert_eq!(seqs(session.log().take(2).try_collect().await?), [5, 4]);
+    /// assert_eq!(seqs(session.log_before(4).take(2).try_collect().await?), [3, 2]);
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// In the stream, as those of the log; `NotFound` in front of all if there is no such commit. Of a number,
+    /// the commit may be damaged or missing.
+    pub fn log_before(&self, at: impl Into<At>) -> BoxStream<'_, Result<Commit>> {
+        let at = at.into();
+        let number = async move { self.number_of(&at).await };
+        stream::once(number).map_ok(|seq| self.logged(Some(seq))).try_flatten().boxed()
+    }
+
+    /// The number of a commit whose history is to be shown.
+    async fn number_of(&self, at: &At) -> Result<u64> {
+        match (self.store().find(self.place(), at, Part::End).await, at) {
+            (Err(error), At::Seq(seq)) if error.kind() == ErrorKind::Corrupt => Ok(*seq),
+            (found, _) => Ok(found?.seq),
+        }
+    }
+
+    fn logged(&self, below: Option<u64>) -> BoxStream<'_, Result<Commit>> {
         let store = self.store();
-        let described = store.lines(self.place()).map(move |entry| async move {
+        let described = store.lines(self.place(), below).map(move |entry| async move {
             let (place, seq) = match entry? {
                 Entry::Commit(place, seq) => (place, seq),
                 Entry::Missing(place, hole) => {
@@ -61,9 +102,7 @@ impl Session {
         };
         lines.try_filter_map(move |line| std::future::ready(Ok(commit(line)))).boxed()
     }
-}
 
-impl Session {
     /// What is known about a commit, without reading its state.
     ///
     /// # Errors
@@ -198,12 +237,12 @@ impl Store {
         entries.try_filter_map(move |entry| std::future::ready(Ok(there(entry)))).boxed()
     }
 
-    /// The line, across forks, and what is missing there.
+    /// The line, across forks, and what is missing there; only what is before `below`, which is on it.
     ///
     /// # Errors
-    /// `Conflict` in place of what an import has yet to bring.
-    pub(super) fn lines(&self, place: &Place) -> BoxStream<'_, Result<Entry>> {
-        self.walk(place, None, true)
+    /// `Conflict` in place of what an import has yet to bring, where no `below` is given.
+    pub(super) fn lines(&self, place: &Place, below: Option<u64>) -> BoxStream<'_, Result<Entry>> {
+        self.walk(place, below, true)
     }
 
     fn walk(&self, place: &Place, below: Option<u64>, holes: bool) -> BoxStream<'_, Result<Entry>> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     delta,
-    head::{Base, Head, Link, NextDelta},
+    head::{Base, Link, NextDelta},
     manifest::{BodyRef, Manifest},
     object,
 };
@@ -42,10 +42,11 @@ pub(super) struct Form {
     pub(super) inline_limit: u64,
 }
 
-/// Packs `state` behind `head`. `draft` is the manifest but for `depth`, `base`, `body` and `lines`.
-pub(super) fn pack(mut draft: Manifest, head: &Head, state: Bytes, form: Form) -> Result<Packed> {
+/// Packs `state`, as a delta at most where there is a `base`. `draft` is the manifest but for `depth`, `base`,
+/// `body` and `lines`.
+pub(super) fn pack(mut draft: Manifest, base: Option<&Base>, state: Bytes, form: Form) -> Result<Packed> {
     let (mut keyframe, mut measured) = (None, None);
-    if let Some(base) = &head.base
+    if let Some(base) = base
         && let Some(step) = base.step(&state)
         && let delta = delta::encode(&step.copies, &state, form.level)
         && base.objects(step.passed) + objects(delta.len(), form) <= MAX_OBJECTS

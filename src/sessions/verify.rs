@@ -52,7 +52,7 @@ impl Session {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
         let (mut history, mut holes) = (Vec::new(), Vec::new());
-        let mut entries = store.lines(place);
+        let mut entries = store.lines(place, None);
         while let Some(entry) = entries.next().await {
             match entry {
                 Ok(Entry::Commit(place, seq)) => history.push((place, seq)),

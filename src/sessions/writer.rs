@@ -196,7 +196,8 @@ impl Writer {
             match outcome {
                 Outcome::Mine(made) => return self.made(store, place, sent, made).await,
                 Outcome::Earlier(commit, made, known) => {
-                    if self.made_before(store, place, &sent.manifest, (&commit, &made), known).await? {
+                    let whole = draft.options.whole;
+                    if self.made_before(store, place, &sent.manifest, whole, (&commit, &made), known).await? {
                         return Ok(*commit);
                     }
                     if matches!(draft.content, Payload::Stored { .. }) {
@@ -250,12 +251,14 @@ impl Writer {
         store: &Store,
         place: &Place,
         wanted: &Manifest,
+        whole: bool,
         (commit, made): (&Commit, &ObjectMeta),
         known: Known,
     ) -> Result<bool> {
         let seq = wanted.seq;
         let mut again = (commit.digest, commit.table()) == (wanted.digest, wanted.values.clone())
-            && notes_of(commit) == wanted.notes;
+            && notes_of(commit) == wanted.notes
+            && (commit.keyframe || !whole);
         let Known { base, damaged, .. } = known.clone();
         if again {
             // Where this fails, or nobody waits for it, the next try must find it again.

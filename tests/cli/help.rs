@@ -4,12 +4,13 @@ use super::harness::{Home, Run};
 
 const COMMANDS: [&str; 11] =
     ["save", "load", "ls", "stat", "rm", "cp", "verify", "session", "doctor", "env", "completions"];
-const OF_SESSION: [&str; 14] = [
+const OF_SESSION: [&str; 15] = [
     "save",
     "load",
     "log",
     "show",
     "fork",
+    "forks",
     "tag",
     "take-over",
     "diff",

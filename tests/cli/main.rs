@@ -7,6 +7,8 @@ mod harness;
 mod help;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod memory_fallback;
 mod mistakes;
 mod nothing;
 mod output;
@@ -16,6 +18,7 @@ mod removals;
 mod session;
 mod session_all;
 mod session_damage;
+mod session_lines;
 mod settings;
 mod settings_wrong;
 #[cfg(unix)]

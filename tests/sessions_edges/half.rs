@@ -24,7 +24,7 @@ fn until(archive: &[u8], seq: u64) -> &[u8] {
 }
 
 /// An archive of five commits, a minute apart, and a session of which two have come.
-async fn half(seed: u64) -> (Bench, Vec<u8>, Vec<Commit>) {
+pub(super) async fn half(seed: u64) -> (Bench, Vec<u8>, Vec<Commit>) {
     let source = Bench::new(seed);
     let session = source.session("s");
     let mut commits = Vec::new();

@@ -19,15 +19,19 @@ mod exports;
 mod fallback;
 mod forks;
 mod given_up;
+mod gone;
 mod half;
 mod handles;
 mod hidden;
 mod idle;
 mod imports;
 mod kept;
+mod lines;
+mod listed;
 mod lost;
 mod operations;
 mod overtaken;
+mod pages;
 mod passed_over;
 mod prune;
 mod references;
@@ -39,6 +43,8 @@ mod sessions_support;
 mod slept;
 mod storms;
 mod tags;
+mod waits;
+mod whole;
 
 use std::sync::Arc;
 

@@ -200,9 +200,9 @@ impl Session {
                 head.base = None;
             }
             let (form, before) =
-                (Form { level: store.level, inline_limit: store.inline_limit }, head.clone());
+                (Form { level: store.level, inline_limit: store.inline_limit }, head.base.take());
             let state = restored.base.state;
-            let packed = threads::run(move || pack(draft, &before, state, form)).await?;
+            let packed = threads::run(move || pack(draft, before.as_ref(), state, form)).await?;
             let Packed { manifest, object, body, base } = packed;
             if let Some(body) = body {
                 let key = place.body(*seq, manifest.id)?;

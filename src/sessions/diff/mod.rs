@@ -51,9 +51,37 @@ impl Session {
     /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as
     /// [`load`](Session::load).
     pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
+        self.diff_with(from, self, to).await
+    }
+
+    /// [`diff`](Session::diff) of a commit of this session and one of another, such as its fork.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use persist::{adapters::memory::MemoryAdapter, sessions::{At, Sessions}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+    /// session.save(r#"{"plan": "a"}"#).await?;
+    /// let what_if = session.fork("what-if", At::Latest).await?;
+    /// what_if.save(r#"{"plan": "b"}"#).await?;
+    /// session.save(r#"{"plan": "c"}"#).await?;
+    /// assert_eq!(session.diff_with(At::Latest, &what_if, At::Latest).await?.len(), 1);
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`diff`](Session::diff).
+    pub async fn diff_with(
+        &self,
+        from: impl Into<At> + Send,
+        other: &Session,
+        to: impl Into<At> + Send,
+    ) -> Result<Vec<Change>> {
         let (from, to) = (from.into(), to.into());
         let changes = async {
-            let (from, to) = (self.look_at(&from).await?, self.look_at(&to).await?);
+            let (from, to) = (self.look_at(&from).await?, other.look_at(&to).await?);
             crate::threads::run(move || Ok(diff(&json(&from)?, &json(&to)?))).await
         };
         changes.await.map_err(|error| error.with_operation("diff"))

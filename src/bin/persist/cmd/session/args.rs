@@ -63,6 +63,11 @@ pub(crate) enum Command {
     /// Example: persist session fork bot run-1 what-if --at 41
     #[command(verbatim_doc_comment)]
     Fork(Fork),
+    /// List the sessions that were forked from this one and need its commits
+    ///
+    /// Example: persist session forks bot run-1
+    #[command(verbatim_doc_comment)]
+    Forks(Name),
     /// Give a commit a name that keeps it; without TAG list the names
     ///
     /// Examples:
@@ -78,7 +83,9 @@ pub(crate) enum Command {
     TakeOver(Name),
     /// Show what changed between two commits, in JSON terms
     ///
-    /// Example: persist session diff bot run-1 40 41
+    /// Examples:
+    ///   persist session diff bot run-1 40 41
+    ///   persist session diff bot run-1 latest latest --with what-if
     #[command(verbatim_doc_comment)]
     Diff(Diff),
     /// Remove commits that no rule keeps
@@ -165,6 +172,7 @@ impl Command {
             Command::Log(_)
             | Command::Show(_)
             | Command::Diff(_)
+            | Command::Forks(_)
             | Command::Verify(_)
             | Command::Ls { .. } => false,
             Command::Save(_)
@@ -245,6 +253,9 @@ pub(crate) struct Save {
     /// Only if the newest commit has this number (0: only if there is none)
     #[arg(long, value_name = "SEQ", value_parser = number::<u64>, allow_negative_numbers = true)]
     pub(crate) expect: Option<u64>,
+    /// Store the whole state, so that a prune can remove all before it
+    #[arg(long)]
+    pub(crate) whole: bool,
     /// Where the newest commit is damaged, go on behind it
     #[arg(long)]
     pub(crate) fallback: bool,
@@ -269,9 +280,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Whether the state passes through, and is not loaded whole first.
+    /// Whether the state passes through, unless it is damaged, and is not loaded whole first.
     pub(crate) fn streams(&self) -> bool {
-        self.value.is_none() && !self.fallback
+        self.value.is_none()
     }
 }
 
@@ -313,6 +324,9 @@ pub(crate) struct Tag {
     /// Remove the name instead
     #[arg(long, requires = "tag", conflicts_with = "at")]
     pub(crate) delete: bool,
+    /// With --delete: fail with exit code 3 if there is no such name
+    #[arg(long, requires = "delete")]
+    pub(crate) must_exist: bool,
 }
 
 #[derive(Debug, Group)]
@@ -324,6 +338,9 @@ pub(crate) struct Diff {
     /// The newer one
     #[arg(default_value = "latest")]
     pub(crate) to: At,
+    /// TO is a commit of this session of the same agent, such as a fork
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) with: Option<String>,
 }
 
 #[derive(Debug, Group)]

@@ -1,32 +1,22 @@
 //! `persist session log`, `show`, `tag`, `diff`, `rm` and `verify`
 
 use anyhow::Result;
-use futures_util::{StreamExt, future::ready};
+use futures_util::StreamExt;
 use persist::{
     Error, ErrorKind,
-    sessions::{At, Change, Commit, Damaged, Session, Verified},
+    sessions::{At, Change, Damaged, Session, SessionName, Verified},
 };
 use serde_json::{Value, json};
 
 use super::args::{Diff, Log, Pick, Tag};
-use crate::output::{Output, cell, count, human, in_our_words, time};
+use crate::output::{Output, cell, complain, count, human, in_our_words, time};
 
 pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<()> {
-    // Behind the row of that commit, whether it is good or not.
-    let before = match args.before {
-        Some(at) => Some(match (session.show(at.clone()).await, at) {
-            // Of a number only that is needed.
-            (Err(error), At::Seq(seq)) if error.kind() == ErrorKind::Corrupt => seq,
-            (shown, _) => shown?.seq,
-        }),
-        None => None,
+    let rows = match &args.before {
+        Some(at) => session.log_before(at),
+        None => session.log(),
     };
-    let newer = |row: &persist::Result<Commit>, seq| row.as_ref().map_or(true, |commit| commit.seq > seq);
-    let rows = session.log().skip_while(move |row| ready(before.is_some_and(|seq| newer(row, seq))));
-    let of_it =
-        move |row: &persist::Result<Commit>| row.as_ref().is_ok_and(|commit| Some(commit.seq) == before);
-    let rows = rows.skip_while(move |row| ready(of_it(row)));
-    let mut rows = Box::pin(rows.take(args.limit.unwrap_or(usize::MAX)));
+    let mut rows = rows.take(args.limit.unwrap_or(usize::MAX));
     let (mut first, mut damaged) = (true, false);
     while let Some(row) = rows.next().await {
         match row {
@@ -41,7 +31,7 @@ pub(super) async fn log(session: Session, args: Log, output: &Output) -> Result<
         }
         first = false;
     }
-    if first && before.is_none() {
+    if first && args.before.is_none() {
         session.show(At::Latest).await?; // says that there is no commit
     }
     if damaged { Err(has_damage()) } else { Ok(()) }
@@ -55,6 +45,11 @@ fn has_damage() -> anyhow::Error {
 
 pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Result<()> {
     let commit = session.show(args.at).await?;
+    let origin = match session.origin().await {
+        // The commit is of use without; `log` and `verify` tell the damage.
+        Err(error) if error.kind() == ErrorKind::Corrupt => None,
+        origin => origin?,
+    };
     let bytes = |size: u64| format!("{} ({size} bytes)", human(size));
     let text = || {
         let mut lines = Vec::new();
@@ -62,6 +57,11 @@ pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Resul
             lines.extend(value.map(|value| format!("{name:<13} {}", cell(&value))));
         };
         add("commit", Some(format!("{} of {}/{}", commit.seq, commit.agent, commit.session)));
+        let forked = |(source, seq): &(SessionName, u64)| {
+            let (agent, name) = (session.agent(), session.name());
+            format!("{agent}/{name}, forked from commit {seq} of {}/{}", source.agent, source.session)
+        };
+        add("session", origin.as_ref().map(forked));
         add("id", Some(commit.id.to_string()));
         add("parent", commit.parent.map(|id| id.to_string()));
         add("time", Some(time(commit.time)));
@@ -82,7 +82,26 @@ pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Resul
         add("digest", Some(format!("sha256:{}", commit.digest)));
         lines.join("\n")
     };
-    output.row(|| json!(commit), text)
+    let row = || {
+        let mut row = json!(commit);
+        if let Some((source, seq)) = &origin {
+            row["forked_from"] = json!({"agent": source.agent, "session": source.session, "seq": seq});
+        }
+        row
+    };
+    output.row(row, text)
+}
+
+pub(super) async fn forks(session: Session, output: &Output) -> Result<()> {
+    let forks = session.forks().await?;
+    if forks.is_empty() {
+        session.show(At::Latest).await?; // says where there is no such session
+        output.note(|| format!("nothing is forked from {}/{}", session.agent(), session.name()));
+    }
+    for fork in forks {
+        output.row(|| json!(fork), || format!("{}\t{}", cell(&fork.agent), cell(&fork.session)))?;
+    }
+    Ok(())
 }
 
 pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<()> {
@@ -97,10 +116,19 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         return Ok(());
     };
     if args.delete {
-        // One that is damaged is there as well, and may be the one that is to go.
-        let is_absent = |tags: Vec<persist::sessions::Tag>| !tags.iter().any(|tag| tag.name == name);
-        if output.interactive() && session.tags().await.is_ok_and(is_absent) {
-            output.note(|| format!("there is no tag {name:?}"));
+        let is_absent = match session.tags().await {
+            Ok(tags) => !tags.iter().any(|tag| tag.name == name),
+            // One that is damaged is there as well, and may be the one that is to go.
+            Err(error) if error.kind() == ErrorKind::Corrupt => false,
+            Err(error) => return Err(error.into()),
+        };
+        if is_absent {
+            let (agent, of) = (session.agent(), session.name());
+            let message = format!("there is no tag {name:?} in {agent}/{of}; `session tag` lists the tags");
+            if args.must_exist {
+                return Err(Error::new(ErrorKind::NotFound, message).into());
+            }
+            complain(&format!("persist: {message}"));
         }
         session.untag(&name).await?;
         return if output.json { output.row(|| json!({"name": name}), String::new) } else { Ok(()) };
@@ -111,8 +139,8 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
     if output.json { output.row(|| json!(tag), String::new) } else { Ok(()) }
 }
 
-pub(super) async fn diff(session: Session, args: Diff, output: &Output) -> Result<()> {
-    for change in session.diff(args.from, args.to).await? {
+pub(super) async fn diff(session: Session, with: Option<Session>, args: Diff, output: &Output) -> Result<()> {
+    for change in session.diff_with(args.from, with.as_ref().unwrap_or(&session), args.to).await? {
         let text = || match &change {
             Change::Add { path, value } => format!("+ {path}\t{value}"),
             Change::Remove { path, old } => format!("- {path}\t{old}"),

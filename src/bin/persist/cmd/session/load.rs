@@ -16,49 +16,59 @@ use crate::{
 };
 
 pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result<()> {
-    let mut skipped = Vec::new();
-    let (commit, body) = match (&args.value, args.fallback) {
-        (None, false) => {
-            let (commit, body) = session.load_stream(&args.pick.at).await?;
-            one_state(&commit)?;
-            (commit, body)
+    if args.value.is_none() {
+        match streamed(&session, &args, output).await {
+            // Only behind damage is a whole state held in memory.
+            Err(error) if args.fallback && is_damage(&error) => {}
+            Err(error) => return Err(error),
+            Ok(printed) => return printed,
         }
-        (value, fallback) => {
-            let restored = if fallback {
-                session.load_with_fallback(&args.pick.at).await.map_err(none_good)?
-            } else {
-                session.load(&args.pick.at).await?
-            };
-            passed_over(&restored);
-            let state = match value {
-                None => {
-                    one_state(&restored.commit)?;
-                    restored.state.clone()
-                }
-                Some(name) => restored.value(name).ok_or_else(|| missing(name, &restored.commit))?,
-            };
-            skipped = restored.skipped;
-            (restored.commit, Body::from(state))
-        }
+    }
+    let restored = if args.fallback {
+        session.load_with_fallback(&args.pick.at).await.map_err(none_good)?
+    } else {
+        session.load(&args.pick.at).await?
     };
+    passed_over(&restored);
+    let state = match &args.value {
+        None => {
+            one_state(&restored.commit)?;
+            restored.state.clone()
+        }
+        Some(name) => restored.value(name).ok_or_else(|| missing(name, &restored.commit))?,
+    };
+    write(Body::from(state), &restored.commit, &restored.skipped, &args, output).await
+}
+
+/// The state passes through. An error in place of an outcome comes before anything is printed.
+async fn streamed(session: &Session, args: &Load, output: &Output) -> Result<Result<()>> {
+    let (mut commit, mut body) = session.load_stream(&args.pick.at).await?;
+    one_state(&commit)?;
     // What is in memory was counted when it was read.
-    let has_bar = args.streams() && !is_on_screen(args.output.as_deref());
-    let progress = has_bar.then(|| Progress::new(output));
-    let body = match &progress {
+    let progress = (!is_on_screen(args.output.as_deref())).then(|| Progress::new(output));
+    let watch = |body: Body| match &progress {
         Some(progress) => {
             progress.expect(body.len());
             progress.watch(body)
         }
         None => body,
     };
-    match args.output.as_ref().filter(|path| path.as_os_str() != "-") {
+    // What was printed cannot be taken back: a long state is read twice, and is good before it is printed.
+    if args.fallback && to_file(args).is_none() && body.in_memory().is_none() {
+        drain(watch(body)).await?;
+        (commit, body) = session.load_stream(commit.seq).await?;
+    }
+    let written = write(watch(body), &commit, &[], args, output).await;
+    if to_file(args).is_some() { written.map(Ok) } else { Ok(written) }
+}
+
+async fn write(body: Body, commit: &Commit, skipped: &[Damaged], args: &Load, output: &Output) -> Result<()> {
+    match to_file(args) {
         Some(path) => {
-            to_file(body, path).await?;
-            drop(progress);
+            replace(body, path).await?;
             output.note(|| format!("loaded commit {} into {}", commit.seq, path.display()));
             if output.json {
-                let skipped = args.fallback.then_some(skipped.as_slice());
-                return output.row(|| row(&commit, skipped), String::new);
+                return output.row(|| row(commit, args.fallback.then_some(skipped)), String::new);
             }
             Ok(())
         }
@@ -67,6 +77,20 @@ pub(super) async fn run(session: Session, args: Load, output: &Output) -> Result
             copy(body, &mut out, "the output").await
         }
     }
+}
+
+fn to_file(args: &Load) -> Option<&Path> {
+    args.output.as_deref().filter(|path| path.as_os_str() != "-")
+}
+
+/// Reads to the end, which says whether the state is good.
+pub(super) async fn drain(mut body: Body) -> persist::Result<()> {
+    while body.chunk().await?.is_some() {}
+    Ok(())
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::Corrupt)
 }
 
 /// Says what is damaged and newer than what was loaded.
@@ -99,7 +123,7 @@ fn none_good(error: Error) -> Error {
 }
 
 /// The file is replaced only after every byte was checked.
-async fn to_file(body: Body, path: &Path) -> Result<()> {
+async fn replace(body: Body, path: &Path) -> Result<()> {
     let target = FileTarget::new(path.to_owned()).await?;
     copy(body, &mut target.open()?, &format!("the file {}", path.display())).await?;
     Ok(target.finish().await?)

@@ -32,11 +32,17 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
     let sessions = Sessions::new(store.clone())?.writer(writer());
     let open = |name: &Name| sessions.session(&name.agent, &name.session);
     match command {
-        Command::Save(args) => save::run(open(&args.name)?, args, output).await,
+        Command::Save(args) => {
+            let Name { agent, session } = &args.name;
+            save::run(|| sessions.session(agent, session), &args, output).await
+        }
         Command::Load(args) => load::run(open(&args.pick.name)?, args, output).await,
         Command::Show(args) => history::show(open(&args.name)?, args, output).await,
         Command::Log(args) => history::log(open(&args.name)?, args, output).await,
-        Command::Diff(args) => history::diff(open(&args.name)?, args, output).await,
+        Command::Diff(args) => {
+            let with = args.with.as_ref().map(|with| sessions.session(&args.name.agent, with)).transpose()?;
+            history::diff(open(&args.name)?, with, args, output).await
+        }
         Command::Tag(args) => history::tag(open(&args.name)?, args, output).await,
         Command::Fork(args) => {
             let fork = open(&args.name)?.fork(&args.fork, args.at).await?;
@@ -44,6 +50,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             output.note(|| format!("forked {}/{}", fork.agent(), fork.name()));
             if output.json { output.row(|| row, String::new) } else { Ok(()) }
         }
+        Command::Forks(name) => history::forks(open(&name)?, output).await,
         Command::TakeOver(name) => {
             let commit = open(&name)?.take_over().await?.commit;
             let Commit { agent, session, epoch, seq, .. } = &commit;

@@ -7,7 +7,7 @@ use persist::{
     Body, Error, ErrorKind,
     sessions::{At, Commit, CommitOptions, Session},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Save;
 use crate::{
@@ -17,40 +17,35 @@ use crate::{
     progress::Progress,
 };
 
-pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result<()> {
+pub(super) async fn run(
+    open: impl Fn() -> persist::Result<Session>,
+    args: &Save,
+    output: &Output,
+) -> Result<()> {
     once("metadata", &args.metadata)?;
     let mut options = CommitOptions::new();
-    for (name, value) in args.metadata {
+    for (name, value) in &args.metadata {
         options = options.metadata(name, value);
     }
-    if let Some(label) = args.label {
+    if let Some(label) = &args.label {
         options = options.label(label);
     }
     if let Some(step) = args.step {
         options = options.step(step);
+    }
+    if args.whole {
+        options = options.whole();
     }
     match args.expect {
         None => {}
         Some(0) => options = options.first(),
         Some(newest) => options = options.after(newest),
     }
-    let (mut skipped, mut none_good) = (args.fallback.then(Vec::new), None);
-    if args.fallback {
-        match session.load_with_fallback(At::Latest).await {
-            Ok(good) => {
-                super::load::passed_over(&good);
-                skipped = Some(good.skipped);
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let (key, reason) = (error.key(), error.what());
-                let place = key.map(|key| format!("{key}: ")).unwrap_or_default();
-                let line = format!("persist: no commit is good, the newest is passed over: {place}{reason}");
-                output::complain(&line);
-                none_good = Some(json!([{"seq": session.seen().await, "key": key, "reason": reason}]));
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let (mut session, mut skipped) = (open()?, args.fallback.then(|| json!([])));
+    if args.fallback && is_damaged(&session).await? {
+        // Of what this one has seen it would go on.
+        session = open()?;
+        skipped = Some(go_on_behind(&session).await?);
     }
     let commit = match args.value.is_empty() {
         true => {
@@ -62,14 +57,48 @@ pub(super) async fn run(session: Session, args: Save, output: &Output) -> Result
         false => values(&session, &args.value, args.allow_empty, options, output).await?,
     };
     if output.json {
-        let mut row = super::load::row(&commit, skipped.as_deref());
-        if let Some(skipped) = none_good {
+        let mut row = json!(commit);
+        if let Some(skipped) = skipped {
             row["skipped"] = skipped;
         }
         return output.row(|| row, String::new);
     }
     output.note(|| super::summary(&session, &commit));
     Ok(())
+}
+
+/// Whether the newest state is damaged. It is looked through and not held in memory, if it is a long one.
+async fn is_damaged(session: &Session) -> persist::Result<bool> {
+    let looked = async {
+        let (_, body) = session.load_stream(At::Latest).await?;
+        super::load::drain(body).await
+    };
+    match looked.await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(true),
+        // The first of all.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        looked => looked.map(|()| false),
+    }
+}
+
+/// Saves of this handle go on behind the damage. Gives what is passed over.
+async fn go_on_behind(session: &Session) -> persist::Result<Value> {
+    match session.load_with_fallback(At::Latest).await {
+        Ok(good) => {
+            super::load::passed_over(&good);
+            Ok(json!(good.skipped))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(json!([])),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            let (key, reason) = (error.key(), error.what());
+            let place = key.map(|key| format!("{key}: ")).unwrap_or_default();
+            output::complain(&format!(
+                "persist: no commit is good, the newest is passed over: {place}{reason}"
+            ));
+            Ok(json!([{"seq": session.seen().await, "key": key, "reason": reason}]))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn values(

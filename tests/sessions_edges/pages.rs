@@ -1,0 +1,113 @@
+//! A log in pages: each costs what it shows, and shows what the whole log does.
+
+use futures_util::{StreamExt, TryStreamExt};
+use persist::{
+    ErrorKind, Result,
+    sessions::{At, Commit, Session},
+};
+
+use super::{Bench, half::half, sessions_support::noise};
+
+/// Numbers, and `None` where a row is an error of this kind.
+async fn page(session: &Session, before: impl Into<At>, damage: ErrorKind) -> Vec<Option<u64>> {
+    let number = |row: Result<Commit>| match row {
+        Ok(commit) => Some(commit.seq),
+        Err(error) => {
+            assert_eq!(error.kind(), damage, "{error}");
+            None
+        }
+    };
+    session.log_before(before).map(number).collect().await
+}
+
+async fn refused(session: &Session, before: impl Into<At>) -> ErrorKind {
+    session.log_before(before).try_next().await.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn a_page_costs_what_it_shows() {
+    let bench = Bench::new(211);
+    let (session, _) = bench.saved("s", 200).await;
+    for before in [190, 100, 11] {
+        let earlier = bench.adapter.counts();
+        let rows = session.log_before(before).take(10).try_collect::<Vec<_>>().await.unwrap();
+        assert_eq!(
+            rows.iter().map(|row| row.seq).collect::<Vec<_>>(),
+            (before - 10..before).rev().collect::<Vec<_>>()
+        );
+        let cost = bench.adapter.counts() - earlier;
+        // The page, 16 that are read ahead, and what finds its start.
+        assert!(cost.get <= 10 + 16 + 6 && cost.list <= 2, "before {before}: {cost:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_show_what_the_whole_log_does() {
+    let bench = Bench::new(212);
+    let (source, _) = bench.saved("s", 6).await;
+    let fork = source.fork("f", 4).await.unwrap();
+    for seed in 1..=3 {
+        bench.clock.pass(60_000);
+        fork.save(noise(seed, 100)).await.unwrap();
+    }
+    source.tag("third", 3).await.unwrap();
+    for session in [&source, &fork] {
+        let all: Vec<Commit> = session.log().try_collect().await.unwrap();
+        for (at, commit) in all.iter().enumerate() {
+            for before in [At::Seq(commit.seq), At::Id(commit.id), At::Time(commit.time)] {
+                let rows: Vec<Commit> = session.log_before(before).try_collect().await.unwrap();
+                assert_eq!(rows, all[at + 1..]);
+            }
+        }
+    }
+    assert_eq!(page(&source, At::Tag("third".into()), ErrorKind::Internal).await, [Some(2), Some(1)]);
+    assert_eq!(page(&fork, At::Latest, ErrorKind::Internal).await.len(), 6);
+    // A fork without commits of its own.
+    let bare = source.fork("bare", 3).await.unwrap();
+    assert_eq!(page(&bare, 3, ErrorKind::Internal).await, [Some(2), Some(1)]);
+}
+
+#[tokio::test]
+async fn damage_has_its_place_in_a_page() {
+    let bench = Bench::new(213);
+    let session = bench.unrelated("s", 8).await;
+    // A record of the line, without which nothing is known to be missing.
+    bench.hours(2);
+    session.prune(persist::sessions::Retention::new().last(8)).await.unwrap();
+    bench.lose("s", 5).await;
+    bench.damage("s", 3).await;
+    assert_eq!(page(&session, 7, ErrorKind::Corrupt).await, [Some(6), None, Some(4), None, Some(2), Some(1)]);
+    // Of a number the page is known without its commit.
+    for before in [5, 3] {
+        let rows = page(&session, before, ErrorKind::Corrupt).await;
+        assert_eq!(rows.len() as u64, before - 1, "{rows:?}");
+        assert_eq!(rows.iter().filter(|row| row.is_none()).count() as u64, (before - 1) / 4);
+    }
+}
+
+#[tokio::test]
+async fn a_page_before_no_commit_is_an_error() {
+    let bench = Bench::new(214);
+    let (session, _) = bench.saved("s", 3).await;
+    assert_eq!(refused(&session, 9).await, ErrorKind::NotFound);
+    assert_eq!(refused(&session, 0).await, ErrorKind::InvalidInput);
+    assert_eq!(refused(&session, u64::MAX).await, ErrorKind::InvalidInput);
+    assert_eq!(refused(&session, At::Tag("none".into())).await, ErrorKind::NotFound);
+    assert_eq!(refused(&bench.session("none"), At::Latest).await, ErrorKind::NotFound);
+    assert!(page(&session, 1, ErrorKind::Internal).await.is_empty());
+    session.remove().await.unwrap();
+    assert_eq!(refused(&session, 2).await, ErrorKind::NotFound);
+    bench.session("s").save("anew").await.unwrap();
+    assert!(page(&session, 5, ErrorKind::Internal).await.is_empty());
+}
+
+/// Of half an import, what has come. Its commits come in their order: nothing is missing before one.
+#[tokio::test]
+async fn half_an_import_has_pages_of_what_has_come() {
+    let (bench, archive, _) = half(215).await;
+    let copy = bench.session("copy");
+    assert_eq!(page(&copy, 2, ErrorKind::Internal).await, [Some(1)]);
+    assert_eq!(refused(&copy, 4).await, ErrorKind::Conflict);
+    copy.import(&mut &archive[..]).await.unwrap();
+    assert_eq!(page(&copy, 4, ErrorKind::Internal).await, [Some(3), Some(2), Some(1)]);
+}
