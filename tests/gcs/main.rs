@@ -32,3 +32,5 @@ mod upload;
 mod widening;
 #[path = "../support/mod.rs"]
 mod wire;
+#[cfg(feature = "cli")]
+mod write_rate;

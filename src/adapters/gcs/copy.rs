@@ -71,6 +71,7 @@ impl Store {
         let (old, kept) = self.kept("copy", source).await?;
         let body = Bytes::from(self.new_copy(kept, doubt.id()).to_string());
         let call = self.copy_call(source, &old, to, target).payload(body);
+        let _turn = to.writes.turn(target).await;
         let stored = match self.copy_steps(call, began, &doubt, to, target).await {
             Ok(stored) => stored,
             Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,

@@ -20,6 +20,7 @@ impl Store {
         let wanted = options.if_version.as_ref().and_then(generation);
         // Then no object ever had this version: whatever is there is another one.
         let never = options.if_version.is_some() && wanted.is_none();
+        let _turn = self.writes.turn(key).await;
         let known = self.known.generation(key);
         // Since when an attempt may have removed the object without a word.
         let since = Mutex::new(None::<Began>);

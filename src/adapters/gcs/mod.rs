@@ -12,6 +12,7 @@
 //! - `resumable`: an upload of any length, in one session or several
 //! - `session`: the requests of one upload session
 //! - `doubt`: what a write may do after an attempt whose outcome is unknown
+//! - `write_rate`: one write a second to the same object
 //! - `known`: the generations that this process has seen or stored
 //! - `open`: metadata and bytes of one generation
 //! - `get`: loads, which resume, widen and are verified
@@ -41,6 +42,7 @@ mod rewrite;
 mod session;
 mod settings;
 mod sum;
+mod write_rate;
 
 use std::{fmt, sync::Arc};
 
@@ -55,6 +57,7 @@ use crate::{
 use client::{Call, Client};
 use known::Known;
 use settings::Settings;
+use write_rate::WriteRate;
 
 /// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token
 /// and retry budget.
@@ -77,6 +80,7 @@ struct Store {
     bucket: String,
     retry: RetryConfig,
     known: Known,
+    writes: WriteRate,
 }
 
 impl GcsAdapter {
@@ -91,11 +95,13 @@ impl GcsAdapter {
         let settings =
             Settings::new(config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty())).await?;
         let client = Client::shared(settings).await?;
+        let writes = WriteRate::new(client.settings.is_google());
         Ok(GcsAdapter(Arc::new(Store {
             client,
             bucket: bucket.into(),
             retry: retry.clone(),
             known: Known::default(),
+            writes,
         })))
     }
 }

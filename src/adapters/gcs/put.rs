@@ -38,6 +38,7 @@ impl Store {
             .and_then(|()| model::fits(&options))
             .and_then(|()| names::check_key(key))
             .map_err(named)?;
+        let _turn = self.writes.turn(key).await;
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
         let chunk = self.client.settings.chunk as usize;
         let stored = match body.in_memory() {
@@ -185,7 +186,10 @@ impl Store {
     pub(super) async fn discard(&self, stored: &Resource, error: Error, doubt: &Doubt) -> Error {
         let only = DeleteOptions::new().if_version(Version::new(stored.generation.to_string()));
         let removed = match Key::new(&stored.name) {
-            Ok(key) => self.delete(&key, only).await,
+            Ok(key) => {
+                self.writes.wrote(&key);
+                self.delete(&key, only).await
+            }
             Err(error) => Err(error),
         };
         let told = |fate: &str| Error::new(error.kind(), [error.message(), fate].concat());

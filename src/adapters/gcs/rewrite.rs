@@ -41,6 +41,7 @@ impl Store {
         body.insert("storageClass".into(), wanted.into());
         let body = Bytes::from(Value::Object(body).to_string());
         let kms_key = self.client.settings.encryption.kms_key_of(&old);
+        let _turn = self.writes.turn(key).await;
         let mut reached: Option<Reached> = None;
         loop {
             let token = reached.as_ref().map(|reached| &reached.token);
