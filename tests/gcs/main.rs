@@ -32,5 +32,6 @@ mod upload;
 mod widening;
 #[path = "../support/mod.rs"]
 mod wire;
+mod words;
 #[cfg(feature = "cli")]
 mod write_rate;

@@ -2,7 +2,14 @@ use reqwest::header::HeaderValue;
 
 use super::*;
 
-const OBJECT: Asked = Asked { conditional: false, of_session: false, emulator: false, marks: false };
+const OBJECT: Asked = Asked {
+    conditional: false,
+    of_session: false,
+    of_listing: false,
+    anonymous: false,
+    emulator: false,
+    marks: false,
+};
 const SESSION: Asked = Asked { of_session: true, ..OBJECT };
 const EMULATOR: Asked = Asked { emulator: true, ..OBJECT };
 

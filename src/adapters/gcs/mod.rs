@@ -6,6 +6,7 @@
 //! - `auth`: credentials and tokens
 //! - `client`: how a request goes out
 //! - `errors`: what a refusal means
+//! - `said`: its words
 //! - `model`: the object resource
 //! - `names`: how names are encoded
 //! - `put`: a save, in one request where it fits a chunk
@@ -39,6 +40,7 @@ mod open;
 mod put;
 mod resumable;
 mod rewrite;
+mod said;
 mod session;
 mod settings;
 mod sum;
