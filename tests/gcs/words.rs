@@ -1,7 +1,8 @@
 //! Reasons and words of Google's that are rare, and what each asks for.
 
 use persist::{
-    ErrorKind, ListOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt, adapters::gcs::GcsAdapter,
+    ErrorKind, ListOptions, PutMode, PutOptions, RetryConfig, SnapshotAdapter, SnapshotAdapterExt, Tier,
+    adapters::gcs::GcsAdapter,
 };
 
 use crate::{
@@ -123,4 +124,30 @@ async fn a_limit_of_writes_says_how_long_to_wait() {
         let error = store.save("state", "k").await.unwrap_err();
         assert_eq!(error.retry_after().map(|wait| wait.as_secs()), wait, "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_policy_is_no_other_writer_where_nobody_may_look() {
+    let server = Server::start().await;
+    let store = GcsAdapter::open(BUCKET, &config(&server), &RetryConfig::none()).await.unwrap();
+    server.script(Kind::Multipart, [google(412, "orgPolicyConstraintFailed", "storage.restrictAuthTypes")]);
+    server.script(Kind::Metadata, [Fault::Status(403)]);
+    let create = PutOptions::new().mode(PutMode::Create);
+    let error = store.put(&key("k"), "state".into(), create).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_chooses_classes_itself_says_so() {
+    let server = Server::with(Rules { autoclass: true, ..Rules::default() }).await;
+    let store = open(&server).await;
+    store.save("state", "k").await.unwrap();
+    let error = store.set_tier(&key("k"), Tier::Archive).await.unwrap_err();
+    assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unsupported, false), "{error}");
+    assert!(error.to_string().contains("STANDARD") && error.to_string().contains("Autoclass"), "{error}");
+    assert_eq!(store.head(&key("k")).await.unwrap().tier, Some(Tier::Hot));
+    assert_eq!(store.load("k").await.unwrap(), "state");
+    // What it chose is what is wanted.
+    store.set_tier(&key("k"), Tier::Hot).await.unwrap();
+    server.clean();
 }

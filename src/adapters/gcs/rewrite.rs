@@ -77,10 +77,13 @@ impl Store {
                 (true, _) => {
                     let Some(stored) = step.resource else { return Ok(()) };
                     self.known.saw(key, &stored);
-                    return if kms_key.is_none_or(|name| encryption::is_under(name, &stored)) {
-                        Ok(())
-                    } else {
-                        Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY)))
+                    if kms_key.is_some_and(|name| !encryption::is_under(name, &stored)) {
+                        return Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY)));
+                    }
+                    // A bucket with Autoclass says yes, too.
+                    return match stored.storage_class.as_deref() {
+                        Some(class) if model::tier(class) != Some(tier) => Err(named(of_bucket(class))),
+                        _ => Ok(()),
                     };
                 }
                 (false, Some(next)) => reached = Some(next),
@@ -139,6 +142,13 @@ impl Store {
             None => call,
         }
     }
+}
+
+fn of_bucket(class: &str) -> Error {
+    let message = format!(
+        "the service keeps the snapshot in class {class}; a bucket with Autoclass chooses classes itself, so leave tiers to it"
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 fn version(object: &Resource) -> (u64, Option<u64>) {
