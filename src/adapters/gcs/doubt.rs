@@ -50,9 +50,9 @@ pub(super) fn generation(version: &Version) -> Option<u64> {
 
 /// How the next attempt may go.
 #[derive(Debug)]
-pub(super) enum Next {
-    /// Under this condition.
-    Go(Condition),
+pub(super) enum Next<T = Condition> {
+    /// Under this condition, or with what was begun under it.
+    Go(T),
     /// Not at all: an earlier one took effect.
     Done(Box<Resource>),
 }

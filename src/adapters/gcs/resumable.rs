@@ -32,6 +32,8 @@ const RESTARTS: u32 = 3;
 
 /// How an upload that is under way can end early.
 enum Ended {
+    /// The service has made an object of what it had.
+    Early(Box<Resource>),
     /// The service does not know the session any more.
     Lost(Error),
     /// The bytes that arrived are not those that were sent.
@@ -42,6 +44,17 @@ enum Ended {
     Refused(Failure),
     /// The source failed: its error goes to the caller as it is.
     Source(Error),
+}
+
+impl Ended {
+    /// Whether the service has ended the session itself, so that there is none to cancel.
+    fn is_of_service(&self) -> bool {
+        match self {
+            Ended::Early(_) | Ended::Lost(_) => true,
+            Ended::Refused(failure) => failure.is_clear(),
+            Ended::Spoilt(_) | Ended::Failed(_) | Ended::Source(_) => false,
+        }
+    }
 }
 
 /// What is being uploaded: the chunk in hand, and where it lies.
@@ -110,11 +123,15 @@ impl Store {
         let (began, mut restarts) = (Began::now(), 0);
         loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
-                Ok(session) => session,
-                Err(stored) => return Ok(stored),
+                Next::Go(session) => session,
+                Next::Done(stored) => return Ok(stored),
             };
             let again = match self.run(session, upload, doubt).await {
-                Ok(stored) => return Ok(Box::new(stored)),
+                Ok(stored) => return Ok(stored),
+                Err(Ended::Early(stored)) => {
+                    let error = self.discard(&stored, cut_short(&upload.chunk), doubt).await;
+                    return Err(named(error));
+                }
                 Err(Ended::Source(error)) => return Err(error),
                 Err(Ended::Failed(error)) => return Err(named(error)),
                 Err(Ended::Refused(failure)) => {
@@ -175,12 +192,7 @@ impl Store {
 
     /// Begins a session, unless an earlier one has already stored the object. A session that nobody uses does
     /// no harm, so this is always safe to repeat.
-    async fn start(
-        &self,
-        key: &Key,
-        options: &PutOptions,
-        doubt: &Doubt,
-    ) -> Result<Result<UploadSession, Box<Resource>>> {
+    async fn start(&self, key: &Key, options: &PutOptions, doubt: &Doubt) -> Result<Next<UploadSession>> {
         let mut resource = Vec::new();
         self.new_resource(&mut resource, key, options, doubt, None)?;
         let resource = Bytes::from(resource);
@@ -188,7 +200,7 @@ impl Store {
         retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
                 Next::Go(condition) => condition,
-                Next::Done(stored) => return Ok(Err(stored)),
+                Next::Done(stored) => return Ok(Next::Done(stored)),
             };
             let mut call = condition
                 .apply(self.upload("resumable").query("name", key))
@@ -198,9 +210,9 @@ impl Store {
                 call = call.header(HeaderName::from_static("x-upload-content-type"), value);
             }
             match UploadSession::start(self.client.clone(), call).await {
-                Ok(session) => Ok(Ok(session)),
+                Ok(session) => Ok(Next::Go(session)),
                 Err(failure) if failure.refused => match doubt.refused(self, key, &failure).await? {
-                    Some(stored) => Ok(Err(stored)),
+                    Some(stored) => Ok(Next::Done(stored)),
                     None => Err(named("put", key, failure.error)),
                 },
                 Err(failure) => Err(named("put", key, failure.error)),
@@ -215,13 +227,13 @@ impl Store {
         mut session: UploadSession,
         upload: &mut Sending,
         doubt: &Doubt,
-    ) -> Result<Resource, Ended> {
+    ) -> Result<Box<Resource>, Ended> {
         loop {
-            let outcome = if upload.chunk.last {
+            let step = if upload.chunk.last {
                 match self.deliver(&session, &upload.chunk, doubt).await {
                     Ok(Some(stored)) => {
                         session.ended();
-                        return Ok(*stored);
+                        return Ok(stored);
                     }
                     Ok(None) => Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
                     Err(ended) => Err(ended),
@@ -229,22 +241,14 @@ impl Store {
             } else {
                 self.deliver_and_read(&session, upload, doubt).await
             };
-            match outcome {
-                Ok(Ok(made)) => upload.chunk = made,
-                Ok(Err(stored)) => {
-                    session.ended();
-                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk), doubt).await));
-                }
-                Err(Ended::Lost(error)) => {
-                    session.ended();
-                    return Err(Ended::Lost(error));
-                }
-                Err(Ended::Refused(failure)) if failure.is_clear() => {
-                    session.ended();
-                    return Err(Ended::Refused(failure));
-                }
+            match step {
+                Ok(next) => upload.chunk = next,
                 Err(ended) => {
-                    session.cancel().await;
+                    if ended.is_of_service() {
+                        session.ended();
+                    } else {
+                        session.cancel().await;
+                    }
                     return Err(ended);
                 }
             }
@@ -258,7 +262,7 @@ impl Store {
         session: &UploadSession,
         upload: &mut Sending,
         doubt: &Doubt,
-    ) -> Result<Result<Chunk, Box<Resource>>, Ended> {
+    ) -> Result<Chunk, Ended> {
         let Sending { chunk, rest, ahead } = upload;
         let ready = ahead.take();
         let (first, start, crc32c) = (chunk.start == 0, chunk.end(), chunk.crc32c);
@@ -276,7 +280,7 @@ impl Store {
             }
         });
         let (delivered, made) = match select(deliver, read).await {
-            Either::Left((Ok(Some(stored)), _)) => return Ok(Err(stored)),
+            Either::Left((Ok(Some(stored)), _)) => return Err(Ended::Early(stored)),
             Either::Left((Err(ended), _))
                 if !first || matches!(ended, Ended::Failed(_) | Ended::Refused(_)) =>
             {
@@ -287,8 +291,8 @@ impl Store {
             Either::Right((Ok(made), deliver)) => (deliver.await, made),
         };
         match delivered {
-            Ok(Some(stored)) => Ok(Err(stored)),
-            Ok(None) => Ok(Ok(made)),
+            Ok(Some(stored)) => Err(Ended::Early(stored)),
+            Ok(None) => Ok(made),
             Err(ended) => {
                 // An upload that begins anew needs this part once more.
                 *ahead = Some(made);
