@@ -24,6 +24,7 @@ mod pages;
 mod payer;
 mod progress;
 mod refusals;
+mod restarts;
 mod sleep;
 mod strict;
 mod support;

@@ -36,6 +36,8 @@ enum Ended {
     Early(Box<Resource>),
     /// The service does not know the session any more.
     Lost(Error),
+    /// The service has ended the session for a reason that passes: a limit, a failure of its own.
+    Busy(Error),
     /// The bytes that arrived are not those that were sent.
     Spoilt(Error),
     /// For good.
@@ -50,7 +52,7 @@ impl Ended {
     /// Whether the service has ended the session itself, so that there is none to cancel.
     fn is_of_service(&self) -> bool {
         match self {
-            Ended::Early(_) | Ended::Lost(_) => true,
+            Ended::Early(_) | Ended::Lost(_) | Ended::Busy(_) => true,
             Ended::Refused(failure) => failure.is_clear(),
             Ended::Spoilt(_) | Ended::Failed(_) | Ended::Source(_) => false,
         }
@@ -120,26 +122,30 @@ impl Store {
         doubt: &Doubt,
     ) -> Result<Box<Resource>> {
         let named = |error| named("put", key, error);
-        let (began, mut restarts) = (Began::now(), 0);
+        let (began, mut restarts, mut retries) = (Began::now(), 0, self.retry.start());
         loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
                 Next::Go(session) => session,
                 Next::Done(stored) => return Ok(stored),
             };
-            let again = match self.run(session, upload, doubt).await {
+            let ended = match self.run(session, upload, doubt).await {
                 Ok(stored) => return Ok(stored),
-                Err(Ended::Early(stored)) => {
+                Err(ended) => ended,
+            };
+            let busy = matches!(ended, Ended::Busy(_));
+            let again = match ended {
+                Ended::Early(stored) => {
                     let error = self.discard(&stored, cut_short(&upload.chunk), doubt).await;
                     return Err(named(error));
                 }
-                Err(Ended::Source(error)) => return Err(error),
-                Err(Ended::Failed(error)) => return Err(named(error)),
-                Err(Ended::Refused(failure)) => {
+                Ended::Source(error) => return Err(error),
+                Ended::Failed(error) => return Err(named(error)),
+                Ended::Refused(failure) => {
                     let looked =
                         retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key, &failure));
                     return looked.await.map_err(named)?.ok_or_else(|| named(failure.error));
                 }
-                Err(Ended::Lost(error)) => {
+                Ended::Lost(error) | Ended::Busy(error) => {
                     // The answer to the last chunk may be what was lost, and the session with it.
                     if upload.chunk.last {
                         let looked = retry(&self.retry, &self.client.budget, |_| doubt.lost(self, key));
@@ -152,7 +158,7 @@ impl Store {
                         sent => unrepeatable(sent, error),
                     }
                 }
-                Err(Ended::Spoilt(error)) => error,
+                Ended::Spoilt(error) => error,
             };
             restarts += 1;
             // Another session is another write, and what has no condition would undo what others saved while
@@ -160,9 +166,12 @@ impl Store {
             let late = options.mode == PutMode::Overwrite && began.overslept(self.retry.deadline);
             match upload.chunk.start {
                 0 if late => return Err(named(overslept(again))),
+                0 if restarts <= RESTARTS && busy => retries.wait(named(again), &self.client.budget).await?,
                 0 if restarts <= RESTARTS => {}
                 0 => return Err(named(again)),
                 _ if doubt.is_open() => return Err(named(again)),
+                // Whoever has the source once more begins at once.
+                _ if busy && !retries.pause(&again, &self.client.budget).await => return Err(named(again)),
                 _ => return Err(named(again).with_source_past()),
             }
         }
@@ -355,6 +364,9 @@ impl Store {
                     let message = "the service takes the upload's data and stores none of it";
                     (Error::new(ErrorKind::Unavailable, message), false)
                 }
+                Err(failure) if failure.is(410) && failure.error.retryable() => {
+                    return Err(Ended::Busy(failure.error));
+                }
                 Err(failure) if failure.not_found() || failure.is(410) => {
                     return Err(Ended::Lost(failure.error));
                 }
@@ -413,5 +425,8 @@ fn unrepeatable(sent: u64, error: Error) -> Error {
     let message = format!(
         "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again"
     );
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    // A limit stays one, and what it asks for.
+    let kind = if error.kind() == ErrorKind::RateLimited { error.kind() } else { ErrorKind::Unavailable };
+    let lost = Error::new(kind, message);
+    error.retry_after().into_iter().fold(lost, Error::with_retry_after).with_source(error)
 }
