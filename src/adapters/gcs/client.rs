@@ -267,7 +267,7 @@ impl Client {
             anonymous: self.auth.anonymous(),
             // Whoever has a proxy add TLS has credentials; an emulator wants none.
             emulator: self.settings.base.scheme() == "http" && self.auth.anonymous(),
-            marks: self.marks.load(Ordering::Relaxed),
+            server_marks: self.marks.load(Ordering::Relaxed),
         };
         let mut failure = errors::failure(status, &headers, &body, asked);
         if call.session.is_none() && !call.path.starts_with("/upload/") {

@@ -26,7 +26,7 @@ pub(super) struct Asked {
     /// The endpoint is plain http and wants no credentials: an emulator.
     pub(super) emulator: bool,
     /// The server has marked an answer as Google does, so each of its own has a mark.
-    pub(super) marks: bool,
+    pub(super) server_marks: bool,
 }
 
 /// A request that failed.
@@ -91,14 +91,15 @@ impl From<Failure> for Error {
 /// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: Asked) -> Failure {
     let said = Said::new(body);
-    let foreign = status == StatusCode::NOT_FOUND && is_foreign(headers, body, asked);
-    let (kind, fix) = match foreign {
+    let foreign = status == StatusCode::NOT_FOUND && is_foreign_404(headers, body, asked);
+    let (kind, fix) = if foreign {
         // A proxy whose service is away says that there is none, and not that an object is gone.
-        true => (
+        (
             ErrorKind::Unavailable,
             "the answer is not the service's; check PERSIST_GCS_ENDPOINT_URL and what stands in between",
-        ),
-        false => meaning(status.as_u16(), &said, asked),
+        )
+    } else {
+        meaning(status.as_u16(), &said, asked)
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
     error = error.of_bucket(kind == ErrorKind::NotFound && said.no_bucket());
@@ -252,14 +253,14 @@ fn meaning(status: u16, said: &Said, asked: Asked) -> (ErrorKind, &'static str) 
 /// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API
 /// says 404 in JSON, downloads in the text "No such object", and upload sessions in other ways, too. So do
 /// emulators.
-fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
+fn is_foreign_404(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     // Google's own, whatever it says.
     if headers.contains_key(MARK) {
         return false;
     }
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
-    let plainly = !asked.marks && (asked.of_session || asked.emulator);
+    let plainly = !asked.server_marks && (asked.of_session || asked.emulator);
     if text.is_empty() {
         return !plainly;
     }

@@ -70,13 +70,12 @@ impl Store {
         // An error of the body itself comes back as it is.
         let mut rest = Pieces::new(Bytes::new(), body);
         let data = Payload::new(rest.take(most).await?);
-        match rest.at_end().await? {
-            true if most == chunk => {
-                let stored = self.put_at_once(key, data, options, doubt).await;
-                stored.map_err(|error| named("put", key, error))
-            }
-            last => self.put_in_chunks(key, data, last, rest, options, doubt).await,
+        let last = rest.at_end().await?;
+        if last && most == chunk {
+            let stored = self.put_at_once(key, data, options, doubt).await;
+            return stored.map_err(|error| named("put", key, error));
         }
+        self.put_in_chunks(key, data, last, rest, options, doubt).await
     }
 
     /// One request: the object's resource and its bytes (`uploadType=multipart`).

@@ -321,7 +321,7 @@ impl Store {
     ) -> Result<Option<Box<Resource>>, Ended> {
         let mut retries = self.retry.start();
         let (mut from, mut best, mut ask) = (chunk.start, chunk.start, false);
-        // Why there is to be no more after the answer that is asked for, unless it shows progress.
+        // Set once attempts are used up: the next answer is the last one, unless it shows progress.
         let mut last = None;
         loop {
             let (began, data) = (Began::now(), !ask);
