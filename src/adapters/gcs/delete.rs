@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use reqwest::Method;
 
 use super::{
-    Store,
+    Bucket,
     doubt::{Condition, existed, generation},
     model::Resource,
     named,
@@ -15,7 +15,7 @@ use crate::{
     retry::retry,
 };
 
-impl Store {
+impl Bucket {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let wanted = options.if_version.as_ref().and_then(generation);
         // Then no object ever had this version: whatever is there is another one.

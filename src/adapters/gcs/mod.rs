@@ -74,12 +74,12 @@ use write_rate::WriteRate;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct GcsAdapter(Arc<Store>);
+pub struct GcsAdapter(Arc<Bucket>);
 
 /// The bucket, and how to talk to it.
-struct Store {
+struct Bucket {
     client: Arc<Client>,
-    bucket: String,
+    name: String,
     retry: RetryConfig,
     known: Known,
     writes: WriteRate,
@@ -98,9 +98,9 @@ impl GcsAdapter {
             Settings::new(config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty())).await?;
         let client = Client::shared(settings).await?;
         let writes = WriteRate::new(client.settings.is_google());
-        Ok(GcsAdapter(Arc::new(Store {
+        Ok(GcsAdapter(Arc::new(Bucket {
             client,
-            bucket: bucket.into(),
+            name: bucket.into(),
             retry: retry.clone(),
             known: Known::default(),
             writes,
@@ -139,9 +139,9 @@ impl SnapshotAdapter for GcsAdapter {
     }
 }
 
-impl Store {
+impl Bucket {
     fn object(&self, method: Method, key: &Key) -> Call {
-        self.client.object(method, &self.bucket, key.as_str())
+        self.client.object(method, &self.name, key.as_str())
     }
 }
 
@@ -151,12 +151,12 @@ fn named(operation: &'static str, key: &Key, error: Error) -> Error {
 
 impl fmt::Display for GcsAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gs://{}", self.0.bucket)
+        write!(f, "gs://{}", self.0.name)
     }
 }
 
 impl fmt::Debug for GcsAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GcsAdapter").field("bucket", &self.0.bucket).field("client", &self.0.client).finish()
+        f.debug_struct("GcsAdapter").field("bucket", &self.0.name).field("client", &self.0.client).finish()
     }
 }

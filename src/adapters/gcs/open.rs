@@ -10,7 +10,7 @@ use reqwest::{
 use tokio::time::Instant;
 
 use super::{
-    Store,
+    Bucket,
     client::Call,
     doubt::generation,
     errors::{MARK, not_the_services},
@@ -31,7 +31,7 @@ pub(super) struct Opened {
     pub(super) news: bool,
 }
 
-impl Store {
+impl Bucket {
     /// Metadata and bytes, of one generation. Both requests at once, since an answer with media has no custom
     /// metadata; one behind the other where the second is likely not to be needed, or its range is not known.
     /// What this process has stored or seen already takes one request, whose answer shows that nothing has

@@ -7,7 +7,7 @@ use reqwest::{
 };
 
 use super::{
-    Store,
+    Bucket,
     doubt::{Condition, Doubt, Next},
     errors::Failure,
     model::{self, Resource, checksum_text},
@@ -30,7 +30,7 @@ pub(super) fn can() -> Capabilities {
     Capabilities::default().with_tags().with_tiers()
 }
 
-impl Store {
+impl Bucket {
     pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let named = |error| named("put", key, error);
         options
@@ -135,7 +135,7 @@ impl Store {
     pub(super) fn upload(&self, kind: &str) -> super::client::Call {
         let settings = &self.client.settings;
         self.client
-            .request(Method::POST, names::path(&["/upload/storage/v1/b/", &self.bucket, "/o"]))
+            .request(Method::POST, names::path(&["/upload/storage/v1/b/", &self.name, "/o"]))
             .query("uploadType", kind)
             .maybe("kmsKeyName", settings.encryption.kms_key())
             .headers(settings.encryption.headers())
@@ -230,7 +230,7 @@ fn write(out: &mut Vec<u8>, texts: &[&str]) {
     texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
 }
 
-/// What [`Store::look`] saw.
+/// What [`Bucket::look`] saw.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) resource: Option<Resource>,

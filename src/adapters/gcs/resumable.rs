@@ -8,7 +8,7 @@ use futures_util::future::{Either, join, select};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::{
-    Store,
+    Bucket,
     doubt::{Doubt, Next},
     errors::Failure,
     model::Resource,
@@ -86,7 +86,7 @@ struct Sending {
     ahead: Option<Chunk>,
 }
 
-impl Store {
+impl Bucket {
     /// An object through an upload session, which begins anew if it is lost while the first chunk is still at
     /// hand.
     pub(super) async fn put_in_chunks(

@@ -8,7 +8,7 @@ use reqwest::{
 use serde_json::{Map, Value};
 
 use super::{
-    Store,
+    Bucket,
     client::Call,
     encryption,
     model::{self, Reached, Resource, Rewrite},
@@ -30,7 +30,7 @@ const KEPT: [&str; 7] = [
 const OTHER_KEY: &str = "the tier was set, but the service did not encrypt the snapshot with its KMS key; check that this server supports \
                          encryption keys, and save again";
 
-impl Store {
+impl Bucket {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         let named = |error| named("set_tier", key, error);
         let wanted = model::class(tier);
@@ -121,7 +121,7 @@ impl Store {
     /// Rewrites this generation onto itself, and only if it is still the current one, and nothing else is
     /// said of it meanwhile.
     fn rewrite(&self, key: &Key, old: &Resource, kms_key: Option<&str>, body: Bytes) -> Call {
-        let (bucket, object) = (names::encode(&self.bucket), names::encode(key.as_str()));
+        let (bucket, object) = (names::encode(&self.name), names::encode(key.as_str()));
         let encryption = &self.client.settings.encryption;
         let call = self
             .client
