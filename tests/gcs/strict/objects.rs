@@ -236,7 +236,7 @@ fn prefixes_before(
     seen
 }
 
-/// Two steps for each rewrite, as for a large object that changes its class.
+/// Two steps for each rewrite, as for a large object that changes its class, unless the rules say otherwise.
 pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     let name = request.object();
     let Some(target) = request.raw_target().map(decode) else { return state.violation("no target") };
@@ -266,15 +266,16 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     };
     let mut query = request.query.clone();
     let now = |query| (request.path.clone(), query, request.body.clone());
-    let Some(token) = query.remove("rewriteToken") else {
+    let token = query.remove("rewriteToken");
+    if token.is_none() && !state.rules.one_step {
         let token = format!("rewrite-{}-{}", object.generation, state.rewrites.len());
         state.rewrites.insert(token.clone(), now(query));
         return Answer::json(
             &json!({ "kind": "storage#rewriteResponse", "done": false, "rewriteToken": token,
             "totalBytesRewritten": "1", "objectSize": object.data.len().to_string() }),
         );
-    };
-    if state.rewrites.get(&token) != Some(&now(query)) {
+    }
+    if token.is_some_and(|token| state.rewrites.get(&token) != Some(&now(query))) {
         return state.violation("a rewrite token that is unknown, or began with another request");
     }
     if let Some(refused) = state.too_soon(&target) {

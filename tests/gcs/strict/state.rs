@@ -36,6 +36,8 @@ pub struct Rules {
     pub limits_writes: bool,
     /// The bucket chooses storage classes by itself, and begins with `STANDARD`.
     pub autoclass: bool,
+    /// A rewrite is done at once, as within one location.
+    pub one_step: bool,
     /// The account may not list: of a missing object it is told that.
     pub no_list: bool,
     /// The id of an upload session is in the path of its URL, as with some emulators.
@@ -53,6 +55,7 @@ impl Default for Rules {
             drops_keys: false,
             limits_writes: false,
             autoclass: false,
+            one_step: false,
             no_list: false,
             sessions_in_path: false,
         }
