@@ -1,5 +1,5 @@
-//! Sessions that the service ends with 410 for a reason that passes: the next one is waited for, and not begun
-//! for ever.
+//! Sessions that the service ends with 410 for a reason that passes: the next one is waited for, and not
+//! begun for ever.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One write a second to an object, as the service has it. The command line believes that it speaks to Google's
-//! own host: by an endpoint in plain http, behind a proxy that is the strict server.
+//! One write a second to an object, as the service has it. The command line believes that it speaks to
+//! Google's own host: by an endpoint in plain http, behind a proxy that is the strict server.
 
 use std::{
     path::Path,
