@@ -221,6 +221,7 @@ impl State {
     }
 
     /// Every object may be written again, as a second later.
+    #[cfg(feature = "cli")]
     pub fn a_second_later(&mut self) {
         self.written.clear();
     }
