@@ -57,6 +57,8 @@ async fn an_external_account_exchanges_the_token_of_another_provider() {
     let json_format = |field: &str| json!({ "type": "json", "subject_token_field_name": field });
     for (source, impersonate, requests) in [
         (json!({ "file": text }), false, 1),
+        // As templates write what is not there.
+        (json!({ "file": text, "format": null, "executable": null, "certificate": null }), false, 1),
         (json!({ "file": text, "format": { "type": "text" } }), true, 2),
         (json!({ "file": json_file, "format": json_format("t") }), false, 1),
         (
@@ -66,7 +68,10 @@ async fn an_external_account_exchanges_the_token_of_another_provider() {
         ),
     ] {
         server.forget_log();
-        let credentials = server.state().tokens.external_account(source.clone(), impersonate);
+        let mut credentials = server.state().tokens.external_account(source.clone(), impersonate);
+        for field in ["service_account_impersonation_url", "service_account_impersonation"] {
+            credentials.as_object_mut().unwrap().entry(field).or_insert(Value::Null);
+        }
         let tokens = works(&server, &open(&server, credentials).await).await;
         assert_eq!(tokens.len(), requests, "{source}");
         assert_eq!(tokens[0].header("metadata"), source.get("url").map(|_| "True"));

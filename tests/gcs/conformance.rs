@@ -28,6 +28,7 @@ const FAKE_IS_WRONG: &[(&str, &str)] = &[
     ("delete_never_takes_a_recreated_object_for_the_old_one", "ignores ifGenerationMatch on deletes"),
     ("delete_race_with_replaces_has_one_winner", "ignores ifGenerationMatch on deletes"),
     ("set_tier_keeps_the_content_or_is_unsupported", "keeps the storage class on rewrites"),
+    ("set_tier_keeps_everything_else", "keeps the storage class on rewrites"),
 ];
 
 /// Every case on fake-gcs-server, an independent witness.

@@ -10,7 +10,7 @@ use persist::{
 use serde_json::json;
 
 use crate::{
-    strict::{BUCKET, Fault, Kind, Server},
+    strict::{BUCKET, Fault, Kind, Rules, Server},
     support::{config, data, key, open, open_with, retry},
 };
 
@@ -329,4 +329,24 @@ async fn a_copy_that_is_not_what_was_asked_for_is_removed() {
         assert_eq!(delete.query("ifGenerationMatch"), Some(generation.as_str()), "nobody else's may go");
     }
     server.clean();
+}
+
+#[tokio::test]
+async fn what_is_done_in_one_step_is_one_request() {
+    let server = Server::with(Rules { one_step: true, ..Rules::default() }).await;
+    let store = open(&server).await;
+    store.save("state", "from").await.unwrap();
+    for faults in [vec![], vec![Fault::Lost]] {
+        server.forget_log();
+        server.script(Kind::Rewrite, faults.clone());
+        let copy = store.copy(&key("from"), &store, &key("to"), PutMode::Overwrite).await.unwrap();
+        assert_eq!(copy.version.as_str(), server.state().objects["to"].generation.to_string(), "{faults:?}");
+        // A lost answer to a condition is one more request, and a look.
+        server.script(Kind::Rewrite, faults.clone());
+        let tier = if faults.is_empty() { Tier::Cold } else { Tier::Cool };
+        store.set_tier(&key("to"), tier).await.unwrap();
+        assert_eq!(store.head(&key("to")).await.unwrap().tier, Some(tier));
+        assert_eq!(server.count(Kind::Rewrite), 2 + faults.len(), "{faults:?}");
+        server.clean();
+    }
 }

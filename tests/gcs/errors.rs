@@ -10,7 +10,8 @@ use crate::{
     support::{config, key, open, open_with, retry},
 };
 
-fn google(status: u16, reason: &str, message: &str) -> Fault {
+/// An error in Google's form.
+pub fn google(status: u16, reason: &str, message: &str) -> Fault {
     let error = serde_json::json!({ "error": { "code": status, "message": message, "errors": [{ "reason": reason }] } });
     Fault::Answer(status, vec![], error.to_string())
 }
@@ -232,7 +233,7 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
         ),
         (google(412, "conditionNotMet", "did not hold"), AccessDenied, false, &["policy", "did not hold"]),
         (google(416, "requestedRangeNotSatisfiable", "no"), InvalidInput, false, &["behind the end"]),
-        (google(410, "gone", "session"), Unavailable, false, &["upload session has ended"]),
+        (google(410, "gone", "token"), Unavailable, false, &["has ended", "begin it anew"]),
         (
             google(400, "invalid", "Provided CRC32C \"x\" doesn't match"),
             Corrupt,
@@ -247,6 +248,13 @@ async fn every_status_has_its_kind_its_reason_and_its_fix() {
             &["not the service's", "ENDPOINT_URL", "That's an error."],
         ),
         (Fault::Answer(404, vec![], String::new()), NotFound, false, &["there is no snapshot"]),
+        // Without credentials there is nothing that could be revoked.
+        (
+            google(401, "required", "Anonymous caller does not have storage.objects.get access to x."),
+            Unauthenticated,
+            false,
+            &["no credentials were sent", "PERSIST_GCS_CREDENTIALS_PATH"],
+        ),
         (Fault::Answer(401, vec![], String::new()), Unauthenticated, false, &["credentials"]),
         (
             Fault::Answer(302, vec![("location", "http://elsewhere/".into())], String::new()),

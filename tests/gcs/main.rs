@@ -24,6 +24,7 @@ mod pages;
 mod payer;
 mod progress;
 mod refusals;
+mod restarts;
 mod sleep;
 mod strict;
 mod support;
@@ -32,3 +33,6 @@ mod upload;
 mod widening;
 #[path = "../support/mod.rs"]
 mod wire;
+mod words;
+#[cfg(feature = "cli")]
+mod write_rate;

@@ -92,6 +92,12 @@ impl Call {
         }
     }
 
+    /// Whether it reads and names no object: `/storage/v1/b/BUCKET/o`.
+    fn lists(&self) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        self.method == Method::GET && path.matches('/').count() == 5
+    }
+
     /// Adds a parameter to the query. Everything is parsed once, when the request goes out.
     pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
         let separator = if self.path.contains('?') { "&" } else { "?" };
@@ -257,9 +263,11 @@ impl Client {
         let asked = Asked {
             conditional: call.conditional,
             of_session: call.session.is_some(),
+            of_listing: call.lists(),
+            anonymous: self.auth.anonymous(),
             // Whoever has a proxy add TLS has credentials; an emulator wants none.
             emulator: self.settings.base.scheme() == "http" && self.auth.anonymous(),
-            marks: self.marks.load(Ordering::Relaxed),
+            server_marks: self.marks.load(Ordering::Relaxed),
         };
         let mut failure = errors::failure(status, &headers, &body, asked);
         if call.session.is_none() && !call.path.starts_with("/upload/") {

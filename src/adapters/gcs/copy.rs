@@ -10,7 +10,7 @@ use reqwest::{
 use serde_json::{Map, Value};
 
 use super::{
-    GcsAdapter, Store,
+    Bucket, GcsAdapter,
     client::Call,
     doubt::{Condition, Doubt, Next},
     errors::Failure,
@@ -62,8 +62,8 @@ impl GcsAdapter {
     }
 }
 
-impl Store {
-    async fn copy(&self, source: &Key, to: &Store, target: &Key, mode: PutMode) -> Result<ObjectMeta> {
+impl Bucket {
+    async fn copy(&self, source: &Key, to: &Bucket, target: &Key, mode: PutMode) -> Result<ObjectMeta> {
         let named = |error: Error| named("copy", target, error);
         names::check_key(target).map_err(named)?;
         let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
@@ -71,6 +71,7 @@ impl Store {
         let (old, kept) = self.kept("copy", source).await?;
         let body = Bytes::from(self.new_copy(kept, doubt.id()).to_string());
         let call = self.copy_call(source, &old, to, target).payload(body);
+        let _turn = to.writes.turn(target).await;
         let stored = match self.copy_steps(call, began, &doubt, to, target).await {
             Ok(stored) => stored,
             Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,
@@ -93,7 +94,7 @@ impl Store {
         call: Call,
         began: Began,
         doubt: &Doubt,
-        to: &Store,
+        to: &Bucket,
         target: &Key,
     ) -> Result<Box<Resource>> {
         let budget = &self.client.budget;
@@ -138,7 +139,7 @@ impl Store {
     }
 
     /// One attempt at one step.
-    async fn copy_step(&self, call: Call, doubt: &Doubt, to: &Store, target: &Key) -> Result<CopyStep> {
+    async fn copy_step(&self, call: Call, doubt: &Doubt, to: &Bucket, target: &Key) -> Result<CopyStep> {
         let named = |error: Error| named("copy", target, error);
         let began = Began::now();
         match self.client.json::<Rewrite>(call).await {
@@ -196,9 +197,9 @@ impl Store {
         Value::Object(resource)
     }
 
-    fn copy_call(&self, source: &Key, old: &Resource, to: &Store, target: &Key) -> Call {
+    fn copy_call(&self, source: &Key, old: &Resource, to: &Bucket, target: &Key) -> Call {
         let [from_bucket, from, to_bucket, to] =
-            [&self.bucket, source.as_str(), &to.bucket, target.as_str()].map(names::encode);
+            [&self.name, source.as_str(), &to.name, target.as_str()].map(names::encode);
         let encryption = &self.client.settings.encryption;
         self.client
             .request(

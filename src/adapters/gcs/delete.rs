@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use reqwest::Method;
 
 use super::{
-    Store,
+    Bucket,
     doubt::{Condition, existed, generation},
     model::Resource,
     named,
@@ -15,11 +15,12 @@ use crate::{
     retry::retry,
 };
 
-impl Store {
+impl Bucket {
     pub(super) async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         let wanted = options.if_version.as_ref().and_then(generation);
         // Then no object ever had this version: whatever is there is another one.
         let never = options.if_version.is_some() && wanted.is_none();
+        let _turn = self.writes.turn(key).await;
         let known = self.known.generation(key);
         // Since when an attempt may have removed the object without a word.
         let since = Mutex::new(None::<Began>);

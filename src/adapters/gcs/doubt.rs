@@ -3,7 +3,7 @@
 
 use std::{sync::Mutex, time::SystemTime};
 
-use super::{Store, client::Call, errors::Failure, model::Resource};
+use super::{Bucket, client::Call, errors::Failure, model::Resource};
 use crate::{
     Error, ErrorKind, Key, PutMode, Result, Version,
     began::Began,
@@ -50,9 +50,9 @@ pub(super) fn generation(version: &Version) -> Option<u64> {
 
 /// How the next attempt may go.
 #[derive(Debug)]
-pub(super) enum Next {
-    /// Under this condition.
-    Go(Condition),
+pub(super) enum Next<T = Condition> {
+    /// Under this condition, or with what was begun under it.
+    Go(T),
     /// Not at all: an earlier one took effect.
     Done(Box<Resource>),
 }
@@ -96,11 +96,11 @@ impl Doubt {
     /// Before an attempt. After a doubtful one, an unconditional write looks first: it goes on only under the
     /// condition that what was there before the doubtful attempt is still there. A conditional write need not
     /// look, its condition does.
-    pub(super) async fn next(&self, store: &Store, key: &Key) -> Result<Next> {
+    pub(super) async fn next(&self, bucket: &Bucket, key: &Key) -> Result<Next> {
         let (Some(since), Condition::Always) = (self.since(), self.wanted) else {
             return Ok(Next::Go(self.wanted));
         };
-        let seen = Box::pin(store.look(key)).await?;
+        let seen = Box::pin(bucket.look(key)).await?;
         match seen.resource {
             None => Ok(Next::Go(Condition::Generation(0))),
             Some(resource) if resource.put_id() == Some(&self.id) => Ok(Next::Done(Box::new(resource))),
@@ -121,14 +121,14 @@ impl Doubt {
     /// or nothing where the condition holds and so something else is the matter.
     pub(super) async fn refused(
         &self,
-        store: &Store,
+        bucket: &Bucket,
         key: &Key,
         failure: &Failure,
     ) -> Result<Option<Box<Resource>>> {
         if failure.is_clear() && !self.is_open() {
             return Err(self.conflict());
         }
-        let seen = match store.look(key).await {
+        let seen = match bucket.look(key).await {
             // Who may write need not be allowed to read. A condition was sent, so the answer speaks of that.
             Err(error) if error.kind() == ErrorKind::AccessDenied && !self.is_open() => {
                 return Err(self.conflict());
@@ -145,14 +145,14 @@ impl Doubt {
 
     /// After the session of an upload was lost whose last bytes were sent: what this `put` has stored,
     /// nothing, or the conflict that ended the session or follows from a doubtful attempt.
-    pub(super) async fn lost(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+    pub(super) async fn lost(&self, bucket: &Bucket, key: &Key) -> Result<Option<Box<Resource>>> {
         if self.is_open() && self.wanted == Condition::Always {
-            return match self.next(store, key).await? {
+            return match self.next(bucket, key).await? {
                 Next::Done(stored) => Ok(Some(stored)),
                 Next::Go(_) => Ok(None),
             };
         }
-        let seen = match store.look(key).await {
+        let seen = match bucket.look(key).await {
             // Who may write need not be allowed to read. Nothing is in doubt, and the next session has the
             // same condition.
             Err(error) if error.kind() == ErrorKind::AccessDenied && !self.is_open() => return Ok(None),
@@ -177,23 +177,23 @@ impl Doubt {
     }
 
     /// What a doubtful attempt of this `put` has stored, if it is the current object.
-    pub(super) async fn landed(&self, store: &Store, key: &Key) -> Result<Option<Box<Resource>>> {
+    pub(super) async fn landed(&self, bucket: &Bucket, key: &Key) -> Result<Option<Box<Resource>>> {
         if !self.is_open() {
             return Ok(None);
         }
-        let seen = store.look(key).await?.resource;
+        let seen = bucket.look(key).await?.resource;
         Ok(seen.filter(|resource| resource.put_id() == Some(&self.id)).map(Box::new))
     }
 
     /// The last word after `error`: an attempt of unknown outcome that did take effect is a success, and as
     /// long as none did, no refusal of a later one says that none will.
-    pub(super) async fn give_up(&self, store: &Store, key: &Key, error: Error) -> Result<Box<Resource>> {
+    pub(super) async fn give_up(&self, bucket: &Bucket, key: &Key, error: Error) -> Result<Box<Resource>> {
         // A conflict that passes (409) is the word on the last attempt only.
         let settled = matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Conflict);
         if !self.is_open() || (settled && !error.retryable()) {
             return Err(error);
         }
-        match self.landed(store, key).await {
+        match self.landed(bucket, key).await {
             Ok(Some(resource)) => Ok(resource),
             _ if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => Err(error),
             _ => {

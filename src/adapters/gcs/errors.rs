@@ -2,9 +2,10 @@
 
 use reqwest::{StatusCode, header::HeaderMap};
 
+use super::{said::Said, write_rate::GAP};
 use crate::{
     Error, ErrorKind,
-    http::{Lost, redact, retry_after},
+    http::{Lost, retry_after},
     options::NONE,
 };
 
@@ -18,10 +19,14 @@ pub(super) struct Asked {
     pub(super) conditional: bool,
     /// It went to an upload session.
     pub(super) of_session: bool,
+    /// It was for a listing, and for no single object.
+    pub(super) of_listing: bool,
+    /// There are no credentials.
+    pub(super) anonymous: bool,
     /// The endpoint is plain http and wants no credentials: an emulator.
     pub(super) emulator: bool,
     /// The server has marked an answer as Google does, so each of its own has a mark.
-    pub(super) marks: bool,
+    pub(super) server_marks: bool,
 }
 
 /// A request that failed.
@@ -86,27 +91,32 @@ impl From<Failure> for Error {
 /// What an answer that is no success means. `body` may be JSON, a page of a proxy, or empty.
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: Asked) -> Failure {
     let said = Said::new(body);
-    let foreign = status == StatusCode::NOT_FOUND && is_foreign(headers, body, asked);
-    let (kind, fix) = match foreign {
+    let foreign = status == StatusCode::NOT_FOUND && is_foreign_404(headers, body, asked);
+    let (kind, fix) = if foreign {
         // A proxy whose service is away says that there is none, and not that an object is gone.
-        true => (
+        (
             ErrorKind::Unavailable,
             "the answer is not the service's; check PERSIST_GCS_ENDPOINT_URL and what stands in between",
-        ),
-        false => meaning(status.as_u16(), &said),
+        )
+    } else {
+        meaning(status.as_u16(), &said, asked)
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
     error = error.of_bucket(kind == ErrorKind::NotFound && said.no_bucket());
-    // 410 ends a session, not the service. 409: two requests met on one object, and this one was not carried
-    // out.
-    let passes = foreign || matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt);
+    // 410 ends a session, not the service, unless it says why. 409: two requests met on one object, and this
+    // one was not carried out.
+    let passes = foreign
+        || matches!(kind, ErrorKind::RateLimited | ErrorKind::Corrupt)
+        || status == StatusCode::GONE && said.failed();
     error = error.with_retryable(matches!(status.as_u16(), 408 | 409 | 429 | 500..=599) || passes);
-    if let Some(delay) = retry_after(headers) {
+    // What the limit of writes asks for, where nothing else does.
+    let gap = (kind == ErrorKind::RateLimited && said.of_writes()).then_some(GAP);
+    if let Some(delay) = retry_after(headers).or(gap) {
         error = error.with_retry_after(delay);
     }
     // A proxy may put its page in place of an answer that it did not like.
     let doubtful = foreign || status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-    let policy = said.opens(&["request violates constraint"]);
+    let policy = said.opens(&["request violates constraint"]) || said.is("orgPolicyConstraintFailed");
     let refused = asked.conditional && status == StatusCode::PRECONDITION_FAILED && !policy;
     Failure { error, status: Some(status.as_u16()), doubtful, refused }
 }
@@ -118,8 +128,16 @@ pub(super) fn not_the_services() -> Error {
 }
 
 /// The table.
-fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
+fn meaning(status: u16, said: &Said, asked: Asked) -> (ErrorKind, &'static str) {
     match status {
+        429 | 403 | 410 if status == 429 || said.rate_limit() => {
+            let fix = if said.of_writes() {
+                "the service asks for fewer requests (one write a second to the same object)"
+            } else {
+                "the service asks for fewer requests"
+            };
+            (ErrorKind::RateLimited, fix)
+        }
         304 => (ErrorKind::NotModified, "the snapshot is unchanged"),
         301 | 302 | 303 | 307 | 308 => (
             ErrorKind::InvalidConfig,
@@ -132,9 +150,9 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
         400 if said.needs_key() => {
             (ErrorKind::InvalidConfig, "the object needs the encryption key that it was written with")
         }
-        400 if said.opens(&["cloud kms", "the cloud kms", "kms key"]) => (
+        400 if said.kms() => (
             ErrorKind::InvalidConfig,
-            "check the KMS key's name, and that key and bucket are in the same location",
+            "check the KMS key's name, that it is enabled and not destroyed, and that key and bucket are in the same location",
         ),
         400 if said.opens(&["bucket is a requester pays", "requester pays bucket", "user project "]) => (
             ErrorKind::InvalidConfig,
@@ -145,12 +163,15 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
             "the bytes were changed on their way and nothing was stored; save again, and check the network path if it stays",
         ),
         400 => (ErrorKind::InvalidInput, "the service does not accept the request"),
+        401 if asked.anonymous => (
+            ErrorKind::Unauthenticated,
+            "no credentials were sent, and what is not public needs some: set PERSIST_GCS_CREDENTIALS_PATH",
+        ),
         401 => (
             ErrorKind::Unauthenticated,
             "the credentials are not accepted; check which ones are in use and whether they are revoked",
         ),
-        403 if said.rate_limit() => (ErrorKind::RateLimited, "the service asks for fewer requests"),
-        403 if said.opens(&["permission denied on cloud kms", "cloud kms", "kms key"]) => (
+        403 if said.kms() || said.opens(&["permission denied on cloud kms"]) => (
             ErrorKind::AccessDenied,
             "give the bucket's service agent the role Cloud KMS CryptoKey Encrypter/Decrypter on the key",
         ),
@@ -174,6 +195,20 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
         403 if said.is("accessNotConfigured") => {
             (ErrorKind::AccessDenied, "enable the Cloud Storage JSON API in the project")
         }
+        403 if said.opens(&["there is an ip filtering condition"]) => {
+            (ErrorKind::AccessDenied, "the bucket's IP filter does not admit this machine's address")
+        }
+        403 if said.is("countryBlocked") => {
+            (ErrorKind::AccessDenied, "the service refuses requests from this country")
+        }
+        403 if said.is("quotaExceeded") => {
+            (ErrorKind::AccessDenied, "a quota of the project is used up; have it raised")
+        }
+        403 if said.unlisted && !asked.of_listing => (
+            ErrorKind::AccessDenied,
+            "there may be no such snapshot: without storage.objects.list the service does not tell; give the account the role \
+             Storage Object Admin on the bucket",
+        ),
         403 => (
             ErrorKind::AccessDenied,
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
@@ -188,8 +223,15 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
         ),
         408 => (ErrorKind::Timeout, "the service did not get the request in time"),
         409 => (ErrorKind::Conflict, "another request on the same object is in the way"),
-        410 => (ErrorKind::Unavailable, "the upload session has ended"),
+        410 if asked.of_session => (ErrorKind::Unavailable, "the upload session has ended"),
+        410 => (
+            ErrorKind::Unavailable,
+            "what was begun before has ended (a copy, a change of tier); begin it anew",
+        ),
         411 => (ErrorKind::Internal, "the service does not accept the request's length"),
+        413 if said.is("uploadTooLarge") => {
+            (ErrorKind::InvalidInput, "Cloud Storage objects have at most 5 TiB")
+        }
         413 => (
             ErrorKind::InvalidConfig,
             "a request is too large for what stands in between: raise its limit (nginx: client_max_body_size), or lower \
@@ -203,10 +245,6 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
             "a policy of the bucket or its organization forbids this; where it demands a key of your own, set PERSIST_GCS_KMS_KEY",
         ),
         416 => (ErrorKind::InvalidInput, "the range starts behind the end of the object"),
-        429 => (
-            ErrorKind::RateLimited,
-            "the service asks for fewer requests (one write a second to the same object)",
-        ),
         500..=599 => (ErrorKind::Unavailable, "the service failed"),
         _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
     }
@@ -215,14 +253,14 @@ fn meaning(status: u16, said: &Said) -> (ErrorKind, &'static str) {
 /// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API
 /// says 404 in JSON, downloads in the text "No such object", and upload sessions in other ways, too. So do
 /// emulators.
-fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
+fn is_foreign_404(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     // Google's own, whatever it says.
     if headers.contains_key(MARK) {
         return false;
     }
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
-    let plainly = !asked.marks && (asked.of_session || asked.emulator);
+    let plainly = !asked.server_marks && (asked.of_session || asked.emulator);
     if text.is_empty() {
         return !plainly;
     }
@@ -240,97 +278,6 @@ fn is_foreign(headers: &HeaderMap, body: &[u8], asked: Asked) -> bool {
     // Ingresses and gateways say this of a route that they do not have.
     let plain = plainly && text.starts_with("Not Found");
     !(own || plain || json() || page())
-}
-
-/// Google's own words.
-#[derive(Default)]
-struct Said {
-    reason: String,
-    message: String,
-    /// Whether the object may not be changed, which is said behind its name, however long that is.
-    kept: bool,
-    /// Whether the project that is billed is refused, which is said behind the account.
-    payer: bool,
-}
-
-impl Said {
-    fn new(body: &[u8]) -> Self {
-        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else {
-            return Said { message: redact(&String::from_utf8_lossy(body)), ..Said::default() };
-        };
-        let error = &json["error"];
-        let message = error["message"].as_str().or(error.as_str()).unwrap_or_default();
-        let reason = error["errors"][0]["reason"].as_str().or(error["status"].as_str()).unwrap_or_default();
-        let kept = message.starts_with("Object '")
-            && ["' is subject to bucket's retention policy", "' is under active"]
-                .iter()
-                .any(|said| message.contains(said));
-        let payer = message.split_once(' ').is_some_and(|(_account, said)| {
-            said.starts_with("does not have serviceusage.services.use access")
-                || said.starts_with("does not have required permission to use project")
-        });
-        Said { reason: redact(reason), message: redact(message), kept, payer }
-    }
-
-    /// Whether this is the reason, which has no names in it.
-    fn is(&self, reason: &str) -> bool {
-        self.reason.eq_ignore_ascii_case(reason)
-    }
-
-    /// Whether the message begins so. What comes later may be the name of an object, a bucket or an account.
-    fn opens(&self, phrases: &[&str]) -> bool {
-        let message = self.message.to_ascii_lowercase();
-        phrases.iter().any(|phrase| message.starts_with(phrase))
-    }
-
-    fn needs_key(&self) -> bool {
-        let reason = ["resourceIsEncryptedWithCustomer", "customerEncryption"]
-            .iter()
-            .any(|start| self.reason.starts_with(start));
-        let phrases =
-            ["the target object is encrypted by a customer", "the source object is encrypted by a customer"];
-        reason || self.opens(&phrases)
-    }
-
-    fn rate_limit(&self) -> bool {
-        ["rateLimitExceeded", "userRateLimitExceeded", "RESOURCE_EXHAUSTED"]
-            .iter()
-            .any(|reason| self.is(reason))
-            || self.opens(&["rate limit exceeded"])
-    }
-
-    fn kept(&self) -> bool {
-        self.kept || self.is("retentionPolicyNotMet") || self.is("objectUnderActiveHold")
-    }
-
-    /// Compute Engine gives its machines other scopes than these by default.
-    fn narrow(&self) -> bool {
-        self.opens(&[
-            "provided scope(s) are not authorized",
-            "insufficient permission",
-            "request had insufficient authentication scopes",
-        ])
-    }
-
-    fn billing(&self) -> bool {
-        self.is("accountDisabled")
-            || self.opens(&["billing account", "the billing account", "the project to be billed"])
-    }
-
-    fn no_bucket(&self) -> bool {
-        self.opens(&["the specified bucket does not exist", "bucket not found"])
-    }
-}
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for part in [&self.reason, &self.message] {
-            if !part.is_empty() {
-                write!(f, ", {part}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,14 @@ use reqwest::header::HeaderValue;
 
 use super::*;
 
-const OBJECT: Asked = Asked { conditional: false, of_session: false, emulator: false, marks: false };
+const OBJECT: Asked = Asked {
+    conditional: false,
+    of_session: false,
+    of_listing: false,
+    anonymous: false,
+    emulator: false,
+    server_marks: false,
+};
 const SESSION: Asked = Asked { of_session: true, ..OBJECT };
 const EMULATOR: Asked = Asked { emulator: true, ..OBJECT };
 
@@ -23,8 +30,8 @@ fn a_404_without_googles_words_is_an_outage() {
         (SESSION, &[PAGE, r#"{"error":"Not Found"}"#]),
         (EMULATOR, &[FRONT, PAGE, r#"{"error":"Not Found"}"#]),
         // A server that marks its answers has marked that it is gone.
-        (Asked { marks: true, ..SESSION }, &["", "Not Found\n", PAGE]),
-        (Asked { marks: true, ..EMULATOR }, &["", "Not Found\n", PAGE]),
+        (Asked { server_marks: true, ..SESSION }, &["", "Not Found\n", PAGE]),
+        (Asked { server_marks: true, ..EMULATOR }, &["", "Not Found\n", PAGE]),
         // Of older emulators alone.
         (OBJECT, &[r#"{"code":404,"message":"Object b/k does not exist."}"#]),
     ] {
@@ -41,7 +48,7 @@ fn a_404_in_googles_words_counts() {
     for (asked, bodies) in [
         (OBJECT, &[][..]),
         (SESSION, &["", "Not Found\n", FRONT]),
-        (Asked { marks: true, ..SESSION }, &[FRONT]),
+        (Asked { server_marks: true, ..SESSION }, &[FRONT]),
         (EMULATOR, &["", "Not Found\n", r#"{"code":404,"message":"Object b/k does not exist."}"#]),
     ] {
         for body in bodies.iter().chain(&WORDS) {

@@ -7,7 +7,7 @@ use futures_util::stream;
 use reqwest::Response;
 
 use super::{
-    Store,
+    Bucket,
     model::Resource,
     named,
     open::{Opened, bounded, check_media, seen},
@@ -22,7 +22,7 @@ use crate::{
 /// Up to so many bytes are read at once: a stream of them would cost more than they do.
 const SHORT: u64 = 64 * 1024;
 
-impl Store {
+impl Bucket {
     pub(super) async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let call = self.metadata(key).headers(self.client.settings.encryption.headers());
         let resource = retry_unseen(&self.retry, &self.client.budget, |_| async {
@@ -75,7 +75,7 @@ impl Store {
     /// The bytes `range`, all of which the answer has that is already open.
     fn body(self: &Arc<Self>, key: &Key, resource: &Resource, range: Range<u64>, answer: Body) -> Body {
         let (generation, size, page) = (resource.generation, resource.size, resource.is_page());
-        let source = Source { store: self.clone(), key: key.clone(), generation, size, page };
+        let source = Source { bucket: self.clone(), key: key.clone(), generation, size, page };
         let stored = stored(resource, &range);
         let settings = &self.client.settings;
         let open = source.resumed(range.clone(), Some(answer));
@@ -99,7 +99,7 @@ fn stored(resource: &Resource, range: &Range<u64>) -> Option<u32> {
 /// One generation to read from.
 #[derive(Clone)]
 struct Source {
-    store: Arc<Store>,
+    bucket: Arc<Bucket>,
     key: Key,
     generation: u64,
     size: u64,
@@ -111,7 +111,7 @@ impl Source {
     /// The bytes of `range`, beginning with an answer that is already open.
     fn resumed(&self, range: Range<u64>, open: Option<Body>) -> Body {
         let source = self.clone();
-        resuming(range, open, self.store.retry.clone(), self.store.client.budget.clone(), move |range| {
+        resuming(range, open, self.bucket.retry.clone(), self.bucket.client.budget.clone(), move |range| {
             let source = source.clone();
             async move { source.fetch(range).await }
         })
@@ -119,10 +119,10 @@ impl Source {
 
     async fn fetch(&self, range: Range<u64>) -> Result<Body> {
         let call = self
-            .store
+            .bucket
             .media(&self.key, Some(bounded(&range)))
             .query("generation", self.generation.to_string());
-        let answer = match self.store.client.send(call).await {
+        let answer = match self.bucket.client.send(call).await {
             Ok(answer) => answer,
             Err(failure) if failure.no_object() => return Err(gone()),
             Err(failure) => return Err(failure.error),
@@ -131,7 +131,7 @@ impl Source {
             return Err(gone());
         }
         check_media(&answer, &range, self.size, self.page)?;
-        Ok(self.store.client.body(answer))
+        Ok(self.bucket.client.body(answer))
     }
 }
 

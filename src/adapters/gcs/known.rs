@@ -47,9 +47,11 @@ struct Whole {
     created: Option<SystemTime>,
     content_type: Option<Arc<str>>,
     storage_class: Option<Arc<str>>,
-    /// [`Rare`] as JSON: one allocation in place of a dozen.
-    rare: Option<Arc<[u8]>>,
+    extras: Extras,
 }
+
+/// [`Rare`] as JSON, one allocation in place of a dozen; `None` of a plain object.
+type Extras = Option<Arc<[u8]>>;
 
 /// What a plain object does not have.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -62,10 +64,10 @@ struct Rare {
 impl Known {
     /// Notes what an answer has shown.
     pub(super) fn saw(&self, key: &Key, resource: &Resource) {
-        let rare = rare(resource);
+        let extras = extras(resource);
         let mut known = self.lock();
         let seen = &mut *known;
-        let whole = rare.and_then(|rare| {
+        let whole = extras.and_then(|extras| {
             Some(Whole {
                 size: resource.size,
                 metageneration: resource.metageneration,
@@ -74,7 +76,7 @@ impl Known {
                 created: resource.time_created,
                 content_type: shared(&mut seen.content_type, resource.content_type.as_deref()),
                 storage_class: shared(&mut seen.storage_class, resource.storage_class.as_deref()),
-                rare,
+                extras,
             })
         });
         let last = Last { generation: resource.generation, whole };
@@ -82,7 +84,7 @@ impl Known {
         // With room for as many again, so that others need not wait while it grows.
         let forgotten = full.then(|| mem::replace(&mut seen.keys, HashMap::with_capacity(MOST)));
         let replaced = seen.keys.insert(key.clone(), last);
-        // The large map is freed behind the lock.
+        // What is forgotten is freed behind the lock.
         drop(known);
         drop((forgotten, replaced));
     }
@@ -99,7 +101,7 @@ impl Known {
             let last = seen.keys.get(key)?;
             (last.generation, last.whole.clone()?)
         };
-        let rare = match &whole.rare {
+        let rare = match &whole.extras {
             Some(json) => serde_json::from_slice(json).ok()?,
             None => Rare::default(),
         };
@@ -124,7 +126,7 @@ impl Known {
 }
 
 /// What is not plain of an object, if anything; `None` where that is too much to keep.
-fn rare(resource: &Resource) -> Option<Option<Arc<[u8]>>> {
+fn extras(resource: &Resource) -> Option<Extras> {
     let own = || resource.metadata.iter().filter(|(name, _)| *name != PUT_ID);
     let metadata: usize = own().map(|(name, value)| name.len() + value.len()).sum();
     if metadata > METADATA {

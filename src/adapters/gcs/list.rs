@@ -9,7 +9,7 @@ use futures_util::{
 use reqwest::Method;
 
 use super::{
-    Store,
+    Bucket,
     errors::not_the_services,
     model::{self, Page},
     names,
@@ -21,7 +21,7 @@ const PAGE: usize = 1000;
 
 /// A listing under way.
 struct Listing<'a> {
-    store: &'a Store,
+    bucket: &'a Bucket,
     options: ListOptions,
     left: usize,
     rows: VecDeque<ListEntry>,
@@ -36,11 +36,11 @@ enum Next {
     End,
 }
 
-impl Store {
+impl Bucket {
     pub(super) fn list(&self, options: ListOptions) -> BoxStream<'_, Result<ListEntry>> {
         let left = options.limit.unwrap_or(usize::MAX);
         let last = options.start_after.clone();
-        let listing = Listing { store: self, options, left, rows: VecDeque::new(), last, next: Next::First };
+        let listing = Listing { bucket: self, options, left, rows: VecDeque::new(), last, next: Next::First };
         stream::unfold(Some(listing), |state| async move {
             let mut listing = state?;
             match listing.row().await {
@@ -80,7 +80,7 @@ impl Listing<'_> {
     }
 
     async fn fetch(&mut self, token: Option<String>) -> Result<()> {
-        let Listing { store, options, .. } = &*self;
+        let Listing { bucket, options, .. } = &*self;
         let most = match token {
             // The row at the start offset itself is thrown away.
             None => self.left.saturating_add(usize::from(options.start_after.is_some())).min(PAGE),
@@ -88,17 +88,17 @@ impl Listing<'_> {
             Some(_) => PAGE,
         };
         let fields = format!("kind,items({}),prefixes,nextPageToken", model::FIELDS);
-        let call = store
+        let call = bucket
             .client
-            .request(Method::GET, format!("/storage/v1/b/{}/o", names::encode(&store.bucket)))
+            .request(Method::GET, format!("/storage/v1/b/{}/o", names::encode(&bucket.name)))
             .query("maxResults", most.to_string())
             .query("fields", fields)
             .maybe("prefix", Some(&options.prefix).filter(|prefix| !prefix.is_empty()))
             .maybe("delimiter", options.delimiter.then_some("/"))
             .maybe("startOffset", options.start_after.as_deref())
             .maybe("pageToken", token.as_deref());
-        let page = retry_unseen(&store.retry, &store.client.budget, |_| async {
-            let answer = store.client.json::<Page>(call.clone()).await;
+        let page = retry_unseen(&bucket.retry, &bucket.client.budget, |_| async {
+            let answer = bucket.client.json::<Page>(call.clone()).await;
             let page = match answer {
                 Ok((page, _)) if page.is_listing() => Ok(page),
                 Ok(_) => Err(not_the_services()),

@@ -6,12 +6,14 @@
 //! - `auth`: credentials and tokens
 //! - `client`: how a request goes out
 //! - `errors`: what a refusal means
+//! - `said`: its words
 //! - `model`: the object resource
 //! - `names`: how names are encoded
 //! - `put`: a save, in one request where it fits a chunk
 //! - `resumable`: an upload of any length, in one session or several
 //! - `session`: the requests of one upload session
 //! - `doubt`: what a write may do after an attempt whose outcome is unknown
+//! - `write_rate`: one write a second to the same object
 //! - `known`: the generations that this process has seen or stored
 //! - `open`: metadata and bytes of one generation
 //! - `get`: loads, which resume, widen and are verified
@@ -38,9 +40,11 @@ mod open;
 mod put;
 mod resumable;
 mod rewrite;
+mod said;
 mod session;
 mod settings;
 mod sum;
+mod write_rate;
 
 use std::{fmt, sync::Arc};
 
@@ -55,6 +59,7 @@ use crate::{
 use client::{Call, Client};
 use known::Known;
 use settings::Settings;
+use write_rate::WriteRate;
 
 /// A bucket of Google Cloud Storage. Clones, and adapters of the same configuration, share connections, token
 /// and retry budget.
@@ -69,14 +74,15 @@ use settings::Settings;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct GcsAdapter(Arc<Store>);
+pub struct GcsAdapter(Arc<Bucket>);
 
 /// The bucket, and how to talk to it.
-struct Store {
+struct Bucket {
     client: Arc<Client>,
-    bucket: String,
+    name: String,
     retry: RetryConfig,
     known: Known,
+    writes: WriteRate,
 }
 
 impl GcsAdapter {
@@ -91,11 +97,13 @@ impl GcsAdapter {
         let settings =
             Settings::new(config, &|name| std::env::var(name).ok().filter(|value| !value.is_empty())).await?;
         let client = Client::shared(settings).await?;
-        Ok(GcsAdapter(Arc::new(Store {
+        let writes = WriteRate::new(client.settings.is_google());
+        Ok(GcsAdapter(Arc::new(Bucket {
             client,
-            bucket: bucket.into(),
+            name: bucket.into(),
             retry: retry.clone(),
             known: Known::default(),
+            writes,
         })))
     }
 }
@@ -131,9 +139,9 @@ impl SnapshotAdapter for GcsAdapter {
     }
 }
 
-impl Store {
+impl Bucket {
     fn object(&self, method: Method, key: &Key) -> Call {
-        self.client.object(method, &self.bucket, key.as_str())
+        self.client.object(method, &self.name, key.as_str())
     }
 }
 
@@ -143,12 +151,12 @@ fn named(operation: &'static str, key: &Key, error: Error) -> Error {
 
 impl fmt::Display for GcsAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gs://{}", self.0.bucket)
+        write!(f, "gs://{}", self.0.name)
     }
 }
 
 impl fmt::Debug for GcsAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GcsAdapter").field("bucket", &self.0.bucket).field("client", &self.0.client).finish()
+        f.debug_struct("GcsAdapter").field("bucket", &self.0.name).field("client", &self.0.client).finish()
     }
 }

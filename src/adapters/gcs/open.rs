@@ -10,7 +10,7 @@ use reqwest::{
 use tokio::time::Instant;
 
 use super::{
-    Store,
+    Bucket,
     client::Call,
     doubt::generation,
     errors::{MARK, not_the_services},
@@ -31,7 +31,7 @@ pub(super) struct Opened {
     pub(super) news: bool,
 }
 
-impl Store {
+impl Bucket {
     /// Metadata and bytes, of one generation. Both requests at once, since an answer with media has no custom
     /// metadata; one behind the other where the second is likely not to be needed, or its range is not known.
     /// What this process has stored or seen already takes one request, whose answer shows that nothing has
@@ -235,7 +235,7 @@ pub(super) fn bounded(range: &Range<u64>) -> ByteRange {
 
 /// Whether an answer holds the stored bytes of `range`. `page`: the object says that it is one itself.
 pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64, page: bool) -> Result<()> {
-    if is_foreign(answer, range, page) {
+    if is_foreign_media(answer, range, page) {
         return Err(not_the_services());
     }
     let headers = answer.headers();
@@ -263,7 +263,7 @@ pub(super) fn check_media(answer: &Response, range: &Range<u64>, size: u64, page
 
 /// Whether a success has nothing of the service's and is not what was asked for either: taken for the object,
 /// it would be a damaged one, and an older one would be loaded in its place.
-fn is_foreign(answer: &Response, range: &Range<u64>, page: bool) -> bool {
+fn is_foreign_media(answer: &Response, range: &Range<u64>, page: bool) -> bool {
     let own = |name: &HeaderName| name.as_str().starts_with("x-goog-") || name == MARK;
     // What comes in chunks has no length; but a page has no Content-Range either.
     let told = text(answer, "content-range").and_then(content_range);

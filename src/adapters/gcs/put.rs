@@ -7,7 +7,7 @@ use reqwest::{
 };
 
 use super::{
-    Store,
+    Bucket,
     doubt::{Condition, Doubt, Next},
     errors::Failure,
     model::{self, Resource, checksum_text},
@@ -30,7 +30,7 @@ pub(super) fn can() -> Capabilities {
     Capabilities::default().with_tags().with_tiers()
 }
 
-impl Store {
+impl Bucket {
     pub(super) async fn put(&self, key: &Key, body: Body, options: PutOptions) -> Result<ObjectMeta> {
         let named = |error| named("put", key, error);
         options
@@ -38,6 +38,7 @@ impl Store {
             .and_then(|()| model::fits(&options))
             .and_then(|()| names::check_key(key))
             .map_err(named)?;
+        let _turn = self.writes.turn(key).await;
         let doubt = Doubt::new(Condition::new(&options.mode).map_err(named)?, self.known.generation(key));
         let chunk = self.client.settings.chunk as usize;
         let stored = match body.in_memory() {
@@ -69,13 +70,12 @@ impl Store {
         // An error of the body itself comes back as it is.
         let mut rest = Pieces::new(Bytes::new(), body);
         let data = Payload::new(rest.take(most).await?);
-        match rest.at_end().await? {
-            true if most == chunk => {
-                let stored = self.put_at_once(key, data, options, doubt).await;
-                stored.map_err(|error| named("put", key, error))
-            }
-            last => self.put_in_chunks(key, data, last, rest, options, doubt).await,
+        let last = rest.at_end().await?;
+        if last && most == chunk {
+            let stored = self.put_at_once(key, data, options, doubt).await;
+            return stored.map_err(|error| named("put", key, error));
         }
+        self.put_in_chunks(key, data, last, rest, options, doubt).await
     }
 
     /// One request: the object's resource and its bytes (`uploadType=multipart`).
@@ -135,7 +135,7 @@ impl Store {
     pub(super) fn upload(&self, kind: &str) -> super::client::Call {
         let settings = &self.client.settings;
         self.client
-            .request(Method::POST, names::path(&["/upload/storage/v1/b/", &self.bucket, "/o"]))
+            .request(Method::POST, names::path(&["/upload/storage/v1/b/", &self.name, "/o"]))
             .query("uploadType", kind)
             .maybe("kmsKeyName", settings.encryption.kms_key())
             .headers(settings.encryption.headers())
@@ -185,7 +185,10 @@ impl Store {
     pub(super) async fn discard(&self, stored: &Resource, error: Error, doubt: &Doubt) -> Error {
         let only = DeleteOptions::new().if_version(Version::new(stored.generation.to_string()));
         let removed = match Key::new(&stored.name) {
-            Ok(key) => self.delete(&key, only).await,
+            Ok(key) => {
+                self.writes.wrote(&key);
+                self.delete(&key, only).await
+            }
             Err(error) => Err(error),
         };
         let told = |fate: &str| Error::new(error.kind(), [error.message(), fate].concat());
@@ -227,7 +230,7 @@ fn write(out: &mut Vec<u8>, texts: &[&str]) {
     texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
 }
 
-/// What [`Store::look`] saw.
+/// What [`Bucket::look`] saw.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) resource: Option<Resource>,

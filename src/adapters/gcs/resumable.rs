@@ -8,7 +8,7 @@ use futures_util::future::{Either, join, select};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::{
-    Store,
+    Bucket,
     doubt::{Doubt, Next},
     errors::Failure,
     model::Resource,
@@ -32,8 +32,12 @@ const RESTARTS: u32 = 3;
 
 /// How an upload that is under way can end early.
 enum Ended {
+    /// The service has made an object of what it had.
+    Early(Box<Resource>),
     /// The service does not know the session any more.
     Lost(Error),
+    /// The service has ended the session for a reason that passes: a limit, a failure of its own.
+    Busy(Error),
     /// The bytes that arrived are not those that were sent.
     Spoilt(Error),
     /// For good.
@@ -42,6 +46,17 @@ enum Ended {
     Refused(Failure),
     /// The source failed: its error goes to the caller as it is.
     Source(Error),
+}
+
+impl Ended {
+    /// Whether the service has ended the session itself, so that there is none to cancel.
+    fn is_of_service(&self) -> bool {
+        match self {
+            Ended::Early(_) | Ended::Lost(_) | Ended::Busy(_) => true,
+            Ended::Refused(failure) => failure.is_clear(),
+            Ended::Spoilt(_) | Ended::Failed(_) | Ended::Source(_) => false,
+        }
+    }
 }
 
 /// What is being uploaded: the chunk in hand, and where it lies.
@@ -71,7 +86,7 @@ struct Sending {
     ahead: Option<Chunk>,
 }
 
-impl Store {
+impl Bucket {
     /// An object through an upload session, which begins anew if it is lost while the first chunk is still at
     /// hand.
     pub(super) async fn put_in_chunks(
@@ -107,22 +122,30 @@ impl Store {
         doubt: &Doubt,
     ) -> Result<Box<Resource>> {
         let named = |error| named("put", key, error);
-        let (began, mut restarts) = (Began::now(), 0);
+        let (began, mut restarts, mut retries) = (Began::now(), 0, self.retry.start());
         loop {
             let session = match self.start(key, options, doubt).await.map_err(named)? {
-                Ok(session) => session,
-                Err(stored) => return Ok(stored),
+                Next::Go(session) => session,
+                Next::Done(stored) => return Ok(stored),
             };
-            let again = match self.run(session, upload, doubt).await {
-                Ok(stored) => return Ok(Box::new(stored)),
-                Err(Ended::Source(error)) => return Err(error),
-                Err(Ended::Failed(error)) => return Err(named(error)),
-                Err(Ended::Refused(failure)) => {
+            let ended = match self.run(session, upload, doubt).await {
+                Ok(stored) => return Ok(stored),
+                Err(ended) => ended,
+            };
+            let busy = matches!(ended, Ended::Busy(_));
+            let again = match ended {
+                Ended::Early(stored) => {
+                    let error = self.discard(&stored, cut_short(&upload.chunk), doubt).await;
+                    return Err(named(error));
+                }
+                Ended::Source(error) => return Err(error),
+                Ended::Failed(error) => return Err(named(error)),
+                Ended::Refused(failure) => {
                     let looked =
                         retry(&self.retry, &self.client.budget, |_| doubt.refused(self, key, &failure));
                     return looked.await.map_err(named)?.ok_or_else(|| named(failure.error));
                 }
-                Err(Ended::Lost(error)) => {
+                Ended::Lost(error) | Ended::Busy(error) => {
                     // The answer to the last chunk may be what was lost, and the session with it.
                     if upload.chunk.last {
                         let looked = retry(&self.retry, &self.client.budget, |_| doubt.lost(self, key));
@@ -135,7 +158,7 @@ impl Store {
                         sent => unrepeatable(sent, error),
                     }
                 }
-                Err(Ended::Spoilt(error)) => error,
+                Ended::Spoilt(error) => error,
             };
             restarts += 1;
             // Another session is another write, and what has no condition would undo what others saved while
@@ -143,9 +166,12 @@ impl Store {
             let late = options.mode == PutMode::Overwrite && began.overslept(self.retry.deadline);
             match upload.chunk.start {
                 0 if late => return Err(named(overslept(again))),
+                0 if restarts <= RESTARTS && busy => retries.wait(named(again), &self.client.budget).await?,
                 0 if restarts <= RESTARTS => {}
                 0 => return Err(named(again)),
                 _ if doubt.is_open() => return Err(named(again)),
+                // Whoever has the source once more begins at once.
+                _ if busy && !retries.pause(&again, &self.client.budget).await => return Err(named(again)),
                 _ => return Err(named(again).with_source_past()),
             }
         }
@@ -175,12 +201,7 @@ impl Store {
 
     /// Begins a session, unless an earlier one has already stored the object. A session that nobody uses does
     /// no harm, so this is always safe to repeat.
-    async fn start(
-        &self,
-        key: &Key,
-        options: &PutOptions,
-        doubt: &Doubt,
-    ) -> Result<Result<UploadSession, Box<Resource>>> {
+    async fn start(&self, key: &Key, options: &PutOptions, doubt: &Doubt) -> Result<Next<UploadSession>> {
         let mut resource = Vec::new();
         self.new_resource(&mut resource, key, options, doubt, None)?;
         let resource = Bytes::from(resource);
@@ -188,7 +209,7 @@ impl Store {
         retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
                 Next::Go(condition) => condition,
-                Next::Done(stored) => return Ok(Err(stored)),
+                Next::Done(stored) => return Ok(Next::Done(stored)),
             };
             let mut call = condition
                 .apply(self.upload("resumable").query("name", key))
@@ -198,9 +219,9 @@ impl Store {
                 call = call.header(HeaderName::from_static("x-upload-content-type"), value);
             }
             match UploadSession::start(self.client.clone(), call).await {
-                Ok(session) => Ok(Ok(session)),
+                Ok(session) => Ok(Next::Go(session)),
                 Err(failure) if failure.refused => match doubt.refused(self, key, &failure).await? {
-                    Some(stored) => Ok(Err(stored)),
+                    Some(stored) => Ok(Next::Done(stored)),
                     None => Err(named("put", key, failure.error)),
                 },
                 Err(failure) => Err(named("put", key, failure.error)),
@@ -215,13 +236,13 @@ impl Store {
         mut session: UploadSession,
         upload: &mut Sending,
         doubt: &Doubt,
-    ) -> Result<Resource, Ended> {
+    ) -> Result<Box<Resource>, Ended> {
         loop {
-            let outcome = if upload.chunk.last {
+            let step = if upload.chunk.last {
                 match self.deliver(&session, &upload.chunk, doubt).await {
                     Ok(Some(stored)) => {
                         session.ended();
-                        return Ok(*stored);
+                        return Ok(stored);
                     }
                     Ok(None) => Err(Ended::Failed(strayed(upload.chunk.end(), &upload.chunk))),
                     Err(ended) => Err(ended),
@@ -229,22 +250,14 @@ impl Store {
             } else {
                 self.deliver_and_read(&session, upload, doubt).await
             };
-            match outcome {
-                Ok(Ok(made)) => upload.chunk = made,
-                Ok(Err(stored)) => {
-                    session.ended();
-                    return Err(Ended::Failed(self.discard(&stored, cut_short(&upload.chunk), doubt).await));
-                }
-                Err(Ended::Lost(error)) => {
-                    session.ended();
-                    return Err(Ended::Lost(error));
-                }
-                Err(Ended::Refused(failure)) if failure.is_clear() => {
-                    session.ended();
-                    return Err(Ended::Refused(failure));
-                }
+            match step {
+                Ok(next) => upload.chunk = next,
                 Err(ended) => {
-                    session.cancel().await;
+                    if ended.is_of_service() {
+                        session.ended();
+                    } else {
+                        session.cancel().await;
+                    }
                     return Err(ended);
                 }
             }
@@ -258,7 +271,7 @@ impl Store {
         session: &UploadSession,
         upload: &mut Sending,
         doubt: &Doubt,
-    ) -> Result<Result<Chunk, Box<Resource>>, Ended> {
+    ) -> Result<Chunk, Ended> {
         let Sending { chunk, rest, ahead } = upload;
         let ready = ahead.take();
         let (first, start, crc32c) = (chunk.start == 0, chunk.end(), chunk.crc32c);
@@ -276,7 +289,7 @@ impl Store {
             }
         });
         let (delivered, made) = match select(deliver, read).await {
-            Either::Left((Ok(Some(stored)), _)) => return Ok(Err(stored)),
+            Either::Left((Ok(Some(stored)), _)) => return Err(Ended::Early(stored)),
             Either::Left((Err(ended), _))
                 if !first || matches!(ended, Ended::Failed(_) | Ended::Refused(_)) =>
             {
@@ -287,8 +300,8 @@ impl Store {
             Either::Right((Ok(made), deliver)) => (deliver.await, made),
         };
         match delivered {
-            Ok(Some(stored)) => Ok(Err(stored)),
-            Ok(None) => Ok(Ok(made)),
+            Ok(Some(stored)) => Err(Ended::Early(stored)),
+            Ok(None) => Ok(made),
             Err(ended) => {
                 // An upload that begins anew needs this part once more.
                 *ahead = Some(made);
@@ -351,6 +364,9 @@ impl Store {
                     let message = "the service takes the upload's data and stores none of it";
                     (Error::new(ErrorKind::Unavailable, message), false)
                 }
+                Err(failure) if failure.is(410) && failure.error.retryable() => {
+                    return Err(Ended::Busy(failure.error));
+                }
                 Err(failure) if failure.not_found() || failure.is(410) => {
                     return Err(Ended::Lost(failure.error));
                 }
@@ -409,5 +425,8 @@ fn unrepeatable(sent: u64, error: Error) -> Error {
     let message = format!(
         "the service lost the upload after {sent} bytes, and a stream cannot be read twice; save again"
     );
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    // A limit stays one, and what it asks for.
+    let kind = if error.kind() == ErrorKind::RateLimited { error.kind() } else { ErrorKind::Unavailable };
+    let lost = Error::new(kind, message);
+    error.retry_after().into_iter().fold(lost, Error::with_retry_after).with_source(error)
 }

@@ -8,7 +8,7 @@ use reqwest::{
 use serde_json::{Map, Value};
 
 use super::{
-    Store,
+    Bucket,
     client::Call,
     encryption,
     model::{self, Reached, Resource, Rewrite},
@@ -30,7 +30,7 @@ const KEPT: [&str; 7] = [
 const OTHER_KEY: &str = "the tier was set, but the service did not encrypt the snapshot with its KMS key; check that this server supports \
                          encryption keys, and save again";
 
-impl Store {
+impl Bucket {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         let named = |error| named("set_tier", key, error);
         let wanted = model::class(tier);
@@ -41,6 +41,7 @@ impl Store {
         body.insert("storageClass".into(), wanted.into());
         let body = Bytes::from(Value::Object(body).to_string());
         let kms_key = self.client.settings.encryption.kms_key_of(&old);
+        let _turn = self.writes.turn(key).await;
         let mut reached: Option<Reached> = None;
         loop {
             let token = reached.as_ref().map(|reached| &reached.token);
@@ -76,10 +77,13 @@ impl Store {
                 (true, _) => {
                     let Some(stored) = step.resource else { return Ok(()) };
                     self.known.saw(key, &stored);
-                    return if kms_key.is_none_or(|name| encryption::is_under(name, &stored)) {
-                        Ok(())
-                    } else {
-                        Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY)))
+                    if kms_key.is_some_and(|name| !encryption::is_under(name, &stored)) {
+                        return Err(named(Error::new(ErrorKind::Unsupported, OTHER_KEY)));
+                    }
+                    // A bucket with Autoclass says yes, too.
+                    return match stored.storage_class.as_deref() {
+                        Some(class) if model::tier(class) != Some(tier) => Err(named(of_bucket(class))),
+                        _ => Ok(()),
                     };
                 }
                 (false, Some(next)) => reached = Some(next),
@@ -117,7 +121,7 @@ impl Store {
     /// Rewrites this generation onto itself, and only if it is still the current one, and nothing else is
     /// said of it meanwhile.
     fn rewrite(&self, key: &Key, old: &Resource, kms_key: Option<&str>, body: Bytes) -> Call {
-        let (bucket, object) = (names::encode(&self.bucket), names::encode(key.as_str()));
+        let (bucket, object) = (names::encode(&self.name), names::encode(key.as_str()));
         let encryption = &self.client.settings.encryption;
         let call = self
             .client
@@ -138,6 +142,13 @@ impl Store {
             None => call,
         }
     }
+}
+
+fn of_bucket(class: &str) -> Error {
+    let message = format!(
+        "the service keeps the snapshot in class {class}; a bucket with Autoclass chooses classes itself, so leave tiers to it"
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 fn version(object: &Resource) -> (u64, Option<u64>) {

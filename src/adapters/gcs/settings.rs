@@ -55,7 +55,7 @@ impl Settings {
     }
 
     /// Private endpoints (`storage-NAME.p.googleapis.com`) are Google's too.
-    fn is_google(&self) -> bool {
+    pub(super) fn is_google(&self) -> bool {
         self.base.host_str().is_some_and(|host| host.ends_with(".googleapis.com"))
     }
 

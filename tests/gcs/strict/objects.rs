@@ -12,11 +12,10 @@ use super::{
 /// Finds the object of a request and checks generation, conditions and key.
 fn find(state: &mut State, request: &Req, with_content: bool) -> Result<(String, Object, bool), Answer> {
     let name = request.object();
-    let missing = || Answer::refusal(404, "notFound", &format!("No such object: {}/{name}", super::BUCKET));
-    let object = state.objects.get(&name).cloned().ok_or_else(missing)?;
+    let object = state.objects.get(&name).cloned().ok_or_else(|| state.missing(&name))?;
     let other = request.query("generation").is_some_and(|wanted| wanted.parse() != Ok(object.generation));
     if other && !state.rules.ignores_generation {
-        return Err(missing());
+        return Err(state.missing(&name));
     }
     if let Some(refused) = state.condition(request, &name) {
         return Err(refused);
@@ -128,9 +127,9 @@ fn resolve(range: &str, size: u64) -> Option<(u64, u64)> {
 pub fn delete(state: &mut State, request: &Req) -> Answer {
     let name = request.object();
     if !state.objects.contains_key(&name) {
-        return Answer::refusal(404, "notFound", &format!("No such object: {}/{name}", super::BUCKET));
+        return state.missing(&name);
     }
-    if let Some(refused) = state.condition(request, &name) {
+    if let Some(refused) = state.too_soon(&name).or_else(|| state.condition(request, &name)) {
         return refused;
     }
     state.objects.remove(&name);
@@ -237,7 +236,7 @@ fn prefixes_before(
     seen
 }
 
-/// Two steps for each rewrite, as for a large object that changes its class.
+/// Two steps for each rewrite, as for a large object that changes its class, unless the rules say otherwise.
 pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     let name = request.object();
     let Some(target) = request.raw_target().map(decode) else { return state.violation("no target") };
@@ -267,16 +266,20 @@ pub fn rewrite(state: &mut State, request: &Req) -> Answer {
     };
     let mut query = request.query.clone();
     let now = |query| (request.path.clone(), query, request.body.clone());
-    let Some(token) = query.remove("rewriteToken") else {
+    let token = query.remove("rewriteToken");
+    if token.is_none() && !state.rules.one_step {
         let token = format!("rewrite-{}-{}", object.generation, state.rewrites.len());
         state.rewrites.insert(token.clone(), now(query));
         return Answer::json(
             &json!({ "kind": "storage#rewriteResponse", "done": false, "rewriteToken": token,
             "totalBytesRewritten": "1", "objectSize": object.data.len().to_string() }),
         );
-    };
-    if state.rewrites.get(&token) != Some(&now(query)) {
+    }
+    if token.is_some_and(|token| state.rewrites.get(&token) != Some(&now(query))) {
         return state.violation("a rewrite token that is unknown, or began with another request");
+    }
+    if let Some(refused) = state.too_soon(&target) {
+        return refused;
     }
     let mut moved = object;
     let kms = request.query("destinationKmsKeyName").map(str::to_owned);

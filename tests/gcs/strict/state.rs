@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -32,6 +32,14 @@ pub struct Rules {
     pub empty_pages: bool,
     /// Encryption keys are ignored without a word, as emulators do.
     pub drops_keys: bool,
+    /// One write a second to each object, refused ones included.
+    pub limits_writes: bool,
+    /// The bucket chooses storage classes by itself, and begins with `STANDARD`.
+    pub autoclass: bool,
+    /// A rewrite is done at once, as within one location.
+    pub one_step: bool,
+    /// The account may not list: of a missing object it is told that.
+    pub no_list: bool,
     /// The id of an upload session is in the path of its URL, as with some emulators.
     pub sessions_in_path: bool,
 }
@@ -45,6 +53,10 @@ impl Default for Rules {
             page: 1000,
             empty_pages: false,
             drops_keys: false,
+            limits_writes: false,
+            autoclass: false,
+            one_step: false,
+            no_list: false,
             sessions_in_path: false,
         }
     }
@@ -75,6 +87,8 @@ pub struct State {
     pub faults: Faults,
     pub log: Vec<Logged>,
     pub violations: Vec<String>,
+    /// When each object was last written.
+    written: HashMap<String, Instant>,
     last_generation: u64,
     last_session: u64,
     /// What each rewrite that is under way began with, by its token.
@@ -117,6 +131,7 @@ impl State {
             faults: Faults::default(),
             log: Vec::new(),
             violations: Vec::new(),
+            written: HashMap::new(),
             last_generation: 1_790_000_000_000_000,
             last_session: 0,
             rewrites: HashMap::new(),
@@ -188,8 +203,44 @@ impl State {
         differs.filter(|unwanted| unwanted.parse() == Ok(current)).map(|_| Answer::new(304, ""))
     }
 
+    /// Counts a write of this object; an answer if it comes too soon behind the one before.
+    pub fn too_soon(&mut self, name: &str) -> Option<Answer> {
+        if !self.rules.limits_writes {
+            return None;
+        }
+        if self.written.get(name).is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            let message = format!(
+                "The object {}/{name} exceeded the rate limit for object mutation operations (create, update, and delete). \
+                 Please reduce your request rate. See https://cloud.google.com/storage/docs/gcs429.",
+                super::BUCKET
+            );
+            return Some(Answer::refusal(429, "rateLimitExceeded", &message));
+        }
+        self.written.insert(name.into(), Instant::now());
+        None
+    }
+
+    /// Every object may be written again, as a second later.
+    #[cfg(feature = "cli")]
+    pub fn a_second_later(&mut self) {
+        self.written.clear();
+    }
+
+    /// What is said of an object that is not there.
+    pub fn missing(&self, name: &str) -> Answer {
+        if self.rules.no_list {
+            let message = "agent@p.iam.gserviceaccount.com does not have storage.objects.list access to the Google Cloud \
+                           Storage bucket. Permission 'storage.objects.list' denied on resource (or it may not exist).";
+            return Answer::refusal(403, "forbidden", message);
+        }
+        Answer::refusal(404, "notFound", &format!("No such object: {}/{name}", super::BUCKET))
+    }
+
     /// Stores an object under a new generation and gives its resource.
     pub fn store(&mut self, name: &str, mut object: Object) -> Value {
+        if self.rules.autoclass {
+            object.resource.insert("storageClass".into(), "STANDARD".into());
+        }
         self.last_generation += 1;
         (object.generation, object.metageneration) = (self.last_generation, 1);
         object.created = SystemTime::now();

@@ -30,7 +30,7 @@ pub fn multipart(state: &mut State, request: &Req) -> Answer {
         Ok(object) => object,
         Err(answer) => return answer,
     };
-    if let Some(refused) = state.condition(request, &name) {
+    if let Some(refused) = state.too_soon(&name).or_else(|| state.condition(request, &name)) {
         return refused;
     }
     Answer::json(&state.store(&name, object))
@@ -147,15 +147,19 @@ fn finish(state: &mut State, request: &Req, id: &str) -> Answer {
     {
         return Answer::refusal(400, "invalid", "Provided CRC32C does not match");
     }
-    let current = state.objects.get(&session.name).map_or(0, |object| object.generation);
-    if let Some(refused) = state.condition_on(current, session.matches.as_deref(), None) {
+    let (name, matches) = (session.name.clone(), session.matches.clone());
+    if let Some(refused) = state.too_soon(&name) {
+        return refused;
+    }
+    let current = state.objects.get(&name).map_or(0, |object| object.generation);
+    if let Some(refused) = state.condition_on(current, matches.as_deref(), None) {
         state.sessions.remove(id);
         return refused;
     }
+    let Some(session) = state.sessions.get(id) else { return Answer::new(500, "") };
     let mut object = Object::new(session.data.clone());
     object.resource = session.resource.clone();
     (object.kms, object.csek) = (session.kms.clone(), session.csek.clone());
-    let name = session.name.clone();
     let resource = state.store(&name, object);
     if let Some(session) = state.sessions.get_mut(id) {
         session.done = Some(resource.clone());

@@ -29,11 +29,12 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn has(self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.value(name).is_some()
     }
 
+    /// Templates write `null` for what is not there.
     pub(super) fn value(self, name: &str) -> Option<&'a Value> {
-        self.0.get(name)
+        self.0.get(name).filter(|value| !value.is_null())
     }
 
     pub(super) fn object(self, name: &str) -> Result<Fields<'a>> {
