@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, ops::Range};
 
 use crate::{Capabilities, Error, ErrorKind, ObjectMeta, Result, Tier, Version};
 
+/// The media type of bytes of which nothing more is known.
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
 /// What adapters say where a key has no snapshot.
 pub(crate) const NONE: &str = "there is no snapshot";
 /// What they say to a create on a taken key.

@@ -14,7 +14,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// `head` has at least as many bytes as our own head, or is the whole file.
+    /// `head` is what [`head`] gives.
     pub(super) fn of(head: &[u8], meta: &ObjectMeta) -> Result<Self> {
         let shorter = head.len() < frame::HEAD.len();
         Ok(match head {
@@ -30,7 +30,10 @@ impl Kind {
                         "its first bytes are not those of {kind}, which it is said to be"
                     )));
                 }
-                None => Kind::Plain,
+                None => {
+                    plain::refuse_lost_start(head)?;
+                    Kind::Plain
+                }
             },
         })
     }
@@ -39,10 +42,12 @@ impl Kind {
 /// The compressed form that an object has by its content type or its name.
 fn claimed(meta: &ObjectMeta) -> Option<&'static str> {
     let (kind, key) = (meta.content_type.as_deref(), meta.key.as_str());
-    match () {
-        () if kind == Some("application/gzip") || key.ends_with(".gz") => Some("gzip"),
-        () if kind == Some("application/zstd") || key.ends_with(".zst") => Some("zstd"),
-        () => None,
+    if kind == Some("application/gzip") || key.ends_with(".gz") {
+        Some("gzip")
+    } else if kind == Some("application/zstd") || key.ends_with(".zst") {
+        Some("zstd")
+    } else {
+        None
     }
 }
 
@@ -92,14 +97,16 @@ pub(crate) async fn decode_own<A: SnapshotAdapter + ?Sized>(
     indexed::decode(adapter, key, &meta, first, body, limits, false).await
 }
 
-/// The first chunk, grown to the length of a head where the body has that many bytes.
+/// The first chunk, grown to [`plain::START`] bytes where the body has that many.
 pub(super) async fn head(body: &mut Body) -> Result<Bytes> {
-    let mut first = body.chunk().await?.unwrap_or_default();
-    while first.len() < frame::HEAD.len() {
-        let Some(more) = body.chunk().await? else { break };
-        let mut joined = BytesMut::from(&first[..]);
-        joined.extend_from_slice(&more);
-        first = joined.freeze();
+    let first = body.chunk().await?.unwrap_or_default();
+    if first.len() >= plain::START {
+        return Ok(first);
     }
-    Ok(first)
+    let mut joined = BytesMut::from(first);
+    while joined.len() < plain::START {
+        let Some(more) = body.chunk().await? else { break };
+        joined.extend_from_slice(&more);
+    }
+    Ok(joined.freeze())
 }

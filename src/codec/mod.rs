@@ -110,7 +110,7 @@ impl Codec {
         match self {
             Codec::Gzip { .. } => "application/gzip",
             Codec::Zstd { .. } => "application/zstd",
-            Codec::None => "application/octet-stream",
+            Codec::None => crate::options::OCTETS,
         }
     }
 
