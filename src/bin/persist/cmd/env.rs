@@ -10,16 +10,26 @@ use crate::{
 };
 
 pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
-    let (mut rows, place) = match effective(storage).await {
+    let (mut rows, place, warning) = match effective(storage).await {
         Ok(effective) => effective,
         // Whoever looks for the mistake wants to see what is set, all the more.
-        Err(error) => (storage.found(), Err(error)),
+        Err(error) => (storage.found(), Err(error), None),
     };
     output.row(
-        || json!({"storage": place.as_ref().ok()}),
-        || match &place {
-            Ok(place) => format!("storage: {}", cell(place)),
-            Err(error) => format!("storage: none: {}", cell(error.message())),
+        || {
+            let mut row = json!({"storage": place.as_ref().ok()});
+            if let Some(reason) = &warning {
+                row["warning"] = json!(reason);
+            }
+            row
+        },
+        || {
+            let place = match &place {
+                Ok(place) => format!("storage: {}", cell(place)),
+                Err(error) => format!("storage: none: {}", cell(error.message())),
+            };
+            let warning = warning.iter().map(|reason| format!("\nwarning: {}", cell(reason)));
+            warning.fold(place, |place, warning| place + &warning)
         },
     )?;
     // Of 40 settings a few are set.
@@ -50,13 +60,15 @@ pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Every setting, and where states go.
-async fn effective(storage: &Storage) -> persist::Result<(Vec<Effective>, persist::Result<String>)> {
+/// Every setting, where states go, and what is perhaps not meant so.
+async fn effective(
+    storage: &Storage,
+) -> persist::Result<(Vec<Effective>, persist::Result<String>, Option<String>)> {
     let sources = storage.sources()?;
     let config = sources.resolve()?;
     let place = match config.check().await {
         Ok(()) => config.location(),
         Err(error) => Err(error),
     };
-    Ok((sources.effective()?, place))
+    Ok((sources.effective()?, place, sources.unused_bucket()))
 }
