@@ -276,3 +276,24 @@ fn a_bucket_of_a_shared_name_alone_is_warned_of() {
         assert_eq!((saved.code, saved.err.as_str()), (0, ""));
     }
 }
+
+/// They decide where requests go, and are no settings of persist.
+#[test]
+fn env_names_what_the_sdks_read_by_themselves() {
+    let home = Home::new();
+    let run = |arguments: &[&str]| -> Run {
+        let mut command = home.command(arguments);
+        command.env("AWS_SECRET_ACCESS_KEY", "hunter2").env("AWS_ENDPOINT_URL", "http://u:hunter2@host");
+        command
+            .env("https_proxy", "http://u:hunter2@host")
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_PROFILE", "");
+        command.env("SSL_CERT_FILE", "/ca.pem").env("MY_PROXY_HOST", "x").output().unwrap().into()
+    };
+    let names = ["AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY", "SSL_CERT_FILE", "https_proxy"];
+    let text = run(&["env"]).text();
+    let expected = format!("also set, and read by what persist is built on: {}", names.join(", "));
+    assert_eq!(text.lines().nth(1), Some(expected.as_str()));
+    assert!(!text.contains("hunter2"));
+    assert_eq!(run(&["env", "--json"]).rows()[0]["also_set"], serde_json::json!(names));
+}

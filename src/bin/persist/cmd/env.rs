@@ -1,7 +1,7 @@
 //! `persist env`
 
 use anyhow::Result;
-use persist::config::Effective;
+use persist::config::{Effective, SETTINGS};
 use serde_json::json;
 
 use crate::{
@@ -15,11 +15,15 @@ pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
         // Whoever looks for the mistake wants to see what is set, all the more.
         Err(error) => (storage.found(), Err(error), None),
     };
+    let also = read_by_others();
     output.row(
         || {
             let mut row = json!({"storage": place.as_ref().ok()});
             if let Some(reason) = &warning {
                 row["warning"] = json!(reason);
+            }
+            if !also.is_empty() {
+                row["also_set"] = json!(also);
             }
             row
         },
@@ -29,7 +33,10 @@ pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
                 Err(error) => format!("storage: none: {}", cell(error.message())),
             };
             let warning = warning.iter().map(|reason| format!("\nwarning: {}", cell(reason)));
-            warning.fold(place, |place, warning| place + &warning)
+            let also = (!also.is_empty()).then(|| {
+                format!("\nalso set, and read by what persist is built on: {}", cell(&also.join(", ")))
+            });
+            warning.chain(also).fold(place, |text, line| text + &line)
         },
     )?;
     // Of 40 settings a few are set.
@@ -71,4 +78,25 @@ async fn effective(
         Err(error) => Err(error),
     };
     Ok((sources.effective()?, place, sources.unused_bucket()))
+}
+
+/// The variables that are set and that the SDKs, TLS and the connections read by themselves. Their names
+/// alone: some hold secrets.
+fn read_by_others() -> Vec<String> {
+    const NAMES: [&str; 5] = [
+        "CLOUDSDK_CONFIG",
+        "GOOGLE_CLOUD_QUOTA_PROJECT",
+        "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+    ];
+    let is_setting = |name: &str| SETTINGS.iter().any(|setting| setting.variables.contains(&name));
+    let is_theirs = |name: &str| {
+        name.starts_with("AWS_") || name.to_ascii_uppercase().ends_with("_PROXY") || NAMES.contains(&name)
+    };
+    let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    let names = set.filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| is_theirs(name) && !is_setting(name)).collect();
+    names.sort_unstable();
+    names
 }
