@@ -1,7 +1,7 @@
 //! Damage of more than one byte, to files that nothing but their bytes tells apart from those of other tools:
 //! on a local disk, most snapshots are such files.
 
-use persist::{Codec, ErrorKind, SaveOptions, SnapshotAdapterExt};
+use persist::{Codec, ErrorKind, Key, PutOptions, SaveOptions, SnapshotAdapter, SnapshotAdapterExt};
 
 use crate::store::{SEGMENT, Store, noise, state};
 
@@ -119,16 +119,45 @@ async fn files_of_other_tools_may_begin_with_zeros_and_with_much_else() {
     }
 }
 
-/// The way out of the error: a state that is meant to be zeros.
+/// Each error says what speaks against the file, and how to save it if it is meant as it is.
 #[tokio::test]
-async fn zeros_are_a_state_where_they_are_saved_as_one() {
+async fn files_of_other_tools_that_are_refused_have_a_way_out() {
     let store = Store::new(1000);
-    store.foreign("key", vec![0; 4096]).await;
-    let error = store.load("key").await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "load \"key\": the snapshot is damaged: it begins with zeros, as lost blocks do (if it is meant so, save it with the codec `none`); restore an older one or a copy"
-    );
-    store.save_with(vec![0; 4096], "key", SaveOptions::new().codec(Codec::None)).await.unwrap();
-    assert_eq!(store.load("key").await.unwrap(), vec![0; 4096]);
+    let gzip = PutOptions::new().content_type("application/gzip");
+    let plain = SaveOptions::new().codec(Codec::None);
+    for (key, file, options, reason) in [
+        (
+            "key",
+            vec![0; 4096],
+            PutOptions::new(),
+            "it begins with zeros, as lost blocks do (if it is meant so, save it with the codec `none`)",
+        ),
+        (
+            "state.json.gz",
+            b"{}".to_vec(),
+            PutOptions::new(),
+            "its first bytes are not those of gzip, as its name says (if it is meant so, save it with the codec `none`)",
+        ),
+        (
+            "state.json",
+            b"{}".to_vec(),
+            gzip,
+            "its first bytes are not those of gzip, as its content type says (if it is meant so, save it with the codec `none`)",
+        ),
+        (
+            "empty",
+            Vec::new(),
+            PutOptions::new(),
+            "it has no bytes, like a file that was cut (an empty state that `save` writes has some)",
+        ),
+    ] {
+        store.put(&Key::new(key).unwrap(), file.clone().into(), options).await.unwrap();
+        let error = store.load(key).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("load \"{key}\": the snapshot is damaged: {reason}; restore an older one or a copy")
+        );
+        store.save_with(file.clone(), key, plain.clone()).await.unwrap();
+        assert_eq!(store.load(key).await.unwrap(), file);
+    }
 }
