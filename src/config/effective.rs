@@ -42,7 +42,7 @@ impl Sources {
     /// `AWS_S3_BUCKET`, where nothing says in what storage snapshots are: they go to the local disk.
     pub fn unused_bucket(&self) -> Option<String> {
         let named = |name: &&str| self.all().any(|source| source.get(name).is_some());
-        if ["storage_url", "backend", "local_path"].iter().any(|name| named(&name)) {
+        if ["storage_url", "backend", "local_path"].iter().any(named) {
             return None;
         }
         let backends = [("bucket", "s3 (or gcs)"), ("s3_bucket", "s3"), ("gcs_bucket", "gcs")];
