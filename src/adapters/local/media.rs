@@ -1,5 +1,5 @@
-//! The media type that a file's first bytes show, and a second place for it: an extended attribute, by which a
-//! compressed file whose first bytes were lost is not taken for a state as it is.
+//! The media type that a file's first bytes show, and a second place for it: an extended attribute, by which
+//! a compressed file whose first bytes were lost is not taken for a state as it is.
 //!
 //! It may be lost: a copy often leaves it behind, and not every file system has such attributes.
 
