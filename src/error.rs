@@ -119,7 +119,9 @@ struct Repr {
     key: Option<Key>,
     request_id: Option<String>,
     retry_after: Option<Duration>,
+    /// Of an upload that could go on if its source were read once more, as `save` and `upload` do (GCS).
     source_past: bool,
+    /// Of a `NotFound` of the bucket and no object in it: no reason to begin anew.
     of_bucket: bool,
 }
 

@@ -54,14 +54,21 @@ pub enum Tier {
     Archive,
 }
 
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Tier {
+    /// Its name: `hot`, `cool`, `cold` or `archive`.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Tier::Hot => "hot",
             Tier::Cool => "cool",
             Tier::Cold => "cold",
             Tier::Archive => "archive",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -69,16 +76,11 @@ impl std::str::FromStr for Tier {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "hot" => Ok(Tier::Hot),
-            "cool" => Ok(Tier::Cool),
-            "cold" => Ok(Tier::Cold),
-            "archive" => Ok(Tier::Archive),
-            _ => Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("no tier {name:?}; use hot, cool, cold or archive"),
-            )),
-        }
+        let all = [Tier::Hot, Tier::Cool, Tier::Cold, Tier::Archive];
+        all.into_iter().find(|tier| tier.as_str() == name).ok_or_else(|| {
+            let message = format!("no tier {name:?}; use hot, cool, cold or archive");
+            Error::new(ErrorKind::InvalidInput, message)
+        })
     }
 }
 

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, ops::Range};
 
 use crate::{Capabilities, Error, ErrorKind, ObjectMeta, Result, Tier, Version};
 
+/// The media type of bytes of which nothing more is known.
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
 /// What adapters say where a key has no snapshot.
 pub(crate) const NONE: &str = "there is no snapshot";
 /// What they say to a create on a taken key.
@@ -120,6 +123,12 @@ impl PutOptions {
         self
     }
 
+    /// The media type, for a service that wants one.
+    #[cfg(feature = "gcs")]
+    pub(crate) fn media_type(&self) -> &str {
+        self.content_type.as_deref().unwrap_or(OCTETS)
+    }
+
     /// What these options ask for and an adapter that `can` do this lacks: its name, and what to do without.
     pub(crate) fn lacking(&self, can: &Capabilities) -> Option<(&'static str, &'static str)> {
         // All fields by name: a new one must not be forgotten here.
@@ -144,52 +153,88 @@ impl PutOptions {
             return Err(Error::new(ErrorKind::Unsupported, format!("this storage has no {what}; {fix}")));
         }
         let PutOptions { mode: _, content_type, metadata, tags, tier: _ } = self;
-        let bad = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
-        let mut total = 0;
-        for (name, value) in metadata {
-            if name.is_empty()
-                || name.len() > 64
-                || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-            {
-                return bad(format!("metadata name {name:?}: use 1 to 64 characters of a-z, 0-9 and `-`"));
-            }
-            if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
-                return bad(format!(
-                    "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
-                ));
-            }
-            total += name.len() + value.len();
+        check_metadata(metadata)?;
+        check_tags(tags)?;
+        content_type.as_deref().map_or(Ok(()), check_content_type)
+    }
+}
+
+fn bad(what: String) -> Error {
+    Error::new(ErrorKind::InvalidInput, what)
+}
+
+/// Bytes of all names and values: 2 KB are S3's limit
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>), and persist's own mark of a
+/// put takes 40 of them.
+const MOST_METADATA: usize = 2008;
+const LONGEST_METADATA_NAME: usize = 64;
+
+fn is_metadata_name(name: &str) -> bool {
+    (1..=LONGEST_METADATA_NAME).contains(&name.len())
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<()> {
+    let mut total = 0;
+    for (name, value) in metadata {
+        if !is_metadata_name(name) {
+            let nearest = name.to_ascii_lowercase().replace('_', "-");
+            let hint =
+                if is_metadata_name(&nearest) { format!(", as in {nearest:?}") } else { String::new() };
+            return Err(bad(format!(
+                "metadata name {name:?}: use 1 to {LONGEST_METADATA_NAME} characters of a-z, 0-9 and `-`{hint}"
+            )));
         }
-        if total > 2008 {
-            return bad(format!(
-                "metadata: {total} bytes in all, the limit is 2008; put it into the state instead"
-            ));
+        if !value.bytes().all(|b| matches!(b, b' '..=b'~')) || value.trim() != value {
+            return Err(bad(format!(
+                "metadata {name:?}: its value must be printable ASCII without spaces at the ends"
+            )));
         }
-        if tags.len() > 10 {
-            return bad(format!("tags: {} of them, the limit is 10", tags.len()));
-        }
-        for (name, value) in tags {
-            let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
-            if name.is_empty()
-                || name.chars().count() > 128
-                || value.chars().count() > 256
-                || odd(name)
-                || odd(value)
-            {
-                return bad(format!(
-                    "tag {name:?}: names have 1 to 128 and values up to 256 letters, digits, spaces and `+-=._:/@`"
-                ));
-            }
-        }
-        match content_type {
-            Some(text)
-                if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| matches!(b, b' '..=b'~')) =>
-            {
-                bad(format!("content type {text:?}: use a media type such as application/json"))
-            }
-            _ => Ok(()),
+        total += name.len() + value.len();
+    }
+    if total > MOST_METADATA {
+        return Err(bad(format!(
+            "metadata: {total} bytes in all, the limit is {MOST_METADATA}; put it into the state instead"
+        )));
+    }
+    Ok(())
+}
+
+/// Tags of an object, and characters of their names and values, as S3 has them:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>.
+const MOST_TAGS: usize = 10;
+const LONGEST_TAG_NAME: usize = 128;
+const LONGEST_TAG_VALUE: usize = 256;
+
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<()> {
+    if tags.len() > MOST_TAGS {
+        return Err(bad(format!("tags: {} of them, the limit is {MOST_TAGS}", tags.len())));
+    }
+    let odd = |text: &str| text.chars().any(|c| !(c.is_alphanumeric() || " +-=._:/@".contains(c)));
+    for (name, value) in tags {
+        if name.is_empty()
+            || name.chars().count() > LONGEST_TAG_NAME
+            || value.chars().count() > LONGEST_TAG_VALUE
+            || odd(name)
+            || odd(value)
+        {
+            return Err(bad(format!(
+                "tag {name:?}: names have 1 to {LONGEST_TAG_NAME} and values up to {LONGEST_TAG_VALUE} letters, digits, spaces and `+-=._:/@`"
+            )));
         }
     }
+    Ok(())
+}
+
+/// Of each part of a media type RFC 6838 allows 127 characters, with a `/` between.
+const LONGEST_CONTENT_TYPE: usize = 255;
+
+fn check_content_type(text: &str) -> Result<()> {
+    if text.is_empty() || text.len() > LONGEST_CONTENT_TYPE || !text.bytes().all(|b| matches!(b, b' '..=b'~'))
+    {
+        return Err(bad(format!("content type {text:?}: use a media type such as application/json")));
+    }
+    Ok(())
 }
 
 /// A part of an object.

@@ -13,6 +13,8 @@ use crate::{Error, Result, began::Began};
 /// How an adapter retries what may pass by itself. Plain data; the defaults suit a service in the same
 /// region.
 ///
+/// End struct literals with `..Default::default()`: then a new field breaks nothing.
+///
 /// ```
 /// use std::time::Duration;
 /// use persist::{RetryConfig, StorageConfig};
@@ -155,16 +157,20 @@ impl Retries<'_> {
     /// Begins anew after progress. The retries that led to it go back to the budget: what brings something is
     /// no storm, and so a long transfer over a bad line neither runs dry nor takes the retries of all others.
     pub(crate) fn progress(&mut self, budget: &RetryBudget) {
-        budget.give((i64::from(self.earlier) + i64::from(self.attempts)) * 2 + 1);
+        budget.give((i64::from(self.earlier) + i64::from(self.attempts)) * RETRY + SUCCESS);
         *self = Retries { unseen: self.unseen, ..self.config.start() };
     }
 }
 
+/// What a retry costs, in halves of a token.
+const RETRY: i64 = 2;
+/// What a success gives back, in the same.
+const SUCCESS: i64 = 1;
+
 /// How many retries all operations of one client may make together, so that an outage is not answered with a
 /// storm.
 ///
-/// A retry costs one token, a success gives half a token back (kept in halves), and progress those that it
-/// cost.
+/// A retry costs one token, a success gives half a token back, and progress those that it cost.
 #[derive(Debug)]
 pub struct RetryBudget {
     halves: AtomicI64,
@@ -181,13 +187,15 @@ impl Default for RetryBudget {
 impl RetryBudget {
     /// A budget of `tokens` retries; 0: nothing is tried again.
     pub fn new(tokens: u32) -> Self {
-        let capacity = i64::from(tokens) * 2;
+        let capacity = i64::from(tokens) * RETRY;
         RetryBudget { halves: AtomicI64::new(capacity), capacity }
     }
 
     fn take(&self) -> bool {
         self.halves
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |halves| (halves >= 2).then(|| halves - 2))
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |halves| {
+                (halves >= RETRY).then(|| halves - RETRY)
+            })
             .is_ok()
     }
 

@@ -14,36 +14,48 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// `head` has at least as many bytes as our own head, or is the whole file.
+    /// `head` is what [`head`] gives.
     pub(super) fn of(head: &[u8], meta: &ObjectMeta) -> Result<Self> {
         let shorter = head.len() < frame::HEAD.len();
         Ok(match head {
             _ if plain::is_plain(meta) => Kind::Plain,
-            // Also an empty object: an empty state is not stored as no bytes at all.
+            [] => {
+                return Err(corrupt(
+                    "it has no bytes, like a file that was cut (an empty state that `save` writes has some)",
+                ));
+            }
             _ if shorter && frame::HEAD.starts_with(head) => return Err(corrupt("it was cut")),
             _ if head.starts_with(frame::MARK) => Kind::Indexed,
             [31, 139, ..] => Kind::Foreign(Compressed::Gzip),
             _ if zstd::is_zstd(head) => Kind::Foreign(Compressed::Zstd),
             _ => match claimed(meta) {
-                Some(kind) => {
+                Some((kind, by)) => {
                     return Err(corrupt(format!(
-                        "its first bytes are not those of {kind}, which it is said to be"
+                        "its first bytes are not those of {kind}, as {by} says (if it is meant so, save it with the codec `none`)"
                     )));
                 }
-                None => Kind::Plain,
+                None => {
+                    plain::refuse_lost_start(head)?;
+                    Kind::Plain
+                }
             },
         })
     }
 }
 
-/// The compressed form that an object has by its content type or its name.
-fn claimed(meta: &ObjectMeta) -> Option<&'static str> {
+/// The compressed form that an object is said to have, and by what.
+fn claimed(meta: &ObjectMeta) -> Option<(&'static str, &'static str)> {
     let (kind, key) = (meta.content_type.as_deref(), meta.key.as_str());
-    match () {
-        () if kind == Some("application/gzip") || key.ends_with(".gz") => Some("gzip"),
-        () if kind == Some("application/zstd") || key.ends_with(".zst") => Some("zstd"),
-        () => None,
-    }
+    let forms = [("gzip", "application/gzip", ".gz"), ("zstd", "application/zstd", ".zst")];
+    forms.into_iter().find_map(|(name, media, end)| {
+        if key.ends_with(end) {
+            Some((name, "its name"))
+        } else if kind == Some(media) {
+            Some((name, "its content type"))
+        } else {
+            None
+        }
+    })
 }
 
 /// The state in `object`, which is the whole object that `adapter` has under `key`, and whether the object
@@ -62,18 +74,17 @@ pub(crate) async fn decode<A: SnapshotAdapter + ?Sized>(
 ) -> Result<(Body, bool)> {
     let Object { meta, mut body, .. } = object;
     let first = head(&mut body).await?;
-    let kind = Kind::of(&first, &meta)?;
-    let checked = match kind {
-        Kind::Indexed | Kind::Foreign(Compressed::Gzip) => true,
-        Kind::Foreign(Compressed::Zstd) => zstd::has_checksum(&first),
-        Kind::Plain => plain::promised(&meta)?.is_some(),
-    };
-    let body = match kind {
-        Kind::Indexed => indexed::decode(adapter, key, &meta, first, body, limits, verify).await,
-        Kind::Foreign(format) => foreign::decode(format, meta.size, first, body, limits, verify),
-        Kind::Plain => plain::decode(first, body, &meta, limits).await,
-    };
-    Ok((body?, checked))
+    Ok(match Kind::of(&first, &meta)? {
+        Kind::Indexed => (indexed::decode(adapter, key, &meta, first, body, limits, verify).await?, true),
+        Kind::Foreign(format) => {
+            let checked = format == Compressed::Gzip || zstd::has_checksum(&first);
+            (foreign::decode(format, meta.size, first, body, limits, verify)?, checked)
+        }
+        Kind::Plain => {
+            let checked = plain::promised(&meta)?.is_some();
+            (plain::decode(first, body, &meta, limits).await?, checked)
+        }
+    })
 }
 
 /// The state in an object that `save` wrote as gzip, and nobody else: another kind of file is damage, even
@@ -92,14 +103,16 @@ pub(crate) async fn decode_own<A: SnapshotAdapter + ?Sized>(
     indexed::decode(adapter, key, &meta, first, body, limits, false).await
 }
 
-/// The first chunk, grown to the length of a head where the body has that many bytes.
+/// The first chunk, grown to [`plain::START`] bytes where the body has that many.
 pub(super) async fn head(body: &mut Body) -> Result<Bytes> {
-    let mut first = body.chunk().await?.unwrap_or_default();
-    while first.len() < frame::HEAD.len() {
-        let Some(more) = body.chunk().await? else { break };
-        let mut joined = BytesMut::from(&first[..]);
-        joined.extend_from_slice(&more);
-        first = joined.freeze();
+    let first = body.chunk().await?.unwrap_or_default();
+    if first.len() >= plain::START {
+        return Ok(first);
     }
-    Ok(first)
+    let mut joined = BytesMut::from(first);
+    while joined.len() < plain::START {
+        let Some(more) = body.chunk().await? else { break };
+        joined.extend_from_slice(&more);
+    }
+    Ok(joined.freeze())
 }

@@ -73,7 +73,7 @@ pub enum Format {
 
 impl Format {
     /// `gzip`, `zstd` or `none`, as [`Codec::name`] has them.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Format::Gzip => "gzip",
             Format::Zstd => "zstd",
@@ -84,7 +84,7 @@ impl Format {
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -110,11 +110,11 @@ impl Codec {
         match self {
             Codec::Gzip { .. } => "application/gzip",
             Codec::Zstd { .. } => "application/zstd",
-            Codec::None => "application/octet-stream",
+            Codec::None => crate::options::OCTETS,
         }
     }
 
-    /// Whether this build can write it; its fields are public, so any level may stand in them.
+    /// Refuses a level that the codec does not have (the field is public), and a codec that is not built in.
     ///
     /// # Errors
     /// `InvalidInput` for a level that the codec does not have, `Unsupported` for one that is not built in.

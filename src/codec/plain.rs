@@ -15,6 +15,11 @@ const DIGEST: &str = "persist-sha256";
 /// All names that the codec uses.
 pub(crate) const NAMES: [&str; 3] = [CODEC, SIZE, DIGEST];
 
+/// How many first bytes are looked at: a block of most disks and file systems.
+pub(super) const START: usize = 4096;
+/// The shortest block.
+const SECTOR: usize = 512;
+
 /// The metadata of a plain state: that it is one, and where it is known beforehand, what it must be.
 pub(super) fn metadata(summary: Option<Summary>) -> Vec<(&'static str, String)> {
     let mut all = vec![(CODEC, "none".to_owned())];
@@ -81,6 +86,28 @@ pub(super) async fn decode(first: Bytes, mut body: Body, meta: &ObjectMeta, limi
         Ok(Bytes::new())
     });
     Ok(Body::from_stream(all.chain(end)))
+}
+
+/// A file without metadata whose first bytes were lost is not a state: blocks that read as zeros, or our own
+/// head with a few wrong bytes. `start` is the file's start, [`START`] bytes or more, or all of it.
+pub(super) fn refuse_lost_start(start: &[u8]) -> Result<()> {
+    let start = &start[..start.len().min(START)];
+    let zeros = start.iter().take_while(|byte| **byte == 0).count();
+    // A state that begins with zeros has them to any length, and seldom to the border of a block. A few
+    // alone are a number or an id.
+    if zeros >= frame::HEAD.len() && (zeros == start.len() || zeros % SECTOR == 0) {
+        return Err(corrupt(
+            "it begins with zeros, as lost blocks do (if it is meant so, save it with the codec `none`)",
+        ));
+    }
+    let is_nearly = |head: &[u8], wrong: usize| {
+        let same = head.iter().zip(start).filter(|(own, there)| own == there).count();
+        start.len() >= head.len() && same + wrong >= head.len()
+    };
+    if is_nearly(&frame::HEAD, 4) || is_nearly(&zstd::MAGIC, 1) {
+        return Err(corrupt("its first bytes are wrong"));
+    }
+    Ok(())
 }
 
 /// A file that ends as our own files do but does not start so is one of them with a damaged start, and not a

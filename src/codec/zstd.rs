@@ -8,6 +8,8 @@ use super::segment::fitting;
 use super::{Codec, Digest, Summary, corrupt};
 use crate::{Error, ErrorKind, Result};
 
+/// How a frame starts.
+pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How our skippable frame starts: RFC 8878 section 3.1.2, with 48 bytes, ours, version 1.
 const FOOTER: [u8; 12] = [0x50, 0x2a, 0x4d, 0x18, 48, 0, 0, 0, b'P', b'S', 1, 0];
 /// How a skippable frame without a meaning starts, and the most that there is of it.
@@ -18,8 +20,7 @@ pub(super) const FOOTER_LEN: usize = 56;
 
 /// Whether a file that starts with `head` is zstd: a frame, or a skippable one before it.
 pub(super) fn is_zstd(head: &[u8]) -> bool {
-    head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
-        || matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
+    head.starts_with(&MAGIC) || matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
 }
 
 /// Whether its first frame has a checksum behind it (RFC 8878 section 3.1.1.1.1.4), as ours and those of the

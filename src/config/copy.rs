@@ -10,6 +10,8 @@ impl StorageConfig {
     ///
     /// # Errors
     /// As for opening a storage, and for [`put`](crate::SnapshotAdapter::put) with `mode`.
+    // For the command line.
+    #[doc(hidden)]
     pub async fn copy_inside(
         &self,
         source: &Key,

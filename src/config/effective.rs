@@ -38,6 +38,25 @@ impl Sources {
             .collect())
     }
 
+    /// What to tell whoever set up a bucket by a variable that other programs know too, such as
+    /// `AWS_S3_BUCKET`, where nothing says in what storage snapshots are: they go to the local disk.
+    pub fn unused_bucket(&self) -> Option<String> {
+        let named = |name: &&str| self.all().any(|source| source.get(name).is_some());
+        if ["storage_url", "backend", "local_path"].iter().any(named) {
+            return None;
+        }
+        let backends = [("bucket", "s3 (or gcs)"), ("s3_bucket", "s3"), ("gcs_bucket", "gcs")];
+        let all = || self.all().flat_map(|source| &source.values).filter(|value| value.shared);
+        all().find_map(|value| {
+            let (_, backend) = backends.iter().find(|(name, _)| *name == value.setting.name)?;
+            Some(format!(
+                "{} names a bucket, but nothing names the backend: snapshots go to local disk; set PERSIST_BACKEND={backend}, or PERSIST_BACKEND=local if \
+                 that is meant",
+                value.from
+            ))
+        })
+    }
+
     /// Every setting with the strongest value that was found, whether or not it can be used: to look at
     /// places that make no configuration.
     pub fn found(&self) -> Vec<Effective> {

@@ -39,7 +39,7 @@ mod url;
 mod values;
 mod variables;
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 pub use effective::Effective;
 pub use services::{GcsConfig, S3Config};
@@ -106,6 +106,12 @@ impl StorageBackend {
     /// Whether there is an adapter for it, in this build or another.
     pub(crate) fn is_written(self) -> bool {
         self.has_bucket() || matches!(self, StorageBackend::Local | StorageBackend::Memory)
+    }
+}
+
+impl fmt::Display for StorageBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

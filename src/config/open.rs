@@ -26,10 +26,18 @@ impl StorageConfig {
     /// # }
     /// ```
     ///
+    /// A bucket in a variable that other programs know too (`AWS_S3_BUCKET`) chooses no backend: alone, it is
+    /// logged as a warning.
+    ///
     /// # Errors
     /// `InvalidConfig` that names the variable or key, and the nearest right name of an unknown one.
     pub fn from_env() -> Result<Self> {
-        Sources::new().environment(variables()?)?.configuration_file(None)?.resolve()
+        let sources = Sources::new().environment(variables()?)?.configuration_file(None)?;
+        let config = sources.resolve()?;
+        if let Some(reason) = sources.unused_bucket() {
+            tracing::warn!(reason, "a bucket is named, and snapshots go to local disk");
+        }
+        Ok(config)
     }
 
     /// From a storage URL, or a path for local disk.

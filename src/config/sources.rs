@@ -88,10 +88,12 @@ impl Sources {
         for setting in SETTINGS {
             for name in setting.variables.iter().chain(setting.generic) {
                 let Some(text) = variables.get(*name) else { continue };
-                let source = match () {
-                    () if setting.generic.contains(name) => &mut self.generic,
-                    () if name.starts_with(OWN) => &mut own,
-                    () => &mut foreign,
+                let source = if setting.generic.contains(name) {
+                    &mut self.generic
+                } else if name.starts_with(OWN) {
+                    &mut own
+                } else {
+                    &mut foreign
                 };
                 source.add(setting, text, format!("variable {name}"))?;
             }

@@ -38,6 +38,9 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// `None` for what is no URL: a path or a key.
     fn of(text: &'a str) -> Parsed<Option<Self>> {
+        if let Some((scheme, _)) = text.split_once("//").and_then(|(scheme, _)| known_scheme(scheme)) {
+            return Err(format!("write {scheme}://, with a `:`; a folder of that name is ./{scheme}"));
+        }
         let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
         let lower = scheme.to_ascii_lowercase();
         let (scheme, backend) = match known_scheme(scheme) {

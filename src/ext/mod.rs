@@ -74,8 +74,8 @@ use crate::{
 #[async_trait]
 pub trait SnapshotAdapterExt: SnapshotAdapter {
     /// Saves a state that is in memory (`Vec<u8>`, `String`, [`Bytes`] or a literal; of what is borrowed
-    /// `to_owned()`), in one atomic, durable step. Where an upload is lost that a stream could not repeat, it
-    /// begins once more.
+    /// `to_owned()`), in one atomic, durable step. A resumable upload that the service
+    /// lost is begun anew, since the state is still in memory.
     async fn save(&self, state: impl Into<Bytes> + Send, key: impl IntoKey) -> Result<Saved> {
         self.save_with(state, key, SaveOptions::new()).await
     }
@@ -203,7 +203,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         described.map_err(|error| error.with_operation("describe").with_key(&key))
     }
 
-    /// Saves the file at `path`. It is read once more where an upload is lost that a stream could not repeat.
+    /// Saves the file at `path`. It is read once more where the service lost a resumable upload.
     async fn upload(&self, path: impl AsRef<Path> + Send, key: impl IntoKey) -> Result<Saved> {
         self.upload_with(path, key, SaveOptions::new()).await
     }
@@ -270,11 +270,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         key: impl IntoKey,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let bad = |error| {
-            Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
-        };
-        let state: Vec<u8> = serde_json::to_vec(value).map_err(bad)?;
-        self.save_with(state, key, options).await
+        self.save_with(to_json(value)?, key, options).await
     }
 
     /// Loads a value from JSON, after every check of the whole snapshot has passed.
@@ -346,8 +342,18 @@ async fn open<A: SnapshotAdapter + ?Sized>(
     opened.await.map_err(|error: Error| error.with_operation("load").with_key(key))
 }
 
+/// A value as JSON.
+///
+/// # Errors
+/// `InvalidInput` for what JSON cannot say.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
+    })
+}
+
 /// How often a load starts again because the snapshot was replaced meanwhile.
-const REPLACED: u32 = 3;
+const RELOADS: u32 = 3;
 
 /// Reads that take several requests. If the snapshot was replaced between them, there is a newer one to read;
 /// not for those who want the version `only`.
@@ -355,10 +361,10 @@ async fn of_one_version<T, Fut>(only: Option<&Version>, read: impl Fn() -> Fut +
 where
     Fut: Future<Output = Result<T>> + Send,
 {
-    let mut attempts = if only.is_some() { 0..0 } else { 0..REPLACED };
+    let mut left = if only.is_some() { 0 } else { RELOADS };
     loop {
         match read().await {
-            Err(error) if error.kind() == ErrorKind::Conflict && attempts.next().is_some() => {}
+            Err(error) if error.kind() == ErrorKind::Conflict && left > 0 => left -= 1,
             other => return other,
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::{
     CommitId,
@@ -17,6 +16,7 @@ use super::{
     store::Store,
     writer::conflict,
 };
+pub(super) use crate::ext::to_json as json;
 use crate::{Body, Digest, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, threads};
 
 /// What is to be saved.
@@ -59,16 +59,6 @@ pub(super) fn joined(values: &[(&str, Bytes)]) -> Result<(Bytes, Vec<(String, u6
         state.extend_from_slice(value);
     }
     Ok((state.into(), table))
-}
-
-/// A value as JSON.
-///
-/// # Errors
-/// `InvalidInput` for what JSON cannot say.
-pub(super) fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
-    })
 }
 
 /// Packs the draft, and stores its body where that is an object of its own. Also gives when the body began.

@@ -155,7 +155,7 @@ impl Store {
     async fn create_origin(&self, place: &Place, origin: &Origin, looked: Moment) -> Result<()> {
         let key = place.commit(1)?;
         let bytes = Bytes::from(origin.encode());
-        let options = PutOptions::new().create().content_type("application/octet-stream");
+        let options = PutOptions::new().create().content_type(crate::options::OCTETS);
         let made = match self.put(&key, bytes.clone(), options.clone()).await {
             Ok(made) => made,
             Err(error) => match self.slot(place, 1, Part::End).await {

@@ -333,8 +333,7 @@ impl Writer {
     ) -> Result<Outcome> {
         let seq = own.seq;
         // A keyframe is a gzip file, unless its body is an object of its own.
-        let media =
-            if object.starts_with(&[31, 139]) { "application/gzip" } else { "application/octet-stream" };
+        let media = if object.starts_with(&[31, 139]) { "application/gzip" } else { crate::options::OCTETS };
         let key = place.commit(seq)?;
         let options = PutOptions::new().create().content_type(media);
         let error = match store.put(&key, object.clone(), options.clone()).await {

@@ -16,7 +16,7 @@ pub(crate) fn refused(config: persist::Result<StorageConfig>) -> String {
 #[test]
 fn each_bad_url_has_its_answer() {
     compare(
-        37,
+        39,
         &[
             ("", "invalid_config: the storage URL: it is empty; give a URL or a path"),
             (
@@ -32,6 +32,14 @@ fn each_bad_url_has_its_answer() {
                 "invalid_config: the storage URL: no backend has the scheme `https`; use file, memory, s3 or gs",
             ),
             ("s3:/bucket", "invalid_config: the storage URL: write s3://BUCKET/prefix, with `//`"),
+            (
+                "s3//bucket",
+                "invalid_config: the storage URL: write s3://, with a `:`; a folder of that name is ./s3",
+            ),
+            (
+                "GS//bucket/prefix?endpoint_url=http://host",
+                "invalid_config: the storage URL: write gs://, with a `:`; a folder of that name is ./gs",
+            ),
             ("s3://", "invalid_config: the storage URL: it names no bucket; write s3://BUCKET/prefix"),
             ("s3:///prefix", "invalid_config: the storage URL: it names no bucket; write s3://BUCKET/prefix"),
             (

@@ -67,6 +67,7 @@ async fn each_bad_metadata_and_tag_has_its_answer() {
     let store = StorageConfig::local(folder.path()).open().await.unwrap();
     let options = |what: &str| match what {
         "name" => PutOptions::new().metadata("Not Allowed", "x"),
+        "underscore" => PutOptions::new().metadata("User_id", "x"),
         "no name" => PutOptions::new().metadata("", "x"),
         "value" => PutOptions::new().metadata("name", "naïve"),
         "line break" => PutOptions::new().metadata("name", "a\r\nx-injected: b"),
@@ -81,6 +82,10 @@ async fn each_bad_metadata_and_tag_has_its_answer() {
     };
     let rows = [
         ("name", "invalid_input: metadata name \"Not Allowed\": use 1 to 64 characters of a-z, 0-9 and `-`"),
+        (
+            "underscore",
+            "invalid_input: metadata name \"User_id\": use 1 to 64 characters of a-z, 0-9 and `-`, as in \"user-id\"",
+        ),
         ("no name", "invalid_input: metadata name \"\": use 1 to 64 characters of a-z, 0-9 and `-`"),
         (
             "value",
@@ -118,7 +123,7 @@ async fn each_bad_metadata_and_tag_has_its_answer() {
         let save = store.save_with("state", "key", SaveOptions::from(options(what))).await;
         found.insert(what.to_string(), answer(&save.unwrap_err()));
     }
-    compare(11, &rows, |what| found[what].clone());
+    compare(12, &rows, |what| found[what].clone());
     assert!(is_empty(folder.path()));
 }
 

@@ -239,3 +239,61 @@ fn a_configuration_file_may_be_a_pipe() {
     run(&["cp", &copy, "back"]).text();
     assert_eq!(run(&["load", "back"]).text(), "state");
 }
+
+/// Whoever sets `AWS_S3_BUCKET` and nothing else may believe that states go there.
+#[test]
+fn a_bucket_of_a_shared_name_alone_is_warned_of() {
+    let home = Home::new();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| -> Run {
+        let mut command = home.command(arguments);
+        command.envs(variables.iter().copied()).write_stdin("state").output().unwrap().into()
+    };
+    let cases = [("AWS_S3_BUCKET", "s3"), ("GCS_BUCKET", "gcs"), ("STORAGE_BUCKET", "s3 (or gcs)")];
+    for (name, backend) in cases {
+        let text = format!(
+            "variable {name} names a bucket, but nothing names the backend: snapshots go to local disk; set PERSIST_BACKEND={backend}, or \
+             PERSIST_BACKEND=local if that is meant"
+        );
+        let alone = [(name, "agents"), ("AWS_REGION", "eu-west-1")];
+        let saved = run(&["save", "pod/k"], &alone);
+        assert_eq!((saved.code, saved.err.matches(&text).count()), (0, 1), "{}", saved.err);
+        let shown = run(&["env"], &alone);
+        assert_eq!(shown.text().lines().nth(1), Some(format!("warning: {text}").as_str()));
+        assert_eq!(run(&["env", "--json"], &alone).rows()[0]["warning"], text.as_str());
+        assert!(run(&["doctor"], &alone).text().contains(&format!("skip bucket: {text}\n")));
+        let meant = [
+            vec![(name, "agents"), ("PERSIST_BACKEND", "local")],
+            vec![(name, "agents"), ("STORAGE_BACKEND", "local")],
+            vec![(name, "agents"), ("PERSIST_LOCAL_PATH", "states")],
+            vec![(name, "agents"), ("PERSIST_STORAGE_URL", "states")],
+            vec![(name, "")],
+        ];
+        for variables in meant {
+            let saved = run(&["save", "pod/k"], &variables);
+            assert_eq!((saved.code, saved.err.as_str()), (0, ""), "{variables:?}");
+        }
+        let saved = run(&["--storage", "states", "save", "pod/k"], &alone);
+        assert_eq!((saved.code, saved.err.as_str()), (0, ""));
+    }
+}
+
+/// They decide where requests go, and are no settings of persist.
+#[test]
+fn env_names_what_the_sdks_read_by_themselves() {
+    let home = Home::new();
+    let run = |arguments: &[&str]| -> Run {
+        let mut command = home.command(arguments);
+        command.env("AWS_SECRET_ACCESS_KEY", "hunter2").env("AWS_ENDPOINT_URL", "http://u:hunter2@host");
+        command
+            .env("https_proxy", "http://u:hunter2@host")
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_PROFILE", "");
+        command.env("SSL_CERT_FILE", "/ca.pem").env("MY_PROXY_HOST", "x").output().unwrap().into()
+    };
+    let names = ["AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY", "SSL_CERT_FILE", "https_proxy"];
+    let text = run(&["env"]).text();
+    let expected = format!("also set, and read by what persist is built on: {}", names.join(", "));
+    assert_eq!(text.lines().nth(1), Some(expected.as_str()));
+    assert!(!text.contains("hunter2"));
+    assert_eq!(run(&["env", "--json"]).rows()[0]["also_set"], serde_json::json!(names));
+}

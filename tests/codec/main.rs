@@ -7,6 +7,7 @@ mod flow;
 mod foreign;
 mod golden;
 mod limits;
+mod lost;
 mod pool;
 mod round_trip;
 mod store;

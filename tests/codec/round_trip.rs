@@ -40,7 +40,7 @@ async fn sizes_around_the_segment_borders_in_any_chunks() {
             let verified = store.load_with("key", LoadOptions::new().verify_digest()).await.unwrap();
             assert!(verified == raw, "{codec} {len}");
             let about = store.describe("key").await.unwrap();
-            assert_eq!((about.format.name(), about.size), (codec.name(), Some(len as u64)));
+            assert_eq!((about.format.as_str(), about.size), (codec.name(), Some(len as u64)));
             // From memory the same bytes are written as from a stream.
             store.save_with(raw.clone(), "same", options).await.unwrap();
             assert!(store.bytes("same").await == stored, "{codec} {len}");

@@ -253,7 +253,7 @@ pub(super) fn new_resource(
 ) -> Result<()> {
     let resource = NewResource {
         name: key.as_str(),
-        content_type: options.content_type.as_deref().unwrap_or("application/octet-stream"),
+        content_type: options.media_type(),
         cache_control: CACHE,
         metadata: NewMetadata { options, put_id },
         storage_class: options.tier.map(class).or(storage_class),

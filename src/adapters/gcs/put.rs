@@ -90,7 +90,7 @@ impl Bucket {
         let related = ["multipart/related; boundary=persist-", doubt.id()].concat();
         let related = HeaderValue::try_from(related)
             .map_err(|error| Error::new(ErrorKind::Internal, "a boundary is no header").with_source(error))?;
-        let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
+        let content_type = options.media_type();
         // What goes before and behind the data, in one piece of memory. Not by `format!`, which takes several
         // times as long.
         let mut frame = Vec::with_capacity(640);

@@ -205,7 +205,7 @@ impl Bucket {
         let mut resource = Vec::new();
         self.new_resource(&mut resource, key, options, doubt, None)?;
         let resource = Bytes::from(resource);
-        let content_type = options.content_type.as_deref().unwrap_or("application/octet-stream");
+        let content_type = options.media_type();
         retry(&self.retry, &self.client.budget, |_| async {
             let condition = match doubt.next(self, key).await? {
                 Next::Go(condition) => condition,

@@ -14,6 +14,7 @@ use rustix::{
 
 use super::{
     dir::Root,
+    media,
     name::{Location, is_plain},
     read::missing,
     sidecar::{self, Sidecar},
@@ -109,7 +110,8 @@ fn look(
     } else if !read(&file, magic, 0)? {
         return Ok(None);
     }
-    sidecar::describe(&mut meta, None::<Sidecar>, magic);
+    let shown = media::of(&file, &place.file, stamp.mtime, magic);
+    sidecar::describe(&mut meta, None::<Sidecar>, shown);
     // Adapters replace files and never write into one; others may.
     if Stamp::from(&rustix::fs::fstat(&file)?) == stamp {
         Ok(Some(Object { meta, range, body: Body::from(bytes) }))

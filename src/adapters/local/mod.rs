@@ -13,6 +13,7 @@
 //! - `stamp`: versions
 //! - `strange`: names that other programs gave
 //! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut
+//! - `media`: the type that the first bytes show
 //! - `hop`: threads that may block; `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
 
@@ -25,6 +26,7 @@ mod hollow;
 mod hop;
 mod list;
 mod lock;
+mod media;
 mod name;
 mod read;
 mod sidecar;

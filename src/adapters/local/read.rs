@@ -13,6 +13,7 @@ use super::{
     dir::{Root, stat},
     fail::{foreign, io_error},
     hop::hop,
+    media,
     name::Location,
     sidecar::{self, Sidecar},
     stamp::Stamp,
@@ -82,7 +83,8 @@ fn find(root: &Root, key: &Key, place: &Location) -> Result<Opened> {
         let mut magic = [0; 4];
         let len = file.read_at(&mut magic, 0).map_err(failed)?;
         let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());
-        sidecar::describe(&mut meta, sidecar, &magic[..len]);
+        let shown = media::of(&file, &place.file, stamp.mtime, &magic[..len]);
+        sidecar::describe(&mut meta, sidecar, shown);
         return Ok(Opened { file, stamp, meta });
     }
     Err(Error::new(ErrorKind::Io, "writers keep replacing the snapshot while it is opened; try again"))

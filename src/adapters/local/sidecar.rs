@@ -46,9 +46,10 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// What must be kept of `options` for the file with these first bytes, if there is anything.
-    pub(super) fn of(file: &str, stamp: Stamp, options: &PutOptions, magic: &[u8]) -> Option<Self> {
-        let content_type = options.content_type.clone().filter(|given| given != shown_type(magic));
+    /// What must be kept of `options` for the file whose first bytes show the type `shown`, if there is
+    /// anything.
+    pub(super) fn of(file: &str, stamp: Stamp, options: &PutOptions, shown: &str) -> Option<Self> {
+        let content_type = options.content_type.clone().filter(|given| given != shown);
         let plain = content_type.is_none() && options.metadata.is_empty() && options.tags.is_empty();
         (!plain).then(|| Sidecar {
             file: file.into(),
@@ -183,19 +184,10 @@ pub(super) fn damaged(why: &str) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
 
-/// The media type that a file without a sidecar has: what its first bytes show.
-fn shown_type(magic: &[u8]) -> &'static str {
-    match magic {
-        [0x1f, 0x8b, ..] => "application/gzip",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "application/zstd",
-        _ => "application/octet-stream",
-    }
-}
-
-/// Fills in what is known of the object beyond its stamp.
-pub(super) fn describe(meta: &mut ObjectMeta, sidecar: Option<Sidecar>, magic: &[u8]) {
+/// Fills in what is known of the object beyond its stamp. `shown` is what its first bytes show.
+pub(super) fn describe(meta: &mut ObjectMeta, sidecar: Option<Sidecar>, shown: &str) {
     let sidecar = sidecar.unwrap_or_default();
-    meta.content_type = Some(sidecar.content_type.unwrap_or_else(|| shown_type(magic).into()));
+    meta.content_type = Some(sidecar.content_type.unwrap_or_else(|| shown.into()));
     meta.metadata = sidecar.metadata;
     meta.tags = sidecar.tags;
 }

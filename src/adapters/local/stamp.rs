@@ -69,10 +69,14 @@ pub(super) fn changed(file: &Metadata) -> SystemTime {
 pub(super) fn step(time: i64) -> i64 {
     let steps = [2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000];
     let found = steps.into_iter().find(|step| time % step == 0);
-    found.unwrap_or_else(|| match is_rounded(time) {
-        true => ROUNDED,
-        false if time % 100 == 0 => 100,
-        false => 1,
+    found.unwrap_or_else(|| {
+        if is_rounded(time) {
+            ROUNDED
+        } else if time % 100 == 0 {
+            100
+        } else {
+            1
+        }
     })
 }
 

@@ -16,7 +16,7 @@ use rustix::{
 use super::{
     dir::{Made, Root, kind, stat, sync},
     fail::{foreign, io_error},
-    hollow,
+    hollow, media,
     name::{Location, RESERVED},
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, now, set_later, set_time},
@@ -126,7 +126,7 @@ impl Staged {
     ) -> Result<ObjectMeta> {
         let asked = next_time();
         let stamp = set_time(&self.file, asked).map_err(|error| io_error("writing", error))?;
-        let sidecar = Sidecar::of(&self.place.file, stamp, options, &self.magic);
+        let sidecar = Sidecar::of(&self.place.file, stamp, options, media::shown(&self.magic));
         let mut version = Pending { asked, stamp, sidecar, exact: stamp.mtime == asked };
         if let Err(refused) = self.publish(&mut version, &options.mode, given_up) {
             // The version that was faster may be the caller's own, not synced yet. Sync before telling of it.
@@ -142,14 +142,15 @@ impl Staged {
         }
         let Pending { stamp, sidecar, .. } = version;
         let mut meta = ObjectMeta::new(key.clone(), stamp.size, stamp.version(), stamp.modified());
-        sidecar::describe(&mut meta, sidecar, &self.magic);
+        sidecar::describe(&mut meta, sidecar, media::shown(&self.magic));
         Ok(meta)
     }
 
     /// Makes the file and its sidecar durable, side by side: a journal commits what is asked for at once in
     /// one go. Their names are made durable with the directory, after the renaming; the fsync of a new file
     /// comes before that, and journals keep the order.
-    fn sync(&self, sidecar: Option<&Sidecar>) -> Result<Option<Beside<'_>>> {
+    fn sync(&self, stamp: Stamp, sidecar: Option<&Sidecar>) -> Result<Option<Beside<'_>>> {
+        media::note(&self.file, &self.place.file, stamp.mtime, &self.magic);
         #[cfg(test)]
         tests::file_synced();
         let failed = |error| io_error("writing", error);
@@ -177,7 +178,7 @@ impl Staged {
         let file = self.place.file.as_str();
         check(given_up)?;
         // A sidecar whose name may be that of the current version's has to wait.
-        let mut early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
+        let mut early = self.sync(version.stamp, version.sidecar.as_ref().filter(|_| version.exact))?;
         let mut times = 0;
         let (_lock, current) = loop {
             // Without the lock: those who wait for it on a busy disk must not wait for this sync, too.
@@ -185,7 +186,7 @@ impl Staged {
                 check(given_up)?;
                 self.date(version)?;
                 drop(early.take());
-                early = self.sync(version.sidecar.as_ref().filter(|_| version.exact))?;
+                early = self.sync(version.stamp, version.sidecar.as_ref().filter(|_| version.exact))?;
             }
             let lock = self.root.lock(&self.directory, self.place.names(), given_up)?;
             let current = current(&self.root, &self.directory, file)?;
@@ -267,7 +268,7 @@ impl Staged {
             }
             // Before the next one is written: the two may have one name.
             drop(beside.take());
-            beside = self.sync(version.sidecar.as_ref())?;
+            beside = self.sync(version.stamp, version.sidecar.as_ref())?;
             settled = true;
         }
         // Such a disk is slow and not stuck: a save on it is better late than refused.

@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::DateTime;
 
-use super::{bucket::version, fail::fail, settings::Encryption};
+use super::{fail::fail, settings::Encryption};
 use crate::{ErrorKind, Result, Version};
 
 /// The metadata by which a writer knows its own earlier attempt, whose answer was lost. Callers never see it.
@@ -42,6 +42,23 @@ macro_rules! with_attributes {
 }
 pub(super) use with_attributes;
 
+/// What an answer says was stored: the SDK's outputs have these methods, and no trait for them.
+macro_rules! stored {
+    ($output:expr, $size:expr, $modified:expr) => {
+        $crate::adapters::s3::attributes::Stored {
+            version: $crate::adapters::s3::bucket::version($output.e_tag()),
+            size: $size,
+            modified: $modified,
+            encryption: $crate::adapters::s3::attributes::encryption_of(
+                $output.server_side_encryption(),
+                $output.ssekms_key_id(),
+            ),
+            bucket_key: $output.bucket_key_enabled() == Some(true),
+        }
+    };
+}
+pub(super) use stored;
+
 impl Attributes {
     /// Whether its writer can know it again.
     pub(super) fn is_marked(&self) -> bool {
@@ -52,13 +69,8 @@ impl Attributes {
     pub(super) fn own(&self, head: &HeadObjectOutput) -> Option<Stored> {
         let mark = self.metadata.as_ref()?.get(PUT_ID)?;
         head.metadata()?.get(PUT_ID).filter(|found| *found == mark)?;
-        Some(Stored {
-            version: version(head.e_tag()),
-            size: head.content_length().unwrap_or(0).max(0) as u64,
-            modified: time(head.last_modified()),
-            encryption: encryption_of(head.server_side_encryption(), head.ssekms_key_id()),
-            bucket_key: head.bucket_key_enabled() == Some(true),
-        })
+        let size = head.content_length().unwrap_or(0).max(0) as u64;
+        Some(stored!(head, size, time(head.last_modified())))
     }
 }
 

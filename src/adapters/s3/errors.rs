@@ -212,13 +212,11 @@ fn answer(
     let region =
         raw.headers().get("x-amz-bucket-region").map(str::to_string).or_else(|| element(raw, "Region"));
     let elsewhere = region.filter(|region| !region.is_empty() && *region != shared.region);
-    let (kind, advice) = match status == 404 && is_foreign(operation, raw, names_requests) {
+    let (kind, advice) = if status == 404 && is_foreign(operation, raw, names_requests) {
         // A proxy whose service is away says that there is none, and not that an object is gone.
-        true => (
-            Unavailable,
-            "the answer (status 404) is not S3's; check endpoint_url and what stands in between",
-        ),
-        false => meaning(operation, code, raw, elsewhere.is_some()),
+        (Unavailable, "the answer (status 404) is not S3's; check endpoint_url and what stands in between")
+    } else {
+        meaning(operation, code, raw, elsewhere.is_some())
     };
     let text = match &elsewhere {
         Some(right) if kind == InvalidConfig => {

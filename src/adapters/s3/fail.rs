@@ -10,6 +10,11 @@ pub(super) fn fail(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, message).with_backend("s3")
 }
 
+/// More than the service has.
+pub(super) fn too_large_for_s3() -> Error {
+    fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB")
+}
+
 /// What the probe found the server not to do.
 pub(super) fn lacks(what: &str) -> Error {
     let message = format!("this server was found not to support {what}, or these credentials may not try it");

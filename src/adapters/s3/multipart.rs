@@ -4,6 +4,7 @@
 use std::{pin::pin, sync::Arc};
 
 use aws_sdk_s3::{
+    operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder,
     primitives::ByteStream,
     types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
@@ -11,12 +12,12 @@ use bytes::Bytes;
 
 use super::{
     answered::Answered,
-    attributes::{Attributes, Stored, encryption_of},
+    attributes::{Attributes, Stored, stored},
     bucket::{Bucket, etag, version},
     checksum,
     doubt::{Doubt, still_open, unseen},
     errors::Failure,
-    fail::{fail, lost_race},
+    fail::{fail, lost_race, too_large_for_s3},
     genuine::has_etag,
     open_upload::OpenUpload,
     progress::Progress,
@@ -55,6 +56,19 @@ struct Sent {
     checksum: Option<String>,
 }
 
+/// What the end of an upload is asked for.
+struct Completion<'a> {
+    size: u64,
+    has_checksum: bool,
+    mode: &'a PutMode,
+    attributes: &'a Attributes,
+    doubt: Doubt,
+}
+
+/// What came of an attempt. The outer error may be tried again; the inner one is the last word, also where
+/// the whole save may be tried again.
+type Settled<T> = Result<Result<T>>;
+
 impl OpenUpload {
     /// Sends all parts.
     async fn send_parts(&mut self, first: Bytes, mut parts: Parts, len: Option<u64>) -> Result<Sent> {
@@ -65,7 +79,7 @@ impl OpenUpload {
         loop {
             size += part.len() as u64;
             if number > MOST_PARTS || size > LARGEST_OBJECT {
-                return Err(fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB"));
+                return Err(too_large_for_s3());
             }
             if let Some(whole) = &mut whole {
                 whole.update(&part);
@@ -102,98 +116,75 @@ impl OpenUpload {
         Ok(Sent { parts: sent, size, checksum: whole.map(checksum::text) })
     }
 
-    async fn complete(
-        &self,
-        Sent { parts, size, checksum }: Sent,
-        mode: &PutMode,
-        attributes: &Attributes,
-    ) -> Result<Stored> {
-        let bucket = &self.bucket;
-        let name = bucket.key(&self.key);
+    async fn complete(&self, sent: Sent, mode: &PutMode, attributes: &Attributes) -> Result<Stored> {
+        let (bucket, Sent { parts, size, checksum }) = (&self.bucket, sent);
         let (if_none_match, if_match) = match mode {
             PutMode::Overwrite => (None, None),
             PutMode::Create => (Some("*".to_string()), None),
             PutMode::Replace(version) => (None, Some(etag(version)?)),
         };
-        let whole = checksum.is_some();
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        // An error that no further attempt can mend comes out as it is, also where the whole save may be
-        // tried again.
-        let doubt = &Doubt::default();
-        let outcome = bucket
-            .retrying(|_| {
-                let answered = Answered::default();
-                let request = bucket
-                    .client()
-                    .complete_multipart_upload()
-                    .bucket(&bucket.name)
-                    .key(&name)
-                    .upload_id(&self.id)
-                    .multipart_upload(parts.clone())
-                    .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
-                    .set_checksum_crc32(checksum.clone())
-                    .set_if_none_match(if_none_match.clone())
-                    .set_if_match(if_match.clone())
-                    .set_request_payer(bucket.shared.settings.payer.clone());
-                let request = request.customize().interceptor(answered.clone()).send();
-                async move {
-                    // S3 puts large objects together for minutes, but begins its answer at once.
-                    let silence = bucket.shared.settings.attempt_timeout;
-                    let outcome = tokio::select! {
-                        biased;
-                        outcome = bucket.send("put", silence * 5, request) => outcome,
-                        () = answered.none_for(silence) => Err(Failure::timeout("put", silence, &bucket.shared)),
-                    };
-                    let failure = match outcome {
-                        Ok(output) => {
-                            return Ok(Ok(Stored {
-                                version: version(output.e_tag()),
-                                size,
-                                modified: answered.time(),
-                                encryption: encryption_of(
-                                    output.server_side_encryption(),
-                                    output.ssekms_key_id(),
-                                ),
-                                bucket_key: output.bucket_key_enabled() == Some(true),
-                            }));
-                        }
-                        Err(failure) => failure,
-                    };
-                    doubt.note(&failure);
-                    let gone = failure.not_found();
-                    if failure.precondition()
-                        || (gone && failure.code != "NoSuchUpload" && matches!(mode, PutMode::Replace(_)))
-                    {
-                        return bucket.refused(&self.key, mode, attributes, doubt).await.map(Ok);
-                    }
-                    if gone {
-                        return self.gone(mode, attributes, doubt, failure).await;
-                    }
-                    if failure.code == "InvalidPart" && !doubt.is_open() {
-                        return Ok(Err(if is_uneven(&failure) { uneven(failure) } else { mixed_up(failure) }));
-                    }
-                    if whole && failure.code == "BadDigest" {
-                        // Of the parts as they arrived: the same request again would say the same.
-                        return Ok(Err(failure.into()));
-                    }
-                    Err(failure.into())
-                }
-            })
-            .await;
-        match outcome {
+        let asked =
+            Completion { size, has_checksum: checksum.is_some(), mode, attributes, doubt: Doubt::default() };
+        let request = bucket
+            .client()
+            .complete_multipart_upload()
+            .bucket(&bucket.name)
+            .key(bucket.key(&self.key))
+            .upload_id(&self.id)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
+            .set_checksum_crc32(checksum)
+            .set_if_none_match(if_none_match)
+            .set_if_match(if_match)
+            .set_request_payer(bucket.shared.settings.payer.clone());
+        match bucket.retrying(|_| self.try_complete(request.clone(), &asked)).await {
             Ok(settled) => settled,
-            Err(error) => bucket.last_look(&self.key, attributes, doubt, error).await,
+            Err(error) => bucket.last_look(&self.key, attributes, &asked.doubt, error).await,
         }
     }
 
-    /// The upload is no more: an answer that was lost has completed it, or somebody has removed it.
-    async fn gone(
+    /// One attempt.
+    async fn try_complete(
         &self,
-        mode: &PutMode,
-        attributes: &Attributes,
-        doubt: &Doubt,
-        failure: Failure,
-    ) -> Result<Result<Stored>> {
+        request: CompleteMultipartUploadFluentBuilder,
+        asked: &Completion<'_>,
+    ) -> Settled<Stored> {
+        let (bucket, answered) = (&self.bucket, Answered::default());
+        let request = request.customize().interceptor(answered.clone()).send();
+        // S3 puts large objects together for minutes, but begins its answer at once.
+        let silence = bucket.shared.settings.attempt_timeout;
+        let outcome = tokio::select! {
+            biased;
+            outcome = bucket.send("put", silence * 5, request) => outcome,
+            () = answered.none_for(silence) => Err(Failure::timeout("put", silence, &bucket.shared)),
+        };
+        let failure = match outcome {
+            Ok(output) => return Ok(Ok(stored!(output, asked.size, answered.time()))),
+            Err(failure) => failure,
+        };
+        asked.doubt.note(&failure);
+        let gone = failure.not_found();
+        if failure.precondition()
+            || (gone && failure.code != "NoSuchUpload" && matches!(asked.mode, PutMode::Replace(_)))
+        {
+            return bucket.refused(&self.key, asked.mode, asked.attributes, &asked.doubt).await.map(Ok);
+        }
+        if gone {
+            return self.gone(asked, failure).await;
+        }
+        if failure.code == "InvalidPart" && !asked.doubt.is_open() {
+            return Ok(Err(if is_uneven(&failure) { uneven(failure) } else { mixed_up(failure) }));
+        }
+        if asked.has_checksum && failure.code == "BadDigest" {
+            // Of the parts as they arrived: the same request again would say the same.
+            return Ok(Err(failure.into()));
+        }
+        Err(failure.into())
+    }
+
+    /// The upload is no more: an answer that was lost has completed it, or somebody has removed it.
+    async fn gone(&self, asked: &Completion<'_>, failure: Failure) -> Settled<Stored> {
+        let Completion { mode, attributes, doubt, .. } = asked;
         let there = match self.bucket.head_once(&self.key).await {
             Ok(head) => Some(head),
             // `Replace` needs the right to look, as the page says; there it is a missing object.
@@ -211,11 +202,13 @@ impl OpenUpload {
             PutMode::Create => there.is_none(),
             PutMode::Replace(expected) => there.is_some_and(|head| version(head.e_tag()) == *expected),
         };
-        Ok(Err(match unchanged {
-            false => lost_race(mode),
+        Ok(Err(if !unchanged {
+            lost_race(mode)
+        } else if doubt.is_open() {
             // It may have been overwritten since, or may still come.
-            true if doubt.is_open() => still_open(removed(failure)),
-            true => removed(failure),
+            still_open(removed(failure))
+        } else {
+            removed(failure)
         }))
     }
 }

@@ -248,11 +248,13 @@ async fn examine(
     }
     let size = of_nested.and_then(|it| it.size).filter(|_| of_folded.is_ok());
     let is = |key: &Key| size == Some(content(key).len() as i64);
-    let backslash = match () {
-        () if is(nested) => Backslash::Kept,
-        () if is(folded) => Backslash::Folded,
+    let backslash = if is(nested) {
+        Backslash::Kept
+    } else if is(folded) {
+        Backslash::Folded
+    } else {
         // Such names are refused here, or nobody could see what became of one.
-        () => Backslash::Unknown,
+        Backslash::Unknown
     };
     let listed = listed.unwrap_or_default();
     let ordered = listed.len() == 2 + usize::from(of_folded.is_ok()) && listed.is_sorted();

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::{
     answered::Answered,
-    attributes::{Attributes, PUT_ID, Stored, confirm, encryption_of, with_attributes},
-    bucket::{Bucket, etag, version},
+    attributes::{Attributes, PUT_ID, Stored, confirm, stored, with_attributes},
+    bucket::{Bucket, etag},
     doubt::Doubt,
-    fail::{fail, lacks},
+    fail::{fail, lacks, too_large_for_s3},
     genuine::has_etag,
     multipart,
     progress::Progress,
@@ -51,15 +51,16 @@ impl Bucket {
         let settings = &self.shared.settings;
         let len = body.len();
         if len.is_some_and(|len| len > LARGEST_OBJECT) {
-            return Err(fail(ErrorKind::InvalidInput, "S3 objects have at most 5 TiB"));
+            return Err(too_large_for_s3());
         }
         let conditional = options.mode != PutMode::Overwrite;
         let whole_only = conditional && !self.server.capabilities.create_large;
-        let most = match whole_only {
+        let most = if whole_only {
             // Where a condition cannot be trusted on multipart uploads, as much as they would hold in memory
             // goes in one request, of which S3 takes as much as in a part.
-            true => (settings.part_size * settings.parallel as u64).min(LARGEST_PART),
-            false => settings.part_size(1, len),
+            (settings.part_size * settings.parallel as u64).min(LARGEST_PART)
+        } else {
+            settings.part_size(1, len)
         };
         // What is in memory and little more than a part is not worth three requests: a commit of 8 MiB has
         // its manifest beside that.
@@ -146,13 +147,7 @@ impl Bucket {
             has_etag("put", output.e_tag(), &self.shared).map(|()| output)
         });
         match told {
-            Ok(output) => Ok(Stored {
-                version: version(output.e_tag()),
-                size,
-                modified: answered.time(),
-                encryption: encryption_of(output.server_side_encryption(), output.ssekms_key_id()),
-                bucket_key: output.bucket_key_enabled() == Some(true),
-            }),
+            Ok(output) => Ok(stored!(output, size, answered.time())),
             Err(refused)
                 if refused.precondition() || (refused.not_found() && matches!(mode, PutMode::Replace(_))) =>
             {
@@ -168,10 +163,8 @@ impl Bucket {
     /// Removes what was stored in another way than asked for; the error says whether it could. Another
     /// writer's object is left.
     async fn taken_back(&self, key: &Key, version: Version, error: Error) -> Error {
-        let done = match self.server.capabilities.conditional_delete {
-            true => self.delete(key, DeleteOptions::new().if_version(version)).await.is_ok(),
-            false => false,
-        };
+        let done = self.server.capabilities.conditional_delete
+            && self.delete(key, DeleteOptions::new().if_version(version)).await.is_ok();
         let end = if done { "the object was removed" } else { "the object is there: remove it" };
         fail(error.kind(), format!("{}; {end}", error.message()))
     }

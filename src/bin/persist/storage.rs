@@ -112,7 +112,14 @@ impl Storage {
 
     /// The configured storage.
     pub(crate) async fn open(&self) -> Result<Arc<dyn SnapshotAdapter>> {
-        let open = || async { self.open_as(&self.sources()?.resolve()?).await };
+        let open = || async {
+            let sources = self.sources()?;
+            let config = sources.resolve()?;
+            if let Some(reason) = sources.unused_bucket() {
+                tracing::warn!("{reason}");
+            }
+            self.open_as(&config).await
+        };
         Ok(self.opened.get_or_try_init(open).await?.clone())
     }
 

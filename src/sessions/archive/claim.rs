@@ -7,10 +7,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{
-    import::{Import, MEDIA},
-    tar,
-};
+use super::{import::Import, tar};
 use crate::{
     Error, ErrorKind, PutOptions, Result, Version,
     sessions::{
@@ -140,7 +137,7 @@ impl Import<'_> {
     async fn keep(&mut self, seq: u64, keeper: &Origin) -> Result<Option<Version>> {
         let (store, key) = (self.session.store(), self.session.place().commit(seq)?);
         let bytes = Bytes::from(keeper.encode());
-        let options = PutOptions::new().create().content_type(MEDIA);
+        let options = PutOptions::new().create().content_type(crate::options::OCTETS);
         let (version, created) = match store.put(&key, bytes.clone(), options.clone()).await {
             Ok(meta) => (meta.version.clone(), Some(meta.version)),
             Err(error) => match store.read(&key).await {

@@ -34,8 +34,6 @@ const MAX_LINE: u64 = 8 << 20;
 /// allow longer ones. Longer states have a body of their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
-pub(super) const MEDIA: &str = "application/octet-stream";
-
 /// An import under way.
 pub(super) struct Import<'a> {
     pub(super) session: &'a Session,
@@ -262,7 +260,7 @@ impl<'a> Import<'a> {
             }
             None => PutOptions::new().create(),
         };
-        let options = options.content_type(MEDIA);
+        let options = options.content_type(crate::options::OCTETS);
         if let Err(error) = store.put(key, bytes.clone(), options.clone()).await {
             match store.read(key).await {
                 Ok((there, _)) if there == bytes => drop(store.put_again(error, key, bytes, options).await?),

@@ -51,10 +51,14 @@ pub(crate) async fn run(args: Doctor, storage: &Storage, output: &Output) -> Res
 }
 
 async fn examine(args: &Doctor, storage: &Storage, report: &mut Report<'_>) -> Result<()> {
-    let config = storage.sources().and_then(|sources| sources.resolve());
+    let sources = storage.sources();
+    let config = sources.as_ref().map_err(copy).and_then(|sources| sources.resolve());
     let backend = config.as_ref().map(|config| format!("backend {}", config.backend.as_str()));
     if !report.row("configuration", backend.map_err(copy))? {
         return Ok(());
+    }
+    if let Some(reason) = sources.ok().and_then(|sources| sources.unused_bucket()) {
+        report.skip("bucket", &reason)?;
     }
     let config = config?;
     let store = match config.open().await {

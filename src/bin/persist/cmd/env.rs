@@ -1,7 +1,7 @@
 //! `persist env`
 
 use anyhow::Result;
-use persist::config::Effective;
+use persist::config::{Effective, SETTINGS};
 use serde_json::json;
 
 use crate::{
@@ -10,16 +10,33 @@ use crate::{
 };
 
 pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
-    let (mut rows, place) = match effective(storage).await {
+    let (mut rows, place, warning) = match effective(storage).await {
         Ok(effective) => effective,
         // Whoever looks for the mistake wants to see what is set, all the more.
-        Err(error) => (storage.found(), Err(error)),
+        Err(error) => (storage.found(), Err(error), None),
     };
+    let also = read_by_others();
     output.row(
-        || json!({"storage": place.as_ref().ok()}),
-        || match &place {
-            Ok(place) => format!("storage: {}", cell(place)),
-            Err(error) => format!("storage: none: {}", cell(error.message())),
+        || {
+            let mut row = json!({"storage": place.as_ref().ok()});
+            if let Some(reason) = &warning {
+                row["warning"] = json!(reason);
+            }
+            if !also.is_empty() {
+                row["also_set"] = json!(also);
+            }
+            row
+        },
+        || {
+            let place = match &place {
+                Ok(place) => format!("storage: {}", cell(place)),
+                Err(error) => format!("storage: none: {}", cell(error.message())),
+            };
+            let warning = warning.iter().map(|reason| format!("\nwarning: {}", cell(reason)));
+            let also = (!also.is_empty()).then(|| {
+                format!("\nalso set, and read by what persist is built on: {}", cell(&also.join(", ")))
+            });
+            warning.chain(also).fold(place, |text, line| text + &line)
         },
     )?;
     // Of 40 settings a few are set.
@@ -50,13 +67,36 @@ pub(crate) async fn run(storage: &Storage, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Every setting, and where states go.
-async fn effective(storage: &Storage) -> persist::Result<(Vec<Effective>, persist::Result<String>)> {
+/// Every setting, where states go, and what is perhaps not meant so.
+async fn effective(
+    storage: &Storage,
+) -> persist::Result<(Vec<Effective>, persist::Result<String>, Option<String>)> {
     let sources = storage.sources()?;
     let config = sources.resolve()?;
     let place = match config.check().await {
         Ok(()) => config.location(),
         Err(error) => Err(error),
     };
-    Ok((sources.effective()?, place))
+    Ok((sources.effective()?, place, sources.unused_bucket()))
+}
+
+/// The variables that are set and that the SDKs, TLS and the connections read by themselves. Their names
+/// alone: some hold secrets.
+fn read_by_others() -> Vec<String> {
+    const NAMES: [&str; 5] = [
+        "CLOUDSDK_CONFIG",
+        "GOOGLE_CLOUD_QUOTA_PROJECT",
+        "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+    ];
+    let is_setting = |name: &str| SETTINGS.iter().any(|setting| setting.variables.contains(&name));
+    let is_theirs = |name: &str| {
+        name.starts_with("AWS_") || name.to_ascii_uppercase().ends_with("_PROXY") || NAMES.contains(&name)
+    };
+    let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    let names = set.filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| is_theirs(name) && !is_setting(name)).collect();
+    names.sort_unstable();
+    names
 }

@@ -21,7 +21,7 @@ pub(crate) async fn run(key: &str, storage: &Storage, output: &Output) -> Result
         || {
             let mut row = output::object(&meta);
             row["size"] = json!(known.size);
-            row["codec"] = json!(known.format.name());
+            row["codec"] = json!(known.format.as_str());
             row["digest"] = json!(known.digest);
             row["location"] = json!(location);
             row
