@@ -89,31 +89,8 @@ impl Session {
                     continue;
                 }
             };
-            let checked = match store.check_long(&place, seq, &bytes).await {
-                Ok(Some(manifest)) => Ok(manifest),
-                Ok(None) => {
-                    let restored = store.restore_cached(&place, seq, bytes, &mut cache).await;
-                    restored.map(|restored| restored.manifest)
-                }
-                Err(error) => Err(error),
-            };
-            match checked {
-                Ok(manifest) => match known.strange_parent(&manifest) {
-                    Some(parent) => {
-                        let message = format_args!("it follows commit {parent}, which is not on this line");
-                        found.add(Some(seq), corrupt(message).with_key(&place.commit(seq)?))?;
-                    }
-                    None if manifest.is_removed() => {}
-                    None => {
-                        found.good += 1;
-                        found.bytes += manifest.size;
-                    }
-                },
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // A limit was hit: that says nothing about the commit.
-                Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
-                Err(error) => found.add(Some(seq), error)?,
-            }
+            let checked = store.check(&place, seq, bytes, &mut cache).await;
+            found.count(&place, seq, checked, &mut known)?;
         }
         // Last: commits that cannot be loaded for want of these were noted above.
         for (place, hole) in &holes {
@@ -143,26 +120,8 @@ impl Session {
             Ok(((line, _), origin)) => {
                 found.garbage += rows.iter().filter(|row| !line.has(row.seq)).count() as u64;
                 let own = rows.iter().any(|row| row.seq > 1 && line.has(row.seq));
-                if let Some(Origin { target, source, .. }) = origin.filter(|origin| origin.target.seq > 0) {
-                    match store.find_seq(place, target.seq, Part::End).await {
-                        Ok(_) => {}
-                        // Nothing of the fork was made of it any more.
-                        Err(error) if error.kind() == ErrorKind::NotFound && own => {}
-                        Err(error) if found.names(error.key()) => {}
-                        // All of its commits may be, and then the session looks like a new one.
-                        Err(error) if error.kind() == ErrorKind::NotFound => {
-                            let message = format!(
-                                "commit {} of {source}, from which the session was forked, is missing",
-                                target.seq
-                            );
-                            let error = Error::new(ErrorKind::Corrupt, message);
-                            found.note(
-                                Some(target.seq),
-                                error.with_advice("restore its object from a copy"),
-                            )?;
-                        }
-                        Err(error) => found.note(Some(target.seq), error)?,
-                    }
+                if let Some(origin) = origin.filter(|origin| origin.target.seq > 0) {
+                    self.verify_start(&origin, own, found).await?;
                 }
             }
             Err(error) => found.note(None, error)?,
@@ -206,6 +165,24 @@ impl Session {
             Some(newest) if newest.is_removed() => removed(place, newest.found.seq),
             _ => no_commit(place),
         })
+    }
+
+    /// Whether that is there which a fork starts from.
+    async fn verify_start(&self, origin: &Origin, has_own: bool, found: &mut Verified) -> Result<()> {
+        let (seq, source) = (origin.target.seq, &origin.source);
+        let Err(error) = self.store().find_seq(self.place(), seq, Part::End).await else { return Ok(()) };
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        // Nothing of the fork was made of it any more, or it was reported above.
+        if (is_missing && has_own) || found.names(error.key()) {
+            return Ok(());
+        }
+        if !is_missing {
+            return found.note(Some(seq), error);
+        }
+        // All of its commits may be missing, and then the session looks like a new one.
+        let message = format!("commit {seq} of {source}, from which the session was forked, is missing");
+        let error = Error::new(ErrorKind::Corrupt, message).with_advice("restore its object from a copy");
+        found.note(Some(seq), error)
     }
 
     /// Whether the commit is there that a tag or a fork names.
@@ -267,6 +244,33 @@ impl Known {
 }
 
 impl Verified {
+    /// Takes what the check of a commit came to.
+    fn count(
+        &mut self,
+        place: &Place,
+        seq: u64,
+        checked: Result<Manifest>,
+        ancestry: &mut Known,
+    ) -> Result<()> {
+        let manifest = match checked {
+            Ok(manifest) => manifest,
+            // Pruned since.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // A limit was hit: that says nothing about the commit.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
+            Err(error) => return self.add(Some(seq), error),
+        };
+        if let Some(parent) = ancestry.strange_parent(&manifest) {
+            let message = format_args!("it follows commit {parent}, which is not on this line");
+            return self.add(Some(seq), corrupt(message).with_key(&place.commit(seq)?));
+        }
+        if !manifest.is_removed() {
+            self.good += 1;
+            self.bytes += manifest.size;
+        }
+        Ok(())
+    }
+
     /// Whether everything is well.
     pub fn is_good(&self) -> bool {
         self.damaged.is_empty()

@@ -1,6 +1,10 @@
 //! The operation that an error names.
 
-use persist::sessions::{At, CommitOptions, Retention};
+use persist::{
+    ErrorKind,
+    layers::{Injection, Operation},
+    sessions::{At, CommitOptions, Retention},
+};
 
 use super::Bench;
 
@@ -30,4 +34,16 @@ async fn each_call_says_what_it_could_not_do() {
         let error = error.unwrap();
         assert_eq!(error.operation(), Some(operation), "{error}");
     }
+}
+
+/// Also where it is the second look that fails.
+#[tokio::test]
+async fn a_load_with_fallback_that_cannot_look_behind_the_damage_is_a_load() {
+    let bench = Bench::new(91);
+    bench.saved("s", 3).await;
+    bench.damage("s", 3).await;
+    let (fault, sessions) = bench.faulty();
+    fault.inject_later(Operation::List, 1, Injection::Before(ErrorKind::AccessDenied));
+    let error = sessions.session("a", "s").unwrap().load_with_fallback(At::Latest).await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::AccessDenied, Some("load")), "{error}");
 }
