@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use super::{
     At, CommitId, Damaged, Restored, Session,
     clock::Moment,
-    load::{Look, Shown},
+    load::{Look, Shown, Unrestored},
     manifest::{Manifest, chain},
     names::{Place, unbody},
     object,
@@ -159,13 +159,15 @@ impl Session {
             }
             match self.restore_twice(found).await {
                 Ok(restored) => return Ok(Search::Found(Box::new((restored, place)))),
-                // Not found: a prune removed it, or what it is made of.
-                Err((error, sure)) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    let broken = Broken::of(manifest, &home, &error).filter(|_| sure);
+                Err(Unrestored { error, is_sure }) => {
+                    // Not found: a prune removed it, or what it is made of.
+                    if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) {
+                        return Err(error);
+                    }
+                    let broken = Broken::of(manifest, &home, &error).filter(|_| is_sure);
                     passed.broken = broken.or(passed.broken.take());
                     passed.skip(Some(seq), &error);
                 }
-                Err((error, _)) => return Err(error),
             }
         }
         Ok(Search::Nothing)
