@@ -201,7 +201,7 @@ impl Session {
     pub(super) async fn restore(&self, found: Found) -> Result<Checked> {
         let Found { place, seq, bytes, total: _ } = found;
         let restored = self.store().restore(&place, seq, bytes).await;
-        restored.map_err(|error| self.noticed(error).with_operation("load"))
+        restored.map_err(|error| self.noticed(error))
     }
 
     /// As [`restore`](Session::restore), for a load that passes over what is damaged: one wrong answer must
