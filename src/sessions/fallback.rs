@@ -211,8 +211,8 @@ struct Passed {
 }
 
 impl Passed {
-    /// What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and what
-    /// comes next is not older.
+    /// What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and
+    /// what comes next is not older.
     fn note(&mut self, manifest: Option<&Manifest>) {
         if let Some(manifest) = manifest {
             self.epoch = self.epoch.max(manifest.epoch);

@@ -254,8 +254,8 @@ impl Store {
 
     /// The newest commit that is not younger than `time`, or the one of this id, which has that time.
     ///
-    /// A damaged manifest has neither time nor id. The search steps over it, and fails only where it may be the
-    /// commit that is meant. It steps over what a prune removes meanwhile, too.
+    /// A damaged manifest has neither time nor id. The search steps over it, and fails only where it may be
+    /// the commit that is meant. It steps over what a prune removes meanwhile, too.
     async fn search(
         &self,
         place: &Place,

@@ -51,8 +51,8 @@ impl Session {
         self.verify_beside(Beside::None).await
     }
 
-    /// As [`verify`](Session::verify). Where its source is verified as well, a fork of thousands of commits is
-    /// as cheap as a short one: its own commits are read, and the one that it starts from.
+    /// As [`verify`](Session::verify). Where its source is verified as well, a fork of thousands of commits
+    /// is as cheap as a short one: its own commits are read, and the one that it starts from.
     pub(super) async fn verify_beside(&self, others: Beside) -> Result<Verified> {
         self.verified(others).await.map_err(|error| error.with_operation("verify"))
     }

@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// Takes an announcement back, also where it is dropped with one, then behind the caller: else nobody could
-/// prune for ten minutes. A decision that is still on its way needs that announcement; so one of the two comes
-/// to nothing.
+/// prune for ten minutes. A decision that is still on its way needs that announcement; so one of the two
+/// comes to nothing.
 pub(super) struct Undo {
     store: Store,
     line: Key,
