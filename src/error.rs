@@ -256,8 +256,8 @@ impl Error {
 
     /// The operation that failed, by the names that logs and metrics have for it. Of adapters: `open`, `put`,
     /// `get`, `head`, `delete`, `list`, `set_tier`, `copy`, `tags`, `token`, `list_uploads`, `list_parts`,
-    /// `abort_upload`. Of what stands on them: `save`, `load`, `describe`, `fork`, `tag`, `untag`, `prune`,
-    /// `remove`, `take_over`, `diff`, `verify`, `export`, `import`. More may follow.
+    /// `abort_upload`. Of what stands on them: `save`, `load`, `describe`, `rebase`, `take_over`, `fork`,
+    /// `tag`, `untag`, `prune`, `remove`, `diff`, `verify`, `export`, `import`. More may follow.
     pub fn operation(&self) -> Option<&'static str> {
         self.repr.operation
     }

@@ -3,14 +3,14 @@
 use futures_util::StreamExt;
 
 use super::{
-    At, Damaged, Restored, Session,
+    At, CommitId, Damaged, Restored, Session,
     clock::Moment,
-    find::Found,
-    load::{Look, Shown},
+    load::{Look, Shown, Unrestored},
     manifest::{Manifest, chain},
     names::{Place, unbody},
     object,
     refs::{self, Origin},
+    restore::Checked,
     store::{Part, Store},
 };
 use crate::{Error, ErrorKind, Result};
@@ -31,116 +31,36 @@ impl Session {
     pub async fn load_with_fallback(&self, at: impl Into<At> + Send) -> Result<Restored> {
         let at = at.into();
         let looked = Moment::now(&*self.store().clock);
-        let first = match self.load(at.clone()).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => error,
-            other => return other,
-        };
-        // In this order: what comes behind this number is a rival's, and the look finds it, or the next save is
-        // a conflict.
-        let number = if at == At::Latest { self.store().newest_number(self.place()).await? } else { None };
-        let newest = self.store().find(self.place(), &at, Part::Whole).await;
-        // What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and
-        // what comes next is not older.
-        let (mut epoch, mut not_before) = (0, None);
-        let mut note = |found: &Found| {
-            if let Ok(manifest) = found.manifest() {
-                epoch = epoch.max(manifest.epoch);
-                not_before = not_before.max(Some(manifest.id));
-            }
-        };
-        if let Ok(found) = &newest {
-            note(found);
-        }
-        let (mut skipped, mut broken) = (Vec::new(), None);
-        let (mut rows, newest) = match newest {
-            Ok(found) => {
-                let (place, seq, manifest) = (found.place.clone(), found.seq, found.manifest());
-                match self.restore(found).await {
-                    // It is another one than was read first, or was repaired meanwhile.
-                    Ok(_) => return self.load(at).await,
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        broken =
-                            Broken::of(manifest.ok(), &place, &error).filter(|_| error.key() == first.key());
-                        skipped.push(Damaged::new(Some(seq), &error));
-                    }
-                    // A prune removed it, so there is a newer one. It must not read as "no session yet".
-                    Err(error) if at == At::Latest && error.kind() == ErrorKind::NotFound => {
-                        return self.load(at).await;
-                    }
-                    Err(error) => return Err(error),
-                }
-                (self.store().history(&place, Some(seq)), Some(seq))
-            }
-            // What was asked for is missing, or does not tell what it is.
+        match self.load(at.clone()).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let wanted = match &at {
-                    At::Seq(seq) => Some(*seq),
-                    // What a damaged tag named is not known.
-                    At::Tag(name) => match self.store().tag_ref(self.place(), name).await {
-                        Ok(tag) => Some(tag.target.seq),
-                        Err(_) => return Err(first),
-                    },
-                    _ => None,
-                };
-                skipped.push(Damaged::new(wanted, &first));
-                (self.store().history(self.place(), wanted), None)
+                self.fall_back(&at, error, looked).await.map_err(|error| error.with_operation("load"))
             }
-            Err(_) => return Err(first),
-        };
-        let searched = newest.is_none();
-        let mut good = Err(first);
-        while let Some(step) = rows.next().await {
-            let (place, seq) = match step {
-                // Behind this, nothing can be found.
-                Err(error) if error.kind() == ErrorKind::Corrupt => break,
-                step => step?,
-            };
-            // A rival has gone on behind the damage.
-            if searched && number.is_some_and(|number| seq > number) {
-                return self.load(at).await;
-            }
-            if let Some(broken) = broken.as_ref().filter(|broken| broken.is_part_of(seq)) {
-                skipped.push(Damaged { seq: Some(seq), ..broken.skipped.clone() });
-                continue;
-            }
-            // From here, so that a commit which took the place of a fork's start does not pass for it.
-            let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
-                // The session was removed there: what lies before is no state of this one.
-                Ok(found) if found.manifest().is_ok_and(|manifest| manifest.is_removed()) => {
-                    note(&found);
-                    break;
-                }
-                Ok(found) => found,
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    skipped.push(Damaged::new(Some(seq), &error));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            // Behind a commit that was found, all are older.
-            if searched && found.manifest().is_ok_and(|manifest| at.is_before(manifest.id)) {
-                continue;
-            }
-            note(&found);
-            let (home, manifest) = (found.place.clone(), found.manifest());
-            match self.restore_twice(found).await {
-                Ok(restored) => {
-                    good = Ok((restored, place));
-                    break;
-                }
-                // Not found: a prune removed it, or what it is made of.
-                Err((error, sure)) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    broken = Broken::of(manifest.ok(), &home, &error).filter(|_| sure).or(broken);
-                    skipped.push(Damaged::new(Some(seq), &error));
-                }
-                Err((error, _)) => return Err(error),
-            }
+            loaded => loaded,
         }
-        if at == At::Latest {
-            if let Some(number) = newest.or(number) {
-                self.go_on_behind(number, epoch, not_before, looked).await;
+    }
+
+    /// What a load gives that failed with `first`.
+    async fn fall_back(&self, at: &At, first: Error, looked: Moment) -> Result<Restored> {
+        // The number before the look: a commit behind it is a rival's, which the look finds, or else the next
+        // save is a conflict.
+        let number = if *at == At::Latest { self.store().newest_number(self.place()).await? } else { None };
+        let mut passed = Passed::default();
+        let from = match self.look_again(at, &first, &mut passed).await? {
+            Again::Load => return self.load(at.clone()).await,
+            Again::Give => return Err(first),
+            Again::Search(from) => from,
+        };
+        let damaged = if let Start::Damaged(_, seq) = &from { Some(*seq) } else { None };
+        let good = match self.newest_good(at, from, number, &mut passed).await? {
+            Search::Overtaken => return self.load(at.clone()).await,
+            Search::Found(good) => Some(*good),
+            Search::Nothing => None,
+        };
+        if *at == At::Latest {
+            if let Some(newest) = damaged.or(number) {
+                self.go_on_behind(newest, passed.epoch, passed.not_before, looked).await;
             }
-        } else if let Ok((restored, place)) = &good {
+        } else if let Some((restored, place)) = &good {
             let (manifest, base) = (&restored.manifest, Some(&restored.base));
             let why = format!(
                 "commit {}, which was loaded in place of a damaged one, is not the newest; rebase or fork to go on",
@@ -148,7 +68,167 @@ impl Session {
             );
             self.begin(Shown { manifest, base, place, is_origin: false }, Look::Instead(why)).await?;
         }
-        good.map(|(restored, place)| self.shown(restored, &place, skipped))
+        let Some((restored, place)) = good else { return Err(first) };
+        Ok(self.shown(restored, &place, passed.skipped))
+    }
+
+    /// Looks at what was asked for once more: it tells where the search begins.
+    async fn look_again(&self, at: &At, first: &Error, passed: &mut Passed) -> Result<Again> {
+        let found = match self.store().find(self.place(), at, Part::Whole).await {
+            Ok(found) => found,
+            // It does not tell which commit it is.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let below = match at {
+                    At::Seq(seq) => Some(*seq),
+                    At::Tag(name) => match self.store().tag_ref(self.place(), name).await {
+                        Ok(tag) => Some(tag.target.seq),
+                        // What a damaged tag named is not known.
+                        Err(_) => return Ok(Again::Give),
+                    },
+                    _ => None,
+                };
+                passed.skip(below, first);
+                return Ok(Again::Search(Start::Anywhere(below)));
+            }
+            // It is missing, or cannot be looked at now: the first error says more.
+            Err(_) => return Ok(Again::Give),
+        };
+        let (place, seq, manifest) = (found.place.clone(), found.seq, found.manifest().ok());
+        passed.note(manifest.as_ref());
+        match self.restore(found).await {
+            // It is another one than was read first, or was repaired meanwhile.
+            Ok(_) => Ok(Again::Load),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                passed.broken = Broken::of(manifest, &place, &error).filter(|_| error.key() == first.key());
+                passed.skip(Some(seq), &error);
+                Ok(Again::Search(Start::Damaged(place, seq)))
+            }
+            // A prune removed it, so there is a newer one. It must not read as "no session yet".
+            Err(error) if *at == At::Latest && error.kind() == ErrorKind::NotFound => Ok(Again::Load),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest good commit on the way down from there, and where it lies.
+    async fn newest_good(
+        &self,
+        at: &At,
+        from: Start,
+        number: Option<u64>,
+        passed: &mut Passed,
+    ) -> Result<Search> {
+        let (mut rows, is_anywhere) = match &from {
+            Start::Damaged(place, seq) => (self.store().history(place, Some(*seq)), false),
+            Start::Anywhere(below) => (self.store().history(self.place(), *below), true),
+        };
+        while let Some(step) = rows.next().await {
+            let (place, seq) = match step {
+                // Behind this, nothing can be found.
+                Err(error) if error.kind() == ErrorKind::Corrupt => break,
+                step => step?,
+            };
+            // A rival has gone on behind the damage.
+            if is_anywhere && number.is_some_and(|number| seq > number) {
+                return Ok(Search::Overtaken);
+            }
+            if passed.skips_unread(seq) {
+                continue;
+            }
+            // From here, so that a commit which took the place of a fork's start does not pass for it.
+            let found = match self.store().find_seq(self.place(), seq, Part::Whole).await {
+                Ok(found) => found,
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    passed.skip(Some(seq), &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let (home, manifest) = (found.place.clone(), found.manifest().ok());
+            // Behind a commit that was found, all are older.
+            if is_anywhere
+                && manifest
+                    .as_ref()
+                    .is_some_and(|manifest| !manifest.is_removed() && at.is_before(manifest.id))
+            {
+                continue;
+            }
+            passed.note(manifest.as_ref());
+            // The session was removed there: what lies before is no state of this one.
+            if manifest.as_ref().is_some_and(Manifest::is_removed) {
+                break;
+            }
+            match self.restore_twice(found).await {
+                Ok(restored) => return Ok(Search::Found(Box::new((restored, place)))),
+                Err(Unrestored { error, is_sure }) => {
+                    // Not found: a prune removed it, or what it is made of.
+                    if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) {
+                        return Err(error);
+                    }
+                    let broken = Broken::of(manifest, &home, &error).filter(|_| is_sure);
+                    passed.broken = broken.or(passed.broken.take());
+                    passed.skip(Some(seq), &error);
+                }
+            }
+        }
+        Ok(Search::Nothing)
+    }
+}
+
+/// What a second look at what was asked for says.
+enum Again {
+    /// Load it again: it is another commit by now, or was repaired.
+    Load,
+    /// Give the first error: it is missing, or nobody knows what it was.
+    Give,
+    /// Search from here.
+    Search(Start),
+}
+
+/// Where the search for a good commit begins.
+enum Start {
+    /// Behind this damaged commit.
+    Damaged(Place, u64),
+    /// Which commit is damaged is not known, only perhaps that it is this number.
+    Anywhere(Option<u64>),
+}
+
+/// What the search came to. Boxed: a state's manifest is large.
+enum Search {
+    Found(Box<(Checked, Place)>),
+    Nothing,
+    /// Somebody has saved meanwhile.
+    Overtaken,
+}
+
+/// What was met and passed over on the way down.
+#[derive(Default)]
+struct Passed {
+    skipped: Vec<Damaged>,
+    /// The last object that older commits may be made of as well.
+    broken: Option<Broken>,
+    epoch: u64,
+    not_before: Option<CommitId>,
+}
+
+impl Passed {
+    /// What a damaged commit says about itself may be whole: a writer that it fenced off must stay so, and
+    /// what comes next is not older.
+    fn note(&mut self, manifest: Option<&Manifest>) {
+        if let Some(manifest) = manifest {
+            self.epoch = self.epoch.max(manifest.epoch);
+            self.not_before = self.not_before.max(Some(manifest.id));
+        }
+    }
+
+    fn skip(&mut self, seq: Option<u64>, error: &Error) {
+        self.skipped.push(Damaged::new(seq, error));
+    }
+
+    /// Passes over a commit that is made of what was found broken: it needs no read.
+    fn skips_unread(&mut self, seq: u64) -> bool {
+        let Some(broken) = self.broken.as_ref().filter(|broken| broken.is_part_of(seq)) else { return false };
+        self.skipped.push(Damaged { seq: Some(seq), ..broken.skipped.clone() });
+        true
     }
 }
 

@@ -78,32 +78,31 @@ impl Writer {
             return Ok(());
         }
         let (line, newest) = tokio::join!(store.line(place), store.newest(place));
-        let behind = match line?.0.has(seq) {
-            true if newest?.is_none_or(|row| row.seq <= seq) => return Ok(()),
-            true => behind(store, place, seq, id).await?,
-            false => {
-                // Nobody reads what is not on the line; if this fails, the next prune removes it.
-                self.take_back(store, place, seq, version).await?;
-                let message = format!(
-                    "commit {seq} was made by another writer and pruned since; rebase or fork to go on"
-                );
-                return Err(self.lost(place, message));
-            }
-        };
-        match behind {
+        if !line?.0.has(seq) {
+            // Nobody reads what is not on the line; if this fails, the next prune removes it.
+            self.take_back(store, place, seq, version).await?;
+            let message =
+                format!("commit {seq} was made by another writer and pruned since; rebase or fork to go on");
+            return Err(self.lost(place, message));
+        }
+        if newest?.is_none_or(|row| row.seq <= seq) {
+            return Ok(());
+        }
+        let message = match behind(store, place, seq, id).await? {
             Behind::Own => return Ok(()),
-            Behind::Others => self.take_back(store, place, seq, version).await?,
+            Behind::Others => {
+                self.take_back(store, place, seq, version).await?;
+                format!(
+                    "commit {seq} was made by another writer and lost since, and others went on; rebase or fork to go on"
+                )
+            }
             // Others may have built on it.
             Behind::Unknown => {
-                let message = format!(
+                format!(
                     "commit {seq} is there, and nobody can tell what others went on from; rebase or fork to go on"
-                );
-                return Err(self.lost(place, message));
+                )
             }
-        }
-        let message = format!(
-            "commit {seq} was made by another writer and lost since, and others went on; rebase or fork to go on"
-        );
+        };
         Err(self.lost(place, message))
     }
 

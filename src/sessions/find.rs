@@ -265,34 +265,8 @@ impl Store {
     ) -> Result<Option<Found>> {
         let (mut place, mut upto, mut named) = (place.clone(), u64::MAX, None::<(Target, Key)>);
         loop {
-            let (line, _) = self.line(&place).await?;
-            let rows = self.commits(&place, ListOptions::new()).filter_map(|row| {
-                std::future::ready(match row {
-                    Ok(row) => (row.seq <= upto && line.has(row.seq)).then_some(Ok(row)),
-                    // An object that is no commit is not meant.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => None,
-                    Err(error) => Some(Err(error)),
-                })
-            });
-            let rows: Vec<Row> = rows.try_collect().await?;
-            // By id, the id's own time counts and not the storage's.
-            let stored = if id.is_none() { self.stored_until(&rows, time) } else { None };
-            let is_younger = |at: usize, made: SystemTime| match &stored {
-                Some(stored) if made > stored[at] + self.fence.window() => stored[at] > time,
-                _ => made > time,
-            };
-            let (mut from, mut to) = (0, rows.len());
-            while from < to {
-                let middle = (from + to) / 2;
-                match self.next_readable(&place, &rows[middle..to]).await? {
-                    Some((at, Described::Commit(manifest)))
-                        if is_younger(middle + at, manifest.id.time()) =>
-                    {
-                        from = middle + at + 1;
-                    }
-                    _ => to = middle,
-                }
-            }
+            let rows = self.rows_upto(&place, upto).await?;
+            let from = self.first_until(&place, &rows, time, id.is_some()).await?;
             let (mut origin, mut damage) = (None, None);
             for row in &rows[from..] {
                 match self.id_of(&place, row).await {
@@ -343,17 +317,56 @@ impl Store {
             }
             // On the line; a fork that was removed has given its start up.
             let last = match (origin, rows.last()) {
-                (Some(origin), _) => origin,
-                (None, Some(row)) if row.seq == 1 => match self.origin(&place).await? {
-                    Some(origin) => origin,
-                    None => return Ok(None),
-                },
-                _ => return Ok(None),
+                (Some(origin), _) => Some(origin),
+                (None, Some(row)) if row.seq == 1 => self.origin(&place).await?,
+                _ => None,
             };
+            let Some(last) = last else { return Ok(None) };
             named = Some((last.target, place.commit(1)?));
             upto = last.starts_before(upto, &place)?;
             place = last.source;
         }
+    }
+
+    /// The commits of the line that lie here, newest first, up to this number.
+    async fn rows_upto(&self, place: &Place, upto: u64) -> Result<Vec<Row>> {
+        let (line, _) = self.line(place).await?;
+        let rows = self.commits(place, ListOptions::new()).filter_map(|row| {
+            std::future::ready(match row {
+                Ok(row) => (row.seq <= upto && line.has(row.seq)).then_some(Ok(row)),
+                // An object that is no commit is not meant.
+                Err(error) if error.kind() == ErrorKind::Corrupt => None,
+                Err(error) => Some(Err(error)),
+            })
+        });
+        rows.try_collect().await
+    }
+
+    /// The position of the first of these that is not younger than `time`: by halves, over what is damaged.
+    async fn first_until(
+        &self,
+        place: &Place,
+        rows: &[Row],
+        time: SystemTime,
+        is_by_id: bool,
+    ) -> Result<usize> {
+        // By id, the id's own time counts and not the storage's.
+        let stored = if is_by_id { None } else { self.stored_until(rows, time) };
+        let is_younger = |at: usize, made: SystemTime| match &stored {
+            Some(stored) if made > stored[at] + self.fence.window() => stored[at] > time,
+            _ => made > time,
+        };
+        let (mut from, mut to) = (0, rows.len());
+        while from < to {
+            let middle = (from + to) / 2;
+            match self.next_readable(place, &rows[middle..to]).await? {
+                Some((at, Described::Commit(manifest))) if is_younger(middle + at, manifest.id.time()) => {
+                    from = middle + at + 1;
+                }
+                _ => to = middle,
+            }
+        }
+        Ok(from)
     }
 
     /// A damaged commit that is the one of a time: to restore it fails, and a fallback goes on behind it.

@@ -21,6 +21,10 @@ impl Session {
     /// As [`load`](Session::load). After `Corrupt`, [`load_with_fallback`](Session::load_with_fallback) does
     /// in its place.
     pub async fn rebase(&self) -> Result<Option<Restored>> {
+        self.follow_newest().await.map_err(|error| error.with_operation("rebase"))
+    }
+
+    async fn follow_newest(&self) -> Result<Option<Restored>> {
         let mut writer = self.writer().await;
         // A first look that finds no commit is no rebase: `(0, None)` stands for "saw nothing yet" and for
         // "saw an empty session".
@@ -47,6 +51,10 @@ impl Session {
     /// if another writer keeps being faster. After `Timeout` or `Unavailable` it is not known whether it was
     /// done; another call finds out, and does it once.
     pub async fn take_over(&self) -> Result<Restored> {
+        self.taken_over().await.map_err(|error| error.with_operation("take_over"))
+    }
+
+    async fn taken_over(&self) -> Result<Restored> {
         let mut writer = self.writer().await;
         writer.settle_take_over();
         let mut attempts = 0;
@@ -74,7 +82,6 @@ impl Session {
             let content = Payload::State(seen.state.clone());
             let owner = writer.owner.insert(Box::new(owner));
             let done = self.write_as(owner, content, seen.commit.table(), options).await;
-            let done = done.map_err(|error| error.with_operation("take_over"));
             match (done, writer.owner.take()) {
                 (Ok(commit), owner) => {
                     *writer = *owner.unwrap_or_default();

@@ -7,6 +7,7 @@ use super::{
     Pruned, Retention, Session, Sessions, Verified,
     names::{CUT, Place, ROOT, unsegment},
     store::{Described, PARALLEL, Store},
+    verify::Beside,
 };
 use crate::{ErrorKind, ListEntry, ListOptions, Result};
 
@@ -108,9 +109,12 @@ impl Sessions {
     }
 
     /// [Verifies](Session::verify) all sessions, or those of one agent, as [`prune_all`](Sessions::prune_all)
-    /// prunes them. Damage is in [`Verified`], and no error.
+    /// prunes them. Damage is in [`Verified`], and no error. What a fork was forked from is read once, with
+    /// its own session, where that is among these: of the fork, its own commits and the one that it starts
+    /// from. So damage of older ones stands beside the name of their session alone.
     pub fn verify_all(&self, agent: Option<&str>) -> BoxStream<'_, Result<(SessionName, Result<Verified>)>> {
-        self.each(agent, |_, session| async move { session.verify().await }.boxed())
+        let others = if agent.is_some() { Beside::Agent } else { Beside::All };
+        self.each(agent, move |_, session| async move { session.verify_beside(others).await }.boxed())
     }
 
     /// Does `work` with all sessions, or those of one agent, and tells as [`prune_all`](Sessions::prune_all)

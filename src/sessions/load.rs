@@ -193,9 +193,7 @@ impl Session {
                 Ok(restored) => {
                     return Ok(Some(Latest::Whole(Whole { restored, place, is_origin: origin })));
                 }
-                // Pruned while it was read: then there is a newer one.
-                Err(error) if error.kind() == ErrorKind::NotFound && attempts < 4 => attempts += 1,
-                Err(error) => return Err(error),
+                Err(error) => pruned_meanwhile(&At::Latest, error, &mut attempts)?,
             }
         }
     }
@@ -203,30 +201,27 @@ impl Session {
     pub(super) async fn restore(&self, found: Found) -> Result<Checked> {
         let Found { place, seq, bytes, total: _ } = found;
         let restored = self.store().restore(&place, seq, bytes).await;
-        restored.map_err(|error| self.noticed(error).with_operation("load"))
+        restored.map_err(|error| self.noticed(error))
     }
 
-    /// [`restore`](Session::restore) for a load that passes over what is damaged: one wrong answer must not
-    /// pass over a commit, nor over all that are made of the same object. What could not be restored is read
-    /// once more, and is damaged where both reads found the same object to be so.
-    ///
-    /// # Errors
-    /// With whether it is sure what is damaged.
-    pub(super) async fn restore_twice(&self, found: Found) -> std::result::Result<Checked, (Error, bool)> {
+    /// As [`restore`](Session::restore), for a load that passes over what is damaged: one wrong answer must
+    /// not pass over a commit, nor over all that are made of the same object. What could not be restored is
+    /// read once more, and is damaged where both reads found the same object to be so.
+    pub(super) async fn restore_twice(&self, found: Found) -> std::result::Result<Checked, Unrestored> {
         let seq = found.seq;
         let first = match self.restore(found).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => error,
-            other => return other.map_err(|error| (error, true)),
+            other => return other.map_err(|error| Unrestored { error, is_sure: true }),
         };
         match self.store().find_seq(self.place(), seq, Part::Whole).await {
             Ok(again) => self.restore(again).await.map_err(|error| {
-                let sure = error.key() == first.key();
-                (error, sure)
+                let is_sure = error.key() == first.key();
+                Unrestored { error, is_sure }
             }),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                Err((first, false))
+                Err(Unrestored { error: first, is_sure: false })
             }
-            Err(error) => Err((error, false)),
+            Err(error) => Err(Unrestored { error, is_sure: false }),
         }
     }
 
@@ -243,6 +238,13 @@ impl Session {
         let commit = Commit::new(restored.manifest, place, restored.stored);
         Restored { state: restored.base.state, commit, skipped }
     }
+}
+
+/// Why a commit could not be restored.
+pub(super) struct Unrestored {
+    pub(super) error: Error,
+    /// Whether it is sure which object is damaged.
+    pub(super) is_sure: bool,
 }
 
 /// Where the newest is meant and a prune removed it while it was read, there is a newer one by now.

@@ -38,13 +38,20 @@ struct Fetched {
     body: Option<(Key, Bytes)>,
 }
 
+impl Cache {
+    /// Holds these alone, of the chain of `newest`, which lies in `place`.
+    fn keep<'a>(&mut self, chain: impl Iterator<Item = &'a Fetched>, newest: &Manifest, place: &Place) {
+        self.0 = chain.map(|one| ((newest.place_of(one.seq, place), one.seq), one.clone())).collect();
+    }
+}
+
 impl Store {
     /// The commit `seq` in `place`, whose object was fetched already.
     pub(super) async fn restore(&self, place: &Place, seq: u64, bytes: Bytes) -> Result<Checked> {
         self.restore_cached(place, seq, bytes, &mut Cache::default()).await
     }
 
-    /// [`restore`](Store::restore) for one commit after the other, in ascending order: `cache` keeps the
+    /// As [`restore`](Store::restore), for one commit after the other, in ascending order: `cache` keeps the
     /// objects of the last one's chain.
     pub(super) async fn restore_cached(
         &self,
@@ -73,15 +80,10 @@ impl Store {
                 }
             })
         });
-        let fetches = all(others.collect());
-        let (first, others) = tokio::try_join!(first, fetches)?;
-        let fetched = std::iter::once(first).chain(others);
-        let fetched: Vec<Result<Fetched>> = fetched.collect();
-        cache.0 = fetched
-            .iter()
-            .flatten()
-            .map(|one| ((manifest.place_of(one.seq, place), one.seq), one.clone()))
-            .collect();
+        let others = all(others.collect());
+        let (first, others) = tokio::try_join!(first, others)?;
+        let fetched: Vec<Result<Fetched>> = std::iter::once(first).chain(others).collect();
+        cache.keep(fetched.iter().flatten(), &manifest, place);
         let fetched = match fetched.into_iter().collect::<Result<Vec<_>>>() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(self.missing(place, seq, error).await);
@@ -186,20 +188,7 @@ fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Chec
         }
         chain.push((object, at));
     }
-    for pair in chain.windows(2) {
-        let [(object, key), (base, _)] = pair else { continue };
-        if object.manifest.base != Some(base.manifest.id) {
-            // Each is whole by itself. Which of the two was put here from elsewhere is not known; what is
-            // certain is that nothing made of the newer one can be restored.
-            let (seq, have) = (base.manifest.seq, base.manifest.id);
-            let want = object.manifest.base.map_or_else(|| "none".into(), |want| want.to_string());
-            let message = format!(
-                "it is made of commit {want}, and number {seq} is commit {have}: one of the two is of another history"
-            );
-            let advice = "load with fallback, or restore both objects from a copy";
-            return Err(corrupt(message).with_advice(advice).with_key(key));
-        }
-    }
+    linked(&chain)?;
     let all = chain.iter().map(|(object, _)| object.stored).sum();
     let (mut deltas, mut links) = (Vec::new(), std::collections::VecDeque::new());
     let (mut keyframe, mut newest) = (None, None);
@@ -237,6 +226,25 @@ fn assemble(fetched: Vec<Fetched>, limits: &Limits, home: &Place) -> Result<Chec
         lines.extend(manifest.lines.iter().filter(|line| line.place != *home).cloned());
     }
     Ok(Checked { manifest, stored, base: Base { state, chain: links, measured, lines } })
+}
+
+/// Whether each is made of the next one.
+fn linked(chain: &[(Object, Key)]) -> Result<()> {
+    for pair in chain.windows(2) {
+        let [(object, key), (base, _)] = pair else { continue };
+        if object.manifest.base != Some(base.manifest.id) {
+            // Each is whole by itself. Which of the two was put here from elsewhere is not known; what is
+            // certain is that nothing made of the newer one can be restored.
+            let (seq, have) = (base.manifest.seq, base.manifest.id);
+            let want = object.manifest.base.map_or_else(|| "none".into(), |want| want.to_string());
+            let message = format!(
+                "it is made of commit {want}, and number {seq} is commit {have}: one of the two is of another history"
+            );
+            let advice = "load with fallback, or restore both objects from a copy";
+            return Err(corrupt(message).with_advice(advice).with_key(key));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

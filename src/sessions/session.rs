@@ -100,9 +100,17 @@ struct Inner {
 
 impl Session {
     pub(super) fn new(of: Sessions, place: Place, agent: String, session: String) -> Self {
-        let (writer, damage, first_loads) = Default::default();
-        let (rebases, saves) = Default::default();
-        let inner = Inner { of, place, agent, session, writer, rebases, saves, damage, first_loads };
+        let inner = Inner {
+            of,
+            place,
+            agent,
+            session,
+            writer: Mutex::default(),
+            rebases: AtomicU64::new(0),
+            saves: AtomicU64::new(0),
+            damage: AtomicBool::new(false),
+            first_loads: std::sync::Mutex::default(),
+        };
         Session { inner: Arc::new(inner) }
     }
 

@@ -16,6 +16,7 @@ use super::{
     manifest::Manifest,
     names::Place,
     object,
+    restore::Cache,
     store::Store,
     wire::corrupt,
 };
@@ -173,6 +174,20 @@ impl Session {
 }
 
 impl Store {
+    /// Checks a commit: that of a long stream in bounded memory, any other one by being restored.
+    pub(super) async fn check(
+        &self,
+        place: &Place,
+        seq: u64,
+        bytes: Bytes,
+        cache: &mut Cache,
+    ) -> Result<Manifest> {
+        match self.check_long(place, seq, &bytes).await? {
+            Some(manifest) => Ok(manifest),
+            None => Ok(self.restore_cached(place, seq, bytes, cache).await?.manifest),
+        }
+    }
+
     /// Checks the commit of a long stream in bounded memory. `None` for any other one, which is checked by
     /// being restored.
     pub(super) async fn check_long(

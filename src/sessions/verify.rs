@@ -1,38 +1,41 @@
 //! `verify`: reads every object of a session and reports damage.
 
-use std::{collections::HashSet, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use futures_util::StreamExt;
-use serde::Serialize;
 
 use super::{
-    CommitId, Damaged, Session,
+    Session, Verified,
     at::{importing, no_commit, removed},
     log::Entry,
-    manifest::Manifest,
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
     restore::Cache,
     store::{Part, Slot, hidden},
+    verified::Ancestry,
     wire::corrupt,
 };
 use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
-/// What a verification found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Verified {
-    /// Commits whose state is whole, on the session's line and on those that it was forked from. The end of a
-    /// removed session is none.
-    pub good: u64,
-    /// Bytes of their states.
-    pub bytes: u64,
-    /// What is not.
-    pub damaged: Vec<Damaged>,
-    /// Objects that are on no line, and tags and marks of forks whose commit was pruned. The next prune
-    /// removes them; the tags only where the storage can remove exactly one version, else
-    /// [`untag`](Session::untag) them.
-    pub garbage: u64,
+/// Which other sessions are verified beside one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Beside {
+    None,
+    /// Those of the same agent.
+    Agent,
+    All,
+}
+
+impl Beside {
+    /// Whether this is another one than `own`, and verified as well.
+    fn has(self, source: &Place, own: &Place) -> bool {
+        let is_verified = match self {
+            Beside::None => false,
+            Beside::Agent => source.agent == own.agent,
+            Beside::All => true,
+        };
+        is_verified && source != own
+    }
 }
 
 impl Session {
@@ -45,24 +48,45 @@ impl Session {
     /// where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no
     /// error here: see [`Verified::damaged`].
     pub async fn verify(&self) -> Result<Verified> {
-        self.verified().await.map_err(|error| error.with_operation("verify"))
+        self.verify_beside(Beside::None).await
     }
 
-    async fn verified(&self) -> Result<Verified> {
+    /// As [`verify`](Session::verify). Where its source is verified as well, a fork of thousands of commits
+    /// is as cheap as a short one: its own commits are read, and the one that it starts from.
+    pub(super) async fn verify_beside(&self, others: Beside) -> Result<Verified> {
+        self.verified(others).await.map_err(|error| error.with_operation("verify"))
+    }
+
+    async fn verified(&self, others: Beside) -> Result<Verified> {
         let (store, place) = (self.store(), self.place());
         let mut found = Verified::default();
         let (mut history, mut holes) = (Vec::new(), Vec::new());
+        // The commit of a fork's source at which this ends.
+        let mut start = None;
         let mut entries = store.lines(place, None);
         while let Some(entry) = entries.next().await {
             match entry {
-                Ok(Entry::Commit(place, seq)) => history.push((place, seq)),
-                Ok(Entry::Missing(place, hole)) => holes.push((place, hole)),
+                Ok(Entry::Commit(of, seq)) => {
+                    start = others.has(&of, place).then_some(seq);
+                    history.push((of, seq));
+                    if start.is_some() {
+                        break;
+                    }
+                }
+                Ok(Entry::Missing(of, hole)) => {
+                    let is_start = others.has(&of, place);
+                    holes.push((of, hole));
+                    if is_start {
+                        break;
+                    }
+                }
                 Ok(Entry::Stray(error)) | Err(error) => found.note(None, error)?,
             }
         }
         let newest = history.first().map(|(_, seq)| *seq);
+        let mut cache = Cache::default();
+        let mut ancestry = Ancestry::behind(start.map_or(0, |start| start - 1));
         // Oldest first: what a chain needs has just been read.
-        let (mut cache, mut known) = (Cache::default(), Known::default());
         for (place, seq) in history.into_iter().rev() {
             let bytes = match store.slot(&place, seq, Part::Whole).await {
                 Ok((Slot::Commit(bytes), _)) => bytes,
@@ -89,31 +113,14 @@ impl Session {
                     continue;
                 }
             };
-            let checked = match store.check_long(&place, seq, &bytes).await {
-                Ok(Some(manifest)) => Ok(manifest),
-                Ok(None) => {
-                    let restored = store.restore_cached(&place, seq, bytes, &mut cache).await;
-                    restored.map(|restored| restored.manifest)
-                }
-                Err(error) => Err(error),
-            };
-            match checked {
-                Ok(manifest) => match known.strange_parent(&manifest) {
-                    Some(parent) => {
-                        let message = format_args!("it follows commit {parent}, which is not on this line");
-                        found.add(Some(seq), corrupt(message).with_key(&place.commit(seq)?))?;
-                    }
-                    None if manifest.is_removed() => {}
-                    None => {
-                        found.good += 1;
-                        found.bytes += manifest.size;
-                    }
-                },
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // A limit was hit: that says nothing about the commit.
-                Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
-                Err(error) => found.add(Some(seq), error)?,
+            let checked = store.check(&place, seq, bytes, &mut cache).await;
+            // Perhaps it follows one that lies before the start: only all of the line tells.
+            if start.is_some()
+                && checked.as_ref().is_ok_and(|commit| ancestry.strange_parent(commit).is_some())
+            {
+                return Box::pin(self.verified(Beside::None)).await;
             }
+            found.count(&place, seq, checked, &mut ancestry)?;
         }
         // Last: commits that cannot be loaded for want of these were noted above.
         for (place, hole) in &holes {
@@ -143,26 +150,8 @@ impl Session {
             Ok(((line, _), origin)) => {
                 found.garbage += rows.iter().filter(|row| !line.has(row.seq)).count() as u64;
                 let own = rows.iter().any(|row| row.seq > 1 && line.has(row.seq));
-                if let Some(Origin { target, source, .. }) = origin.filter(|origin| origin.target.seq > 0) {
-                    match store.find_seq(place, target.seq, Part::End).await {
-                        Ok(_) => {}
-                        // Nothing of the fork was made of it any more.
-                        Err(error) if error.kind() == ErrorKind::NotFound && own => {}
-                        Err(error) if found.names(error.key()) => {}
-                        // All of its commits may be, and then the session looks like a new one.
-                        Err(error) if error.kind() == ErrorKind::NotFound => {
-                            let message = format!(
-                                "commit {} of {source}, from which the session was forked, is missing",
-                                target.seq
-                            );
-                            let error = Error::new(ErrorKind::Corrupt, message);
-                            found.note(
-                                Some(target.seq),
-                                error.with_advice("restore its object from a copy"),
-                            )?;
-                        }
-                        Err(error) => found.note(Some(target.seq), error)?,
-                    }
+                if let Some(origin) = origin.filter(|origin| origin.target.seq > 0) {
+                    self.verify_start(&origin, own, found).await?;
                 }
             }
             Err(error) => found.note(None, error)?,
@@ -208,6 +197,24 @@ impl Session {
         })
     }
 
+    /// Whether that is there which a fork starts from.
+    async fn verify_start(&self, origin: &Origin, has_own: bool, found: &mut Verified) -> Result<()> {
+        let (seq, source) = (origin.target.seq, &origin.source);
+        let Err(error) = self.store().find_seq(self.place(), seq, Part::End).await else { return Ok(()) };
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        // Nothing of the fork was made of it any more, or it was reported above.
+        if (is_missing && has_own) || found.names(error.key()) {
+            return Ok(());
+        }
+        if !is_missing {
+            return found.note(Some(seq), error);
+        }
+        // All of its commits may be missing, and then the session looks like a new one.
+        let message = format!("commit {seq} of {source}, from which the session was forked, is missing");
+        let error = Error::new(ErrorKind::Corrupt, message).with_advice("restore its object from a copy");
+        found.note(Some(seq), error)
+    }
+
     /// Whether the commit is there that a tag or a fork names.
     async fn verify_target(&self, target: Target, who: &str, key: &Key, found: &mut Verified) -> Result<()> {
         let place = self.place();
@@ -240,60 +247,6 @@ impl Session {
             // The commit was reported as damaged; what names it is not at fault.
             Err(error) if found.names(error.key()) => Ok(()),
             Err(error) => found.note(Some(seq), error),
-        }
-    }
-}
-
-/// The ids of a history's commits, for as long as none of them is missing, pruned or damaged.
-#[derive(Default)]
-struct Known {
-    upto: u64,
-    ids: HashSet<CommitId>,
-}
-
-impl Known {
-    /// Takes the next commit, and gives its parent where that is certainly not on the line. It need not be
-    /// the commit before: a fallback goes on from an older one. So where any number before it is not known,
-    /// as after prunes, nothing is certain.
-    fn strange_parent(&mut self, manifest: &Manifest) -> Option<CommitId> {
-        if manifest.seq != self.upto + 1 {
-            return None;
-        }
-        let parent = manifest.parent.filter(|parent| self.upto > 0 && !self.ids.contains(parent));
-        self.upto = manifest.seq;
-        self.ids.insert(manifest.id);
-        parent
-    }
-}
-
-impl Verified {
-    /// Whether everything is well.
-    pub fn is_good(&self) -> bool {
-        self.damaged.is_empty()
-    }
-
-    /// Whether this object is among the damage.
-    fn names(&self, key: Option<&Key>) -> bool {
-        let key = key.map(Key::as_str);
-        key.is_some() && self.damaged.iter().any(|damaged| damaged.key.as_deref() == key)
-    }
-
-    /// Damage is noted once, any other failure ends the verification.
-    fn note(&mut self, seq: Option<u64>, error: Error) -> Result<()> {
-        if self.damaged.contains(&Damaged::new(seq, &error)) { Ok(()) } else { self.add(seq, error) }
-    }
-
-    /// As [`note`](Verified::note), of what was not told before, such as a commit whose turn it is: there may
-    /// be thousands.
-    fn add(&mut self, seq: Option<u64>, error: Error) -> Result<()> {
-        match error.kind() {
-            // The answer of a storage that cannot do it says nothing of what is stored.
-            ErrorKind::Unsupported if error.backend().is_some() => Err(error),
-            ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidInput => {
-                self.damaged.push(Damaged::new(seq, &error));
-                Ok(())
-            }
-            _ => Err(error),
         }
     }
 }

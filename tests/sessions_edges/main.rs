@@ -16,6 +16,7 @@ mod damage;
 mod deep;
 mod every;
 mod exports;
+mod failed;
 mod fallback;
 mod forks;
 mod given_up;

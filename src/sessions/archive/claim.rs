@@ -70,42 +70,47 @@ impl Import<'_> {
                     return Err(self.taken().await);
                 }
             }
-            None => {
-                let mut created = None;
-                match self.slot(1).await? {
-                    Some((Slot::Origin(there), version)) if there == keeper => {
-                        self.kept.insert(1, version);
-                    }
-                    Some(_) => return Err(self.taken().await),
-                    None if !self.is_free(&line).await? => return Err(self.taken().await),
-                    // The first is the newest.
-                    None if line.upto == 1 => {}
-                    None => created = self.keep(1, &keeper).await?,
-                }
-                // Others may have made and pruned commit 1 since the look above: a newer one is there then.
-                match store.newest(place).await? {
-                    Some(row) if row.seq > 1 => {
-                        // Unless it is another import of this archive.
-                        let Some(version) =
-                            self.version_of(&keeper, line.upto).await?.filter(|_| row.seq == line.upto)
-                        else {
-                            // Where its number was not given up, another import of this archive has gone on
-                            // with it.
-                            if let Some(version) = created
-                                && !store.line(place).await?.0.has(1)
-                            {
-                                store.delete_version(&place.commit(1)?, &version).await?;
-                            }
-                            return Err(self.taken().await);
-                        };
-                        self.kept.insert(line.upto, version);
-                    }
-                    _ if line.upto > 1 => drop(self.keep(line.upto, &keeper).await?),
-                    _ => {}
-                }
-            }
+            None => self.claim_free(&line, &keeper).await?,
         }
         self.keeper = Some(keeper);
+        Ok(())
+    }
+
+    /// Takes the first and the newest number, where nothing lies under the newest.
+    async fn claim_free(&mut self, line: &LineRecord, keeper: &Origin) -> Result<()> {
+        let (store, place) = (self.session.store(), self.session.place());
+        let mut created = None;
+        match self.slot(1).await? {
+            Some((Slot::Origin(there), version)) if there == *keeper => {
+                self.kept.insert(1, version);
+            }
+            Some(_) => return Err(self.taken().await),
+            None if !self.is_free(line).await? => return Err(self.taken().await),
+            // The first is the newest.
+            None if line.upto == 1 => {}
+            None => created = self.keep(1, keeper).await?,
+        }
+        // Others may have made and pruned commit 1 since the look above: a newer one is there then.
+        match store.newest(place).await? {
+            Some(row) if row.seq > 1 => {
+                // Unless it is another import of this archive.
+                let theirs = self.version_of(keeper, line.upto).await?.filter(|_| row.seq == line.upto);
+                let Some(version) = theirs else {
+                    // Where its number was not given up, another import of this archive has gone on with it.
+                    if let Some(version) = created
+                        && !store.line(place).await?.0.has(1)
+                    {
+                        store.delete_version(&place.commit(1)?, &version).await?;
+                    }
+                    return Err(self.taken().await);
+                };
+                self.kept.insert(line.upto, version);
+            }
+            _ if line.upto > 1 => {
+                self.keep(line.upto, keeper).await?;
+            }
+            _ => {}
+        }
         Ok(())
     }
 

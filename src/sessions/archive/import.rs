@@ -109,73 +109,14 @@ impl<'a> Import<'a> {
         self.session.store().check_writable()?;
         header(input).await?;
         while let Some((name, size)) = tar::next(input).await? {
-            let place = self.session.place();
             match name.split_once('/') {
-                // Numbers were claimed by what the first one says.
-                None if name == LINE && self.line.is_some() => return Err(tar::bad("it has two lines")),
-                None if name == LINE => {
-                    let line = LineRecord::decode(&entry(input, size, MAX_LINE).await?);
-                    self.line = Some(line.map_err(|error| tar::damaged("its line", error))?)
-                }
-                Some(("c", _)) => {
-                    let unknown = |_| tar::bad(format_args!("it has the unknown entry {name:?}"));
-                    let key = Key::new(place.prefix(&name)).map_err(unknown)?;
-                    let seq = place.seq_of(&key).map_err(unknown)?;
-                    let bytes = entry(input, size, self.max_commit()).await?;
-                    let commit =
-                        object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)
-                            .map_err(|error| tar::damaged(format_args!("commit {seq}"), error))?;
-                    // An export begins behind it.
-                    if commit.manifest.is_removed() {
-                        return Err(tar::bad(format_args!("commit {seq} is the end of a session")));
-                    }
-                    self.check_body(&commit.manifest).await?;
-                    self.next(seq)?;
-                    self.claim(seq, commit.manifest.id).await?;
-                    match self.is_complete() && (seq == 1 || self.kept.contains_key(&seq)) {
-                        // It makes the session visible: before that, all else is there and right.
-                        true => self.newest = Some((seq, key, bytes)),
-                        false => self.commit(seq, &key, bytes).await?,
-                    }
-                }
-                Some(("b", _)) => {
-                    let key = Key::new(place.prefix(&name))?;
-                    let Some((seq, id)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
-                    if self.is_complete()
-                        || self.line.as_ref().is_some_and(|line| seq > line.upto || !line.has(seq))
-                    {
-                        return Err(tar::bad(format_args!("the body of commit {seq} is out of place")));
-                    }
-                    self.claim(seq, id).await?;
-                    self.may_have(seq, id).await?;
-                    self.body(key, input, size).await?;
-                }
-                Some(("t", _)) => {
-                    let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)
-                        .map_err(|error| tar::damaged("a tag", error))?;
-                    // Until then it would be a tag of whatever session is there.
-                    if !self.is_complete() {
-                        return Err(tar::bad("a tag is in front of its commits"));
-                    }
-                    if self.seqs.binary_search(&tag.target.seq).is_err() {
-                        return Err(tar::bad(format_args!(
-                            "the tag {:?} names commit {}, which is not in it",
-                            tag.name, tag.target.seq
-                        )));
-                    }
-                    place.tag(&tag.name).map_err(|error| tar::bad("a tag's name").with_source(error))?;
-                    match self.seqs.last() == Some(&tag.target.seq) {
-                        true => self.tags.push(tag),
-                        // While nobody may prune. After a removal it would keep what that removes.
-                        false if self.newest.is_some() && !self.is_in_log().await? => {
-                            return Err(self.taken().await);
-                        }
-                        false => self.tag(&tag).await?,
-                    }
-                }
+                None if name == LINE => self.take_line(input, size).await?,
+                Some(("c", _)) => self.take_commit(&name, input, size).await?,
+                Some(("b", _)) => self.take_body(&name, input, size).await?,
+                Some(("t", _)) => self.take_tag(input, size).await?,
                 _ => return Err(tar::bad(format_args!("it has the unknown entry {name:?}"))),
             }
-            if name.contains("/") {
+            if name.contains('/') {
                 self.moved.bytes += size;
             }
         }
@@ -189,6 +130,86 @@ impl<'a> Import<'a> {
             self.tag(&tag).await?;
         }
         Ok(())
+    }
+
+    async fn take_line<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R, size: u64) -> Result<()> {
+        // Numbers were claimed by what the first one says.
+        if self.line.is_some() {
+            return Err(tar::bad("it has two lines"));
+        }
+        let line = LineRecord::decode(&entry(input, size, MAX_LINE).await?);
+        self.line = Some(line.map_err(|error| tar::damaged("its line", error))?);
+        Ok(())
+    }
+
+    async fn take_commit<R: AsyncRead + Unpin + Send>(
+        &mut self,
+        name: &str,
+        input: &mut R,
+        size: u64,
+    ) -> Result<()> {
+        let place = self.session.place();
+        let unknown = |_| tar::bad(format_args!("it has the unknown entry {name:?}"));
+        let key = Key::new(place.prefix(name)).map_err(unknown)?;
+        let seq = place.seq_of(&key).map_err(unknown)?;
+        let bytes = entry(input, size, self.max_commit()).await?;
+        let commit = object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)
+            .map_err(|error| tar::damaged(format_args!("commit {seq}"), error))?;
+        // An export begins behind it.
+        if commit.manifest.is_removed() {
+            return Err(tar::bad(format_args!("commit {seq} is the end of a session")));
+        }
+        self.check_body(&commit.manifest).await?;
+        self.next(seq)?;
+        self.claim(seq, commit.manifest.id).await?;
+        if self.is_complete() && (seq == 1 || self.kept.contains_key(&seq)) {
+            // It makes the session visible: before that, all else is there and right.
+            self.newest = Some((seq, key, bytes));
+            return Ok(());
+        }
+        self.commit(seq, &key, bytes).await
+    }
+
+    async fn take_body<R: AsyncRead + Unpin + Send>(
+        &mut self,
+        name: &str,
+        input: &mut R,
+        size: u64,
+    ) -> Result<()> {
+        let place = self.session.place();
+        let key = Key::new(place.prefix(name))?;
+        let Some((seq, id)) = unbody(place, &key) else { return Err(tar::bad("a body's name")) };
+        if self.is_complete() || self.line.as_ref().is_some_and(|line| seq > line.upto || !line.has(seq)) {
+            return Err(tar::bad(format_args!("the body of commit {seq} is out of place")));
+        }
+        self.claim(seq, id).await?;
+        self.may_have(seq, id).await?;
+        self.body(key, input, size).await
+    }
+
+    async fn take_tag<R: AsyncRead + Unpin + Send>(&mut self, input: &mut R, size: u64) -> Result<()> {
+        let tag = TagRef::decode(&entry(input, size, MAX_SMALL).await?)
+            .map_err(|error| tar::damaged("a tag", error))?;
+        // Until then it would be a tag of whatever session is there.
+        if !self.is_complete() {
+            return Err(tar::bad("a tag is in front of its commits"));
+        }
+        if self.seqs.binary_search(&tag.target.seq).is_err() {
+            return Err(tar::bad(format_args!(
+                "the tag {:?} names commit {}, which is not in it",
+                tag.name, tag.target.seq
+            )));
+        }
+        self.session.place().tag(&tag.name).map_err(|error| tar::bad("a tag's name").with_source(error))?;
+        if self.seqs.last() == Some(&tag.target.seq) {
+            self.tags.push(tag);
+            return Ok(());
+        }
+        // While nobody may prune. After a removal it would keep what that removes.
+        if self.newest.is_some() && !self.is_in_log().await? {
+            return Err(self.taken().await);
+        }
+        self.tag(&tag).await
     }
 
     /// What is wrong with the archive, where its numbers are taken already.
@@ -278,11 +299,8 @@ impl<'a> Import<'a> {
         self.moved.commits += 1;
         // One that slept may have created what others had pruned, or removed.
         if self.is_complete() {
-            let there = match may_be_pruned {
-                true => self.is_history().await?,
-                // What a prune did behind that is not the import's.
-                false => self.is_in_log().await?,
-            };
+            // What a prune did behind that is not the import's.
+            let there = if may_be_pruned { self.is_history().await? } else { self.is_in_log().await? };
             if !there {
                 return Err(self.taken().await);
             }
@@ -375,9 +393,10 @@ impl<'a> Import<'a> {
             Err(error) => return Err(error),
         };
         let put = async {
-            match there {
-                true => body.try_for_each(|_| async { Ok(()) }).await,
-                false => adapter.put(&key, body, PutOptions::new().create()).await.map(drop),
+            if there {
+                body.try_for_each(|_| async { Ok(()) }).await
+            } else {
+                adapter.put(&key, body, PutOptions::new().create()).await.map(drop)
             }
         };
         let mut left = size;

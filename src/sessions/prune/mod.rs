@@ -103,10 +103,17 @@ impl Session {
         self.check_prunable(seen.newest()).await?;
         for _ in 0..ATTEMPTS {
             let mut undo = Undo::new(self.store().clone(), self.place().line()?);
-            let decided = self.decide(&retention, from, &mut undo).await;
-            undo.not_needed();
-            if let Some(plan) = decided? {
-                return self.carry_out(plan).await;
+            match self.decide(&retention, from, &mut undo).await {
+                Ok(Some(plan)) => {
+                    undo.not_needed();
+                    return self.carry_out(plan).await;
+                }
+                Ok(None) => undo.not_needed(),
+                // The announcement may still stand, and the decision may have come through or be on its way.
+                Err(error) => {
+                    undo.now().await;
+                    return Err(error);
+                }
             }
         }
         let message = "tags, forks or other prunes keep coming in between; prune again later";
@@ -117,14 +124,7 @@ impl Session {
     /// was faster than that.
     async fn decide(&self, retention: &Retention, from: u64, undo: &mut Undo) -> Result<Option<Plan>> {
         let announced = self.announce(undo).await?;
-        let plan = match self.plan(retention, from, &announced.line, announced.now).await {
-            Ok(plan) => plan,
-            Err(error) => {
-                let old = LineRecord { announced: None, ..announced.line };
-                let _ = self.settle(old, announced.version).await;
-                return Err(error);
-            }
-        };
+        let plan = self.plan(retention, from, &announced.line, announced.now).await?;
         match self.settle(plan.line.clone(), announced.version).await {
             Ok(()) => Ok(Some(plan)),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
@@ -189,19 +189,14 @@ impl Session {
             // earlier one keeps more.
             Ok(meta) => {
                 let stored = match store.adapter.head(&key).await {
-                    Ok(there) => Ok(there.modified),
+                    Ok(there) => there.modified,
                     Err(error) if error.kind() == ErrorKind::NotFound => {
-                        store.confirm_gone(&key).await.map(|()| meta.modified)
+                        store.confirm_gone(&key).await?;
+                        meta.modified
                     }
-                    Err(error) => Err(error),
+                    Err(error) => return Err(error),
                 };
-                match stored {
-                    Ok(stored) => (meta.version, meta.modified.min(stored)),
-                    Err(error) => {
-                        let _ = self.settle(LineRecord { announced: None, ..line }, meta.version).await;
-                        return Err(error);
-                    }
-                }
+                (meta.version, meta.modified.min(stored))
             }
             Err(error) => match store.read(&key).await {
                 Ok((bytes, meta))

@@ -7,8 +7,9 @@ use crate::{
     sessions::{CommitId, line::LineRecord, store::Store},
 };
 
-/// Dropped with an announcement, it takes that back, behind the caller: else nobody could prune for ten
-/// minutes. A decision that is still on its way needs that announcement; so one of the two comes to nothing.
+/// Takes an announcement back, also where it is dropped with one, then behind the caller: else nobody could
+/// prune for ten minutes. A decision that is still on its way needs that announcement; so one of the two
+/// comes to nothing.
 pub(super) struct Undo {
     store: Store,
     line: Key,
@@ -25,9 +26,17 @@ impl Undo {
         self.announced = Some(id);
     }
 
-    /// The prune has decided, or has taken it back itself.
+    /// The announcement was replaced: by the decision, or by a tag or a fork.
     pub(super) fn not_needed(mut self) {
         self.announced = None;
+    }
+
+    /// The prune has failed. Whoever hears of that may prune again at once.
+    pub(super) async fn now(mut self) {
+        if let Some(id) = self.announced {
+            take_back(&self.store, &self.line, id).await;
+            self.announced = None;
+        }
     }
 }
 
@@ -38,16 +47,18 @@ impl Drop for Undo {
             && let Ok(runtime) = Handle::try_current()
         {
             let (store, line) = (self.store.clone(), self.line.clone());
-            cleanup::spawn(&runtime, async move {
-                if let Err(error) = take_back(&store, &line, id).await {
-                    tracing::debug!(kind = %error.kind(), "the announcement of a prune was left behind");
-                }
-            });
+            cleanup::spawn(&runtime, async move { take_back(&store, &line, id).await });
         }
     }
 }
 
-async fn take_back(store: &Store, key: &Key, id: CommitId) -> Result<()> {
+async fn take_back(store: &Store, line: &Key, id: CommitId) {
+    if let Err(error) = try_take_back(store, line, id).await {
+        tracing::debug!(kind = %error.kind(), "the announcement of a prune was left behind");
+    }
+}
+
+async fn try_take_back(store: &Store, key: &Key, id: CommitId) -> Result<()> {
     let (bytes, meta) = store.read(key).await?;
     let line = LineRecord::decode(&bytes)?;
     if line.announced != Some(id) {
