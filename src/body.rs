@@ -45,7 +45,8 @@ impl Body {
 
     /// A stream of chunks of any size, empty ones included. An error ends it.
     pub fn from_stream(stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Body { inner: Inner::Stream(stream.boxed()), len: None, failed: None }
+        // Fused: it may be asked behind its end, where some streams panic.
+        Body { inner: Inner::Stream(stream.fuse().boxed()), len: None, failed: None }
     }
 
     /// A reader, in chunks of 64 KiB.

@@ -116,3 +116,15 @@ async fn errors_keep_their_kind_through_a_reader() {
 fn debug_hides_the_bytes() {
     assert!(!format!("{:?}", Body::from("secret")).contains("secret"));
 }
+
+#[tokio::test]
+async fn a_stream_is_not_asked_behind_its_end() {
+    // It panics then.
+    let once =
+        stream::unfold(Some(Bytes::from_static(b"state")), |left| async move { Some((Ok(left?), None)) });
+    let mut body = Body::from_stream(once);
+    assert_eq!(body.chunk().await.unwrap().unwrap(), "state");
+    for _ in 0..3 {
+        assert!(body.chunk().await.unwrap().is_none());
+    }
+}

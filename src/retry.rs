@@ -266,7 +266,7 @@ where
     loop {
         match attempt(retries.failed()).await {
             Ok(value) => {
-                budget.give(1);
+                budget.give(SUCCESS);
                 return Ok(value);
             }
             Err(error) if began.is_some_and(|began| began.slept() >= config.deadline) => return Err(error),

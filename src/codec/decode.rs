@@ -21,7 +21,7 @@ impl Kind {
             _ if plain::is_plain(meta) => Kind::Plain,
             [] => {
                 return Err(corrupt(
-                    "it has no bytes, like a file that was cut (an empty state that `save` writes has some)",
+                    "it has no bytes, like a file that was cut (if it is meant so, save it with the codec `none`)",
                 ));
             }
             _ if shorter && frame::HEAD.starts_with(head) => return Err(corrupt("it was cut")),

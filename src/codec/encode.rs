@@ -176,7 +176,7 @@ fn jobs(
     Ok(jobs.try_buffered(window()))
 }
 
-/// One segment, on a thread of its own.
+/// One segment.
 fn work(
     segment: Vec<Bytes>,
     codec: Codec,

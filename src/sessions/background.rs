@@ -289,10 +289,8 @@ impl Background {
     /// counts as told only once [`save`](Background::save) or [`flush`](Background::flush) fails with it:
     /// this is for a look at the health of many. `Internal` where the queue has ended with its runtime.
     pub fn failure(&self) -> Option<Error> {
-        if self.queue.is_closed() {
-            return Some(gone());
-        }
-        lock(&self.state).unsaved(&self.session).map(Failure::error)
+        let known = lock(&self.state).unsaved(&self.session).map(Failure::error);
+        known.or_else(|| self.queue.is_closed().then(gone))
     }
 }
 

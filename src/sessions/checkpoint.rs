@@ -107,19 +107,24 @@ impl Checkpoints {
     /// checkpoints.resume().await?;
     /// checkpoints.step(1, || "waits for an approval").await?;
     /// let mut approval = std::pin::pin!(approval());
-    /// if let Some(due) = checkpoints.due_in() {
-    ///     if tokio::time::timeout(due, &mut approval).await.is_err() {
+    /// let in_time = match checkpoints.due_in() {
+    ///     Some(due) => tokio::time::timeout(due, &mut approval).await.is_ok(),
+    ///     None => false,
+    /// };
+    /// if !in_time {
+    ///     if checkpoints.unsaved() {
     ///         checkpoints.finish(1, "waits for an approval").await?;
-    ///         approval.await;
     ///     }
+    ///     approval.await;
     /// }
     /// # Ok(())
     /// # }
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
     /// ```
     pub fn due_in(&self) -> Option<Duration> {
-        let (time, (_, at)) = self.time.filter(|_| self.unsaved).zip(self.last.as_ref())?;
-        Some(time.saturating_sub(at.elapsed(&*self.session.store().clock)))
+        let (time, clock) = (self.time.filter(|_| self.unsaved)?, &*self.session.store().clock);
+        // Where nothing was saved yet, at once.
+        Some(self.last.as_ref().map_or(Duration::ZERO, |(_, at)| time.saturating_sub(at.elapsed(clock))))
     }
 
     /// Tells that a step is done. `state` is called only if a save is due. It may be dropped, as
@@ -228,6 +233,7 @@ impl Checkpoints {
         state: Bytes,
         values: Vec<(String, u64)>,
     ) -> Result<Commit> {
+        self.unsaved = true;
         if self.last.is_none() && options.expect.is_none() && self.session.seen().await.is_none() {
             let message =
                 format!("nothing was seen of {} yet; resume before the first step", self.session.place());

@@ -1,6 +1,10 @@
 //! Which sessions there are.
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::{BoxFuture, join_all},
+    stream::{self, BoxStream},
+};
 use serde::Serialize;
 
 use super::{
@@ -70,8 +74,12 @@ impl Sessions {
             Some(segment) => stream::once(async { Ok(format!("{ROOT}{}/", segment?)) }).boxed(),
             None => store.folders(ROOT.into()),
         };
-        let begun = agents.map(move |agent| async move { store.begun(agent?).await });
-        let sessions = begun.buffered(PARALLEL).try_flatten();
+        // Read to the end before the first is given out: a request that nobody polls, while the caller works on
+        // a session, runs into its timeout.
+        let begun = agents.chunks(PARALLEL).then(move |agents| {
+            join_all(agents.into_iter().map(move |agent| async move { store.begun(agent?).await }))
+        });
+        let sessions = begun.flat_map(stream::iter).try_flatten();
         sessions.and_then(move |folder| store.name_of(folder)).boxed()
     }
 

@@ -126,25 +126,29 @@ impl Session {
         moved
     }
 
-    /// Removes a tag. One that is not there is `Ok`.
+    /// Removes a tag, and tells whether there was one.
     ///
     /// # Errors
     /// `Conflict` if it is moved at this moment, and what the adapter fails with.
-    pub async fn untag(&self, name: &str) -> Result<()> {
+    pub async fn untag(&self, name: &str) -> Result<bool> {
         self.remove_tag(name).await.map_err(|error| error.with_operation("untag"))
     }
 
-    async fn remove_tag(&self, name: &str) -> Result<()> {
+    async fn remove_tag(&self, name: &str) -> Result<bool> {
         let (store, key) = (self.store(), self.place().tag(name)?);
         store.check_writable()?;
-        if !store.adapter.capabilities().conditional_delete {
-            return store.delete(&key).await;
+        let meta = match store.adapter.head(&key).await {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return store.confirm_gone(&key).await.map(|()| false);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut options = DeleteOptions::new();
+        if store.adapter.capabilities().conditional_delete {
+            options = options.if_version(meta.version);
         }
-        match store.adapter.head(&key).await {
-            Ok(meta) => store.adapter.delete(&key, DeleteOptions::new().if_version(meta.version)).await,
-            Err(error) if error.kind() == ErrorKind::NotFound => store.confirm_gone(&key).await,
-            Err(error) => Err(error),
-        }
+        store.adapter.delete(&key, options).await.map(|()| true)
     }
 
     /// All tags, in the order of their names' keys.

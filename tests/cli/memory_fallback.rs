@@ -102,3 +102,17 @@ fn nothing_of_a_damaged_long_state_is_given() {
     assert!(saved["parent"].is_null());
     assert_eq!(saved["skipped"][0]["seq"].as_u64(), Some(2));
 }
+
+/// A body of its own passes through the look; the save starts from it all the same.
+#[test]
+fn a_save_behind_the_look_is_a_delta() {
+    let (home, state) = (Home::new(), noise(12 * MIB));
+    let save = |state: &[u8]| {
+        let file = home.write("state", state);
+        let run = home.session(&["save", "a", "s", file.to_str().unwrap(), "--fallback", "--json"]);
+        run.rows().remove(0)["keyframe"].as_bool()
+    };
+    assert_eq!(save(&state), Some(true));
+    assert_eq!(save(&[&state[..], b"x"].concat()), Some(false));
+    assert_eq!(save(&[&state[..], b"xy"].concat()), Some(false));
+}

@@ -148,7 +148,7 @@ async fn files_of_other_tools_that_are_refused_have_a_way_out() {
             "empty",
             Vec::new(),
             PutOptions::new(),
-            "it has no bytes, like a file that was cut (an empty state that `save` writes has some)",
+            "it has no bytes, like a file that was cut (if it is meant so, save it with the codec `none`)",
         ),
     ] {
         store.put(&Key::new(key).unwrap(), file.clone().into(), options).await.unwrap();

@@ -299,7 +299,7 @@ async fn storage_without_conditions_is_read_and_not_written() {
         ("take over", session.take_over().await.map(drop)),
         ("fork", session.fork("other", 1).await.map(drop)),
         ("tag", session.tag("better", 1).await.map(drop)),
-        ("untag", session.untag("good").await),
+        ("untag", session.untag("good").await.map(drop)),
         ("import", other.import(&mut &archive[..]).await.map(drop)),
     ] {
         let error = refused.unwrap_err();

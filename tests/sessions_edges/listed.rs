@@ -47,3 +47,18 @@ async fn an_agent_that_cannot_be_listed_hides_no_other() {
     let rows: Vec<_> = sessions.list(None).map(|row| row.ok().map(|name| name.agent)).collect().await;
     assert_eq!(rows, [Some("a1".to_owned()), None, Some("a3".to_owned())]);
 }
+
+/// A request that nobody polls runs into its timeout while the caller works on a session.
+#[tokio::test]
+async fn behind_a_name_no_listing_is_left_under_way() {
+    let bench = Bench::new(233);
+    for agent in 10..30 {
+        bench.sessions.session(format!("agent-{agent}"), "s").unwrap().save("state").await.unwrap();
+    }
+    let (fault, sessions) = bench.faulty();
+    let last = hold(&fault, Operation::List, 16);
+    let mut listed = pin!(sessions.list(None));
+    assert!(listed.next().now_or_never().is_none(), "the sixteenth is still under way");
+    last.notify_one();
+    assert_eq!(listed.next().await.unwrap().unwrap().agent, "agent-10");
+}

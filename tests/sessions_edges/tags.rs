@@ -67,7 +67,11 @@ async fn a_tag_that_another_moved_meanwhile_is_neither_moved_nor_removed() {
         let (operation, skip) = if moves { (Operation::Put, 2) } else { (Operation::Delete, 0) };
         let go_on = hold(&fault, operation, skip);
         let mut late = Box::pin(async {
-            if moves { session.move_tag("kept", 2).await.map(drop) } else { session.untag("kept").await }
+            if moves {
+                session.move_tag("kept", 2).await.map(drop)
+            } else {
+                session.untag("kept").await.map(drop)
+            }
         });
         assert!((&mut late).now_or_never().is_none() && fault.calls(operation) == skip + 1);
         rival.move_tag("kept", 3).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use persist::{
     ErrorKind,
     layers::{Injection, Operation},
-    sessions::Checkpoints,
+    sessions::{Checkpoints, CommitOptions},
 };
 
 use super::Bench;
@@ -51,4 +51,20 @@ async fn a_step_whose_save_failed_is_not_saved() {
     assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (true, None));
     checkpoints.step(1, || "one").await.unwrap();
     assert!(!checkpoints.unsaved());
+}
+
+#[tokio::test]
+async fn a_finish_that_failed_leaves_something_to_save() {
+    let bench = Bench::new(253);
+    let (fault, sessions) = bench.faulty();
+    let mut checkpoints = Checkpoints::new(sessions.session("a", "s").unwrap()).every(EVERY);
+    // It has not resumed, so nothing tells since when.
+    fault.inject(Operation::Put, Injection::Before(ErrorKind::AccessDenied));
+    checkpoints.step_with(1, CommitOptions::new().first(), || "one").await.unwrap_err();
+    assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (true, Some(Duration::ZERO)));
+    checkpoints.finish_with(1, CommitOptions::new().first(), "one").await.unwrap();
+    assert!(!checkpoints.unsaved());
+    fault.inject(Operation::Put, Injection::Before(ErrorKind::AccessDenied));
+    checkpoints.finish(2, "two").await.unwrap_err();
+    assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (true, Some(EVERY)));
 }

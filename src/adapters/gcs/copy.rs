@@ -66,12 +66,12 @@ impl Bucket {
     async fn copy(&self, source: &Key, to: &Bucket, target: &Key, mode: PutMode) -> Result<ObjectMeta> {
         let named = |error: Error| named("copy", target, error);
         names::check_key(target).map_err(named)?;
+        let _turn = to.writes.turn(target).await;
         let doubt = Doubt::new(Condition::new(&mode).map_err(named)?, to.known.generation(target));
         let began = Began::now();
         let (old, kept) = self.kept("copy", source).await?;
         let body = Bytes::from(self.new_copy(kept, doubt.id()).to_string());
         let call = self.copy_call(source, &old, to, target).payload(body);
-        let _turn = to.writes.turn(target).await;
         let stored = match self.copy_steps(call, began, &doubt, to, target).await {
             Ok(stored) => stored,
             Err(error) => doubt.give_up(to, target, error).await.map_err(named)?,

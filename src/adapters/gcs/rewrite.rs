@@ -34,6 +34,8 @@ impl Bucket {
     pub(super) async fn set_tier(&self, key: &Key, tier: Tier) -> Result<()> {
         let named = |error| named("set_tier", key, error);
         let wanted = model::class(tier);
+        // Before the look: what happens between that and the request is a conflict.
+        let _turn = self.writes.turn(key).await;
         let (old, mut body) = self.kept("set_tier", key).await?;
         if old.storage_class.as_deref() == Some(wanted) {
             return Ok(());
@@ -41,7 +43,6 @@ impl Bucket {
         body.insert("storageClass".into(), wanted.into());
         let body = Bytes::from(Value::Object(body).to_string());
         let kms_key = self.client.settings.encryption.kms_key_of(&old);
-        let _turn = self.writes.turn(key).await;
         let mut reached: Option<Reached> = None;
         loop {
             let token = reached.as_ref().map(|reached| &reached.token);

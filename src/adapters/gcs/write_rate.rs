@@ -50,7 +50,7 @@ impl WriteRate {
         if last.len() >= MOST {
             last.retain(|_, at| now.duration_since(*at) < GAP);
         }
-        if last.len() < MOST {
+        if last.len() < MOST || last.contains_key(key) {
             last.insert(key.clone(), now);
         }
     }

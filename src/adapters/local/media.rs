@@ -48,7 +48,7 @@ fn noted(file: &File, mtime: i64) -> Option<&'static str> {
     [GZIP, ZSTD].into_iter().find(|known| given == mtime && *known == noted)
 }
 
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod attribute {
     use std::fs::File;
 
@@ -66,8 +66,8 @@ mod attribute {
     }
 }
 
-/// There are none that all such systems have.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+/// Some systems have none, and macOS makes files beside of them where a volume has none.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod attribute {
     use std::fs::File;
 

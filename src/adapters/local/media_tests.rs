@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, FileTimes},
+    os::unix::fs::MetadataExt,
     path::Path,
     time::Duration,
 };
@@ -56,4 +57,11 @@ async fn what_another_program_writes_into_the_file_is_its_own() {
         attribute::set(&file, text);
         assert_eq!(store.load("state").await.unwrap(), "{\"step\":2}", "{text:?}");
     }
+    let meta = fs::metadata(folder.path().join("state")).unwrap();
+    let time = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
+    attribute::set(&file, &format!("{time:x} image/png"));
+    assert_eq!(store.load("state").await.unwrap(), "{\"step\":2}");
+    attribute::set(&file, &format!("{time:x} application/gzip"));
+    let loaded = store.load("state").await.map_err(|error| error.kind());
+    assert_eq!(loaded.err(), has_attributes(folder.path()).then_some(ErrorKind::Corrupt));
 }

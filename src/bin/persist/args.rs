@@ -142,7 +142,7 @@ pub(crate) enum Command {
     /// Example: persist doctor --clean-uploads --older-than 7d
     #[command(verbatim_doc_comment)]
     Doctor(Doctor),
-    /// Show every setting: its variables, meaning, default and effective value; secrets are hidden
+    /// Show where states go, and every setting: variables, meaning, default and effective value; secrets are hidden
     Env,
     /// Print what a shell needs to complete commands and options
     ///

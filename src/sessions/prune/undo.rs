@@ -1,11 +1,16 @@
 //! Takes the announcement of a prune back that was given up.
 
-use tokio::runtime::Handle;
+use std::time::Duration;
+
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     Key, PutOptions, Result, cleanup,
     sessions::{CommitId, line::LineRecord, store::Store},
 };
+
+/// How long the caller of a prune that failed waits for this.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes an announcement back, also where it is dropped with one, then behind the caller: else nobody could
 /// prune for ten minutes. A decision that is still on its way needs that announcement; so one of the two
@@ -31,10 +36,12 @@ impl Undo {
         self.announced = None;
     }
 
-    /// The prune has failed. Whoever hears of that may prune again at once.
+    /// The prune has failed. Whoever hears of that may prune again at once, unless the storage is slow: then
+    /// it goes on behind the caller.
     pub(super) async fn now(mut self) {
-        if let Some(id) = self.announced {
-            take_back(&self.store, &self.line, id).await;
+        if let Some(id) = self.announced
+            && timeout(PATIENCE, take_back(&self.store, &self.line, id)).await.is_ok()
+        {
             self.announced = None;
         }
     }

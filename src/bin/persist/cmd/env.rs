@@ -83,8 +83,9 @@ async fn effective(
 /// The variables that are set and that the SDKs, TLS and the connections read by themselves. Their names
 /// alone: some hold secrets.
 fn read_by_others() -> Vec<String> {
-    const NAMES: [&str; 5] = [
+    const NAMES: [&str; 6] = [
         "CLOUDSDK_CONFIG",
+        "GCE_METADATA_HOST",
         "GOOGLE_CLOUD_QUOTA_PROJECT",
         "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
         "SSL_CERT_DIR",

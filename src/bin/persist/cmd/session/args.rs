@@ -73,6 +73,7 @@ pub(crate) enum Command {
     /// Examples:
     ///   persist session tag bot run-1
     ///   persist session tag bot run-1 good --at 41
+    ///   persist session tag bot run-1 good --delete
     #[command(verbatim_doc_comment)]
     Tag(Tag),
     /// Make the session its next owner's: who has it open by now can no longer write

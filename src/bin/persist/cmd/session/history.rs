@@ -1,4 +1,4 @@
-//! `persist session log`, `show`, `tag`, `diff`, `rm` and `verify`
+//! `persist session log`, `show`, `forks`, `tag`, `diff`, `rm` and `verify`.
 
 use anyhow::Result;
 use futures_util::StreamExt;
@@ -46,8 +46,8 @@ fn has_damage() -> anyhow::Error {
 pub(super) async fn show(session: Session, args: Pick, output: &Output) -> Result<()> {
     let commit = session.show(args.at).await?;
     let origin = match session.origin().await {
-        // The commit is of use without; `log` and `verify` tell the damage.
-        Err(error) if error.kind() == ErrorKind::Corrupt => None,
+        // The commit is of use without (its first one may be archived); `log` and `verify` tell the damage.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => None,
         origin => origin?,
     };
     let bytes = |size: u64| format!("{} ({size} bytes)", human(size));
@@ -116,13 +116,7 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
         return Ok(());
     };
     if args.delete {
-        let is_absent = match session.tags().await {
-            Ok(tags) => !tags.iter().any(|tag| tag.name == name),
-            // One that is damaged is there as well, and may be the one that is to go.
-            Err(error) if error.kind() == ErrorKind::Corrupt => false,
-            Err(error) => return Err(error.into()),
-        };
-        if is_absent {
+        if !session.untag(&name).await? {
             let (agent, of) = (session.agent(), session.name());
             let message = format!("there is no tag {name:?} in {agent}/{of}; `session tag` lists the tags");
             if args.must_exist {
@@ -130,7 +124,6 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
             }
             complain(&format!("persist: {message}"));
         }
-        session.untag(&name).await?;
         return if output.json { output.row(|| json!({"name": name}), String::new) } else { Ok(()) };
     }
     let at = args.at.unwrap_or(At::Latest);

@@ -56,7 +56,15 @@ async fn streamed(session: &Session, args: &Load, output: &Output) -> Result<Res
     // What was printed cannot be taken back: a long state is read twice, and is good before it is printed.
     if args.fallback && to_file(args).is_none() && body.in_memory().is_none() {
         drain(watch(body)).await?;
-        (commit, body) = session.load_stream(commit.seq).await?;
+        let again = session.load_stream(commit.seq).await;
+        (commit, body) = again.map_err(|error| match error.kind() {
+            // It must not read as "no session yet".
+            ErrorKind::NotFound => {
+                let message = "a prune removed the commit while it was read; load again";
+                Error::new(ErrorKind::Conflict, message).with_operation("load").with_retryable(true)
+            }
+            _ => error,
+        })?;
     }
     let written = write(watch(body), &commit, &[], args, output).await;
     if to_file(args).is_some() { written.map(Ok) } else { Ok(written) }

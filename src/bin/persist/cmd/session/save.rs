@@ -42,10 +42,14 @@ pub(super) async fn run(
         Some(newest) => options = options.after(newest),
     }
     let (mut session, mut skipped) = (open()?, args.fallback.then(|| json!([])));
-    if args.fallback && is_damaged(&session).await? {
-        // Of what this one has seen it would go on.
+    if args.fallback {
+        let damaged = is_damaged(&session).await?;
+        // What that one has seen it would go on from, also where a long state has passed through it, which no
+        // delta can start from.
         session = open()?;
-        skipped = Some(go_on_behind(&session).await?);
+        if damaged {
+            skipped = Some(go_on_behind(&session).await?);
+        }
     }
     let commit = match args.value.is_empty() {
         true => {
