@@ -177,7 +177,7 @@ impl Body {
         match self.inner {
             Inner::Memory(_) => self,
             Inner::Stream(stream) => {
-                Body { inner: Inner::Stream(wrap(stream).boxed()), len: self.len, failed: self.failed }
+                Body { inner: Inner::Stream(wrap(stream).fuse().boxed()), len: self.len, failed: self.failed }
             }
         }
     }

@@ -213,6 +213,7 @@ impl Checkpoints {
     /// # Errors
     /// As [`step_json`](Checkpoints::step_json).
     pub async fn finish_json<T: Serialize + Sync>(&mut self, step: u64, value: &T) -> Result<Commit> {
+        self.unsaved = true;
         self.finish(step, json(value)?).await
     }
 
@@ -221,6 +222,7 @@ impl Checkpoints {
     /// # Errors
     /// As [`step_values`](Checkpoints::step_values).
     pub async fn finish_values(&mut self, step: u64, values: &[(&str, Bytes)]) -> Result<Commit> {
+        self.unsaved = true;
         let (state, table) = joined(values)?;
         self.save(step, CommitOptions::new(), state, table).await
     }

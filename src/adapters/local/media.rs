@@ -66,7 +66,7 @@ mod attribute {
     }
 }
 
-/// Some systems have none, and macOS makes files beside of them where a volume has none.
+/// Some systems have none; macOS keeps them in files beside where a volume has none.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod attribute {
     use std::fs::File;
