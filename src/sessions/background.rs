@@ -287,7 +287,8 @@ impl Background {
 
     /// The failure of an earlier save, until something newer was saved, by this or by the handle itself. It
     /// counts as told only once [`save`](Background::save) or [`flush`](Background::flush) fails with it:
-    /// this is for a look at the health of many. `Internal` where the queue has ended with its runtime, and no failure is known.
+    /// this is for a look at the health of many. `Internal` where the queue has ended with its runtime, and no
+    /// failure is known.
     pub fn failure(&self) -> Option<Error> {
         let known = lock(&self.state).unsaved(&self.session).map(Failure::error);
         known.or_else(|| self.queue.is_closed().then(gone))

@@ -66,8 +66,8 @@ impl Sessions {
     }
 
     /// All sessions, or those of one agent, in the order of their keys: one request for every agent, 16 of
-    /// them side by side and before the first of them is given, or one for every thousand. Also those that were removed, or are only begun: a load
-    /// of the latest is `NotFound` there.
+    /// them side by side and before the first of them is given, or one for every thousand. Also those that
+    /// were removed, or are only begun: a load of the latest is `NotFound` there.
     pub fn list(&self, agent: Option<&str>) -> BoxStream<'_, Result<SessionName>> {
         let store = self.store();
         let agents = match agent.map(|agent| super::names::segment(agent, "agent")) {
