@@ -40,6 +40,7 @@ mod background;
 mod checkpoint;
 mod clock;
 mod commit;
+mod copied;
 mod damaged;
 pub(crate) mod delta;
 mod diff;

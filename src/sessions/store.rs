@@ -168,6 +168,9 @@ impl Store {
 
     /// The newest commit, from one listing of one row. Where that is an object of nobody, such as a desktop's
     /// or a copying tool's own, the next one.
+    ///
+    /// # Errors
+    /// `InvalidInput` where there is none, and another tool has put the session into another folder.
     pub(super) async fn newest(&self, place: &Place) -> Result<Option<Row>> {
         for options in [ListOptions::new().limit(1), ListOptions::new()] {
             let (mut objects, mut is_empty) = (self.in_commits(place, options), true);
@@ -178,6 +181,7 @@ impl Store {
                 is_empty = false;
             }
             if is_empty {
+                self.not_copied(place).await?;
                 break;
             }
         }

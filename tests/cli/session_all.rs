@@ -381,6 +381,20 @@ fn sessions_in_folders_that_another_tool_named_are_told() {
     let out = String::from_utf8(run.out).unwrap();
     assert!(run.code == 2 && run.err.contains("2 of 4 sessions cannot be verified"), "{}", run.err);
     assert!(out.contains("session a/c:7: its objects lie in sessions/a/c:7/, "), "{out}");
+    for run in [home.session(&["load", "a", "c:7"]), home.pipe(&["session", "save", "a", "c:7"], "anew")] {
+        assert_eq!(run.code, 2, "{}", run.err);
+        assert!(
+            run.err.contains("a/c:7 lies in sessions/a/c:7/, a folder that another tool named"),
+            "{}",
+            run.err
+        );
+    }
+    assert!(!sessions.join("c%253A7").exists());
+    // The other way round, that is where an id with escapes of its own leads.
+    home.pipe(&["session", "save", "a", "d%3A7"], "another").text();
+    let run = home.pipe(&["session", "save", "a", "d:7"], "anew");
+    assert_eq!(run.code, 0);
+    assert!(run.err.contains("begun anew") && run.err.contains("sessions/a/d%253A7"), "{}", run.err);
     // The way out.
     home.session(&["export", "--all", "dir"]).text();
     there(&home, &["import", "--all", "dir"]).text();

@@ -12,6 +12,7 @@ mod bombs;
 mod clocks;
 mod clones;
 mod conflicts;
+mod copied;
 mod damage;
 mod deep;
 mod every;

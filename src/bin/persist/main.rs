@@ -104,6 +104,7 @@ fn log(verbose: u8) {
         .with_target("persist::layers::observe", operations)
         // What they warn of is the command's own error.
         .with_target("persist::sessions", operations)
+        .with_target("persist::sessions::copied", level)
         .with_target("persist::keys", keys);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)

@@ -81,7 +81,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
 }
 
 /// What is to be done about sessions that lie where no command looks for them.
-const MENDED: &str = "no other command finds such a session by its ids, and a save begins it anew; copy the storage by `persist cp --recursive` in place of that tool, or bring what is here to another storage by `persist session export --all` and `import --all`";
+const MENDED: &str = "no other command takes the ids of such a session; copy the storage by `persist cp --recursive` in place of that tool, or bring what is here to another storage by `persist session export --all` and `import --all`";
 
 /// Why a session cannot be loaded by its ids, if that is so.
 pub(crate) fn elsewhere(name: &SessionName) -> Option<Error> {
