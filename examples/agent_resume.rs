@@ -78,7 +78,7 @@ async fn agent(folder: &Path) -> Result<(), Failure> {
     };
     loop {
         state.turn();
-        checkpoints.finish_json(state.step, &state).await?;
+        checkpoints.save_now_json(state.step, &state).await?;
     }
 }
 

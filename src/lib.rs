@@ -33,7 +33,8 @@
 //! ```
 //!
 //! Next: [`SnapshotAdapterExt`] (save, load, streams, files, JSON), [`sessions`], [`StorageConfig`],
-//! [`ErrorKind`]. The guide to sessions is `docs/sessions.md` of the repository.
+//! [`ErrorKind`]. The [guide to sessions](https://docs.rs/crate/agent-persist/latest/source/docs/sessions.md) and the
+//! [other pages](https://docs.rs/crate/agent-persist/latest/source/docs/) are in the package.
 //!
 //! # Runtime
 //! Everything runs in a tokio runtime with all of its drivers: `#[tokio::main]`, or `enable_all` of a
@@ -41,7 +42,9 @@
 //! tokio panics.
 //!
 //! # Features
-//! Local disk (Unix) and memory are always there.
+//! The package is `agent-persist`, the library `persist`. Without what the command line needs:
+//! `cargo add agent-persist --no-default-features`, and `--features s3` or `gcs`. Local disk (Unix) and memory
+//! are always there.
 //!
 //! | feature | what it adds |
 //! |---|---|

@@ -169,7 +169,7 @@ async fn checkpoints() -> Result<()> {
         state.step += 1; // and what else a step does
         checkpoints.step_json(state.step, &state).await?; // saves if it is time
     }
-    checkpoints.finish_json(state.step, &state).await?;
+    checkpoints.save_now_json(state.step, &state).await?;
     assert_eq!(checkpoints.resume().await?.unwrap().commit.step, Some(25));
     Ok(())
 }

@@ -384,7 +384,7 @@ async fn everything_can_be_spawned() {
         session.load_with_fallback(At::Latest).await.unwrap();
         let _ = session.load_stream(1).await.unwrap();
         session.diff(1, 2).await.unwrap();
-        session.verify().await.unwrap();
+        let _ = session.verify().await.unwrap();
         session.prune(Retention::new().last(1)).await.unwrap();
         session.prune_dry_run(Retention::new().last(1)).await.unwrap();
         session.fork("f", 1).await.unwrap().take_over().await.unwrap();

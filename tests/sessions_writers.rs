@@ -312,7 +312,7 @@ async fn checkpoints_of_who_has_seen_nothing_are_refused() {
     let refused = async |name: &str| {
         let error = open(name).step(1, || "new").await.unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("resume"), "{error}");
-        assert_eq!(open(name).finish(1, "new").await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(open(name).save_now(1, "new").await.unwrap_err().kind(), ErrorKind::InvalidInput);
     };
     refused("s").await;
     // Nobody knows that it is new.
@@ -322,7 +322,7 @@ async fn checkpoints_of_who_has_seen_nothing_are_refused() {
     // Each of these has said what it goes on from.
     let (first, after) = (CommitOptions::new().first(), CommitOptions::new().after(1));
     assert!(open("new").step_with(1, first, || "new").await.unwrap().is_some());
-    assert_eq!(open("s").finish_with(1, after, "more").await.unwrap().seq, 2);
+    assert_eq!(open("s").save_now_with(1, after, "more").await.unwrap().seq, 2);
     let mut loaded = open("s");
     loaded.session().load(At::Latest).await.unwrap();
     assert!(loaded.step(2, || "more").await.unwrap().is_some());
@@ -341,10 +341,10 @@ async fn checkpoints_note_what_they_are_told() {
     assert!(checkpoints.step_with(1, label("no"), || "one").await.unwrap().is_none());
     let commit = checkpoints.step_with(2, label("two"), || "two").await.unwrap().unwrap();
     assert_eq!((commit.label.as_deref(), commit.step), (Some("two"), Some(2)));
-    let commit = checkpoints.finish_with(3, label("end").after(1), "three").await.unwrap();
+    let commit = checkpoints.save_now_with(3, label("end").after(1), "three").await.unwrap();
     assert_eq!((commit.label.as_deref(), commit.step, commit.seq), (Some("end"), Some(3), 2));
     assert_eq!(
-        checkpoints.finish_with(4, label("late").after(1), "four").await.unwrap_err().kind(),
+        checkpoints.save_now_with(4, label("late").after(1), "four").await.unwrap_err().kind(),
         ErrorKind::Conflict
     );
 }
@@ -395,7 +395,7 @@ async fn checkpoints_save_json_and_values() {
     assert!(json.resume().await.unwrap().is_none());
     assert!(json.step_json(1, &Unwritable).await.unwrap().is_none(), "it is not even written as JSON");
     assert_eq!(json.step_json(2, &[2, 0]).await.unwrap().unwrap().step, Some(2));
-    let commit = json.finish_json(3, &[3, 0]).await.unwrap();
+    let commit = json.save_now_json(3, &[3, 0]).await.unwrap();
     assert_eq!((commit.seq, commit.step, commit.values.len()), (2, Some(3), 0));
     let mut again = open("json");
     assert_eq!(again.resume().await.unwrap().unwrap().json::<[u64; 2]>().unwrap(), [3, 0]);
@@ -407,7 +407,7 @@ async fn checkpoints_save_json_and_values() {
     let state = || "state".to_owned();
     let made = || vec![("state", state().into()), ("empty", "".into()), ("list", "[2]".into())];
     assert_eq!(values.step_values(2, made).await.unwrap().unwrap().step, Some(2));
-    let commit = values.finish_values(3, &[("list", "[3]".into())]).await.unwrap();
+    let commit = values.save_now_values(3, &[("list", "[3]".into())]).await.unwrap();
     assert_eq!((commit.seq, commit.step), (2, Some(3)));
     let mut again = open("values");
     let newest = again.resume().await.unwrap().unwrap();
@@ -426,16 +426,16 @@ async fn checkpoints_of_json_and_values_fail_as_others_do() {
     let kinds = async |checkpoints: &mut Checkpoints| {
         let bad = [
             checkpoints.step_json(1, &Unwritable).await.unwrap_err(),
-            checkpoints.finish_json(1, &Unwritable).await.unwrap_err(),
+            checkpoints.save_now_json(1, &Unwritable).await.unwrap_err(),
             checkpoints.step_values(1, twice).await.unwrap_err(),
-            checkpoints.finish_values(1, &twice()).await.unwrap_err(),
+            checkpoints.save_now_values(1, &twice()).await.unwrap_err(),
         ];
         assert!(bad.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{bad:?}");
         [
             checkpoints.step_json(1, &1).await.map(|_| ()),
-            checkpoints.finish_json(1, &1).await.map(|_| ()),
+            checkpoints.save_now_json(1, &1).await.map(|_| ()),
             checkpoints.step_values(1, Vec::new).await.map(|_| ()),
-            checkpoints.finish_values(1, &[]).await.map(|_| ()),
+            checkpoints.save_now_values(1, &[]).await.map(|_| ()),
         ]
         .map(|outcome| outcome.map_err(|error| error.kind()))
     };
@@ -472,6 +472,6 @@ async fn checkpoints_by_time_are_saved_when_a_step_ends_and_by_finish() {
     assert!(checkpoints.step(2, || "two").await.unwrap().is_none());
     clock.pass(3_600_000);
     assert_eq!(seqs(&session).await, [1]);
-    assert_eq!(checkpoints.finish(2, "two").await.unwrap().step, Some(2));
+    assert_eq!(checkpoints.save_now(2, "two").await.unwrap().step, Some(2));
     assert!(checkpoints.step(3, || "three").await.unwrap().is_none(), "counted from there");
 }

@@ -22,12 +22,17 @@ use crate::{ErrorKind, Result};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait Optional<T> {
+pub trait Optional<T>: sealed::Sealed {
     /// `None` for `NotFound`.
     ///
     /// # Errors
     /// Every other one, as it was.
     fn optional(self) -> Result<Option<T>>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<T> Sealed for crate::Result<T> {}
 }
 
 impl<T> Optional<T> for Result<T> {

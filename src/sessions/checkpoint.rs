@@ -31,7 +31,7 @@ use crate::{Error, ErrorKind, Result};
 ///     count += 1;
 ///     checkpoints.step_json(count, &count).await?; // bytes: `step`, several values: `step_values`
 /// }
-/// checkpoints.finish_json(count, &count).await?;
+/// checkpoints.save_now_json(count, &count).await?;
 /// # assert_eq!(checkpoints.session().load(3).await?.commit.step, Some(25));
 /// # Ok(())
 /// # }
@@ -46,13 +46,15 @@ pub struct Checkpoints {
     /// The step, where it has one, and the time of the last save.
     last: Option<(Option<u64>, Moment)>,
     unsaved: bool,
+    /// A save failed or was given up: the next step is saved, whatever is found meanwhile.
+    owed: bool,
 }
 
 impl Checkpoints {
     /// Saves after every step, unless a rule is set: [`every_steps`](Checkpoints::every_steps),
     /// [`every`](Checkpoints::every), or both.
     pub fn new(session: Session) -> Self {
-        Checkpoints { session, steps: None, time: None, last: None, unsaved: false }
+        Checkpoints { session, steps: None, time: None, last: None, unsaved: false, owed: false }
     }
 
     /// Saves when so many steps have passed since the last save, and at once when the count of steps went
@@ -63,7 +65,7 @@ impl Checkpoints {
     }
 
     /// Saves when so much time has passed since the last save. That is looked at when a step ends, by
-    /// [`step`](Checkpoints::step): call [`finish`](Checkpoints::finish) before you wait for long, or once
+    /// [`step`](Checkpoints::step): call [`save_now`](Checkpoints::save_now) before you wait for long, or once
     /// [`due_in`](Checkpoints::due_in) has passed.
     pub fn every(mut self, time: Duration) -> Self {
         self.time = Some(time);
@@ -77,7 +79,7 @@ impl Checkpoints {
 
     /// The newest state, to go on from; `None` at the very start. Steps are counted from its
     /// [`Commit::step`]; where it has none, as if no step was done before. After a `Conflict`, this goes on
-    /// from what is there now.
+    /// from what is there now, and the next step is saved whatever its number: it may be what you made of both.
     ///
     /// # Errors
     /// As [`Session::rebase`].
@@ -95,7 +97,7 @@ impl Checkpoints {
     }
 
     /// After how much time a step that is not saved should be, by the rule of [`every`](Checkpoints::every):
-    /// what may be waited for without [`finish`](Checkpoints::finish). `None` without such a step or rule.
+    /// what may be waited for without [`save_now`](Checkpoints::save_now). `None` without such a step or rule.
     ///
     /// ```
     /// # async fn example() -> persist::Result<()> {
@@ -113,7 +115,7 @@ impl Checkpoints {
     /// };
     /// if !in_time {
     ///     if checkpoints.unsaved() {
-    ///         checkpoints.finish(1, "waits for an approval").await?;
+    ///         checkpoints.save_now(1, "waits for an approval").await?;
     ///     }
     ///     approval.await;
     /// }
@@ -156,7 +158,7 @@ impl Checkpoints {
             return Ok(None);
         }
         let state: Bytes = state().into();
-        self.finish_with(step, options, state).await.map(Some)
+        self.save_now_with(step, options, state).await.map(Some)
     }
 
     /// [`step`](Checkpoints::step) with a value, which becomes JSON only if a save is due.
@@ -167,7 +169,7 @@ impl Checkpoints {
         if !self.due(step) {
             return Ok(None);
         }
-        self.finish_json(step, value).await.map(Some)
+        self.save_now_json(step, value).await.map(Some)
     }
 
     /// [`step`](Checkpoints::step) with several values as one commit. `values` is called only if a save is
@@ -191,15 +193,15 @@ impl Checkpoints {
     ///
     /// # Errors
     /// As [`step`](Checkpoints::step).
-    pub async fn finish(&mut self, step: u64, state: impl Into<Bytes> + Send) -> Result<Commit> {
-        self.finish_with(step, CommitOptions::new(), state).await
+    pub async fn save_now(&mut self, step: u64, state: impl Into<Bytes> + Send) -> Result<Commit> {
+        self.save_now_with(step, CommitOptions::new(), state).await
     }
 
-    /// [`finish`](Checkpoints::finish) with notes and conditions; the step is noted in any case.
+    /// [`save_now`](Checkpoints::save_now) with notes and conditions; the step is noted in any case.
     ///
     /// # Errors
     /// As [`step_with`](Checkpoints::step_with).
-    pub async fn finish_with(
+    pub async fn save_now_with(
         &mut self,
         step: u64,
         options: CommitOptions,
@@ -212,16 +214,16 @@ impl Checkpoints {
     ///
     /// # Errors
     /// As [`step_json`](Checkpoints::step_json).
-    pub async fn finish_json<T: Serialize + Sync>(&mut self, step: u64, value: &T) -> Result<Commit> {
+    pub async fn save_now_json<T: Serialize + Sync>(&mut self, step: u64, value: &T) -> Result<Commit> {
         self.unsaved = true;
-        self.finish(step, json(value)?).await
+        self.save_now(step, json(value)?).await
     }
 
     /// Saves several values as one commit now.
     ///
     /// # Errors
     /// As [`step_values`](Checkpoints::step_values).
-    pub async fn finish_values(&mut self, step: u64, values: &[(&str, Bytes)]) -> Result<Commit> {
+    pub async fn save_now_values(&mut self, step: u64, values: &[(&str, Bytes)]) -> Result<Commit> {
         self.unsaved = true;
         let (state, table) = joined(values)?;
         self.save(step, CommitOptions::new(), state, table).await
@@ -241,10 +243,11 @@ impl Checkpoints {
                 format!("nothing was seen of {} yet; resume before the first step", self.session.place());
             return Err(Error::new(ErrorKind::InvalidInput, message).with_operation("save"));
         }
+        self.owed = true;
         let now = Moment::now(&*self.session.store().clock);
         let (rebases, content) = (self.session.rebases(), Payload::State(state));
         let commit = self.session.write(rebases, content, values, options.step(step)).await?;
-        (self.last, self.unsaved) = (Some((Some(step), now)), false);
+        (self.last, self.unsaved, self.owed) = (Some((Some(step), now)), false, false);
         Ok(commit)
     }
 
@@ -257,6 +260,6 @@ impl Checkpoints {
         let back = last.is_some_and(|last| step < last);
         // Where each step is saved, so is the first, whether that is 0 or 1.
         let counted = |steps| last.map_or(steps == 1 || step >= steps, |last| step - last >= steps);
-        back || steps.is_some_and(counted) || self.time.is_some_and(passed)
+        self.owed || back || steps.is_some_and(counted) || self.time.is_some_and(passed)
     }
 }

@@ -13,6 +13,8 @@ use crate::{Digest, Error, ErrorKind, Result};
 
 /// Names of metadata that begin so are the format's own.
 const RESERVED: &str = "persist-";
+/// Bytes of label and metadata: a commit stays below what clouds take in one request.
+const MAX_NOTES: usize = 64 << 10;
 
 /// A commit: one state of a session, and what is known about it.
 ///
@@ -132,7 +134,8 @@ impl CommitOptions {
         Self::default()
     }
 
-    /// A short note for people: some KiB at most, since every [`log`](super::Session::log) reads it.
+    /// A short note for people, since every [`log`](super::Session::log) reads it: 64 KiB with the metadata, at
+    /// most.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.notes.label = Some(label.into());
         self
@@ -144,7 +147,7 @@ impl CommitOptions {
         self
     }
 
-    /// Adds a key-value pair of the runtime's own, all of them some KiB at most, since every
+    /// Adds a key-value pair of the runtime's own. All of them, with the label, have 64 KiB at most, since every
     /// [`log`](super::Session::log) reads them. Names that begin with `persist-` are refused by the save.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.notes.metadata.insert(name.into(), value.into());
@@ -189,8 +192,18 @@ impl CommitOptions {
     }
 
     /// # Errors
-    /// `InvalidInput` for metadata that would mean something to sessions themselves.
+    /// `InvalidInput` for metadata that would mean something to sessions themselves, and for more than
+    /// [`MAX_NOTES`].
     pub(super) fn check(&self) -> Result<()> {
+        let Notes { label, metadata, step: _ } = &self.notes;
+        let texts = metadata.iter().flat_map(|(name, value)| [name, value]).chain(label);
+        let bytes: usize = texts.map(String::len).sum();
+        if bytes > MAX_NOTES {
+            let message = format!(
+                "label and metadata have {bytes} bytes, and every `log` reads them; the limit is {MAX_NOTES}: keep the rest in the state, or as a value of the commit"
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_operation("save"));
+        }
         match self.notes.metadata.keys().find(|name| name.starts_with(RESERVED)) {
             None => Ok(()),
             Some(name) => {

@@ -15,7 +15,8 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
-//! `docs/sessions.md` is the guide, `docs/sessions-format.md` specifies every byte.
+//! There is a [guide](https://docs.rs/crate/agent-persist/latest/source/docs/sessions.md), and a [specification](https://docs.rs/crate/agent-persist/latest/source/docs/sessions-format.md)
+//! of every byte.
 //!
 //! # Layout
 //! In the order in which a save goes:

@@ -5,6 +5,31 @@ use super::Commit;
 /// What another writer has done, where a save was a `Conflict`, and so what may be done next.
 ///
 /// From [`Session::rival`](super::Session::rival).
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use persist::{adapters::memory::MemoryAdapter, sessions::{Rival, Sessions}};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let sessions = Sessions::new(Arc::new(MemoryAdapter::new()))?;
+/// # let (session, theirs) = (sessions.session("bot", "run-1")?, sessions.session("bot", "run-1")?);
+/// # session.save("one").await?;
+/// # theirs.rebase().await?;
+/// # theirs.save("one, theirs").await?;
+/// if let Err(error) = session.save("one, mine").await {
+///     match session.rival().await {
+///         Some(Rival::Faster(_)) => {
+///             let newest = session.rebase().await?.map(|restored| restored.state);
+///             assert_eq!(newest, Some("one, theirs".into()));
+///             session.save("one, theirs, mine").await?;
+///         }
+///         // Somebody else is the owner, or the session is gone: stop.
+///         _ => return Err(error),
+///     }
+/// }
+/// # Ok::<(), persist::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rival {

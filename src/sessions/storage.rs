@@ -10,6 +10,10 @@ use crate::{Codec, Error, ErrorKind, Limits, Result, Settings, SnapshotAdapter};
 pub(crate) const WINDOWS: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
 
+/// New bytes that a commit's own object takes, at most: 8 MiB that do not compress, and what stands around
+/// them.
+const INLINE_LIMIT: u64 = (8 << 20) + (64 << 10);
+
 /// All sessions in a storage.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -41,7 +45,7 @@ impl Sessions {
             limits,
             level,
             // 8 MiB of new bytes that do not compress, and what stands around them.
-            inline_limit: (8 << 20) + (64 << 10),
+            inline_limit: INLINE_LIMIT,
             stream_limit: 64 << 20,
         };
         Ok(Sessions { store: Arc::new(store) })
@@ -88,12 +92,11 @@ impl Sessions {
     }
 
     /// New bytes of a save beyond so many become an object of their own in front of the commit. Default: 8
-    /// MiB and 64 KiB, so that 8 MiB that do not compress are one object.
-    ///
-    /// More than the default is not for S3: Amazon dates what goes up in parts by its beginning, and the
+    /// MiB and 64 KiB, so that 8 MiB that do not compress are one object. That is also the most, and more is
+    /// taken for it: Amazon dates what goes up in parts by its beginning, and the
     /// [fence window](Sessions::fence_window) needs to know when a commit appeared.
     pub fn inline_limit(self, bytes: u64) -> Self {
-        self.with(|store| store.inline_limit = bytes)
+        self.with(|store| store.inline_limit = bytes.min(INLINE_LIMIT))
     }
 
     /// A stream of more bytes is not held in memory, and is stored whole: it is not compared with the commit

@@ -10,6 +10,7 @@ use crate::{Error, ErrorKind, Key, Result};
 /// What [`verify`](super::Session::verify) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[must_use = "damage is no error of `verify`: ask `is_good`"]
 pub struct Verified {
     /// Commits whose state is whole, on the session's line and on those that it was forked from; of these
     /// last, [`verify_all`](super::Sessions::verify_all) counts the start alone. The end of a removed session

@@ -43,6 +43,19 @@ impl Session {
     /// stream passes in bounded memory; where deltas follow it, it is fetched once more, and the whole state
     /// held.
     ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use persist::{adapters::memory::MemoryAdapter, sessions::Sessions};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let session = Sessions::new(Arc::new(MemoryAdapter::new()))?.session("bot", "run-1")?;
+    /// # session.save("state").await?;
+    /// let found = session.verify().await?;
+    /// assert!(found.is_good(), "{:?}", found.damaged);
+    /// # Ok::<(), persist::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` for a session without commits, `Conflict` for one that is being imported, `InvalidInput`
     /// where a state hits a [limit](super::Sessions::limits), and what the adapter fails with. Damage is no

@@ -73,6 +73,7 @@ pub struct CaseReport {
 /// How all cases went. `Display` is a line for each failure and one that counts.
 #[derive(Debug)]
 #[non_exhaustive]
+#[must_use = "a case that failed is no error: ask `passed`"]
 pub struct Report {
     /// Every case, in the order of the contract.
     pub cases: Vec<CaseReport>,

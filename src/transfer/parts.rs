@@ -33,6 +33,9 @@ impl Parts {
     /// The next part and whether it is the last one. Only the last may be shorter than `size`; an empty body
     /// is one empty last part.
     ///
+    /// **Not cancel safe**: where the future is dropped, the bytes that it has taken are lost. In a `select!`,
+    /// pin it outside of the loop.
+    ///
     /// # Errors
     /// What the body fails with.
     pub async fn next(&mut self, size: usize) -> Result<(Bytes, bool)> {

@@ -13,7 +13,7 @@ use persist::{
 };
 use tokio::sync::Notify;
 
-use super::Bench;
+use super::{Bench, noise};
 
 /// What was queued before the session was removed does not bring it back.
 #[tokio::test]
@@ -158,4 +158,23 @@ fn states_that_are_lost_unheard_are_logged() {
     let log = log.0.lock().unwrap();
     assert_eq!(log.matches("ended before all states were saved").count(), 2, "{log}");
     assert!(log.contains("states=3"), "{log}");
+}
+
+/// A commit stays below what clouds take in one request, whatever is configured.
+#[tokio::test]
+async fn a_commits_object_stays_short() {
+    let bench = Bench::new(264);
+    let session = bench.sessions.clone().inline_limit(u64::MAX).session("a", "s").unwrap();
+    let notes = |bytes: usize| CommitOptions::new().label("x".repeat(bytes - 8)).metadata("name", "text");
+    for (save, taken) in [(64 << 10, true), ((64 << 10) + 1, false)] {
+        let saved = session.save_with("state", notes(save)).await.map_err(|error| error.kind());
+        assert_eq!(saved.map(drop), if taken { Ok(()) } else { Err(ErrorKind::InvalidInput) });
+    }
+    let background = session.background(1);
+    background.save("state", notes(65 << 10)).await.unwrap();
+    let refused = background.flush().await.unwrap_err();
+    assert!(refused.to_string().contains("label and metadata have 66560 bytes"), "{refused}");
+    assert!(bench.keys("/b/").await.is_empty());
+    assert_eq!(session.save(noise(1, 9 << 20)).await.unwrap().seq, 2);
+    assert_eq!(bench.keys("/b/").await.len(), 1);
 }

@@ -27,7 +27,7 @@ async fn what_is_not_saved_is_due_by_the_time_of_its_rule() {
     bench.clock.pass(3_600_000);
     assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (true, Some(Duration::ZERO)));
     assert!(bench.session("s").rebase().await.unwrap().is_none());
-    checkpoints.finish(1, "one").await.unwrap();
+    checkpoints.save_now(1, "one").await.unwrap();
     assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (false, None));
 
     assert!(checkpoints.step_json(2, &2).await.unwrap().is_none());
@@ -54,7 +54,7 @@ async fn a_step_whose_save_failed_is_not_saved() {
 }
 
 #[tokio::test]
-async fn a_finish_that_failed_leaves_something_to_save() {
+async fn a_save_now_that_failed_leaves_something_to_save() {
     let bench = Bench::new(253);
     let (fault, sessions) = bench.faulty();
     let mut checkpoints = Checkpoints::new(sessions.session("a", "s").unwrap()).every(EVERY);
@@ -62,9 +62,28 @@ async fn a_finish_that_failed_leaves_something_to_save() {
     fault.inject(Operation::Put, Injection::Before(ErrorKind::AccessDenied));
     checkpoints.step_with(1, CommitOptions::new().first(), || "one").await.unwrap_err();
     assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (true, Some(Duration::ZERO)));
-    checkpoints.finish_with(1, CommitOptions::new().first(), "one").await.unwrap();
+    checkpoints.save_now_with(1, CommitOptions::new().first(), "one").await.unwrap();
     assert!(!checkpoints.unsaved());
     fault.inject(Operation::Put, Injection::Before(ErrorKind::AccessDenied));
-    checkpoints.finish(2, "two").await.unwrap_err();
+    checkpoints.save_now(2, "two").await.unwrap_err();
     assert_eq!((checkpoints.unsaved(), checkpoints.due_in()), (true, Some(EVERY)));
+}
+
+/// What is made of both after a conflict is nothing that was saved, whatever its number.
+#[tokio::test]
+async fn what_was_refused_is_owed_behind_a_resume() {
+    let bench = Bench::new(265);
+    for (name, every, refused, next) in [("each", 1, 1, 1), ("tens", 10, 10, 11)] {
+        let open = || Checkpoints::new(bench.session(name)).every_steps(every);
+        let (mut mine, mut theirs) = (open(), open());
+        assert!(mine.resume().await.unwrap().is_none() && theirs.resume().await.unwrap().is_none());
+        theirs.step(refused, || "theirs").await.unwrap().unwrap();
+        let error = mine.step(refused, || "mine").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert_eq!(mine.resume().await.unwrap().unwrap().state, "theirs");
+        let both = mine.step(next, || "both").await.unwrap();
+        assert_eq!(both.map(|commit| (commit.seq, commit.step)), Some((2, Some(next))), "{name}");
+        // Once.
+        assert!(mine.step(next, || "both").await.unwrap().is_none());
+    }
 }

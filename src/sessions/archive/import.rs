@@ -30,8 +30,7 @@ use crate::{
 const MAX_SMALL: u64 = 64 << 10;
 /// The longest header, which has the ids; and the longest line, which becomes 12 times as long in memory.
 const MAX_LINE: u64 = 8 << 20;
-/// The longest commit, where [`Sessions::inline_limit`](crate::sessions::Sessions::inline_limit) does not
-/// allow longer ones. Longer states have a body of their own.
+/// The longest commit, far beyond what a save makes. Longer states have a body of their own.
 const MAX_COMMIT: u64 = 256 << 20;
 
 /// An import under way.
@@ -152,7 +151,7 @@ impl<'a> Import<'a> {
         let unknown = |_| tar::bad(format_args!("it has the unknown entry {name:?}"));
         let key = Key::new(place.prefix(name)).map_err(unknown)?;
         let seq = place.seq_of(&key).map_err(unknown)?;
-        let bytes = entry(input, size, self.max_commit()).await?;
+        let bytes = entry(input, size, MAX_COMMIT).await?;
         let commit = object::at(object::decode(bytes.clone(), seq, &self.session.store().limits), &key)
             .map_err(|error| tar::damaged(format_args!("commit {seq}"), error))?;
         // An export begins behind it.
@@ -257,12 +256,6 @@ impl<'a> Import<'a> {
             return Err(tar::bad("commits of its line are not in it"));
         }
         Ok(())
-    }
-
-    /// A commit with new bytes up to `inline_limit` is one object; they do not grow by more than what stands
-    /// around them.
-    fn max_commit(&self) -> u64 {
-        MAX_COMMIT.max(self.session.store().inline_limit.saturating_mul(2))
     }
 
     async fn commit(&mut self, seq: u64, key: &Key, bytes: Bytes) -> Result<()> {
@@ -445,11 +438,9 @@ async fn header<R: AsyncRead + Unpin + Send>(input: &mut R) -> Result<Header> {
 /// An entry, in memory, which grows only as far as bytes come, whatever the archive says about its size.
 async fn entry<R: AsyncRead + Unpin + Send>(input: &mut R, size: u64, most: u64) -> Result<Bytes> {
     if size > most {
-        let fix = match most {
-            MAX_SMALL | MAX_LINE => "export the session again",
-            _ => "give `Sessions::inline_limit` the size that it was written with",
-        };
-        let message = format!("an entry of the archive has {size} bytes, the limit is {most}; {fix}");
+        let message = format!(
+            "an entry of the archive has {size} bytes, the limit is {most}; export the session again"
+        );
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let mut bytes = Vec::new();

@@ -51,7 +51,7 @@ impl Session {
     /// `InvalidInput` if a state without names is no JSON, or nested more than 128 deep; else as
     /// [`load`](Session::load).
     pub async fn diff(&self, from: impl Into<At> + Send, to: impl Into<At> + Send) -> Result<Vec<Change>> {
-        self.diff_with(from, self, to).await
+        self.diff_to(from, self, to).await
     }
 
     /// [`diff`](Session::diff) of a commit of this session and one of another, such as its fork.
@@ -65,7 +65,7 @@ impl Session {
     /// let what_if = session.fork("what-if", At::Latest).await?;
     /// what_if.save(r#"{"plan": "b"}"#).await?;
     /// session.save(r#"{"plan": "c"}"#).await?;
-    /// assert_eq!(session.diff_with(At::Latest, &what_if, At::Latest).await?.len(), 1);
+    /// assert_eq!(session.diff_to(At::Latest, &what_if, At::Latest).await?.len(), 1);
     /// # Ok::<(), persist::Error>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -73,7 +73,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`diff`](Session::diff).
-    pub async fn diff_with(
+    pub async fn diff_to(
         &self,
         from: impl Into<At> + Send,
         other: &Session,

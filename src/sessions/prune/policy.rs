@@ -36,7 +36,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Keeps nothing by itself: set a rule.
+    /// No rule yet: a prune refuses it as it is.
     pub fn new() -> Self {
         Self::default()
     }

@@ -133,7 +133,7 @@ pub(super) async fn tag(session: Session, args: Tag, output: &Output) -> Result<
 }
 
 pub(super) async fn diff(session: Session, with: Option<Session>, args: Diff, output: &Output) -> Result<()> {
-    for change in session.diff_with(args.from, with.as_ref().unwrap_or(&session), args.to).await? {
+    for change in session.diff_to(args.from, with.as_ref().unwrap_or(&session), args.to).await? {
         let text = || match &change {
             Change::Add { path, value } => format!("+ {path}\t{value}"),
             Change::Remove { path, old } => format!("- {path}\t{old}"),
