@@ -170,7 +170,7 @@ async fn times_in_whole_seconds_cost_no_requests() {
         assert!(!pruned.removed.is_empty());
         gets.push((bench.adapter.counts() - before).get);
     }
-    assert!(gets[0] == gets[1] && gets[0] < 10, "{gets:?}");
+    assert!(gets[0] == gets[1] && gets[0] < 15, "{gets:?}");
 }
 
 /// What is young by the storage's clock stays, whatever the clock of the machine says that stands in for it.
@@ -256,5 +256,43 @@ async fn what_stays_is_whole_whatever_it_is_made_of() {
         }
         let verified = session.verify().await.unwrap();
         assert!(verified.is_good() && verified.good == pruned.kept, "{seed} {verified:?}");
+    }
+}
+
+/// Rules keep commits by number and time. A newest one that is damaged is not worth what would go for it.
+#[tokio::test]
+async fn a_prune_removes_nothing_where_the_newest_cannot_be_loaded() {
+    for limit in [u64::MAX, 100] {
+        let bench = Bench::new(266);
+        bench.unrelated("s", 2).await;
+        let session = bench.sessions.clone().inline_limit(limit).session("a", "s").unwrap();
+        session.rebase().await.unwrap();
+        session.save(noise(3, 600)).await.unwrap();
+        // Behind what the commit says about itself, or in its body.
+        let key = match limit {
+            100 => bench.keys("/b/3-").await.pop().unwrap(),
+            _ => super::commit_key("s", 3),
+        };
+        let whole = bench.adapter.raw(&key).await;
+        bench.adapter.flip(&key, 100).await;
+        bench.hours(5);
+        let before = bench.keys("/c/").await;
+        let prune = async || bench.session("s").prune(Retention::new().last(1)).await;
+        for error in [
+            prune().await.unwrap_err(),
+            bench.session("s").prune_dry_run(Retention::new().last(1)).await.unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&key)), "{error}");
+            assert!(error.to_string().contains("nothing was removed"), "{error}");
+        }
+        assert_eq!(bench.keys("/c/").await, before);
+        // The way out; and a copy of the object is another.
+        let reader = bench.session("s");
+        assert!(reader.load_with_fallback(At::Latest).await.unwrap().state == noise(2, 600));
+        bench.adapter.set(&key, whole).await;
+        assert_eq!(prune().await.unwrap().removed, [2, 1]);
+        bench.adapter.flip(&key, 100).await;
+        // A removal asks for no state.
+        assert_eq!(bench.session("s").remove().await.unwrap().removed, [3]);
     }
 }

@@ -77,9 +77,10 @@ impl Session {
     /// all that it may be made of. Safe beside writers, forks and loads.
     ///
     /// # Errors
-    /// `InvalidInput` where no rule is set; `Unsupported` on a storage without conditional replace; `Conflict` if another prune or an import is at
-    /// work; `Corrupt` that names a damaged tag or fork, or an object that is no commit, before anything was
-    /// removed. A prune that broke off is finished by the next one.
+    /// `InvalidInput` where no rule is set; `Unsupported` on a storage without conditional replace; `Conflict`
+    /// if another prune or an import is at work; `Corrupt` that names a damaged tag or fork, an object that is
+    /// no commit, or what the newest commit cannot be loaded for, before anything was removed. A prune that
+    /// broke off is finished by the next one.
     pub async fn prune(&self, retention: Retention) -> Result<Pruned> {
         self.prune_from(retention, 0).await
     }
