@@ -22,8 +22,27 @@ fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<
         name.starts_with(&format!("{wrong}_")) || name.split(['.', '_']).any(|part| part == wrong)
     };
     within(2.min(length.saturating_sub(1)))
+        .or_else(|| right.iter().find(|name| has_a_word_more(&wrong, &name.to_lowercase())).copied())
+        .or_else(|| right.iter().find(|name| has_another_word(&wrong, &name.to_lowercase())).copied())
         .or_else(|| right.iter().find(part).copied())
         .or_else(|| within(length / 3))
+}
+
+/// Whether `wrong` is `name` with one more word in it: `PERSIST_STORAGE_BUCKET`, by who knows `STORAGE_BUCKET`.
+fn has_a_word_more(wrong: &str, name: &str) -> bool {
+    let (wrong, name): (Vec<_>, Vec<_>) = (wrong.split('_').collect(), name.split('_').collect());
+    let same = wrong.iter().zip(&name).take_while(|(a, b)| a == b).count();
+    wrong.len() == name.len() + 1 && wrong[(same + 1).min(wrong.len())..] == name[same..]
+}
+
+/// Whether one word in the middle is another one: `PERSIST_STORAGE_PATH` for `PERSIST_LOCAL_PATH`.
+fn has_another_word(wrong: &str, name: &str) -> bool {
+    let (wrong, name): (Vec<_>, Vec<_>) = (wrong.split('_').collect(), name.split('_').collect());
+    let differs = |(a, b): (&&str, &&str)| a != b;
+    wrong.len() == name.len()
+        && wrong.first() == name.first()
+        && wrong.last() == name.last()
+        && wrong.iter().zip(&name).filter(|pair| differs(*pair)).count() == 1
 }
 
 /// Levenshtein distance: insertions, removals and replacements of single characters.
@@ -51,6 +70,16 @@ mod tests {
         assert_eq!(nearest("PERSIST_BUKCET", names), Some("PERSIST_BUCKET"));
         assert_eq!(nearest("persist_prefx", names), Some("PERSIST_PREFIX"));
         assert_eq!(nearest("XYZ", names), None);
+        let variables = ["PERSIST_STORAGE_URL", "PERSIST_BACKEND", names[0], names[1], names[2]];
+        for (wrong, right) in [
+            ("PERSIST_STORAGE_BACKEND", "PERSIST_BACKEND"),
+            ("PERSIST_STORAGE_BUCKET", "PERSIST_BUCKET"),
+            ("PERSIST_STORAGE_PREFIX", "PERSIST_PREFIX"),
+            ("PERSIST_STORAGE_PATH", "PERSIST_LOCAL_PATH"),
+            ("PERSIST_STORAGE_UR", "PERSIST_STORAGE_URL"),
+        ] {
+            assert_eq!(nearest(wrong, variables), Some(right));
+        }
         assert_eq!(nearest("url", ["backend", "storage_url"]), Some("storage_url"));
         assert_eq!(nearest("region", ["s3.region"]), Some("s3.region"));
         let secrets = ["PERSIST_S3_BUCKET", "PERSIST_S3_SECRET_ACCESS_KEY"];

@@ -102,7 +102,7 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8], aske
         meaning(status.as_u16(), &said, asked)
     };
     let mut error = Error::new(kind, format!("{fix} (http {}{said})", status.as_u16()));
-    error = error.of_bucket(kind == ErrorKind::NotFound && said.no_bucket());
+    error = error.of_bucket(kind == ErrorKind::NotFound && is_of_bucket(&said, asked));
     // 410 ends a session, not the service, unless it says why. 409: two requests met on one object, and this
     // one was not carried out.
     let passes = foreign
@@ -213,7 +213,7 @@ fn meaning(status: u16, said: &Said, asked: Asked) -> (ErrorKind, &'static str) 
             ErrorKind::AccessDenied,
             "give the account the role Storage Object Admin on the bucket (replacing needs storage.objects.delete as well)",
         ),
-        404 if said.no_bucket() => {
+        404 if is_of_bucket(said, asked) => {
             (ErrorKind::NotFound, "there is no such bucket; check its name, or create it")
         }
         404 => (ErrorKind::NotFound, NONE),
@@ -248,6 +248,11 @@ fn meaning(status: u16, said: &Said, asked: Asked) -> (ErrorKind, &'static str) 
         500..=599 => (ErrorKind::Unavailable, "the service failed"),
         _ => (ErrorKind::Unavailable, "the service answered something unexpected"),
     }
+}
+
+/// Whether a 404 is the bucket's. Some emulators do not say so, and a listing asks for nothing else.
+fn is_of_bucket(said: &Said, asked: Asked) -> bool {
+    said.no_bucket() || asked.of_listing
 }
 
 /// Whether a 404 is somebody else's: of a proxy, a gateway or an ingress whose service is away. The JSON API

@@ -67,3 +67,14 @@ fn a_404_in_googles_words_counts() {
         assert!(failure.no_object(), "{body:?}");
     }
 }
+
+/// As an emulator says it.
+#[test]
+fn a_listing_that_finds_nothing_has_no_bucket() {
+    let body = r#"{"error":{"code":404,"message":"Not Found","errors":[{"reason":"notFound"}]}}"#;
+    for (asked, of_bucket) in [(Asked { of_listing: true, ..EMULATOR }, true), (EMULATOR, false)] {
+        let error = said(body, asked).error;
+        assert_eq!((error.kind(), error.is_of_bucket()), (ErrorKind::NotFound, of_bucket), "{error}");
+        assert_eq!(error.to_string().contains("no such bucket"), of_bucket, "{error}");
+    }
+}
