@@ -311,3 +311,30 @@ async fn a_fork_counts_whose_start_is_lost_and_whose_line_is_damaged() {
     assert_eq!(session.forks().await.unwrap().len(), 1);
     assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
 }
+
+/// A prune has found that it names nothing, and it is moved before the prune removes it.
+#[tokio::test]
+async fn a_prune_takes_no_tag_that_was_moved_since() {
+    let bench = Bench::new(42);
+    let session = bench.unrelated("s", 3).await;
+    session.tag("moved", 1).await.unwrap();
+    let key = bench.keys("/t/").await.remove(0);
+    let tag = bench.adapter.raw(&key).await;
+    session.untag("moved").await.unwrap();
+    bench.hours(5);
+    assert_eq!(session.prune(Retention::new().last(1)).await.unwrap().removed, [2, 1]);
+    bench.adapter.set(&key, tag).await;
+    let (fault, sessions) = bench.faulty();
+    let go_on = super::hold(&fault, Operation::Delete, 0);
+    let pruning = sessions.session("a", "s").unwrap();
+    let prune = tokio::spawn(async move { pruning.prune(Retention::new().last(1)).await });
+    while fault.calls(Operation::Delete) < 1 {
+        tokio::task::yield_now().await;
+    }
+    session.move_tag("moved", 3).await.unwrap();
+    go_on.notify_one();
+    // Whether it tells of the tag or not: this one stays.
+    let _ = prune.await.unwrap();
+    assert_eq!(session.tags().await.unwrap()[0].seq, 3);
+    assert!(session.load(At::Tag("moved".into())).await.unwrap().state == noise(3, 600));
+}
