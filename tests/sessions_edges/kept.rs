@@ -150,3 +150,80 @@ async fn a_young_body_without_a_commit_stays() {
     save.await.unwrap().unwrap();
     assert!(bench.session("s").load(At::Latest).await.unwrap().state == state);
 }
+
+/// No prune has seen its number: only the tag tells that a commit is missing there.
+#[tokio::test]
+async fn the_body_of_a_tagged_commit_that_was_the_newest_stays() {
+    let bench = Bench::new(109);
+    let session = with_bodies(&bench, 3).await;
+    session.tag("release", 3).await.unwrap();
+    let lost = bench.lose("s", 3).await;
+    bench.hours(30);
+    session.prune(Retention::new().last(1)).await.unwrap();
+    bench.set("s", 3, lost).await;
+    let loaded = bench.session("s").load(At::Tag("release".into())).await.unwrap();
+    assert!(loaded.state == noise(3, 20_000));
+}
+
+/// Something else removes the commit while the prune looks.
+#[tokio::test]
+async fn the_body_of_a_commit_that_is_lost_beside_a_prune_stays() {
+    let bench = Bench::new(110);
+    with_bodies(&bench, 3).await;
+    bench.hours(30);
+    let (fault, sessions) = bench.faulty();
+    // The session, its commits, forks and tags are listed before the bodies.
+    let go_on = hold(&fault, Operation::List, 4);
+    let session = sessions.session("a", "s").unwrap();
+    let prune = tokio::spawn(async move { session.prune(Retention::new().last(3)).await });
+    while fault.calls(Operation::List) < 5 {
+        tokio::task::yield_now().await;
+    }
+    let lost = bench.lose("s", 2).await;
+    go_on.notify_one();
+    assert_eq!(prune.await.unwrap().unwrap().garbage, 0);
+    bench.set("s", 2, lost).await;
+    assert!(bench.session("s").load(2).await.unwrap().state == noise(2, 20_000));
+}
+
+/// What an import keeps the first number with is no commit to the rules.
+#[tokio::test]
+async fn the_start_of_an_imported_session_is_not_counted() {
+    let bench = Bench::new(111);
+    let session = bench.unrelated("s", 4).await;
+    bench.hours(3);
+    session.prune(Retention::new().last(2)).await.unwrap();
+    let mut archive = Vec::new();
+    session.export(&mut archive).await.unwrap();
+    let copy = bench.session("copy");
+    copy.import(&mut &*archive).await.unwrap();
+    bench.hours(3);
+    let pruned = copy.prune(Retention::new().last(3)).await.unwrap();
+    assert_eq!((pruned.kept, pruned.kept_by.rules), (2, 2), "{pruned:?}");
+}
+
+/// The fork of the fork came when its session was about to end.
+#[tokio::test]
+async fn a_removed_fork_keeps_its_source_for_a_fork_that_came_meanwhile() {
+    let bench = Bench::new(112);
+    let (source, mut states) = bench.saved("s", 3).await;
+    let fork = source.fork("fork", 3).await.unwrap();
+    states.push([&states[2][..], b"more"].concat());
+    assert!(!fork.save(states[3].clone()).await.unwrap().keyframe);
+    bench.hours(30);
+    let (fault, sessions) = bench.faulty();
+    let go_on = hold(&fault, Operation::Put, 0);
+    let removed = sessions.session("a", "fork").unwrap();
+    let remove = tokio::spawn(async move { removed.remove().await });
+    while fault.calls(Operation::Put) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let late = bench.session("fork").fork("late", 4).await.unwrap();
+    go_on.notify_one();
+    remove.await.unwrap().unwrap();
+    source.save(noise(1, 60_000)).await.unwrap();
+    bench.hours(30);
+    bench.session("fork").prune(Retention::new().last(1)).await.unwrap();
+    source.prune(Retention::new().last(1)).await.unwrap();
+    assert!(late.load(At::Latest).await.unwrap().state == states[3]);
+}

@@ -276,3 +276,65 @@ async fn an_export_that_a_prune_overtakes_gives_no_old_archive() {
     assert!(error.kind() == ErrorKind::Conflict && error.to_string().contains("export again"), "{error}");
     assert_eq!(reader.export(&mut Vec::new()).await.unwrap().commits, 2);
 }
+
+/// A call that died between a fork's reference and its start. Another session's fork has the name since.
+#[tokio::test]
+async fn a_reference_is_that_of_its_own_fork() {
+    let bench = Bench::new(40);
+    let (session, _) = bench.saved("s", 2).await;
+    let (other, _) = bench.saved("other", 2).await;
+    let (fault, sessions) = bench.faulty();
+    fault.inject_later(Operation::Put, 1, Injection::Before(ErrorKind::Unavailable));
+    sessions.session("a", "s").unwrap().fork("fork", 2).await.unwrap_err();
+    let fork = other.fork("fork", 2).await.unwrap();
+    assert!(session.forks().await.unwrap().is_empty());
+    assert_eq!(other.forks().await.unwrap().len(), 1);
+    session.remove().await.unwrap();
+    assert_eq!(other.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+    fork.load(At::Latest).await.unwrap();
+}
+
+/// Copies may bring both back.
+#[tokio::test]
+async fn a_fork_counts_whose_start_is_lost_and_whose_line_is_damaged() {
+    let bench = Bench::new(41);
+    let (session, states) = bench.saved("s", 2).await;
+    let fork = session.fork("fork", 2).await.unwrap();
+    for end in ["a", "an", "and"] {
+        assert!(!fork.save([&states[1][..], end.as_bytes()].concat()).await.unwrap().keyframe);
+    }
+    bench.hours(30);
+    fork.prune(Retention::new().last(1)).await.unwrap();
+    let line = &bench.keys("/fork/line").await[0];
+    bench.adapter.flip(line, 12).await;
+    bench.lose("fork", 1).await;
+    assert_eq!(session.forks().await.unwrap().len(), 1);
+    assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// A prune has found that it names nothing, and it is moved before the prune removes it.
+#[tokio::test]
+async fn a_prune_takes_no_tag_that_was_moved_since() {
+    let bench = Bench::new(42);
+    let session = bench.unrelated("s", 3).await;
+    session.tag("moved", 1).await.unwrap();
+    let key = bench.keys("/t/").await.remove(0);
+    let tag = bench.adapter.raw(&key).await;
+    session.untag("moved").await.unwrap();
+    bench.hours(5);
+    assert_eq!(session.prune(Retention::new().last(1)).await.unwrap().removed, [2, 1]);
+    bench.adapter.set(&key, tag).await;
+    let (fault, sessions) = bench.faulty();
+    let go_on = super::hold(&fault, Operation::Delete, 0);
+    let pruning = sessions.session("a", "s").unwrap();
+    let prune = tokio::spawn(async move { pruning.prune(Retention::new().last(1)).await });
+    while fault.calls(Operation::Delete) < 1 {
+        tokio::task::yield_now().await;
+    }
+    session.move_tag("moved", 3).await.unwrap();
+    go_on.notify_one();
+    // Whether it tells of the tag or not: this one stays.
+    let _ = prune.await.unwrap();
+    assert_eq!(session.tags().await.unwrap()[0].seq, 3);
+    assert!(session.load(At::Tag("moved".into())).await.unwrap().state == noise(3, 600));
+}
