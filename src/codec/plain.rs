@@ -161,3 +161,7 @@ fn checked(first: Bytes, body: Body, expected: Summary) -> Body {
     let pieces = jobs.try_buffered(2).map_ok(|piece| stream::iter(piece.into_iter().map(Ok)));
     Body::from_stream(pieces.try_flatten())
 }
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

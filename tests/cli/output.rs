@@ -263,3 +263,20 @@ fn an_output_that_stands_for_an_open_file_is_written_behind_what_is_there() {
         }
     }
 }
+
+/// Scripts try again by it.
+#[test]
+fn an_error_as_json_says_whether_to_try_again() {
+    let home = Home::new();
+    home.save("old", "old");
+    let error = home.run(&["load", "missing", "--json"]).error();
+    assert_eq!((&error["retryable"], &error["exit_code"]), (&false.into(), &3.into()));
+    let folder = std::fs::File::open(home.store()).unwrap();
+    folder.lock().unwrap();
+    let output =
+        home.process().args(["rm", "old", "--json"]).env("PERSIST_RETRY_DEADLINE", "1s").output().unwrap();
+    let row: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    let error = &row["error"];
+    assert_eq!((&error["kind"], &error["retryable"]), (&"timeout".into(), &true.into()), "{row}");
+    assert_eq!((&error["exit_code"], output.status.code()), (&6.into(), Some(6)));
+}

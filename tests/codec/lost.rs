@@ -161,3 +161,28 @@ async fn files_of_other_tools_that_are_refused_have_a_way_out() {
         assert_eq!(store.load(key).await.unwrap(), file);
     }
 }
+
+/// Another file's blocks lie where its first ones were: nothing at its start tells that it is one of ours.
+async fn start_of_another_file(codec: Codec) {
+    for raw in [noise(900), noise(20_000), noise(SEGMENT)] {
+        let store = Store::new(5000);
+        store.save_with(raw.clone(), "saved", SaveOptions::new().codec(codec)).await.unwrap();
+        let mut bytes = store.bytes("saved").await.to_vec();
+        let lost = bytes.len().min(32);
+        bytes[..lost].fill(b'x');
+        store.foreign("key", bytes.clone()).await;
+        let error = store.load("key").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{codec}: of {} bytes: {error}", bytes.len());
+    }
+}
+
+#[tokio::test]
+async fn a_gzip_file_with_the_start_of_another_one_is_not_a_state() {
+    start_of_another_file(Codec::default()).await;
+}
+
+#[cfg(feature = "zstd")]
+#[tokio::test]
+async fn a_zstd_file_with_the_start_of_another_one_is_not_a_state() {
+    start_of_another_file("zstd".parse().unwrap()).await;
+}

@@ -105,3 +105,22 @@ fn a_refused_save_leaves_the_metadata_of_what_is_there() {
         delete(&store.0, &key, &DeleteOptions::new(), &AtomicBool::new(false)).unwrap();
     }
 }
+
+/// Its second time may be the first one again, and so the name of its metadata: it is behind that of the
+/// current version both times.
+#[test]
+fn metadata_that_is_written_anew_under_its_name_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    coarse(1_000_000_000);
+    store.put("state", PutOptions::new()).unwrap();
+    let to_come = SystemTime::now() + Duration::from_secs(3600);
+    File::options().write(true).open(folder.path().join("state")).unwrap().set_modified(to_come).unwrap();
+    // The first sync under the lock takes so long that all is done once more.
+    TAKES.set(vec![0, 2 * MOST_LATE, 0]);
+    SYNCS.set(0);
+    let meta = store.put("state", PutOptions::new().metadata("a", "1")).unwrap();
+    assert_eq!(SYNCS.get(), 3);
+    assert_eq!(store.head(), meta);
+    assert_eq!(meta.metadata["a"], "1");
+}

@@ -44,3 +44,18 @@ fn sizes_for_people() {
         assert_eq!(human(bytes), text);
     }
 }
+
+/// A storage's connections break as well, and that is a failure.
+#[test]
+fn only_a_pipe_of_the_output_was_closed_by_its_reader() {
+    let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let failed = || persist::Error::new(ErrorKind::Io, "writing").with_source(broken());
+    assert!(is_closed_pipe(&written(Err(broken())).unwrap_err()));
+    assert!(is_closed_pipe(&unwritten(failed())));
+    assert!(!is_closed_pipe(&anyhow::Error::new(failed().with_backend("s3"))));
+    assert!(!is_closed_pipe(&anyhow::Error::new(failed().with_key(&Key::new("a").unwrap()))));
+    let gone = persist::Error::new(ErrorKind::Unavailable, "no connection").with_source(broken());
+    assert!(!is_closed_pipe(&anyhow::Error::new(gone)));
+    let other = io::Error::from(io::ErrorKind::StorageFull);
+    assert!(!is_closed_pipe(&written(Err(other)).unwrap_err()));
+}
