@@ -240,7 +240,7 @@ impl Writer {
             keyframe,
             "committed"
         );
-        self.adopt(head_of(&manifest, Some(at), base));
+        self.adopt(head_of(&manifest, Some(at.with(&made, &*store.clock)), base));
         Ok(Commit::new(manifest, place, stored))
     }
 

@@ -148,3 +148,53 @@ async fn a_machine_that_stood_still_behind_a_body_makes_no_commit_without_it() {
     assert_eq!(save.await.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(bench.session("s").load(At::Latest).await.unwrap().commit.seq, 2);
 }
+
+/// It was hours ahead when the handle saved, and was set right. What it slept since is less than that, so its
+/// own clocks tell of nothing; the storage's do.
+#[tokio::test]
+async fn a_clock_that_was_ahead_and_was_set_right_hides_no_sleep() {
+    const HOUR: u64 = 3_600_000;
+    let bench = Bench::new(267);
+    bench.saved("s", 1).await;
+    let ahead = TestClock::new(268);
+    ahead.pass(bench.clock.ms() + 8 * HOUR - ahead.ms());
+    let writer = bench.sessions.clone().clock(ahead.clone()).session("a", "s").unwrap();
+    writer.rebase().await.unwrap();
+    assert_eq!(writer.save("two").await.unwrap().seq, 2);
+    ahead.back(8 * HOUR);
+    let pass = |hours: u64| {
+        bench.hours(hours);
+        ahead.pass(hours * HOUR);
+    };
+    pass(3);
+    let rival = bench.session("s");
+    rival.rebase().await.unwrap();
+    for seed in 3..=6 {
+        assert_eq!(rival.save(noise(seed, 900)).await.unwrap().seq, seed);
+    }
+    pass(3);
+    assert!(rival.prune(Retention::new().last(1)).await.unwrap().removed.contains(&3));
+    assert_eq!(writer.save("late").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(writer.rebase().await.unwrap().unwrap().commit.seq, 6);
+    assert_eq!(writer.save("on").await.unwrap().seq, 7);
+}
+
+/// What is always so costs requests once: from its first save on, the handle knows by how much.
+#[tokio::test]
+async fn a_machine_whose_clock_is_far_behind_looks_once() {
+    let bench = Bench::new(269);
+    bench.saved("s", 2).await;
+    bench.hours(5);
+    let (fault, sessions) = bench.faulty();
+    let behind = TestClock::new(270);
+    behind.pass(bench.clock.ms() - 3 * 3_600_000 - behind.ms());
+    let writer = sessions.clock(behind).session("a", "s").unwrap();
+    writer.load(At::Latest).await.unwrap();
+    let mut listings = Vec::new();
+    for state in ["three", "four", "five"] {
+        let before = fault.calls(Operation::List);
+        writer.save(state).await.unwrap();
+        listings.push(fault.calls(Operation::List) - before);
+    }
+    assert_eq!(listings, [1, 0, 0]);
+}
