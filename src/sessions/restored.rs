@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Commit, Damaged};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, ext::from_json};
 
 /// What a load gave.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl Restored {
     /// [`value_json`](Restored::value_json).
     ///
     /// # Errors
-    /// `InvalidInput` where it is something else.
+    /// `InvalidInput` where it is something else. Its cause says where, and cites nothing of the state.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         self.parsed(&self.state, || "the state".into()).map_err(|error| match &self.commit.values[..] {
             [] | [_] => error,
@@ -61,7 +61,7 @@ impl Restored {
     }
 
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
-        serde_json::from_slice(bytes).map_err(|error| {
+        from_json(bytes).map_err(|error| {
             let Commit { agent, session, seq, .. } = &self.commit;
             let message = format!(
                 "{} of commit {seq} of {agent}/{session} is intact, but not the JSON that was asked for",
