@@ -78,3 +78,16 @@ fn a_chain_has_every_cause() {
     let error = Error::new(ErrorKind::Unavailable, "no answer").with_source(inner).with_backend("s3");
     assert_eq!(error.chain(), "s3: no answer: closed: reset");
 }
+
+/// `main`, `unwrap` and tests print it.
+#[test]
+fn debug_is_one_line_with_the_kind_and_the_causes() {
+    let error = Error::new(ErrorKind::NotFound, "there is none").with_source("because").with_backend("local");
+    assert_eq!(format!("{error:?}"), "not_found: local: there is none: because");
+    assert_eq!(format!("{error:#?}"), format!("{error:?}"));
+    let twice = Error::from(io::Error::other("reset"));
+    assert_eq!(
+        format!("{:?}", Error::new(ErrorKind::Io, "no answer").with_source(twice)),
+        "io: no answer: reset"
+    );
+}
