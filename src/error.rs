@@ -334,6 +334,8 @@ impl From<io::Error> for Error {
 /// The bridge to `std`, for `AsyncRead` and friends; [`From<io::Error>`] takes the [`Error`] out again.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, QuotaExceeded, StorageFull};
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
         let kind = match error.kind() {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
@@ -342,6 +344,12 @@ impl From<Error> for io::Error {
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Timeout => io::ErrorKind::TimedOut,
             ErrorKind::Corrupt => io::ErrorKind::InvalidData,
+            // What callers act on. Others would mislead them: `NotFound` says that a snapshot is missing,
+            // `UnexpectedEof` ends a stream, `Interrupted` asks for the same call once more.
+            ErrorKind::Io => match cause.map(io::Error::kind) {
+                Some(kind @ (BrokenPipe | ConnectionReset | QuotaExceeded | StorageFull)) => kind,
+                _ => io::ErrorKind::Other,
+            },
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

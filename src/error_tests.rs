@@ -39,6 +39,22 @@ fn survives_the_way_through_io_error() {
 }
 
 #[test]
+fn the_kind_of_an_io_error_that_callers_act_on_stays() {
+    use io::ErrorKind::{
+        AlreadyExists, BrokenPipe, Interrupted, NotFound, Other, StorageFull, UnexpectedEof, WouldBlock,
+    };
+    let there_and_back = |kind| io::Error::from(Error::from(io::Error::from(kind))).kind();
+    for kind in [BrokenPipe, StorageFull] {
+        assert_eq!(there_and_back(kind), kind);
+    }
+    for kind in [NotFound, AlreadyExists, UnexpectedEof, Interrupted, WouldBlock] {
+        assert_eq!(there_and_back(kind), Other, "{kind:?}");
+    }
+    let of_a_pipe = Error::new(ErrorKind::Corrupt, "bad").with_source(io::Error::from(BrokenPipe));
+    assert_eq!(io::Error::from(of_a_pipe).kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
 fn innermost_operation_and_outermost_key_win() {
     let (inner, outer) = (Key::new("ns/a").unwrap(), Key::new("a").unwrap());
     let error = Error::new(ErrorKind::NotFound, "gone").with_operation("get").with_key(&inner);
