@@ -164,3 +164,16 @@ async fn no_error_cites_a_state_that_is_of_another_type() {
         assert!(!format!("{error} {error:?} {cause:?}").contains("SECRET"), "{error:?}");
     }
 }
+
+/// The state is a public field: whoever takes it out loses the values, and no more.
+#[tokio::test]
+async fn values_of_a_state_that_was_taken_out_are_empty() {
+    let session = Sessions::new(Arc::new(MemoryAdapter::new())).unwrap().session("a", "s").unwrap();
+    session.save_values(&[("plan", "1".into()), ("log", "22".into())]).await.unwrap();
+    let mut restored = session.load(At::Latest).await.unwrap();
+    assert_eq!(restored.value("log").unwrap(), "22");
+    assert_eq!(std::mem::take(&mut restored.state), "122");
+    assert_eq!(restored.value("log").unwrap(), "");
+    assert_eq!(restored.values().map(|(_, value)| value.len()).collect::<Vec<_>>(), [0, 0]);
+    assert_eq!(restored.value_json::<u8>("plan").unwrap_err().kind(), ErrorKind::InvalidInput);
+}

@@ -27,13 +27,15 @@ impl Restored {
         self.values().find(|(of, _)| *of == name).map(|(_, value)| value)
     }
 
-    /// All named values, in the order in which they were saved.
+    /// All named values, in the order in which they were saved. They are parts of `state`: whoever takes that
+    /// out does so last, or finds them short or empty.
     pub fn values(&self) -> impl Iterator<Item = (&str, Bytes)> {
         let mut at = 0;
         self.commit.values.iter().map(move |value| {
             let start = at;
-            at += value.size as usize;
-            (value.name.as_str(), self.state.slice(start..at))
+            at = usize::try_from(value.size).map_or(usize::MAX, |size| start.saturating_add(size));
+            let there = |end: usize| end.min(self.state.len());
+            (value.name.as_str(), self.state.slice(there(start)..there(at)))
         })
     }
 
