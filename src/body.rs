@@ -193,9 +193,9 @@ impl Body {
 fn unreadable(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(inner) => inner,
-        Err(error) => Error::new(ErrorKind::Io, format!("the source cannot be read: {error}"))
-            .with_retryable(false)
-            .with_source(error),
+        Err(error) => {
+            Error::new(ErrorKind::Io, "the source cannot be read").with_retryable(false).with_source(error)
+        }
     }
 }
 

@@ -98,8 +98,9 @@ impl fmt::Display for ErrorKind {
 /// An error of persist.
 ///
 /// Its `Display` is one line in lower case that names what was wrong and, where there is one, the fix;
-/// the cause stays in [`source`](std::error::Error::source). No error ever contains a secret.
-#[derive(Debug, thiserror::Error)]
+/// the cause stays in [`source`](std::error::Error::source). No error ever contains a secret. Its `Debug` is
+/// one line as well, with the kind in front and the causes behind.
+#[derive(thiserror::Error)]
 #[error("{repr}")]
 pub struct Error {
     repr: Box<Repr>,
@@ -107,7 +108,6 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-#[derive(Debug)]
 struct Repr {
     kind: ErrorKind,
     message: String,
@@ -123,6 +123,13 @@ struct Repr {
     source_past: bool,
     /// Of a `NotFound` of the bucket and no object in it: no reason to begin anew.
     of_bucket: bool,
+}
+
+/// What a `main` that returns it, `unwrap` and tests print.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind(), self.chain())
+    }
 }
 
 impl fmt::Display for Repr {
@@ -287,12 +294,18 @@ impl Error {
         &self.repr.message
     }
 
-    /// The message and all causes behind it, in one line: for texts that have no `source` to keep them in.
+    /// The message and all causes behind it, in one line: for texts that have no `source` to keep them in. A
+    /// cause that only repeats what stands in front of it is left out.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
+        let mut last = self.to_string();
+        let mut text = last.clone();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
+            let said = cause.to_string();
+            if !last.contains(&said) {
+                text.extend([": ", &said]);
+                last = said;
+            }
             source = cause.source();
         }
         text
@@ -321,6 +334,8 @@ impl From<io::Error> for Error {
 /// The bridge to `std`, for `AsyncRead` and friends; [`From<io::Error>`] takes the [`Error`] out again.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, QuotaExceeded, StorageFull};
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
         let kind = match error.kind() {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
@@ -329,6 +344,12 @@ impl From<Error> for io::Error {
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Timeout => io::ErrorKind::TimedOut,
             ErrorKind::Corrupt => io::ErrorKind::InvalidData,
+            // What callers act on. Others would mislead them: `NotFound` says that a snapshot is missing,
+            // `UnexpectedEof` ends a stream, `Interrupted` asks for the same call once more.
+            ErrorKind::Io => match cause.map(io::Error::kind) {
+                Some(kind @ (BrokenPipe | ConnectionReset | QuotaExceeded | StorageFull)) => kind,
+                _ => io::ErrorKind::Other,
+            },
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

@@ -39,6 +39,22 @@ fn survives_the_way_through_io_error() {
 }
 
 #[test]
+fn the_kind_of_an_io_error_that_callers_act_on_stays() {
+    use io::ErrorKind::{
+        AlreadyExists, BrokenPipe, Interrupted, NotFound, Other, StorageFull, UnexpectedEof, WouldBlock,
+    };
+    let there_and_back = |kind| io::Error::from(Error::from(io::Error::from(kind))).kind();
+    for kind in [BrokenPipe, StorageFull] {
+        assert_eq!(there_and_back(kind), kind);
+    }
+    for kind in [NotFound, AlreadyExists, UnexpectedEof, Interrupted, WouldBlock] {
+        assert_eq!(there_and_back(kind), Other, "{kind:?}");
+    }
+    let of_a_pipe = Error::new(ErrorKind::Corrupt, "bad").with_source(io::Error::from(BrokenPipe));
+    assert_eq!(io::Error::from(of_a_pipe).kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
 fn innermost_operation_and_outermost_key_win() {
     let (inner, outer) = (Key::new("ns/a").unwrap(), Key::new("a").unwrap());
     let error = Error::new(ErrorKind::NotFound, "gone").with_operation("get").with_key(&inner);
@@ -77,4 +93,17 @@ fn a_chain_has_every_cause() {
     let inner = Error::new(ErrorKind::Io, "closed").with_source(io::Error::other("reset"));
     let error = Error::new(ErrorKind::Unavailable, "no answer").with_source(inner).with_backend("s3");
     assert_eq!(error.chain(), "s3: no answer: closed: reset");
+}
+
+/// `main`, `unwrap` and tests print it.
+#[test]
+fn debug_is_one_line_with_the_kind_and_the_causes() {
+    let error = Error::new(ErrorKind::NotFound, "there is none").with_source("because").with_backend("local");
+    assert_eq!(format!("{error:?}"), "not_found: local: there is none: because");
+    assert_eq!(format!("{error:#?}"), format!("{error:?}"));
+    let twice = Error::from(io::Error::other("reset"));
+    assert_eq!(
+        format!("{:?}", Error::new(ErrorKind::Io, "no answer").with_source(twice)),
+        "io: no answer: reset"
+    );
 }

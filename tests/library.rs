@@ -134,3 +134,46 @@ async fn what_is_not_there_is_none() {
     }
     assert_eq!(store.load("").await.optional().unwrap_err().kind(), ErrorKind::InvalidInput);
 }
+
+/// The causes of an error go to logs as well, and a state may hold secrets.
+#[tokio::test]
+async fn no_error_cites_a_state_that_is_of_another_type() {
+    #[derive(Debug, serde::Deserialize)]
+    struct State {
+        #[serde(rename = "step")]
+        _step: u64,
+    }
+    let state = r#"{"step":"sk-live-SECRET","messages":[]}"#;
+    let store = Arc::new(MemoryAdapter::new());
+    store.save(state, "state").await.unwrap();
+    let session = Sessions::new(store.clone()).unwrap().session("agent", "run").unwrap();
+    session.save(state).await.unwrap();
+    let restored = session.load(At::Latest).await.unwrap();
+    session.save_values(&[("plan", state.into())]).await.unwrap();
+    let values = session.load(At::Latest).await.unwrap();
+    let errors = [
+        store.load_json::<State>("state").await.unwrap_err(),
+        store.load_json_versioned::<State>("state").await.unwrap_err(),
+        restored.json::<State>().unwrap_err(),
+        values.value_json::<State>("plan").unwrap_err(),
+    ];
+    for error in errors {
+        let cause = std::error::Error::source(&error).unwrap();
+        assert_eq!(cause.to_string(), "invalid type: string, expected u64 at line 1 column 24");
+        assert!(cause.source().is_none());
+        assert!(!format!("{error} {error:?} {cause:?}").contains("SECRET"), "{error:?}");
+    }
+}
+
+/// The state is a public field: whoever takes it out loses the values, and no more.
+#[tokio::test]
+async fn values_of_a_state_that_was_taken_out_are_empty() {
+    let session = Sessions::new(Arc::new(MemoryAdapter::new())).unwrap().session("a", "s").unwrap();
+    session.save_values(&[("plan", "1".into()), ("log", "22".into())]).await.unwrap();
+    let mut restored = session.load(At::Latest).await.unwrap();
+    assert_eq!(restored.value("log").unwrap(), "22");
+    assert_eq!(std::mem::take(&mut restored.state), "122");
+    assert_eq!(restored.value("log").unwrap(), "");
+    assert_eq!(restored.values().map(|(_, value)| value.len()).collect::<Vec<_>>(), [0, 0]);
+    assert_eq!(restored.value_json::<u8>("plan").unwrap_err().kind(), ErrorKind::InvalidInput);
+}

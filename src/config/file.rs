@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<(Settings, Option<&Path>)> {
     }
     let shown = url::without_secrets(&name);
     let unreadable = |error: std::io::Error| {
-        bad(format!("the configuration file {shown} cannot be read: {error}")).with_source(error)
+        bad(format!("the configuration file {shown} cannot be read")).with_source(error)
     };
     let mut text = String::new();
     let file = File::open(path).map_err(unreadable)?;

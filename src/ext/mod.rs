@@ -1,6 +1,7 @@
 //! What users call: save and load over any adapter.
 
 mod files;
+mod json;
 mod optional;
 mod options;
 mod reader;
@@ -14,6 +15,7 @@ use tokio::io::AsyncRead;
 
 #[doc(hidden)]
 pub use files::FileTarget;
+pub(crate) use json::{from_json, to_json};
 pub use optional::Optional;
 pub use options::{LoadOptions, SaveOptions, Saved};
 pub use reader::SnapshotReader;
@@ -273,7 +275,8 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
         self.save_with(to_json(value)?, key, options).await
     }
 
-    /// Loads a value from JSON, after every check of the whole snapshot has passed.
+    /// Loads a value from JSON, after every check of the whole snapshot has passed. What is no such value is
+    /// `InvalidInput`, whose cause says where it differs and cites nothing of the state.
     async fn load_json<T: DeserializeOwned>(&self, key: impl IntoKey) -> Result<T> {
         self.load_json_with(key, LoadOptions::new()).await
     }
@@ -308,7 +311,7 @@ pub trait SnapshotAdapterExt: SnapshotAdapter {
                 .with_source(error)
         };
         let (state, version) = self.load_versioned_with(&key, options).await?;
-        Ok((serde_json::from_slice(&state).map_err(bad)?, version))
+        Ok((from_json(&state).map_err(bad)?, version))
     }
 
     /// Whether there is a snapshot.
@@ -340,16 +343,6 @@ async fn open<A: SnapshotAdapter + ?Sized>(
         Ok(reader)
     };
     opened.await.map_err(|error: Error| error.with_operation("load").with_key(key))
-}
-
-/// A value as JSON.
-///
-/// # Errors
-/// `InvalidInput` for what JSON cannot say.
-pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, "the value cannot be written as JSON").with_source(error)
-    })
 }
 
 /// How often a load starts again because the snapshot was replaced meanwhile.

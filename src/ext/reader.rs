@@ -100,9 +100,9 @@ impl SnapshotReader {
 fn unwritable(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(inner) => inner,
-        Err(error) => Error::new(ErrorKind::Io, format!("the state cannot be written: {error}"))
-            .with_retryable(false)
-            .with_source(error),
+        Err(error) => {
+            Error::new(ErrorKind::Io, "the state cannot be written").with_retryable(false).with_source(error)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Commit, Damaged};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, ext::from_json};
 
 /// What a load gave.
 #[derive(Clone)]
@@ -27,13 +27,15 @@ impl Restored {
         self.values().find(|(of, _)| *of == name).map(|(_, value)| value)
     }
 
-    /// All named values, in the order in which they were saved.
+    /// All named values, in the order in which they were saved. They are parts of `state`: whoever takes that
+    /// out does so last, or finds them short or empty.
     pub fn values(&self) -> impl Iterator<Item = (&str, Bytes)> {
         let mut at = 0;
         self.commit.values.iter().map(move |value| {
             let start = at;
-            at += value.size as usize;
-            (value.name.as_str(), self.state.slice(start..at))
+            at = usize::try_from(value.size).map_or(usize::MAX, |size| start.saturating_add(size));
+            let there = |end: usize| end.min(self.state.len());
+            (value.name.as_str(), self.state.slice(there(start)..there(at)))
         })
     }
 
@@ -41,7 +43,7 @@ impl Restored {
     /// [`value_json`](Restored::value_json).
     ///
     /// # Errors
-    /// `InvalidInput` where it is something else.
+    /// `InvalidInput` where it is something else. Its cause says where, and cites nothing of the state.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         self.parsed(&self.state, || "the state".into()).map_err(|error| match &self.commit.values[..] {
             [] | [_] => error,
@@ -61,7 +63,7 @@ impl Restored {
     }
 
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
-        serde_json::from_slice(bytes).map_err(|error| {
+        from_json(bytes).map_err(|error| {
             let Commit { agent, session, seq, .. } = &self.commit;
             let message = format!(
                 "{} of commit {seq} of {agent}/{session} is intact, but not the JSON that was asked for",

@@ -116,7 +116,7 @@ fn each_bad_file_has_its_answer() {
     let binary = refused(StorageConfig::from_file(&path)).replace(&format!("{}", path.display()), "FILE");
     assert_eq!(
         binary,
-        "invalid_config: the configuration file FILE cannot be read: stream did not contain valid UTF-8 <- stream did not contain valid UTF-8"
+        "invalid_config: the configuration file FILE cannot be read <- stream did not contain valid UTF-8"
     );
     let yaml = folder.path().join("persist.yaml");
     std::fs::write(&yaml, "storage:\n  bucket: [hunter2\n").unwrap();

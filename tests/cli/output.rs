@@ -98,7 +98,7 @@ fn every_kind_of_failure_has_its_exit_code() {
         (
             &["--config", "none.toml", "ls"],
             8,
-            "persist: the configuration file none.toml cannot be read: No such file or directory (os error 2)\n",
+            "persist: the configuration file none.toml cannot be read\n  because: No such file or directory (os error 2)\n",
         ),
     ] {
         let run = home.run(arguments);
