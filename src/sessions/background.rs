@@ -77,8 +77,12 @@ enum Job {
 
 impl Session {
     /// Saves of this handle in the background, at most `queue` (at least 1) waiting, each a whole state in
-    /// memory; `usize::MAX` is as good as no limit. Must be called within a tokio runtime.
+    /// memory; `usize::MAX` is as good as no limit.
     ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    ///
+    /// # What becomes of the queue
     /// When this is dropped, what waits is still saved, as long as the runtime lives. A failure that nobody
     /// can hear of any more, and states that the end of the runtime leaves unsaved, are logged as a warning.
     ///
@@ -296,5 +300,8 @@ impl Background {
 }
 
 fn gone() -> Error {
-    Error::new(ErrorKind::Internal, "the background saves ended with their runtime; start them anew")
+    Error::new(
+        ErrorKind::Internal,
+        "the background saves ended with their runtime, or by a panic; start them anew",
+    )
 }

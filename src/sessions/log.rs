@@ -26,7 +26,8 @@ impl Session {
     /// Three things are an `Err` in their place, and the log goes on behind them: a commit whose manifest is
     /// damaged, commits that are missing though nobody pruned them, and objects that are no commits.
     ///
-    /// It takes a listing, and a read for each commit, up to 16 ahead of the caller.
+    /// It takes a listing, and a read for each commit, up to 16 ahead of the caller. Those run into their
+    /// timeouts while nobody polls: who works on a commit for minutes collects them first.
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         self.logged(None)
     }
