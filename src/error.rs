@@ -128,7 +128,12 @@ struct Repr {
 /// What a `main` that returns it, `unwrap` and tests print.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind(), self.chain())
+        write!(f, "{}: ", self.kind())?;
+        // Texts of causes are others': one line stays one.
+        self.chain().chars().try_for_each(|c| match c {
+            c if c.is_control() => write!(f, "{}", c.escape_default()),
+            c => write!(f, "{c}"),
+        })
     }
 }
 

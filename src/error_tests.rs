@@ -101,6 +101,8 @@ fn debug_is_one_line_with_the_kind_and_the_causes() {
     let error = Error::new(ErrorKind::NotFound, "there is none").with_source("because").with_backend("local");
     assert_eq!(format!("{error:?}"), "not_found: local: there is none: because");
     assert_eq!(format!("{error:#?}"), format!("{error:?}"));
+    let lines = Error::new(ErrorKind::Io, "no answer").with_source("\u{1b}[1mtwo\nlines");
+    assert_eq!(format!("{lines:?}"), "io: no answer: \\u{1b}[1mtwo\\nlines");
     let twice = Error::from(io::Error::other("reset"));
     assert_eq!(
         format!("{:?}", Error::new(ErrorKind::Io, "no answer").with_source(twice)),

@@ -461,7 +461,7 @@ impl serde::Serialize for Unwritable {
 
 /// Time passes between steps as well, where nobody asks.
 #[tokio::test]
-async fn checkpoints_by_time_are_saved_when_a_step_ends_and_by_finish() {
+async fn checkpoints_by_time_are_saved_when_a_step_ends_and_by_save_now() {
     let clock = TestClock::new(59);
     let session = sessions(&Counting::memory(), &clock).session("a", "s").unwrap();
     let mut checkpoints = Checkpoints::new(session.clone()).every(Duration::from_secs(30));

@@ -23,23 +23,25 @@ fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<
     };
     within(2.min(length.saturating_sub(1)))
         .or_else(|| right.iter().find(|name| has_a_word_more(&wrong, &name.to_lowercase())).copied())
-        .or_else(|| right.iter().find(|name| has_another_word(&wrong, &name.to_lowercase())).copied())
         .or_else(|| right.iter().find(part).copied())
+        .or_else(|| right.iter().find(|name| has_a_word_more(&name.to_lowercase(), &wrong)).copied())
+        .or_else(|| right.iter().find(|name| has_another_word(&wrong, &name.to_lowercase())).copied())
         .or_else(|| within(length / 3))
 }
 
-/// Whether `wrong` is `name` with one more word in it: `PERSIST_STORAGE_BUCKET`, by who knows `STORAGE_BUCKET`.
-fn has_a_word_more(wrong: &str, name: &str) -> bool {
-    let (wrong, name): (Vec<_>, Vec<_>) = (wrong.split('_').collect(), name.split('_').collect());
-    let same = wrong.iter().zip(&name).take_while(|(a, b)| a == b).count();
-    wrong.len() == name.len() + 1 && wrong[(same + 1).min(wrong.len())..] == name[same..]
+/// Whether `long` is `short` with one more word in it: `PERSIST_STORAGE_BUCKET`, by who knows `STORAGE_BUCKET`.
+fn has_a_word_more(long: &str, short: &str) -> bool {
+    let (long, short): (Vec<_>, Vec<_>) = (long.split('_').collect(), short.split('_').collect());
+    let same = long.iter().zip(&short).take_while(|(a, b)| a == b).count();
+    long.len() == short.len() + 1 && long[same + 1..] == short[same..]
 }
 
-/// Whether one word in the middle is another one: `PERSIST_STORAGE_PATH` for `PERSIST_LOCAL_PATH`.
+/// Of three words, whether the one in the middle is another one: `PERSIST_STORAGE_PATH` for `PERSIST_LOCAL_PATH`.
 fn has_another_word(wrong: &str, name: &str) -> bool {
     let (wrong, name): (Vec<_>, Vec<_>) = (wrong.split('_').collect(), name.split('_').collect());
     let differs = |(a, b): (&&str, &&str)| a != b;
-    wrong.len() == name.len()
+    wrong.len() == 3
+        && name.len() == 3
         && wrong.first() == name.first()
         && wrong.last() == name.last()
         && wrong.iter().zip(&name).filter(|pair| differs(*pair)).count() == 1
@@ -70,22 +72,33 @@ mod tests {
         assert_eq!(nearest("PERSIST_BUKCET", names), Some("PERSIST_BUCKET"));
         assert_eq!(nearest("persist_prefx", names), Some("PERSIST_PREFIX"));
         assert_eq!(nearest("XYZ", names), None);
-        let variables = ["PERSIST_STORAGE_URL", "PERSIST_BACKEND", names[0], names[1], names[2]];
-        for (wrong, right) in [
-            ("PERSIST_STORAGE_BACKEND", "PERSIST_BACKEND"),
-            ("PERSIST_STORAGE_BUCKET", "PERSIST_BUCKET"),
-            ("PERSIST_STORAGE_PREFIX", "PERSIST_PREFIX"),
-            ("PERSIST_STORAGE_PATH", "PERSIST_LOCAL_PATH"),
-            ("PERSIST_STORAGE_UR", "PERSIST_STORAGE_URL"),
-        ] {
-            assert_eq!(nearest(wrong, variables), Some(right));
-        }
         assert_eq!(nearest("url", ["backend", "storage_url"]), Some("storage_url"));
         assert_eq!(nearest("region", ["s3.region"]), Some("s3.region"));
         let secrets = ["PERSIST_S3_BUCKET", "PERSIST_S3_SECRET_ACCESS_KEY"];
         assert_eq!(nearest("PERSIST_S3_SECRET", secrets), Some(secrets[1]));
         assert_eq!(nearest("x", ["s3", "gs"]), None);
         assert_eq!(nearest(&"PERSIST_BUCKET".repeat(1 << 16), names), None);
+    }
+
+    /// Never a setting that is shown where a secret is meant.
+    #[test]
+    fn a_word_too_many_too_few_or_another_one_is_found() {
+        let variables: Vec<&str> =
+            super::super::SETTINGS.iter().flat_map(|setting| setting.variables.iter().copied()).collect();
+        for (wrong, right) in [
+            ("PERSIST_STORAGE_BACKEND", "PERSIST_BACKEND"),
+            ("PERSIST_STORAGE_BUCKET", "PERSIST_BUCKET"),
+            ("PERSIST_STORAGE_PREFIX", "PERSIST_PREFIX"),
+            ("PERSIST_STORAGE_PATH", "PERSIST_LOCAL_PATH"),
+            ("PERSIST_STORAGE_UR", "PERSIST_STORAGE_URL"),
+            ("PERSIST_URL", "PERSIST_STORAGE_URL"),
+            ("PERSIST_PATH", "PERSIST_LOCAL_PATH"),
+            ("PERSIST_S3_ACCESS_KEY", "PERSIST_S3_ACCESS_KEY_ID"),
+            ("PERSIST_S3_SECRET_KEY", "PERSIST_S3_SECRET_ACCESS_KEY"),
+            ("PERSIST_S3_TOKEN", "PERSIST_S3_SESSION_TOKEN"),
+        ] {
+            assert_eq!(nearest(wrong, variables.iter().copied()), Some(right), "{wrong}");
+        }
     }
 
     #[test]

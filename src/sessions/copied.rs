@@ -26,16 +26,20 @@ impl Store {
         }
         let escaped =
             Place::from_segments(Key::encode_segment(&place.agent), Key::encode_segment(&place.session));
+        // Ids that look like escaped ones lead there themselves, where another session may be.
+        let leads = |segment: &str| unsegment(segment).is_some_and(|id| Key::encode_segment(&id) == segment);
+        let is_anothers = leads(&bare.agent) && leads(&bare.session);
         let (is_bare, is_escaped) = tokio::try_join!(self.holds(&bare), self.holds(&escaped))?;
-        if is_bare {
+        if is_bare && !is_anothers {
             return Err(copied(place, &bare));
         }
         // It may as well be the session of an id that looks like an escaped one, and whoever chooses such an
         // id could keep this session from being begun.
-        if is_escaped {
+        if is_bare || is_escaped {
+            let other = if is_bare { bare } else { escaped };
             tracing::warn!(
                 session = place.logged(),
-                other = escaped.logged(),
+                other = other.logged(),
                 "begun anew: another session lies where a tool other than persist would have copied this one to (docs/backends.md)"
             );
         }

@@ -223,6 +223,7 @@ impl Writer {
     /// The commit is there: it becomes the head.
     async fn made(&mut self, store: &Store, place: &Place, sent: Sent, made: ObjectMeta) -> Result<Commit> {
         let Sent { manifest, base, stored, began, at } = sent;
+        let at = at.with(&made, &*store.clock);
         let (seq, id) = (manifest.seq, manifest.id);
         if began.is_some_and(|began| store.fence.is_late(began.elapsed_until(&made, &*store.clock))) {
             // First, for nobody may wait for what follows.
@@ -240,7 +241,7 @@ impl Writer {
             keyframe,
             "committed"
         );
-        self.adopt(head_of(&manifest, Some(at.with(&made, &*store.clock)), base));
+        self.adopt(head_of(&manifest, Some(at), base));
         Ok(Commit::new(manifest, place, stored))
     }
 

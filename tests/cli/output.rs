@@ -280,3 +280,13 @@ fn an_error_as_json_says_whether_to_try_again() {
     assert_eq!((&error["kind"], &error["retryable"]), (&"timeout".into(), &true.into()), "{row}");
     assert_eq!((&error["exit_code"], output.status.code()), (&6.into(), Some(6)));
 }
+
+/// Not only that it cannot be read.
+#[test]
+fn doctor_says_why_a_configuration_file_cannot_be_read() {
+    let home = Home::new();
+    let run = home.run(&["--config", "none.toml", "doctor"]);
+    let out = String::from_utf8(run.out).unwrap();
+    assert_eq!(run.code, 8, "{out} {}", run.err);
+    assert!(out.contains("none.toml cannot be read (No such file or directory"), "{out}");
+}

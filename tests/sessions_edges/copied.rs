@@ -55,6 +55,21 @@ async fn an_id_that_looks_like_an_escaped_one_is_in_nobodys_way() {
     assert_eq!(bench.session("x%3A1").load(At::Latest).await.unwrap().state, "state");
 }
 
+/// Ids that are escaped already are ids like any other.
+#[tokio::test]
+async fn an_escaped_id_beside_the_one_that_it_was_made_of_is_another_session() {
+    let bench = Bench::new(271);
+    for agent in ["user:7", "user%3A7", "user%253A7"] {
+        for name in ["x:1", "x%3A1", "main"] {
+            let session = bench.sessions.session(agent, name).unwrap();
+            assert_eq!(session.load(At::Latest).await.unwrap_err().kind(), ErrorKind::NotFound);
+            assert_eq!(session.save(format!("{agent} {name}")).await.unwrap().seq, 1, "{agent} {name}");
+            let restored = bench.sessions.session(agent, name).unwrap().load(At::Latest).await.unwrap();
+            assert_eq!(restored.state, format!("{agent} {name}"));
+        }
+    }
+}
+
 /// Looking for copies costs nothing where no name is escaped, and nothing once there is a commit.
 #[tokio::test]
 async fn only_the_beginning_of_a_session_with_an_escaped_name_looks_for_copies() {

@@ -270,7 +270,11 @@ impl Report<'_> {
 
 /// The same in a second error, for the report.
 fn copy(error: &Error) -> Error {
-    Error::new(error.kind(), error.message())
+    let copy = Error::new(error.kind(), error.message());
+    match std::error::Error::source(error) {
+        Some(cause) => copy.with_source(cause.to_string()),
+        None => copy,
+    }
 }
 
 /// The service's clock, as the time of its write shows it.
