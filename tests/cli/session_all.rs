@@ -390,15 +390,15 @@ fn sessions_in_folders_that_another_tool_named_are_told() {
         );
     }
     assert!(!sessions.join("c%253A7").exists());
+    // The way out.
+    home.session(&["export", "--all", "dir"]).text();
+    there(&home, &["import", "--all", "dir"]).text();
+    assert_eq!(there(&home, &["load", "a", "c:7"]).text(), "state");
     // The other way round, that is where an id with escapes of its own leads.
     home.pipe(&["session", "save", "a", "d%3A7"], "another").text();
     let run = home.pipe(&["session", "save", "a", "d:7"], "anew");
     assert_eq!(run.code, 0);
     assert!(run.err.contains("begun anew") && run.err.contains("sessions/a/d%253A7"), "{}", run.err);
-    // The way out.
-    home.session(&["export", "--all", "dir"]).text();
-    there(&home, &["import", "--all", "dir"]).text();
-    assert_eq!(there(&home, &["load", "a", "c:7"]).text(), "state");
 }
 
 /// What an import finds too late costs the session its name.
