@@ -1,7 +1,11 @@
 //! A bucket and a disk name the same session otherwise. A tool that copies names as they are puts it where its
 //! ids do not lead: a save there would be a second history.
 
-use persist::{ErrorKind, layers::Operation, sessions::At};
+use persist::{
+    ErrorKind,
+    layers::Operation,
+    sessions::{At, Retention},
+};
 
 use super::Bench;
 
@@ -74,7 +78,7 @@ async fn an_escaped_id_beside_the_one_that_it_was_made_of_is_another_session() {
 #[tokio::test]
 async fn only_the_beginning_of_a_session_with_an_escaped_name_looks_for_copies() {
     let bench = Bench::new(263);
-    for (name, more) in [("plain", 0), ("x:1", 2)] {
+    for (name, more) in [("plain", 0), ("x:1", 2), ("https://x", 1), ("../x", 1), ("a\u{0}b", 1)] {
         let (fault, sessions) = bench.faulty();
         let listings = || fault.calls(Operation::List);
         let session = sessions.session("a", name).unwrap();
@@ -86,4 +90,20 @@ async fn only_the_beginning_of_a_session_with_an_escaped_name_looks_for_copies()
         let one = listings() - none;
         assert_eq!((one, none), (1, 1 + more), "{name}");
     }
+}
+
+/// What a fork starts from stays, also where the fork lies in a folder that a tool named.
+#[tokio::test]
+async fn a_fork_that_a_tool_brought_to_disk_holds_up_no_prune() {
+    let bench = Bench::new(272);
+    let session = bench.unrelated("s", 3).await;
+    session.fork("x:1", 1).await.unwrap().save("on").await.unwrap();
+    for key in bench.keys("sessions/a/x%3A1/").await {
+        let bytes = bench.adapter.raw(&key).await;
+        bench.adapter.remove(&key).await;
+        bench.adapter.set(&key.as_str().replace("x%3A1", "x:1").parse().unwrap(), bytes).await;
+    }
+    bench.hours(50);
+    let pruned = bench.session("s").prune(Retention::new().last(1)).await.unwrap();
+    assert_eq!(pruned.removed, [2]);
 }

@@ -102,7 +102,12 @@ impl Session {
                     let (store, fork) = (self.store(), &fork.fork);
                     match tokio::try_join!(store.newest(fork), store.line(fork)) {
                         Ok((newest, (line, _))) => Ok(newest.is_some() && line.has(1)),
-                        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(true),
+                        // Also where another tool has put its objects elsewhere.
+                        Err(error)
+                            if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::InvalidInput) =>
+                        {
+                            Ok(true)
+                        }
                         Err(error) => Err(error),
                     }
                 }
