@@ -29,14 +29,16 @@ fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<
         .or_else(|| within(length / 3))
 }
 
-/// Whether `long` is `short` with one more word in it: `PERSIST_STORAGE_BUCKET`, by who knows `STORAGE_BUCKET`.
+/// Whether `long` is `short` with one more word in it: `PERSIST_STORAGE_BUCKET`, by who knows
+/// `STORAGE_BUCKET`.
 fn has_a_word_more(long: &str, short: &str) -> bool {
     let (long, short): (Vec<_>, Vec<_>) = (long.split('_').collect(), short.split('_').collect());
     let same = long.iter().zip(&short).take_while(|(a, b)| a == b).count();
     long.len() == short.len() + 1 && long[same + 1..] == short[same..]
 }
 
-/// Of three words, whether the one in the middle is another one: `PERSIST_STORAGE_PATH` for `PERSIST_LOCAL_PATH`.
+/// Of three words, whether the one in the middle is another one: `PERSIST_STORAGE_PATH` for
+/// `PERSIST_LOCAL_PATH`.
 fn has_another_word(wrong: &str, name: &str) -> bool {
     let (wrong, name): (Vec<_>, Vec<_>) = (wrong.split('_').collect(), name.split('_').collect());
     let differs = |(a, b): (&&str, &&str)| a != b;

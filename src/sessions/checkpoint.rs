@@ -79,7 +79,8 @@ impl Checkpoints {
 
     /// The newest state, to go on from; `None` at the very start. Steps are counted from its
     /// [`Commit::step`]; where it has none, as if no step was done before. After a `Conflict`, this goes on
-    /// from what is there now, and the next step is saved whatever its number: it may be what you made of both.
+    /// from what is there now, and the next step is saved whatever its number: it may be what you made of
+    /// both.
     ///
     /// # Errors
     /// As [`Session::rebase`].

@@ -134,8 +134,8 @@ impl CommitOptions {
         Self::default()
     }
 
-    /// A short note for people, since every [`log`](super::Session::log) reads it: 64 KiB with the metadata, at
-    /// most.
+    /// A short note for people, since every [`log`](super::Session::log) reads it: 64 KiB with the metadata,
+    /// at most.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.notes.label = Some(label.into());
         self
@@ -147,8 +147,9 @@ impl CommitOptions {
         self
     }
 
-    /// Adds a key-value pair of the runtime's own. All of them, with the label, have 64 KiB at most, since every
-    /// [`log`](super::Session::log) reads them. Names that begin with `persist-` are refused by the save.
+    /// Adds a key-value pair of the runtime's own. All of them, with the label, have 64 KiB at most, since
+    /// every [`log`](super::Session::log) reads them. Names that begin with `persist-` are refused by the
+    /// save.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.notes.metadata.insert(name.into(), value.into());
         self

@@ -1,6 +1,6 @@
-//! Sessions that another tool has brought from a bucket to a disk, or back. A disk has names escaped once more
-//! than a bucket, and such a tool leaves them as they are: the session lies in another folder than its ids
-//! lead to, and would be begun anew, a second history, without a word.
+//! Sessions that another tool has brought from a bucket to a disk, or back. A disk has names escaped once
+//! more than a bucket, and such a tool leaves them as they are: the session lies in another folder than its
+//! ids lead to, and would be begun anew, a second history, without a word.
 
 use futures_util::TryStreamExt;
 

@@ -207,8 +207,8 @@ impl Session {
         Ok(found)
     }
 
-    /// Rules keep commits by their numbers and times. Where the newest is damaged, the last good state may be one
-    /// that they give up. Of one whose own words are damaged, all that it may be made of stays anyway.
+    /// Rules keep commits by their numbers and times. Where the newest is damaged, the last good state may be
+    /// one that they give up. Of one whose own words are damaged, all that it may be made of stays anyway.
     async fn check_newest(&self, seq: u64) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         let bytes = match store.slot(place, seq, Part::Whole).await {
