@@ -44,7 +44,6 @@ impl Sessions {
             fence: Fence::new(fence_window),
             limits,
             level,
-            // 8 MiB of new bytes that do not compress, and what stands around them.
             inline_limit: INLINE_LIMIT,
             stream_limit: 64 << 20,
         };
