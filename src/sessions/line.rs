@@ -1,5 +1,4 @@
-//! Which commits are on a session's line after prunes: a few runs of numbers, and the announcement of a prune
-//! under way.
+//! Which commits are on a session's line after prunes: a few runs of numbers, and the announcement of a prune.
 
 use std::ops::RangeInclusive;
 
@@ -17,8 +16,19 @@ pub(super) struct LineRecord {
     pub(super) upto: u64,
     /// Descending, apart from each other.
     pub(super) runs: Vec<RangeInclusive<u64>>,
-    /// A prune announced itself and has not decided yet.
-    pub(super) announced: Option<CommitId>,
+    pub(super) mark: Mark,
+}
+
+/// The last prune that wrote this, by the id of its announcement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mark {
+    #[default]
+    None,
+    /// It announced itself and has not decided yet.
+    Announced(CommitId),
+    /// It decided, or was cancelled. Without the id, the record could be what it was before, and where
+    /// versions are digests of the content, an announcement that arrives late would stand again.
+    Ended(CommitId),
 }
 
 impl LineRecord {
@@ -40,7 +50,7 @@ impl LineRecord {
                 _ => runs.push(run),
             }
         }
-        LineRecord { upto, runs, announced: None }
+        LineRecord { upto, runs, mark: Mark::None }
     }
 
     /// Whether the commit that lies under this number is on the line.
@@ -81,6 +91,19 @@ impl LineRecord {
         holes
     }
 
+    /// The announcement that stands.
+    pub(super) fn announced(&self) -> Option<CommitId> {
+        match self.mark {
+            Mark::Announced(id) => Some(id),
+            Mark::None | Mark::Ended(_) => None,
+        }
+    }
+
+    /// The record with this mark.
+    pub(super) fn marked(self, mark: Mark) -> Self {
+        LineRecord { mark, ..self }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_number(&mut out, self.upto);
@@ -91,9 +114,16 @@ impl LineRecord {
             put_number(&mut out, run.end() - run.start());
             from = *run.start();
         }
-        out.push(self.announced.is_some().into());
-        if let Some(id) = self.announced {
-            put_id(&mut out, id);
+        match self.mark {
+            Mark::None => out.push(0),
+            Mark::Announced(id) => {
+                out.push(1);
+                put_id(&mut out, id);
+            }
+            Mark::Ended(id) => {
+                out.push(2);
+                put_id(&mut out, id);
+            }
         }
         wrap(Kind::Line, &out)
     }
@@ -109,13 +139,14 @@ impl LineRecord {
             runs.push(bottom..=top);
             from = bottom;
         }
-        let announced = match input.byte()? {
-            0 => None,
-            1 => Some(input.id()?),
+        let mark = match input.byte()? {
+            0 => Mark::None,
+            1 => Mark::Announced(input.id()?),
+            2 => Mark::Ended(input.id()?),
             _ => return Err(corrupt("its announcement is of no known kind")),
         };
         input.end()?;
-        Ok(LineRecord { upto, runs, announced })
+        Ok(LineRecord { upto, runs, mark })
     }
 }
 
@@ -131,8 +162,10 @@ mod tests {
                 assert_eq!(record.has(seq), seq > 9 || kept.contains(&seq), "{seq} of {kept:?}");
             }
             assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
-            record.announced = Some(CommitId::from_bytes([7; 16]));
-            assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
+            for mark in [Mark::Announced, Mark::Ended] {
+                record.mark = mark(CommitId::from_bytes([7; 16]));
+                assert_eq!(LineRecord::decode(&record.encode()).unwrap(), record);
+            }
         }
         assert!(LineRecord::default().has(1));
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     At, CommitId, Session,
     answer::never_sent,
-    line::LineRecord,
+    line::Mark,
     names::Place,
     object,
     refs::{ForkRef, TagRef, Target},
@@ -192,8 +192,8 @@ impl Store {
                 unread = Some(error);
                 continue;
             }
-            if let (Some(_), Some(version)) = (line.announced, version) {
-                let bytes = LineRecord { announced: None, ..line }.encode();
+            if let (Some(id), Some(version)) = (line.announced(), version) {
+                let bytes = line.marked(Mark::Ended(id)).encode();
                 match self.put(&place.line()?, bytes.into(), PutOptions::new().replace(version)).await {
                     Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
                     // Look again, also after success: only what was read without an announcement counts.

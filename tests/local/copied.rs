@@ -1,6 +1,8 @@
 //! Stores that came here by a copy: of a copy that keeps times coarsely or rounds them, and of one that is
 //! under way.
 
+use std::fs::FileTimes;
+
 use super::{leftovers::DAYS, *};
 
 /// Cuts a file's time as a copy does that keeps it in steps of so many nanoseconds.

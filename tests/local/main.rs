@@ -11,7 +11,7 @@ mod golden;
 mod leftovers;
 
 use std::{
-    fs::{self, File, FileTimes},
+    fs::{self, File},
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
     time::{Duration, SystemTime},

@@ -60,3 +60,52 @@ async fn the_announcement_of_another_prune_is_not_taken_for_the_own_one() {
     let error = late.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }
+
+/// Where a version is the digest of the content, an announcement that arrives late would stand again if the
+/// record were what it was before.
+#[tokio::test]
+async fn the_record_is_never_again_what_it_was() {
+    let bench = Bench::new(124);
+    let session = bench.unrelated("s", 4).await;
+    bench.hours(3);
+    session.prune(Retention::new().last(3)).await.unwrap();
+    let line = bench.keys("/line").await.remove(0);
+    let mut records = vec![bench.adapter.raw(&line).await];
+    // A tag cancels a prune, its next attempt fails, and another one decides.
+    let (fault, sessions) = bench.faulty();
+    let held = sessions.session("a", "s").unwrap();
+    let go_on = hold(&fault, Operation::List, 1);
+    let mut cancelled = Box::pin(held.prune(Retention::new().last(2)));
+    assert!((&mut cancelled).now_or_never().is_none());
+    records.push(bench.adapter.raw(&line).await);
+    session.tag("kept", 2).await.unwrap();
+    records.push(bench.adapter.raw(&line).await);
+    // The first decision, which comes too late, and the second announcement come through.
+    fault.inject_later(Operation::Put, 2, Injection::Before(ErrorKind::AccessDenied));
+    go_on.notify_one();
+    assert_eq!(cancelled.await.unwrap_err().kind(), ErrorKind::AccessDenied);
+    records.push(bench.adapter.raw(&line).await);
+    session.prune(Retention::new().last(2)).await.unwrap();
+    records.push(bench.adapter.raw(&line).await);
+    for (at, record) in records.iter().enumerate() {
+        assert!(!records[..at].contains(record), "record {at}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_is_loaded_once_however_often_a_prune_starts_again() {
+    let bench = Bench::new(125);
+    let session = bench.unrelated("s", 4).await;
+    bench.hours(3);
+    let (fault, sessions) = bench.faulty();
+    let held = sessions.session("a", "s").unwrap();
+    let decides = hold(&fault, Operation::Put, 1);
+    let mut prune = Box::pin(held.prune(keep()));
+    assert!((&mut prune).now_or_never().is_none() && fault.calls(Operation::Put) == 2);
+    let first = fault.calls(Operation::Get);
+    session.tag("kept", 2).await.unwrap();
+    decides.notify_one();
+    assert_eq!(prune.await.unwrap().removed, [3, 1]);
+    // Again there is the tag to read, and the newest is not.
+    assert_eq!((first, fault.calls(Operation::Get) - first), (6, 6));
+}

@@ -80,7 +80,7 @@ impl Session {
         let is_whole = line.newest() == newest.seq
             && seqs().all(|seq| line.has(seq))
             && line.holes(1, seqs()).is_empty();
-        if line.announced.is_some() || !is_whole {
+        if line.announced().is_some() || !is_whole {
             return Ok(None);
         }
         let kept = rows.len() as u64;

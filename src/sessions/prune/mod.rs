@@ -4,6 +4,7 @@
 //! removed.
 
 mod idle;
+mod newest;
 mod plan;
 mod policy;
 mod reach;
@@ -19,7 +20,7 @@ pub use policy::Retention;
 use super::{
     Session,
     at::no_commit,
-    line::LineRecord,
+    line::{LineRecord, Mark},
     store::{PARALLEL, Row, all},
 };
 use crate::{Error, ErrorKind, Key, PutOptions, Result, Version};
@@ -65,6 +66,7 @@ pub struct KeptBy {
 
 /// An announcement that stands.
 struct Announced {
+    /// What the line was before, and that this prune has ended.
     line: LineRecord,
     version: Version,
     /// The storage's clock.
@@ -102,9 +104,10 @@ impl Session {
             return Ok(nothing);
         }
         self.check_prunable(seen.newest()).await?;
+        let mut proven = None;
         for _ in 0..ATTEMPTS {
             let mut undo = Undo::new(self.store().clone(), self.place().line()?);
-            match self.decide(&retention, from, &mut undo).await {
+            match self.decide(&retention, from, &mut undo, &mut proven).await {
                 Ok(Some(plan)) => {
                     undo.not_needed();
                     return self.carry_out(plan).await;
@@ -123,9 +126,16 @@ impl Session {
 
     /// Announces, looks, and replaces the announcement by what the line will be. `None` where a tag or a fork
     /// was faster than that.
-    async fn decide(&self, retention: &Retention, from: u64, undo: &mut Undo) -> Result<Option<Plan>> {
+    async fn decide(
+        &self,
+        retention: &Retention,
+        from: u64,
+        undo: &mut Undo,
+        proven: &mut Option<Version>,
+    ) -> Result<Option<Plan>> {
         let announced = self.announce(undo).await?;
         let plan = self.plan(retention, from, &announced.line, announced.now).await?;
+        self.prove(plan.unproven.as_ref(), proven).await?;
         match self.settle(plan.line.clone(), announced.version).await {
             Ok(()) => Ok(Some(plan)),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
@@ -146,6 +156,7 @@ impl Session {
         self.check_prunable(None).await?;
         let (line, _) = self.store().line(self.place()).await?;
         let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
+        self.prove(plan.unproven.as_ref(), &mut None).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
     }
 
@@ -170,7 +181,8 @@ impl Session {
             Err(error) => return Err(error),
         };
         let now = store.clock.now();
-        if let Some((LineRecord { announced: Some(other), .. }, meta)) = &old
+        if let Some((line, meta)) = &old
+            && let Some(other) = line.announced()
             && now.duration_since(meta.modified).unwrap_or_default() < ALIVE
         {
             let minutes = ALIVE.as_secs() / 60;
@@ -183,7 +195,7 @@ impl Session {
             None => (LineRecord::default(), PutOptions::new().create()),
         };
         let id = store.new_id(None);
-        let bytes = LineRecord { announced: Some(id), ..line.clone() }.encode();
+        let bytes = line.clone().marked(Mark::Announced(id)).encode();
         undo.announces(id);
         let (version, now) = match store.put(&key, bytes.into(), mode).await {
             // Behind a proxy that drops the answer's date, an adapter has only the clock of this machine. The
@@ -201,7 +213,7 @@ impl Session {
             }
             Err(error) => match store.read(&key).await {
                 Ok((bytes, meta))
-                    if LineRecord::decode(&bytes).is_ok_and(|line| line.announced == Some(id)) =>
+                    if LineRecord::decode(&bytes).is_ok_and(|line| line.announced() == Some(id)) =>
                 {
                     (meta.version, meta.modified)
                 }
@@ -212,7 +224,7 @@ impl Session {
                 _ => return Err(error),
             },
         };
-        Ok(Announced { line: LineRecord { announced: None, ..line }, version, now })
+        Ok(Announced { line: line.marked(Mark::Ended(id)), version, now })
     }
 
     /// Replaces exactly this announcement.

@@ -18,9 +18,7 @@ use crate::{
         Session,
         line::LineRecord,
         names::unbody,
-        object,
         refs::{ForkRef, Origin, TagRef},
-        restore::Cache,
         store::{Part, Row, Slot, all},
     },
 };
@@ -29,6 +27,8 @@ use crate::{
 pub(super) struct Plan {
     /// What the line will be.
     pub(super) line: LineRecord,
+    /// The newest commit, which must load before any other one is removed.
+    pub(super) unproven: Option<Row>,
     /// Commits to delete, newest first.
     pub(super) commits: Vec<Row>,
     /// Bodies of those, and objects that belong to nothing.
@@ -102,14 +102,12 @@ impl Session {
         let next = seen.next_line(&kept, missing, needs_source);
         let (bodies, bodies_on_line) = self.stray_bodies(&seen, &next, &kept).await?;
         let garbage = (dead_forks.len() + dangling.len()) as u64 + bodies_on_line;
-        let newest = seen.commits.first().map(|(seq, _)| *seq);
+        let newest = seen.newest().filter(|_| from == 0);
         let Gone { commits, start, young } = seen.gone(&next);
         kept_by.young += young;
-        if let Some(newest) = newest.filter(|_| from == 0 && !commits.is_empty()) {
-            self.check_newest(newest).await?;
-        }
+        let unproven = newest.filter(|_| !commits.is_empty());
         let others = dead_forks.into_iter().chain(bodies).chain(start).collect();
-        Ok(Plan { line: next, commits, others, dangling, released, kept_by, garbage })
+        Ok(Plan { line: next, unproven, commits, others, dangling, released, kept_by, garbage })
     }
 
     /// Lists, and refuses what cannot be pruned.
@@ -205,44 +203,6 @@ impl Session {
             }
         }
         Ok(found)
-    }
-
-    /// Rules keep commits by their numbers and times. Where the newest is damaged, the last good state may be
-    /// one that they give up. Of one whose own words are damaged, all that it may be made of stays anyway.
-    async fn check_newest(&self, seq: u64) -> Result<()> {
-        let (store, place) = (self.store(), self.place());
-        let bytes = match store.slot(place, seq, Part::Whole).await {
-            Ok((Slot::Commit(bytes), _)) => bytes,
-            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                return Err(error);
-            }
-            _ => return Ok(()),
-        };
-        let is_readable =
-            object::manifest(&bytes, bytes.len() as u64, seq).is_ok_and(|found| found.is_some());
-        match store.check(place, seq, bytes, &mut Cache::default()).await {
-            Err(error) if is_readable && error.kind() == ErrorKind::Corrupt => {
-                let key = error.key().cloned().map_or_else(|| place.commit(seq), Ok)?;
-                let message = format!(
-                    "commit {seq}, the newest, is damaged, and what would go may be the last good state: nothing was removed"
-                );
-                let advice = "load with fallback, save what that gives, and prune again";
-                Err(Error::new(ErrorKind::Corrupt, message)
-                    .with_advice(advice)
-                    .with_key(&key)
-                    .with_source(error))
-            }
-            // A limit says nothing about the commit; what was pruned meanwhile is not the newest any more.
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    ErrorKind::Corrupt | ErrorKind::InvalidInput | ErrorKind::NotFound
-                ) =>
-            {
-                Err(error)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Bodies that no commit has, nor may have; and how many of them belong to numbers that stay on the line.

@@ -71,6 +71,12 @@ impl<'a> Survey<'a> {
         self.rows.first().map_or(0, |row| row.seq).max(self.line.upto)
     }
 
+    /// The newest commit that is there and on the line.
+    pub(super) fn newest(&self) -> Option<Row> {
+        let (newest, _) = self.commits.first()?;
+        self.rows.iter().find(|row| row.seq == *newest).cloned()
+    }
+
     /// Whether a commit of this session may have the number.
     pub(super) fn may_be(&self, seq: u64) -> bool {
         seq >= self.first() && !(seq == 1 && self.origin().is_some())
@@ -110,7 +116,7 @@ impl<'a> Survey<'a> {
         // import that was given up.
         let start = self.origin().filter(|_| self.from == 0 || needs_source).map(|_| 1);
         let left = kept.iter().copied().chain(start).map(|seq| seq..=seq).chain(missing);
-        LineRecord::keep_runs(self.upto(), left.collect())
+        LineRecord::keep_runs(self.upto(), left.collect()).marked(self.line.mark)
     }
 
     /// What is not on the line that will be. A young object stays even there: it keeps a writer that has just

@@ -6,7 +6,11 @@ use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     Key, PutOptions, Result, cleanup,
-    sessions::{CommitId, line::LineRecord, store::Store},
+    sessions::{
+        CommitId,
+        line::{LineRecord, Mark},
+        store::Store,
+    },
 };
 
 /// How long the caller of a prune that failed waits for this.
@@ -68,9 +72,9 @@ async fn take_back(store: &Store, line: &Key, id: CommitId) {
 async fn try_take_back(store: &Store, key: &Key, id: CommitId) -> Result<()> {
     let (bytes, meta) = store.read(key).await?;
     let line = LineRecord::decode(&bytes)?;
-    if line.announced != Some(id) {
+    if line.announced() != Some(id) {
         return Ok(());
     }
-    let bytes = LineRecord { announced: None, ..line }.encode();
+    let bytes = line.marked(Mark::Ended(id)).encode();
     store.put(key, bytes.into(), PutOptions::new().replace(meta.version)).await.map(drop)
 }
