@@ -171,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn its_bytes_are_those_of_the_format() {
+        let line = LineRecord::keep(9, vec![1, 2, 9]);
+        let id = CommitId::from_bytes([7; 16]);
+        for (mark, bytes) in [
+            (Mark::None, &[0][..]),
+            (Mark::Announced(id), &[&[1][..], &[7; 16]].concat()),
+            (Mark::Ended(id), &[&[2][..], &[7; 16]].concat()),
+        ] {
+            let written = line.clone().marked(mark).encode();
+            let expected = [&b"PSR\x01l\x09\x02\0\0\x07\x01"[..], bytes].concat();
+            assert_eq!(&written[..written.len() - 4], expected, "{mark:?}");
+        }
+    }
+
+    #[test]
     fn a_run_is_on_the_line_if_all_of_it_is() {
         let record = LineRecord::keep(9, vec![1, 2, 4, 5, 6, 9]);
         for start in 1..14 {
