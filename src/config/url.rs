@@ -131,6 +131,9 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<(&'static Setting, String)>> {
         if text.is_empty() {
             return Err("it is empty; give a URL or a path".into());
         }
+        if let Some((scheme, _)) = known_scheme(text) {
+            return Err(format!("a URL begins with {scheme}://; a folder of that name is ./{text}"));
+        }
         set("backend", "local".into());
         set("local_path", text.into());
         return Ok(values);

@@ -40,7 +40,7 @@ impl Store {
             tracing::warn!(
                 session = place.logged(),
                 other = other.logged(),
-                "begun anew: another session lies where a tool other than persist would have copied this one to (docs/backends.md)"
+                "nothing under this name: another session lies where a tool other than persist would have copied this one to (docs/backends.md)"
             );
         }
         Ok(())

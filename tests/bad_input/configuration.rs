@@ -16,7 +16,7 @@ pub(crate) fn refused(config: persist::Result<StorageConfig>) -> String {
 #[test]
 fn each_bad_url_has_its_answer() {
     compare(
-        39,
+        41,
         &[
             ("", "invalid_config: the storage URL: it is empty; give a URL or a path"),
             (
@@ -39,6 +39,11 @@ fn each_bad_url_has_its_answer() {
             (
                 "GS//bucket/prefix?endpoint_url=http://host",
                 "invalid_config: the storage URL: write gs://, with a `:`; a folder of that name is ./gs",
+            ),
+            ("S3", "invalid_config: the storage URL: a URL begins with s3://; a folder of that name is ./S3"),
+            (
+                "memory",
+                "invalid_config: the storage URL: a URL begins with memory://; a folder of that name is ./memory",
             ),
             ("s3://", "invalid_config: the storage URL: it names no bucket; write s3://BUCKET/prefix"),
             ("s3:///prefix", "invalid_config: the storage URL: it names no bucket; write s3://BUCKET/prefix"),

@@ -398,7 +398,11 @@ fn sessions_in_folders_that_another_tool_named_are_told() {
     home.pipe(&["session", "save", "a", "d%3A7"], "another").text();
     let run = home.pipe(&["session", "save", "a", "d:7"], "anew");
     assert_eq!(run.code, 0);
-    assert!(run.err.contains("begun anew") && run.err.contains("sessions/a/d%253A7"), "{}", run.err);
+    assert!(
+        run.err.contains("nothing under this name") && run.err.contains("sessions/a/d%253A7"),
+        "{}",
+        run.err
+    );
 }
 
 /// What an import finds too late costs the session its name.
