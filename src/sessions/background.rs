@@ -239,7 +239,9 @@ impl Failure {
 }
 
 impl Background {
-    /// Puts a state into the queue; waits only while that is full.
+    /// Puts a state into the queue; waits only while that is full. Behind a state whose
+    /// [`after`](CommitOptions::after) names a commit of another writer, each says with its own what it is made
+    /// of, or is queued once that one is saved: else it is a `Conflict`.
     ///
     /// # Errors
     /// The failure of an earlier save, once: then neither this state was queued, nor will those be saved that
