@@ -85,6 +85,8 @@ impl Session {
     /// # What becomes of the queue
     /// When this is dropped, what waits is still saved, as long as the runtime lives. A failure that nobody
     /// can hear of any more, and states that the end of the runtime leaves unsaved, are logged as a warning.
+    /// Where that is of one thread, the queue goes on only while it is driven: a [`flush`](Background::flush)
+    /// from elsewhere, and writes of the handle, wait for it.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -103,11 +105,11 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn background(&self, queue: usize) -> Background {
-        let (sender, mut jobs) = mpsc::channel(queue.clamp(1, Semaphore::MAX_PERMITS));
+        let (sender, jobs) = mpsc::channel(queue.clamp(1, Semaphore::MAX_PERMITS));
         let state = Arc::new(Mutex::new(State::default()));
-        let mut worker = Worker { state: state.clone(), session: self.clone(), saving: false };
+        let mut worker = Worker { jobs, state: state.clone(), session: self.clone(), saving: false };
         tokio::spawn(async move {
-            while let Some(job) = jobs.recv().await {
+            while let Some(job) = worker.jobs.recv().await {
                 match job {
                     Job::Save { state, values, options, told, rebases } => {
                         if !lock(&worker.state).goes_on(told) {
@@ -144,6 +146,7 @@ impl Session {
 
 /// Takes from the queue. Ends with the handle and an empty queue, or with the runtime.
 struct Worker {
+    jobs: mpsc::Receiver<Job>,
     state: Arc<Mutex<State>>,
     session: Session,
     saving: bool,
@@ -152,6 +155,8 @@ struct Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         let state = lock(&self.state);
+        // Under this lock, and before the queue is emptied: see `Background::put`.
+        self.jobs.close();
         let failed = state.unsaved(&self.session).filter(|failure| !failure.told);
         let states = state.waiting + u64::from(self.saving) + failed.map_or(0, |failed| 1 + failed.dropped);
         if states > 0 {
@@ -234,7 +239,9 @@ impl Failure {
 }
 
 impl Background {
-    /// Puts a state into the queue; waits only while that is full.
+    /// Puts a state into the queue; waits only while that is full. Behind a state whose
+    /// [`after`](CommitOptions::after) names a commit of another writer, each says with its own what it is made
+    /// of, or is queued once that one is saved: else it is a `Conflict`.
     ///
     /// # Errors
     /// The failure of an earlier save, once: then neither this state was queued, nor will those be saved that
@@ -263,10 +270,21 @@ impl Background {
     async fn queue(&self, state: Bytes, values: Vec<(String, u64)>, options: CommitOptions) -> Result<()> {
         let rebases = self.session.rebases();
         let place = self.queue.reserve().await.map_err(|_| gone())?;
+        self.put(place, |shared| {
+            shared.tell()?;
+            shared.waiting += 1;
+            Ok(Job::Save { state, values, options, told: shared.told, rebases })
+        })
+    }
+
+    /// A place may still be had while the queue ends, on another thread. What is put there behind that is never
+    /// taken, nor dropped as long as this lives.
+    fn put(&self, place: mpsc::Permit<'_, Job>, job: impl FnOnce(&mut State) -> Result<Job>) -> Result<()> {
         let mut shared = lock(&self.state);
-        shared.tell()?;
-        shared.waiting += 1;
-        place.send(Job::Save { state, values, options, told: shared.told, rebases });
+        if self.queue.is_closed() {
+            return Err(gone());
+        }
+        place.send(job(&mut shared)?);
         Ok(())
     }
 
@@ -279,7 +297,8 @@ impl Background {
     /// be kept.
     pub async fn flush(&self) -> Result<Option<Commit>> {
         let (asked, answer) = oneshot::channel();
-        self.queue.send(Job::Flush(asked)).await.map_err(|_| gone())?;
+        let place = self.queue.reserve().await.map_err(|_| gone())?;
+        self.put(place, |_| Ok(Job::Flush(asked)))?;
         answer.await.map_err(|_| gone())?;
         let mut state = lock(&self.state);
         state.tell()?;
@@ -305,3 +324,7 @@ fn gone() -> Error {
         "the background saves ended with their runtime, or by a panic; start them anew",
     )
 }
+
+#[cfg(test)]
+#[path = "background_tests.rs"]
+mod tests;

@@ -239,7 +239,7 @@ impl Checkpoints {
         values: Vec<(String, u64)>,
     ) -> Result<Commit> {
         self.unsaved = true;
-        if self.last.is_none() && options.expect.is_none() && self.session.seen().await.is_none() {
+        if self.last.is_none() && options.expect.is_none() && self.session.writer().await.head.is_none() {
             let message =
                 format!("nothing was seen of {} yet; resume before the first step", self.session.place());
             return Err(Error::new(ErrorKind::InvalidInput, message).with_operation("save"));

@@ -23,7 +23,7 @@ impl Session {
     /// if no commit is good. A handle that was behind a rival's commit stays so, unless a
     /// [`rebase`](Session::rebase) has met the damage before. With anything else than [`At::Latest`], what
     /// comes in place of a damaged commit is not the newest: saves of a handle that saw nothing before are a
-    /// conflict then. Waits for a save by a clone of this handle that is under way.
+    /// conflict then. Where the newest is damaged, this waits for a save of a clone that is under way.
     ///
     /// # Errors
     /// `Corrupt` if no commit before it is good either, or if a damaged tag no longer says which commit is

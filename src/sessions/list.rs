@@ -84,9 +84,10 @@ impl Sessions {
     }
 
     /// [Prunes](Session::prune) all sessions, or those of one agent, in the order of [`list`](Sessions::list),
-    /// eight at once: what is to be done every night. What one of them fails with ends nothing and stands
-    /// beside its name: `NotFound` where a session has only begun, `Conflict` where another prune or an import
-    /// is at work. An error in place of a name is the listing's: there may be sessions that it does not show.
+    /// eight at once and to the end before the first of them is given: what is to be done every night. What one
+    /// of them fails with ends nothing and stands beside its name: `NotFound` where a session has only begun,
+    /// `Conflict` where another prune or an import is at work. An error in place of a name is the listing's:
+    /// there may be sessions that it does not show.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -141,7 +142,8 @@ impl Sessions {
             let (name, done) = begun?;
             Ok((name, done.await))
         });
-        rows.buffered(SESSIONS).boxed()
+        // As in `list`: to the end, before the first is given out.
+        rows.chunks(SESSIONS).then(join_all).flat_map(stream::iter).boxed()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream, stream::BoxStream};
 
 use super::{
     At, Commit, Session,
@@ -26,8 +26,7 @@ impl Session {
     /// Three things are an `Err` in their place, and the log goes on behind them: a commit whose manifest is
     /// damaged, commits that are missing though nobody pruned them, and objects that are no commits.
     ///
-    /// It takes a listing, and a read for each commit, up to 16 ahead of the caller. Those run into their
-    /// timeouts while nobody polls: who works on a commit for minutes collects them first.
+    /// It takes a listing, and a read for each commit: 16 side by side, and before the first of them is given.
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         self.logged(None)
     }
@@ -95,7 +94,9 @@ impl Session {
                 Ok((Described::Origin(_), _)) => Err(hidden(&place.commit(seq)?)),
             }
         });
-        let lines = described.buffered(PARALLEL);
+        // Read to the end before the first is given out: a request that nobody polls, while the caller works on
+        // a commit, runs into its timeout.
+        let lines = described.chunks(PARALLEL).then(join_all).flat_map(stream::iter);
         let lines = lines.try_take_while(|line| std::future::ready(Ok(!matches!(line, Logged::Ends))));
         let commit = |line| match line {
             Logged::Commit(commit) => Some(*commit),

@@ -20,7 +20,7 @@
 //!
 //! # Layout
 //! In the order in which a save goes:
-//! - `storage`, `session`: the handles that callers hold
+//! - `storage`, `session`: the handles that callers hold; `held` is what a call has of one
 //! - `follow`: which commit a handle continues
 //! - `writer`, `draft`, `answer`, `fence`: create the next commit, and know for certain what became of it;
 //!   `rival` says who was there first
@@ -52,6 +52,7 @@ mod find;
 mod follow;
 mod fork;
 mod head;
+mod held;
 mod id;
 mod line;
 mod list;

@@ -10,12 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use super::{
     Commit, CommitOptions, Rival, Sessions,
     draft::{Draft, Payload, joined, json},
     head::FirstLoad,
+    held::{Asked, Held},
     names,
     names::Place,
     store::Store,
@@ -51,7 +52,8 @@ use crate::{Result, lock::lock};
 /// # Clones are one writer
 /// Clones, and tasks that share a handle, know the same of the newest commit: a save follows whatever a clone
 /// has saved before, and nobody is told. Where each makes its states from what it loads, give each a handle
-/// of its own, or say what the state is made of:
+/// of its own, or say what the state is made of. A write (a rebase is one, too) that was begun and is not
+/// polled holds up all others; loads, [`seen`](Session::seen) and [`rival`](Session::rival) wait for none.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -87,6 +89,8 @@ struct Inner {
     agent: String,
     session: String,
     writer: Mutex<Writer>,
+    /// What `seen` and `rival` tell while a call has the writer.
+    asked: std::sync::Mutex<Asked>,
     /// How often the writer was told to go on from what others saved.
     rebases: AtomicU64,
     /// How many saves of callers that waited for them were acknowledged.
@@ -106,6 +110,7 @@ impl Session {
             agent,
             session,
             writer: Mutex::default(),
+            asked: std::sync::Mutex::default(),
             rebases: AtomicU64::new(0),
             saves: AtomicU64::new(0),
             damage: AtomicBool::new(false),
@@ -236,16 +241,19 @@ impl Session {
 
     /// Who was there first, after a save that was a `Conflict`, and what that means: to merge, to stop, or
     /// that the session was removed. `None` where its commit cannot be read or was pruned, and where the
-    /// conflict was another. Waits for a save of a clone that is under way.
+    /// conflict was another. Never waits: while a call of a clone is under way, this tells what was before it.
     pub async fn rival(&self) -> Option<Rival> {
-        self.writer().await.rival.clone()
+        lock(&self.inner.asked).rival.clone()
     }
 
     /// The number of the commit that saves of this handle continue: 0 if there was none, that of the marker
-    /// in a removed session, `None` before its first look. A second load does not change it. Waits for a save
-    /// of a clone that is under way.
+    /// in a removed session, `None` before its first look. A second load does not change it. Never waits:
+    /// while a save of a clone is under way, this tells what was before it.
     pub async fn seen(&self) -> Option<u64> {
-        self.writer().await.head.as_ref().map(|head| head.seq)
+        // It is told of what loads have shown while it was busy.
+        drop(self.idle_writer());
+        let loaded = lock(&self.inner.first_loads).first().map(|first| first.head.seq);
+        lock(&self.inner.asked).seen.or(loaded)
     }
 
     /// How often this handle was rebased to something else, or has taken the session over.
@@ -289,8 +297,8 @@ impl Session {
         &self.inner.place
     }
 
-    pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.told(self.inner.writer.lock().await)
+    pub(super) async fn writer(&self) -> Held<'_> {
+        self.told(Held::new(self.inner.writer.lock().await, &self.inner.asked))
     }
 
     /// Locks the writer for a state that was made when the handle had been rebased `rebases` times. A state
@@ -298,11 +306,7 @@ impl Session {
     ///
     /// # Errors
     /// `Conflict`.
-    pub(super) async fn writer_since(
-        &self,
-        rebases: u64,
-        options: &CommitOptions,
-    ) -> Result<MutexGuard<'_, Writer>> {
+    pub(super) async fn writer_since(&self, rebases: u64, options: &CommitOptions) -> Result<Held<'_>> {
         let writer = self.writer().await;
         // `after` with the head's number proves that the caller has seen it.
         let is_head = |expected| writer.head.as_ref().is_some_and(|head| head.is(expected));
@@ -317,8 +321,9 @@ impl Session {
     }
 
     /// `None` while a clone of this handle writes.
-    fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.inner.writer.try_lock().ok().map(|writer| self.told(writer))
+    fn idle_writer(&self) -> Option<Held<'_>> {
+        let writer = self.inner.writer.try_lock().ok()?;
+        Some(self.told(Held::new(writer, &self.inner.asked)))
     }
 
     /// Whether nothing is known that decides what saves continue, so that a load does.
@@ -349,8 +354,10 @@ impl Session {
     /// Tells the writer what a load has shown while it was busy. Where a call has told of a head, that was
     /// there first.
     pub(super) fn told_of_load(&self, writer: &mut Writer) {
-        let laid = std::mem::take(&mut *lock(&self.inner.first_loads));
-        if let Some(first) = laid.into_iter().find(|first| writer.takes(first)) {
+        let mut laid = lock(&self.inner.first_loads);
+        if let Some(first) = std::mem::take(&mut *laid).into_iter().find(|first| writer.takes(first)) {
+            // Before it is gone from there: `seen` looks at both.
+            lock(&self.inner.asked).seen = Some(first.head.seq);
             writer.begin(first);
         }
     }
@@ -362,7 +369,7 @@ impl Session {
     }
 
     /// Tells the writer what others have found while it was busy.
-    fn told<'a>(&self, mut writer: MutexGuard<'a, Writer>) -> MutexGuard<'a, Writer> {
+    fn told<'a>(&self, mut writer: Held<'a>) -> Held<'a> {
         self.told_of_load(&mut writer);
         if self.inner.damage.swap(false, Ordering::SeqCst) {
             writer.forget_states();

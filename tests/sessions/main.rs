@@ -370,7 +370,8 @@ async fn a_load_does_not_wait_for_a_long_save_of_a_clone() {
     let save = tokio::spawn(async move { writer.save_stream(input).await });
     // More than is held back before the session is taken.
     tokio::io::AsyncWriteExt::write_all(&mut feed, &[1; 7000]).await.unwrap();
-    assert!(session.seen().now_or_never().is_none(), "the save is under way");
+    assert!(session.rebase().now_or_never().is_none(), "the save is under way");
+    assert_eq!(session.seen().now_or_never(), Some(Some(1)), "nor does this wait");
     assert_eq!(session.load(At::Latest).await.unwrap().state, "one");
     drop(feed);
     assert_eq!(save.await.unwrap().unwrap().seq, 2);

@@ -1,7 +1,10 @@
 //! Work on all sessions of a storage.
 
-use futures_util::TryStreamExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use persist::{ErrorKind, sessions::*};
+use tokio::sync::Notify;
 
 use super::{
     Bench, commit_key,
@@ -142,4 +145,33 @@ async fn what_a_fork_goes_on_from_is_looked_for_in_all_of_its_line() {
     let damaged = &told[0].1.damaged;
     assert!(damaged.iter().any(|it| it.seq == Some(8) && it.reason.contains("not on this line")), "{told:?}");
     assert!(told[1].1.is_good());
+}
+
+/// Else a prune that announced itself waits, half done, while the caller works on the first one.
+#[tokio::test]
+async fn behind_a_session_no_other_is_left_under_way() {
+    let bench = Bench::new(275);
+    for name in 10..30 {
+        bench.session(&format!("s{name}")).save("state").await.unwrap();
+    }
+    let (last, begun) = (Notify::new(), AtomicUsize::new(0));
+    let mut worked = bench.sessions.each(None, |name, _| {
+        let held = name.session == "s17";
+        let (last, begun) = (&last, &begun);
+        async move {
+            begun.fetch_add(1, Ordering::SeqCst);
+            if held {
+                last.notified().await;
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    assert!(worked.next().now_or_never().is_none(), "the eighth is still under way");
+    last.notify_one();
+    for name in 10..18 {
+        assert_eq!(worked.next().await.unwrap().unwrap().0.session, format!("s{name}"));
+        assert_eq!(begun.load(Ordering::SeqCst), 8, "no further one is begun");
+    }
+    assert_eq!(worked.count().await, 12);
 }

@@ -5,6 +5,7 @@ mod again;
 mod announced;
 mod answers;
 mod archives;
+mod asked;
 mod background;
 mod bad_archives;
 mod bases;

@@ -1,12 +1,13 @@
 //! A log in pages: each costs what it shows, and shows what the whole log does.
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use persist::{
     ErrorKind, Result,
+    layers::Operation,
     sessions::{At, Commit, Session},
 };
 
-use super::{Bench, half::half, sessions_support::noise};
+use super::{Bench, half::half, hold, sessions_support::noise};
 
 /// Numbers, and `None` where a row is an error of this kind.
 async fn page(session: &Session, before: impl Into<At>, damage: ErrorKind) -> Vec<Option<u64>> {
@@ -110,4 +111,25 @@ async fn half_an_import_has_pages_of_what_has_come() {
     assert_eq!(refused(&copy, 4).await, ErrorKind::Conflict);
     copy.import(&mut &archive[..]).await.unwrap();
     assert_eq!(page(&copy, 4, ErrorKind::Internal).await, [Some(3), Some(2), Some(1)]);
+}
+
+/// A read that nobody polls runs into its timeout while the caller works on a commit.
+#[tokio::test]
+async fn behind_a_commit_of_the_log_no_read_is_left_under_way() {
+    let bench = Bench::new(274);
+    bench.saved("s", 40).await;
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    // The line and the origin; then 16 commits side by side.
+    let last = hold(&fault, Operation::Get, 17);
+    let mut log = session.log();
+    assert!(log.next().now_or_never().is_none() && fault.calls(Operation::Get) == 18);
+    last.notify_one();
+    for seq in (25..=40).rev() {
+        assert_eq!(log.next().await.unwrap().unwrap().seq, seq);
+        assert_eq!(fault.calls(Operation::Get), 18, "no further one is begun");
+    }
+    let rest: Vec<_> = log.map_ok(|commit| commit.seq).try_collect().await.unwrap();
+    assert_eq!(rest, (1..=24).rev().collect::<Vec<_>>());
+    assert_eq!(fault.calls(Operation::Get), 42);
 }

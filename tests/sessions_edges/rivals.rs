@@ -156,6 +156,13 @@ async fn a_condition_that_moves_the_handle_takes_nothing_queued_along() {
     background.save("made of one", CommitOptions::new()).await.unwrap();
     assert_eq!(background.flush().await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(bench.session("s").load(At::Latest).await.unwrap().state, "two, three");
+
+    // What says that it is made of the one before it is saved behind that.
+    two.rebase().await.unwrap();
+    two.save("four").await.unwrap();
+    background.save("four, five", after(4)).await.unwrap();
+    background.save("four, five, six", after(5)).await.unwrap();
+    assert_eq!(background.flush().await.unwrap().unwrap().seq, 6);
 }
 
 /// A commit of this handle arrived without an answer, and its body is gone by the time that it is found.
