@@ -69,7 +69,7 @@ macro_rules! check_eq {
 pub(crate) fn fails<T>(result: Result<T, Error>, kind: ErrorKind, what: &str) -> Outcome<Error> {
     match result {
         Err(error) if error.kind() == kind => Ok(error),
-        Err(error) => Err(Failure::new(format!("{what}: expected {kind}, got {}: {error}", error.kind()))),
+        Err(error) => Err(Failure::new(format!("{what}: expected {kind}, got {error:?}"))),
         Ok(_) => Err(Failure::new(format!("{what}: expected {kind}, but it worked"))),
     }
 }

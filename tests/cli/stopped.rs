@@ -107,8 +107,11 @@ fn a_signal_undoes_what_was_begun() {
         }
         program.arg(PERSIST);
         let mut child = waiting_save(&home, program);
+        // `wait` would close it, and the save could end before the signal is heard.
+        let open = child.stdin.take();
         send(signal, &child);
         assert_eq!(child.wait().unwrap().code(), Some(code));
+        drop(open);
         assert_eq!(files(&home.store()), Vec::<std::path::PathBuf>::new(), "{signal}");
     }
 }
