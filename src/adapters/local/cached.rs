@@ -16,6 +16,7 @@ use super::{
     dir::Root,
     media,
     name::{Location, is_plain},
+    own,
     read::missing,
     sidecar::{self, Sidecar},
     stamp::{Stamp, step},
@@ -84,7 +85,7 @@ fn look(
     if !super::dir::kind(&found).is_file() {
         return Ok(None);
     }
-    match open(&format!("{}{}", &path[..folder], sidecar::name(&place.file, stamp.mtime))) {
+    match open(&format!("{}{}", &path[..folder], own::sidecar(&place.file, stamp.mtime))) {
         // Unless the file's time was cut when it was copied.
         Err(Errno::NOENT) if step(stamp.mtime) == 1 => {}
         _ => return Ok(None),

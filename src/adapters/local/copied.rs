@@ -15,25 +15,15 @@ use std::{
 use super::{
     dir::{Root, entries},
     fail::io_error,
-    sidecar::{Sidecar, damaged, is_sidecar, names_of, time_of},
-    stamp::{ROUNDED, Stamp, step},
+    own::{is_sidecar, names_of, time_of},
+    sidecar::{Sidecar, damaged},
+    stamp::{Stamp, agree, step},
 };
 use crate::{Result, lock::lock};
-
-/// Steps up to this one are those of clocks, and longer ones those of file systems and archives that keep
-/// times coarsely.
-const FINE: i64 = 1_000;
 
 /// How long a directory must have been as it is for its names to be remembered: the time of its last change
 /// may be kept coarsely, too.
 const CALM: Duration = Duration::from_secs(5);
-
-/// Whether a file with the time `kept` may be the one that was written at `given`.
-pub(super) fn agree(kept: i64, given: i64) -> bool {
-    let (apart, step_kept) = (kept.abs_diff(given).cast_signed(), step(kept));
-    (0..=ROUNDED).contains(&apart)
-        || (step(given) <= FINE && step(given) < step_kept && (0..step_kept).contains(&apart))
-}
 
 /// The names of the sidecars in the directory that was last looked into.
 #[derive(Debug, Default)]
@@ -78,11 +68,19 @@ impl Seen {
     }
 }
 
-/// The sidecar of the version `stamp` of `file`, whose time a copy has cut.
+/// The sidecar of the version `stamp` of `file`, if it has one, also where a copy has cut its time.
 ///
 /// # Errors
-/// `Corrupt` where there are several that it could be, and they differ.
-pub(super) fn find(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
+/// `Corrupt` where it is damaged, or where there are several that it could be, and they differ.
+pub(super) fn sidecar(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
+    match Sidecar::read(directory, file, stamp)? {
+        None if step(stamp.mtime) > 1 => find(root, directory, file, stamp),
+        found => Ok(found),
+    }
+}
+
+/// Where its time was cut: by all names in the directory.
+fn find(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
     let all = root.seen.sidecars(directory)?;
     let begin = names_of(file);
     let from = all.partition_point(|name| *name < begin);

@@ -10,7 +10,8 @@ use rustix::{
 
 use super::{
     dir::{Root, entries, open_dir},
-    sweep::{is_leftover, is_own},
+    own::is_own,
+    sweep::is_leftover,
 };
 
 /// Removes a tree of directories in which there is nothing else but what a sweep would take, and nothing of

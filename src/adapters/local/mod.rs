@@ -28,6 +28,7 @@ mod list;
 mod lock;
 mod media;
 mod name;
+mod own;
 mod read;
 mod sidecar;
 mod stamp;

@@ -15,14 +15,11 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
-    copied,
-    dir::Root,
     fail::io_error,
-    name::RESERVED,
-    stamp::{Stamp, step},
+    own,
+    stamp::{Stamp, agree},
 };
 use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result};
 
@@ -61,10 +58,10 @@ impl Sidecar {
         })
     }
 
-    /// The sidecar of the version `stamp` of `file`, if it has one. `Corrupt` where it says that the file was
-    /// longer or shorter.
-    pub(super) fn read(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Self>> {
-        match Self::read_named(directory, &name(file, stamp.mtime))? {
+    /// The sidecar of the version `stamp` of `file`, if there is one by the name of that. `Corrupt` where it
+    /// says that the file was longer or shorter.
+    pub(super) fn read(directory: &File, file: &str, stamp: Stamp) -> Result<Option<Self>> {
+        match Self::read_named(directory, &own::sidecar(file, stamp.mtime))? {
             Some(found) if found.file == file && found.mtime == stamp.mtime => match found.size {
                 // Whatever changed it has put its time back: a partial restore, a repair of the file system.
                 Some(size) if size != stamp.size => {
@@ -74,16 +71,13 @@ impl Sidecar {
                 _ => Ok(Some(found)),
             },
             Some(_) => Err(damaged("it belongs to another file")),
-            None if step(stamp.mtime) > 1 => copied::find(root, directory, file, stamp),
             None => Ok(None),
         }
     }
 
     /// Whether it can be that of the version `stamp` of `file`, whose time may have been cut.
     pub(super) fn may_be_of(&self, file: &str, stamp: Stamp) -> bool {
-        self.file == file
-            && copied::agree(stamp.mtime, self.mtime)
-            && self.size.is_none_or(|size| size == stamp.size)
+        self.file == file && agree(stamp.mtime, self.mtime) && self.size.is_none_or(|size| size == stamp.size)
     }
 
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
@@ -108,7 +102,7 @@ impl Sidecar {
         let failed = |error: std::io::Error| io_error("writing metadata", error);
         let json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = name(&self.file, self.mtime);
+        let name = own::sidecar(&self.file, self.mtime);
         let file = rustix::fs::openat(directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR);
         let file = File::from(file.map_err(|error| failed(error.into()))?);
         let mut beside = Beside { directory, name, file, kept: false };
@@ -122,7 +116,7 @@ impl Sidecar {
     /// Removes the sidecar of one version, if it has one. One that stays behind is harmless and is swept up
     /// later.
     pub(super) fn remove(directory: &File, file: &str, mtime: i64) {
-        let _ = rustix::fs::unlinkat(directory, name(file, mtime), AtFlags::empty());
+        let _ = rustix::fs::unlinkat(directory, own::sidecar(file, mtime), AtFlags::empty());
     }
 }
 
@@ -148,32 +142,6 @@ impl Drop for Beside<'_> {
             let _ = rustix::fs::unlinkat(self.directory, self.name.as_str(), AtFlags::empty());
         }
     }
-}
-
-/// The same for every key in length, and found without a search.
-pub(super) fn name(file: &str, mtime: i64) -> String {
-    format!("{}{mtime:x}", names_of(file))
-}
-
-/// What the names of all sidecars of `file` begin with.
-pub(super) fn names_of(file: &str) -> String {
-    let digest = Sha256::digest(file);
-    let short: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{RESERVED}meta-{short}-")
-}
-
-/// The time in a sidecar's name.
-pub(super) fn time_of(name: &str) -> Option<i64> {
-    i64::from_str_radix(name.rsplit_once('-')?.1, 16).ok()
-}
-
-/// Whether [`name`] gives such names.
-pub(super) fn is_sidecar(name: &str) -> bool {
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let rest = name.strip_prefix(RESERVED).and_then(|rest| rest.strip_prefix("meta-"));
-    rest.and_then(|rest| rest.split_once('-')).is_some_and(|(file, mtime)| {
-        file.len() == 24 && hex(file) && (1..=16).contains(&mtime.len()) && hex(mtime)
-    })
 }
 
 pub(super) fn damaged(why: &str) -> Error {

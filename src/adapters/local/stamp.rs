@@ -82,7 +82,18 @@ pub(super) fn step(time: i64) -> i64 {
 
 /// The most by which programs move a time that hold it as a floating-point number (`f64`): Python's of
 /// seconds are 238 ns apart from 2004 to 2038, and those of nanoseconds 256.
-pub(super) const ROUNDED: i64 = 256;
+const ROUNDED: i64 = 256;
+
+/// Steps up to this one are those of clocks, and longer ones those of file systems and archives that keep
+/// times coarsely.
+const FINE: i64 = 1_000;
+
+/// Whether a file with the time `kept` may be the one that was written at `given`.
+pub(super) fn agree(kept: i64, given: i64) -> bool {
+    let (apart, step_kept) = (kept.abs_diff(given).cast_signed(), step(kept));
+    (0..=ROUNDED).contains(&apart)
+        || (step(given) <= FINE && step(given) < step_kept && (0..step_kept).contains(&apart))
+}
 
 /// Whether such a program gives `time`: at one of the 2^22 parts of a second, cut or rounded to the
 /// nanosecond, or a multiple of 256 ns.

@@ -14,11 +14,10 @@ use std::{
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::{
-    copied::agree,
     dir::{Root, entries, open_dir, stat},
-    sidecar::{Sidecar, is_sidecar, names_of, time_of},
-    stamp::{Stamp, changed},
-    write::is_temporary,
+    own::{is_own, is_sidecar, is_temporary, names_of, time_of},
+    sidecar::Sidecar,
+    stamp::{Stamp, agree, changed},
 };
 
 /// How old a temporary file must be to be swept up.
@@ -119,11 +118,6 @@ fn remove(root: &Root, at: &File, name: &str) {
     if is_leftover(root, at, name) && rustix::fs::unlinkat(at, name, AtFlags::empty()).is_ok() {
         tracing::debug!(root = %root.path.display(), name, "removed a leftover of a process that was killed");
     }
-}
-
-/// Whether only the adapter gives such names.
-pub(super) fn is_own(name: &str) -> bool {
-    is_temporary(name) || is_sidecar(name)
 }
 
 /// Whether a file with a name of the adapter's is old, not in use and of no snapshot.

@@ -21,7 +21,7 @@ fn metadata_of_what_is_there_costs_one_look() {
     for number in 0..50 {
         let file = format!("state {number}");
         let mtime = Stamp::from(&made(Path::new(&file)).metadata().unwrap()).mtime;
-        made(Path::new(&super::super::sidecar::name(&file, mtime)));
+        made(Path::new(&super::super::own::sidecar(&file, mtime)));
     }
     let at = File::open(folder.path()).unwrap();
     let mut left = budget();

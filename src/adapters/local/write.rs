@@ -17,7 +17,8 @@ use super::{
     dir::{Made, Root, kind, stat, sync},
     fail::{foreign, io_error},
     hollow, media,
-    name::{Location, RESERVED},
+    name::Location,
+    own,
     sidecar::{self, Beside, Sidecar},
     stamp::{Stamp, next_time, now, set_later, set_time},
     strange, sweep,
@@ -75,7 +76,7 @@ impl Staged {
     /// An empty temporary file in the directory where the object will lie.
     pub(super) fn new(root: Arc<Root>, key: &Key, place: Arc<Location>) -> Result<Self> {
         strange::check_before_save(&root, key, &place)?;
-        let name = format!("{RESERVED}{TEMPORARY}{}", ulid::Ulid::generate());
+        let name = own::temporary();
         match Self::make(&root, key, &place, &name) {
             Ok((directory, new_here, file)) => {
                 // Says to those who sweep that this process lives; where there are no locks, the file's age
@@ -319,14 +320,6 @@ fn sync_file(file: &File) -> std::io::Result<()> {
     #[cfg(test)]
     tests::publish::note(file);
     Ok(())
-}
-
-/// What the names of temporary files go on with, before an id.
-const TEMPORARY: &str = "tmp-";
-
-pub(super) fn is_temporary(name: &str) -> bool {
-    let id = name.strip_prefix(RESERVED).and_then(|rest| rest.strip_prefix(TEMPORARY));
-    id.is_some_and(|id| ulid::Ulid::from_string(id).is_ok_and(|parsed| parsed.to_string() == id))
 }
 
 fn taken() -> Error {
