@@ -1,6 +1,8 @@
 //! What calls tell, and what they leave, where others act between two of their requests, or one of those
 //! fails.
 
+use std::io::Cursor;
+
 use futures_util::FutureExt;
 use persist::{
     ErrorKind,
@@ -22,7 +24,7 @@ async fn a_tag_of_what_a_prune_has_given_up_is_refused_and_does_not_stay() {
     let (fault, sessions) = bench.faulty();
     let session = sessions.session("a", "s").unwrap();
     let tag_goes_on = hold(&fault, Operation::Put, 0);
-    let mut tag = Box::pin(session.tag("kept", 1));
+    let mut tag = Box::pin(session.tag("kept", 2));
     assert!((&mut tag).now_or_never().is_none() && fault.calls(Operation::Put) == 1);
     let (fault, sessions) = bench.faulty();
     let other = sessions.session("a", "s").unwrap();
@@ -74,6 +76,61 @@ async fn a_newest_commit_that_tells_nothing_holds_up_no_prune() {
     let pruned = bench.session("s").prune(Retention::new().last(1)).await.unwrap();
     assert_eq!(pruned.removed, [2, 1]);
     assert_eq!(bench.session("s").load_with_fallback(At::Latest).await.unwrap().commit.seq, 3);
+}
+
+/// Its body lies under the number that the earlier commit has.
+#[tokio::test]
+async fn a_stream_behind_a_commit_that_came_late_is_no_commit_without_its_body() {
+    let bench = Bench::new(304);
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.stream_limit(1).session("a", "s").unwrap();
+    session.save("one").await.unwrap();
+    fault.inject(Operation::Put, Injection::After(ErrorKind::Timeout));
+    fault.inject(Operation::Get, Injection::Before(ErrorKind::Timeout));
+    assert_eq!(session.save("late").await.unwrap_err().kind(), ErrorKind::Timeout);
+    fault.heal();
+    let stream = noise(304, 5000);
+    let error = session.save_stream(Cursor::new(stream.clone())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(bench.session("s").load(At::Latest).await.unwrap().state, "late");
+    assert_eq!(session.save_stream(Cursor::new(stream.clone())).await.unwrap().seq, 3);
+    assert!(bench.session("s").load(At::Latest).await.unwrap().state == stream);
+}
+
+/// What is there is neither lost nor damaged where some reads do not find it.
+#[tokio::test]
+async fn a_load_by_number_takes_nothing_for_lost_that_is_listed() {
+    for (name, seq) in [("s", 2), ("fork", 1), ("fork", 2), ("fork", 3)] {
+        // A read, and another so many later; or all that follow.
+        for gap in [Some(0), Some(1), Some(2), Some(3), Some(4), None] {
+            for n in 0.. {
+                let bench = Bench::new(305);
+                let session = bench.unrelated("s", 3).await;
+                let fork = session.fork("fork", 2).await.unwrap();
+                fork.save(noise(9, 600)).await.unwrap();
+                let (fault, sessions) = bench.faulty();
+                fault.inject_later(Operation::Get, n, Injection::Before(ErrorKind::NotFound));
+                for _ in 0..if gap.is_some() { 1 } else { 1000 } {
+                    let skip = gap.unwrap_or(0);
+                    fault.inject_later(Operation::Get, skip, Injection::Before(ErrorKind::NotFound));
+                }
+                let loaded = sessions.session("a", name).unwrap().load(seq).await;
+                let done = fault.calls(Operation::Get) <= n;
+                match loaded {
+                    Ok(loaded) => assert_eq!(loaded.commit.seq, seq),
+                    Err(error) => {
+                        assert!(
+                            !done && error.kind() == ErrorKind::Unavailable,
+                            "{name} {seq} {n}, {gap:?}: {error}"
+                        );
+                    }
+                }
+                if done {
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// What a prune removes after a verification has read the line is not missing.
