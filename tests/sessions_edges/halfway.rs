@@ -10,8 +10,11 @@ use persist::{
     sessions::{At, Retention},
 };
 
+use tokio::io::AsyncWriteExt;
+
 use super::{
     Bench, commit_key, half, hold,
+    imports::exported,
     sessions_support::{growing, noise},
 };
 
@@ -226,4 +229,37 @@ async fn a_load_in_a_fork_asks_nothing_that_is_known() {
     bench.session("fork").load(1).await.unwrap();
     let first = bench.adapter.counts() - before;
     assert!(costs[2].get < first.get, "{:?} {first:?}", costs[2]);
+}
+
+/// A body that an import reads wrongly stays where another import of the archive has made a commit of it.
+#[tokio::test]
+async fn an_import_that_reads_wrongly_takes_no_body_from_another_one() {
+    let source = Bench::new(312).sessions.inline_limit(100).session("a", "s").unwrap();
+    for seed in 1..=2 {
+        source.save(noise(seed, 600)).await.unwrap();
+    }
+    let archive = exported(&source).await;
+    let (first, rest) = archive.split_at(half::until(&archive, 1).len());
+    for others in [false, true] {
+        let bench = Bench::new(313);
+        let (fault, sessions) = bench.faulty();
+        let (copy, (mut input, mut output)) =
+            (sessions.session("a", "copy").unwrap(), tokio::io::duplex(1 << 20));
+        input.write_all(first).await.unwrap();
+        let mut import = Box::pin(copy.import(&mut output));
+        while bench.keys("/b/").await.is_empty() {
+            assert!((&mut import).now_or_never().is_none());
+        }
+        if others {
+            bench.session("copy").import(&mut &archive[..]).await.unwrap();
+        }
+        fault.inject(Operation::Get, Injection::Flip(50));
+        input.write_all(rest).await.unwrap();
+        drop(input);
+        assert_eq!(import.await.unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(bench.keys("/b/").await.len(), if others { 2 } else { 0 });
+        fault.heal();
+        bench.session("copy").import(&mut &archive[..]).await.unwrap();
+        assert!(bench.session("copy").verify().await.unwrap().is_good());
+    }
 }
