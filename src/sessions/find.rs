@@ -206,6 +206,8 @@ impl Store {
             Ok((Slot::Commit(bytes), meta)) => {
                 Some(Found { place: place.clone(), seq, bytes, total: meta.size })
             }
+            // An origin that the looks before did not find: it is listed.
+            Ok((Slot::Origin(_), _)) => None,
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
             _ => return Err(not_on_line(seq)),

@@ -151,3 +151,24 @@ fn age(path: &Path) {
     let file = File::options().write(true).open(path).unwrap();
     file.set_times(FileTimes::new().set_modified(SystemTime::now() - DAYS)).unwrap();
 }
+
+/// What it says of another snapshot, or of another version, is not true of this one.
+#[tokio::test]
+async fn metadata_of_another_file_is_damage() {
+    let (_directory, store) = store();
+    save(&store, "state", &gzip().await).await;
+    let sidecar = files(store.root()).into_iter().find(|name| name.contains(".persist-meta-")).unwrap();
+    let json = fs::read_to_string(store.root().join(&sidecar)).unwrap();
+    let (_, time) = sidecar.rsplit_once('-').unwrap();
+    let time = i64::from_str_radix(time, 16).unwrap();
+    let (another, earlier) = (json.replace("state", "other"), json.replace(&time.to_string(), "1"));
+    for wrong in [another, earlier] {
+        assert_ne!(wrong, json);
+        fs::write(store.root().join(&sidecar), &wrong).unwrap();
+        for result in [store.load("state").await.map(drop), store.head(&key("state")).await.map(drop)] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{wrong}");
+            assert!(error.to_string().contains("another file"), "{error}");
+        }
+    }
+}

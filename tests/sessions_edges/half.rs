@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The part of an archive in front of a commit.
-fn until(archive: &[u8], seq: u64) -> &[u8] {
+pub(super) fn until(archive: &[u8], seq: u64) -> &[u8] {
     let key = commit_key("s", seq);
     let name = &key.as_str()[key.as_str().find("c/").unwrap()..];
     let at = archive.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();

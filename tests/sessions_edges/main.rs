@@ -24,6 +24,7 @@ mod forks;
 mod given_up;
 mod gone;
 mod half;
+mod halfway;
 mod handles;
 mod hidden;
 mod idle;
