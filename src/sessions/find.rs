@@ -206,8 +206,9 @@ impl Store {
             Ok((Slot::Commit(bytes), meta)) => {
                 Some(Found { place: place.clone(), seq, bytes, total: meta.size })
             }
-            // An origin that the looks before did not find: it is listed.
-            Ok((Slot::Origin(_), _)) => None,
+            // A fork's, which the looks before did not find: it is listed. That of an import is where no
+            // commit of its archive is.
+            Ok((Slot::Origin(origin), _)) if origin.target.seq > 0 => None,
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
             _ => return Err(not_on_line(seq)),

@@ -263,3 +263,22 @@ async fn an_import_that_reads_wrongly_takes_no_body_from_another_one() {
         assert!(bench.session("copy").verify().await.unwrap().is_good());
     }
 }
+
+/// Number 1 of it holds its beginning, and no commit.
+#[tokio::test]
+async fn an_archive_that_begins_later_has_no_commit_1() {
+    let bench = Bench::new(314);
+    let session = bench.unrelated("s", 4).await;
+    bench.hours(30);
+    assert_eq!(session.prune(Retention::new().last(2)).await.unwrap().removed, [2, 1]);
+    let archive = exported(&session).await;
+    let copy = bench.session("copy");
+    copy.import(&mut &archive[..]).await.unwrap();
+    for reader in [copy, bench.session("copy")] {
+        for missing in [1, 2] {
+            let error = reader.load(missing).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{missing}: {error}");
+        }
+        assert!(reader.load(3).await.unwrap().state == noise(3, 600));
+    }
+}
