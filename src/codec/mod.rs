@@ -6,6 +6,7 @@ mod digest;
 mod encode;
 mod foreign;
 pub(crate) mod frame;
+pub(crate) mod idle;
 mod indexed;
 mod limits;
 mod plain;

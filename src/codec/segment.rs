@@ -1,11 +1,9 @@
 //! One segment: raw bytes to independent deflate data and back. Synchronous; the callers bring the threads.
 
-use std::sync::Mutex;
+use flate2::{FlushCompress, FlushDecompress, Status};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-
-use super::corrupt;
-use crate::{Error, ErrorKind, Result, lock::lock};
+use super::{corrupt, idle};
+use crate::{Error, ErrorKind, Result};
 
 /// What the index says about a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,34 +20,11 @@ pub(super) struct Entry {
 /// gives too much shows, and in which the decoder's fast path works to the end.
 pub(super) const SLACK: usize = 512;
 
-/// How many idle compressors and decompressors are kept. One has 270 KB of tables, too much to set up afresh
-/// for a state of 8 KB.
-const IDLE: usize = 16;
-static COMPRESSORS: Mutex<Vec<(u8, Compress)>> = Mutex::new(Vec::new());
-static DECOMPRESSORS: Mutex<Vec<Decompress>> = Mutex::new(Vec::new());
-
-fn give_back<T>(pool: &Mutex<Vec<T>>, idle: T) {
-    let mut pool = lock(pool);
-    if pool.len() < IDLE {
-        pool.push(idle);
-    }
-}
-
-fn compressor(level: u8) -> Compress {
-    let mut pool = lock(&COMPRESSORS);
-    let found = pool.iter().position(|(of, _)| *of == level);
-    match found.map(|at| pool.swap_remove(at)) {
-        Some((_, compress)) => compress,
-        None => Compress::new(Compression::new(level.into()), false),
-    }
-}
-
 /// Compresses the raw bytes `pieces`. The `last` segment ends the deflate stream, the others end on a byte
 /// border.
 pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Result<(Vec<u8>, Entry)> {
     let failed = |error| Error::new(ErrorKind::Internal, "the compressor failed").with_source(error);
-    let mut compress = compressor(level);
-    compress.reset();
+    let mut compress = idle::compressor(level);
     let mut crc32 = crc32fast::Hasher::new();
     // In one piece: what the compressor makes of several depends on where they meet, and the same state must
     // give the same bytes.
@@ -77,7 +52,7 @@ pub(super) fn deflate<P: AsRef<[u8]>>(pieces: &[P], level: u8, last: bool) -> Re
             break;
         }
     }
-    give_back(&COMPRESSORS, (level, compress));
+    idle::keep_compressor(level, compress);
     let entry = Entry { stored_len: out.len() as u32, crc32: crc32.finalize(), crc32c: crc32c::crc32c(&out) };
     Ok((fitting(out), entry))
 }
@@ -96,8 +71,7 @@ pub(super) fn inflate<P: AsRef<[u8]>>(pieces: &[P], entry: &Entry, last: bool, o
     if crc != entry.crc32c {
         return Err(corrupt("the checksum of its compressed bytes is wrong"));
     }
-    let mut decompress = lock(&DECOMPRESSORS).pop().unwrap_or_else(|| Decompress::new(false));
-    decompress.reset(false);
+    let mut decompress = idle::decompressor();
     let mut ended = false;
     for piece in pieces {
         let mut rest = piece.as_ref();
@@ -122,7 +96,7 @@ pub(super) fn inflate<P: AsRef<[u8]>>(pieces: &[P], entry: &Entry, last: bool, o
     if decompress.total_out() != raw_len as u64 || ended != last {
         return Err(corrupt("a segment does not end where the index says"));
     }
-    give_back(&DECOMPRESSORS, decompress);
+    idle::keep_decompressor(decompress);
     if crc32fast::hash(&out[..raw_len]) != entry.crc32 {
         return Err(corrupt("the checksum of its raw bytes is wrong"));
     }

@@ -7,7 +7,10 @@ use persist::{
     sessions::Retention,
 };
 
-use super::{Bench, hold};
+use super::{
+    Bench, commit_key, hold,
+    sessions_support::{Counting, noise},
+};
 
 fn keep() -> Retention {
     Retention::new().last(1)
@@ -108,4 +111,27 @@ async fn the_newest_is_loaded_once_however_often_a_prune_starts_again() {
     assert_eq!(prune.await.unwrap().removed, [3, 1]);
     // Again there is the tag to read, and the newest is not.
     assert_eq!((first, fault.calls(Operation::Get) - first), (6, 6));
+}
+
+/// Versions say nothing of other keys: those that a gateway lists may all be the same.
+#[tokio::test]
+async fn a_newest_that_came_between_two_attempts_is_loaded_as_well() {
+    let mut adapter = Counting::memory();
+    adapter.lists_version = Some("");
+    let bench = Bench::of(adapter, 126);
+    let session = bench.unrelated("s", 4).await;
+    bench.hours(3);
+    let (fault, sessions) = bench.faulty();
+    let held = sessions.session("a", "s").unwrap();
+    let decides = hold(&fault, Operation::Put, 1);
+    let mut prune = Box::pin(held.prune(keep()));
+    assert!((&mut prune).now_or_never().is_none() && fault.calls(Operation::Put) == 2);
+    session.tag("kept", 2).await.unwrap();
+    session.save(noise(5, 600)).await.unwrap();
+    bench.adapter.flip(&commit_key("s", 5), 100).await;
+    let before = bench.keys("/c/").await;
+    decides.notify_one();
+    let error = prune.await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&commit_key("s", 5))), "{error}");
+    assert_eq!(bench.keys("/c/").await, before);
 }

@@ -1,10 +1,10 @@
 //! A delta as bytes: see `docs/delta.md`.
 
 use bytes::Bytes;
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::copies::{Copies, Run};
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Result, codec::idle};
 
 /// The first byte: format 1, inserted bytes as they are.
 const STORED: u8 = 0x10;
@@ -151,14 +151,17 @@ impl Delta {
 }
 
 fn deflate(bytes: &[u8], dictionary: &[u8], level: u8) -> Option<Vec<u8>> {
-    let mut deflate = Compress::new(Compression::new(u32::from(level.clamp(1, 9))), false);
+    let level = level.clamp(1, 9);
+    let mut deflate = idle::compressor(level);
     if !dictionary.is_empty() {
         deflate.set_dictionary(dictionary).ok()?;
     }
     // Deflate that does not fit here is not wanted.
     let mut out = Vec::with_capacity(bytes.len());
     let status = deflate.compress_vec(bytes, &mut out, FlushCompress::Finish).ok()?;
-    (status == Status::StreamEnd && deflate.total_in() == bytes.len() as u64).then_some(out)
+    let is_whole = status == Status::StreamEnd && deflate.total_in() == bytes.len() as u64;
+    idle::keep_compressor(level, deflate);
+    is_whole.then_some(out)
 }
 
 /// Numbers in groups of seven bits, the low ones first, as LEB128 has them.

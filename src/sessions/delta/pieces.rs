@@ -4,7 +4,7 @@ use bytes::Bytes;
 use flate2::Decompress;
 
 use super::{Copies, Delta};
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Result, codec::idle};
 
 /// Pieces that are on average shorter than this are not worth keeping apart: they would take more memory than
 /// the state.
@@ -22,11 +22,12 @@ pub(crate) fn materialize(keyframe: Bytes, chain: &[Delta], stored: u64, limits:
     // Never less than what a writer counts, or a state that was saved would not load.
     let paid = stored.saturating_add(keyframe.len() as u64);
     let mut state = Pieces::whole(keyframe);
-    let mut inflate = Decompress::new(false);
+    let mut inflate = idle::decompressor();
     for delta in chain {
         limits.check(paid, delta.copies().new_len as u64)?;
         state = state.apply(delta, &mut inflate)?;
     }
+    idle::keep_decompressor(inflate);
     Ok(state.concat())
 }
 

@@ -228,6 +228,19 @@ fn a_small_change_of_a_small_state_is_a_small_delta() {
     assert!(most < Some(50 + 120), "{most:?}");
 }
 
+/// Compressors are used again: what one made before must not show.
+#[test]
+fn a_delta_has_the_same_bytes_whatever_was_made_before() {
+    let states: Vec<_> = samples::growing(7).take(30).collect();
+    for level in [1, 6, 9] {
+        let make = |pair: &[Bytes]| encode(&pair[0], &pair[1], level);
+        let there: Vec<_> = states.windows(2).map(make).collect();
+        let mut back: Vec<_> = states.windows(2).rev().map(make).collect();
+        back.reverse();
+        assert!(there == back, "{level}");
+    }
+}
+
 #[test]
 fn counters_at_the_front_do_not_hide_the_rest() {
     let states: Vec<_> = samples::growing(6).take(60).collect();

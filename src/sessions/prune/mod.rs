@@ -131,7 +131,7 @@ impl Session {
         retention: &Retention,
         from: u64,
         undo: &mut Undo,
-        proven: &mut Option<Version>,
+        proven: &mut Option<Row>,
     ) -> Result<Option<Plan>> {
         let announced = self.announce(undo).await?;
         let plan = self.plan(retention, from, &announced.line, announced.now).await?;

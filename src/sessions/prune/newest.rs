@@ -1,7 +1,7 @@
 //! What a prune proves before it removes anything: that the newest commit loads.
 
 use crate::{
-    Error, ErrorKind, Result, Version,
+    Error, ErrorKind, Result,
     sessions::{
         Session, object,
         restore::Cache,
@@ -11,12 +11,14 @@ use crate::{
 
 impl Session {
     /// Loads the newest commit, unless it is the one that an attempt before has loaded.
-    pub(super) async fn prove(&self, newest: Option<&Row>, proven: &mut Option<Version>) -> Result<()> {
-        let Some(Row { seq, meta }) = newest.filter(|row| proven.as_ref() != Some(&row.meta.version)) else {
-            return Ok(());
-        };
-        self.check_newest(*seq).await?;
-        *proven = Some(meta.version.clone());
+    pub(super) async fn prove(&self, newest: Option<&Row>, proven: &mut Option<Row>) -> Result<()> {
+        let Some(newest) = newest else { return Ok(()) };
+        // A version says nothing of another key.
+        let is_same = |row: &Row| row.seq == newest.seq && row.meta.version == newest.meta.version;
+        if !proven.as_ref().is_some_and(is_same) {
+            self.check_newest(newest.seq).await?;
+            *proven = Some(newest.clone());
+        }
         Ok(())
     }
 
@@ -26,9 +28,11 @@ impl Session {
         let (store, place) = (self.store(), self.place());
         let bytes = match store.slot(place, seq, Part::Whole).await {
             Ok((Slot::Commit(bytes), _)) => bytes,
-            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                return Err(error);
+            // Not there, though it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return store.confirm_gone(&place.commit(seq)?).await;
             }
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
             _ => return Ok(()),
         };
         let is_readable =
