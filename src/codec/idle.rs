@@ -26,7 +26,8 @@ pub(crate) fn compressor(level: u8) -> Compress {
     }
 }
 
-/// Keeps one that has done its work.
+/// Keeps one that has given out all that it had: zlib-rs does not empty the buffers of one that was left in
+/// the middle of a stream, and the next stream would meet them.
 pub(crate) fn keep_compressor(level: u8, compress: Compress) {
     keep(&COMPRESSORS, (level, compress));
 }

@@ -159,9 +159,11 @@ fn deflate(bytes: &[u8], dictionary: &[u8], level: u8) -> Option<Vec<u8>> {
     // Deflate that does not fit here is not wanted.
     let mut out = Vec::with_capacity(bytes.len());
     let status = deflate.compress_vec(bytes, &mut out, FlushCompress::Finish).ok()?;
-    let is_whole = status == Status::StreamEnd && deflate.total_in() == bytes.len() as u64;
+    if status != Status::StreamEnd || deflate.total_in() != bytes.len() as u64 {
+        return None;
+    }
     idle::keep_compressor(level, deflate);
-    is_whole.then_some(out)
+    Some(out)
 }
 
 /// Numbers in groups of seven bits, the low ones first, as LEB128 has them.

@@ -228,16 +228,32 @@ fn a_small_change_of_a_small_state_is_a_small_delta() {
     assert!(most < Some(50 + 120), "{most:?}");
 }
 
-/// Compressors are used again: what one made before must not show.
+/// Compressors are used again: what one made before must not show, nor what did not become shorter.
 #[test]
 fn a_delta_has_the_same_bytes_whatever_was_made_before() {
-    let states: Vec<_> = samples::growing(7).take(30).collect();
+    let mut random = samples::Random::new(7);
+    let noise = |len| (0..len).map(|_| random.below(256) as u8).collect::<Vec<u8>>();
+    let noises = [600, 20_000, 100, 70_000, 3_000].map(noise);
+    let pairs = samples::growing(7).take(30).zip(noises.iter().cycle());
+    // Each behind the state and in front of the noise of the one before.
+    let states: Vec<Bytes> = pairs.map(|(state, noise)| [&state[..], noise].concat().into()).collect();
     for level in [1, 6, 9] {
         let make = |pair: &[Bytes]| encode(&pair[0], &pair[1], level);
         let there: Vec<_> = states.windows(2).map(make).collect();
         let mut back: Vec<_> = states.windows(2).rev().map(make).collect();
         back.reverse();
         assert!(there == back, "{level}");
+    }
+}
+
+/// One that was left in the middle of a stream is not used again, however often that happens.
+#[test]
+fn what_does_not_become_shorter_leaves_nothing_behind() {
+    let (mut random, base) = (samples::Random::new(8), vec![b'b'; 200]);
+    for len in (0..300).map(|n| 600 * (1 + n % 36)) {
+        let mut state = base.clone();
+        state.extend((0..len).map(|_| random.below(256) as u8));
+        assert_eq!(restore(&base, &[encode(&base, &state, 6)])[..], state);
     }
 }
 
