@@ -7,6 +7,13 @@
 // The functions are private to the crate, so they are compiled into the target.
 #[path = "../../src/sessions/delta/mod.rs"]
 mod delta;
+#[path = "../../src/codec/idle.rs"]
+mod idle;
+#[path = "../../src/lock.rs"]
+mod lock;
+mod codec {
+    pub(crate) use crate::idle;
+}
 
 use bytes::Bytes;
 use delta::Copies;
