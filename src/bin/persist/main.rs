@@ -5,10 +5,11 @@
 //! - `place`: whether one folder lies in another
 //! - `files`: folders for files that are written
 //! - `output`: text, JSON, errors, exit codes
-//! - `progress`: a bar for long work on a terminal
+//! - `progress`: a bar for long work on a terminal; `bar`: which it is, for lines that are printed meanwhile
 //! - `signals`: how a command that writes is interrupted
 
 mod args;
+mod bar;
 mod cmd;
 mod files;
 mod output;

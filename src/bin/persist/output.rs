@@ -13,7 +13,7 @@ use jiff::{Timestamp, Unit};
 use persist::{ErrorKind, Key, ObjectMeta};
 use serde_json::{Value, json};
 
-use crate::progress::beside;
+use crate::bar::beside;
 
 pub(crate) struct Output {
     pub(crate) json: bool,
