@@ -16,6 +16,7 @@ use crate::{
     cmd::{
         PARALLEL,
         session::{
+            all::worse,
             elsewhere,
             history::{damage, verified_row},
         },
@@ -158,11 +159,6 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
 fn quoted(word: String) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/:.,_-+@%".contains(c);
     if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// Damage is the worst that can be said; else the first failure tells what is wrong.
-pub(super) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
-    if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
 /// How many of them are what.
