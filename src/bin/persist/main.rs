@@ -1,6 +1,6 @@
 //! `persist`: the command line. Each command is one file in `cmd/`; what they share is here beside it.
 //!
-//! - `args`: what can be asked, and the help
+//! - `args`: what can be asked, and the help; `parse`: what is written behind options
 //! - `storage`: which storage is meant
 //! - `place`: whether one folder lies in another
 //! - `files`: folders for files that are written
@@ -13,6 +13,7 @@ mod bar;
 mod cmd;
 mod files;
 mod output;
+mod parse;
 mod place;
 mod progress;
 mod signals;

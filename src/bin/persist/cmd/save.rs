@@ -13,8 +13,9 @@ use persist::{Body, Codec, Error, ErrorKind, PutMode, PutOptions, SaveOptions, S
 use serde_json::json;
 
 use crate::{
-    args::{Save, once},
+    args::Save,
     output::{self, Output, human},
+    parse::once,
     progress::Progress,
     storage::{Storage, not_into_session},
 };

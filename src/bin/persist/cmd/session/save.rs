@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::args::Save;
 use crate::{
-    args::once,
     cmd::save::source,
     output::{self, Output},
+    parse::once,
     progress::Progress,
 };
 
