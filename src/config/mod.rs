@@ -194,3 +194,12 @@ type Parsed<T> = std::result::Result<T, String>;
 fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)
 }
+
+/// The error for a backend that has a name and no adapter.
+fn planned(backend: StorageBackend) -> Error {
+    let name = backend.as_str();
+    let message = format!(
+        "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
+    );
+    Error::new(ErrorKind::Unsupported, message)
+}

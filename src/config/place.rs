@@ -5,8 +5,8 @@ use std::{
     path::{self, PathBuf},
 };
 
-use super::{StorageBackend, StorageConfig, bad, folders, url};
-use crate::{Error, ErrorKind, Key, Result};
+use super::{StorageBackend, StorageConfig, bad, folders, planned, url};
+use crate::{Key, Result};
 
 impl StorageConfig {
     /// Where this stores: the URL of the storage, with prefix and namespace in its path and without its
@@ -95,13 +95,4 @@ fn on_disk(prefix: &Key) -> String {
 #[cfg(not(unix))]
 fn on_disk(prefix: &Key) -> String {
     prefix.as_str().into()
-}
-
-/// The error for a backend that has a name and no adapter.
-pub(super) fn planned(backend: StorageBackend) -> Error {
-    let name = backend.as_str();
-    let message = format!(
-        "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
-    );
-    Error::new(ErrorKind::Unsupported, message)
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use super::folders;
-use super::{Parsed, SETTINGS, Setting, StorageBackend, place::planned, suggest, values};
+use super::{Parsed, SETTINGS, Setting, StorageBackend, planned, suggest, values};
 use crate::{Error, ErrorKind, Key, Result};
 
 /// The schemes and their backends.
