@@ -9,7 +9,7 @@
 //! - `client`: one SDK client per configuration.
 //! - `amazon`: which addresses are S3's own.
 //! - `server`: what a bucket's server does.
-//! - `probe`: finds that out.
+//! - `probe`: what shows it; `find_out`: once for all who open a bucket.
 //! - `names`: names that a server would change.
 //! - `total`: the limit for an operation as a whole.
 //! - `bucket`: how a request is made.
@@ -40,6 +40,7 @@ mod client;
 mod doubt;
 mod errors;
 mod fail;
+mod find_out;
 mod genuine;
 mod get;
 mod head;
