@@ -5,68 +5,15 @@
 //!
 //! Only times that no adapter gives are looked into, and they need a look at all names of the directory.
 
-use std::{
-    fs::File,
-    os::unix::fs::MetadataExt,
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
-};
+use std::fs::File;
 
 use super::{
-    dir::{Root, entries},
-    fail::io_error,
-    own::{is_sidecar, names_of, time_of},
+    dir::Root,
+    own::{names_of, time_of},
     sidecar::{Sidecar, damaged},
     stamp::{Stamp, agree, step},
 };
-use crate::{Result, lock::lock};
-
-/// How long a directory must have been as it is for its names to be remembered: the time of its last change
-/// may be kept coarsely, too.
-const CALM: Duration = Duration::from_secs(5);
-
-/// The names of the sidecars in the directory that was last looked into.
-#[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Option<(Directory, Arc<Vec<String>>)>>);
-
-/// A directory as it was at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Directory {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-}
-
-impl Seen {
-    /// The sidecars in `directory`, in order.
-    fn sidecars(&self, directory: &File) -> Result<Arc<Vec<String>>> {
-        let found = directory.metadata().map_err(|error| io_error("reading a directory", error))?;
-        let now = Directory {
-            device: found.dev(),
-            inode: found.ino(),
-            changed: (found.ctime(), found.ctime_nsec()),
-        };
-        if let Some((seen, names)) = &*lock(&self.0)
-            && *seen == now
-        {
-            return Ok(names.clone());
-        }
-        let mut names = Vec::new();
-        for entry in entries(directory)? {
-            let (name, _) = entry?;
-            if is_sidecar(&name) {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        let names = Arc::new(names);
-        let age = SystemTime::now().duration_since(super::stamp::changed(&found));
-        if age.is_ok_and(|age| age > CALM) {
-            *lock(&self.0) = Some((now, names.clone()));
-        }
-        Ok(names)
-    }
-}
+use crate::Result;
 
 /// The sidecar of the version `stamp` of `file`, if it has one, also where a copy has cut its time.
 ///

@@ -17,11 +17,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,
 };
 
-use super::fail::{foreign, io_error};
+use super::{
+    entries::{kind, open_dir, stat},
+    fail::{foreign, io_error},
+    seen::Seen,
+};
 use crate::{Error, ErrorKind, Key, Result, lock::lock};
 
 /// How many directories are remembered.
@@ -40,7 +44,7 @@ pub(super) struct Root {
     /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of
     /// change an old one.
     pub(super) ahead: Duration,
-    pub(super) seen: super::copied::Seen,
+    pub(super) seen: Seen,
 }
 
 /// Not what it remembers: names of directories are ids of agents and users.
@@ -83,7 +87,7 @@ impl Root {
     /// What kind of directory the root is, if it is there.
     fn learn(&self) {
         #[cfg(target_os = "linux")]
-        self.cached.store(self.open().is_ok_and(|at| super::cached::works(&at)), Ordering::Relaxed);
+        self.cached.store(self.open().is_ok_and(|at| is_disk(&at)), Ordering::Relaxed);
     }
 
     /// The path of what lies below the root, for messages.
@@ -221,6 +225,19 @@ impl Root {
     }
 }
 
+/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of
+/// a network (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay,
+/// ZFS, bcachefs.
+#[cfg(target_os = "linux")]
+const DISKS: [u64; 8] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
+
+/// Whether the directory lies on one of them.
+#[cfg(target_os = "linux")]
+pub(super) fn is_disk(directory: &File) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| DISKS.contains(&(found.f_type as u64 & 0xffff_ffff)))
+}
+
 /// Fails where there can be no root at `path`.
 pub(super) fn check_root(path: &Path) -> Result<()> {
     // A slash at the end would follow a link.
@@ -271,24 +288,6 @@ pub(super) fn sync(directory: &File) -> io::Result<()> {
     directory.sync_all()
 }
 
-pub(super) fn open_dir(at: &File, name: &str) -> rustix::io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?.into())
-}
-
-/// What lies under `name`, without following a link.
-pub(super) fn stat(at: &File, name: &str) -> Result<Option<Stat>> {
-    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(io_error("looking at a file", error)),
-    }
-}
-
-pub(super) fn kind(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode)
-}
-
 fn is_link(at: &File, name: &str) -> bool {
     matches!(stat(at, name), Ok(Some(stat)) if kind(&stat) != FileType::RegularFile)
 }
@@ -302,31 +301,6 @@ fn in_the_way(at: &File, name: &str, other: &str) -> Error {
         "{other:?} is a snapshot, and on a file system nothing can lie below a file; choose another key, or remove {other:?}"
     );
     Error::new(ErrorKind::InvalidInput, message)
-}
-
-/// The names in a directory, in no order, with what they are.
-pub(super) fn entries(at: &File) -> Result<impl Iterator<Item = Result<(String, FileType)>> + '_> {
-    let failed = |error| io_error("reading a directory", error);
-    let entries = Dir::read_from(at).map_err(failed)?;
-    Ok(entries.filter_map(move |entry| {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return Some(Err(failed(error))),
-        };
-        let name = entry.file_name().to_str().ok()?;
-        if name == "." || name == ".." {
-            return None;
-        }
-        let kind = match entry.file_type() {
-            // Not every file system says it here.
-            FileType::Unknown => match stat(at, name) {
-                Ok(stat) => kind(&stat?),
-                Err(error) => return Some(Err(error)),
-            },
-            known => known,
-        };
-        Some(Ok((name.to_owned(), kind)))
-    }))
 }
 
 #[cfg(test)]

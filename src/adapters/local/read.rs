@@ -11,7 +11,8 @@ use rustix::{
 
 use super::{
     copied,
-    dir::{Root, stat},
+    dir::Root,
+    entries::stat,
     fail::{foreign, io_error},
     hop::hop,
     media,
