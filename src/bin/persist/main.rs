@@ -1,6 +1,7 @@
 //! `persist`: the command line. Each command is one file in `cmd/`; what they share is here beside it.
 //!
 //! - `args`: what can be asked, and the help
+//! - `values`: what the values of options may be
 //! - `storage`: which storage is meant
 //! - `place`: whether one folder lies in another
 //! - `files`: folders for files that are written
@@ -16,6 +17,7 @@ mod place;
 mod progress;
 mod signals;
 mod storage;
+mod values;
 
 use std::{
     io::{IsTerminal, stderr},

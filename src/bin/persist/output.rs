@@ -236,6 +236,11 @@ pub(crate) fn in_our_words(message: &str) -> String {
     WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
+/// Damage is the worst that can be said; else the first failure tells what is wrong.
+pub(crate) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
+    if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
+}
+
 /// The exit codes are part of the interface (docs/errors.md).
 fn exit_code(kind: ErrorKind) -> u8 {
     match kind {

@@ -14,8 +14,6 @@ use persist::{
     PutOptions, SnapshotAdapter, Tier,
 };
 
-use crate::output::Output;
-
 /// Short work is over before a bar helps anyone.
 const LONG: Duration = Duration::from_secs(1);
 
@@ -35,9 +33,10 @@ pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    pub(crate) fn new(output: &Output) -> Self {
+    /// A bar if somebody watches.
+    pub(crate) fn new(interactive: bool) -> Self {
         let bar = || ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let bar = output.interactive().then(bar);
+        let bar = interactive.then(bar);
         BAR.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
         Progress(bar)
     }

@@ -13,10 +13,11 @@ use persist::{Body, Codec, Error, ErrorKind, PutMode, PutOptions, SaveOptions, S
 use serde_json::json;
 
 use crate::{
-    args::{Save, once},
+    args::Save,
     output::{self, Output, human},
     progress::Progress,
     storage::{Storage, not_into_session},
+    values::once,
 };
 
 /// Names of metadata that begin so are the format's own.
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     if let Some(level) = args.level {
         codec = codec.with_level(level)?;
     }
-    let progress = Progress::new(output);
+    let progress = Progress::new(output.interactive());
     progress.expect(length);
     let options = SaveOptions::from(put).codec(codec);
     let mut body = progress.watch(body);

@@ -20,14 +20,14 @@ use crate::{
             history::{damage, verified_row},
         },
     },
-    output::{Output, cell, count, fault, human, reason},
+    output::{Output, cell, count, fault, human, reason, worse},
     place::{Owner, Place},
     progress::Progress,
     storage::Storage,
 };
 
 pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Result<()> {
-    let progress = Progress::new(output);
+    let progress = Progress::new(output.interactive());
     if let Some(text) = args.key {
         let (store, key) = storage.locate(&text).await?;
         return match read_all(progress.over(store).as_ref(), &key).await {
@@ -158,11 +158,6 @@ async fn all_snapshots(store: &Arc<dyn SnapshotAdapter>, place: &Place, output: 
 fn quoted(word: String) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/:.,_-+@%".contains(c);
     if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// Damage is the worst that can be said; else the first failure tells what is wrong.
-pub(super) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
-    if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
 /// How many of them are what.

@@ -6,10 +6,7 @@ use anyhow::Result;
 use persist::{Error, ErrorKind, SnapshotAdapter, sessions::SessionName};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    cmd::verify::worse,
-    output::{Output, cell, count, fault, in_our_words, reason},
-};
+use crate::output::{Output, cell, count, fault, in_our_words, reason, worse};
 
 /// What is to be said where there is nothing to work on.
 pub(super) fn no_session(store: &dyn SnapshotAdapter, agent: Option<&str>) -> String {

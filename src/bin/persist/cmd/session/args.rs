@@ -6,8 +6,8 @@ use clap::{Args as Group, Subcommand};
 use persist::sessions::At;
 
 use crate::{
-    args::{kept, kept_age, number},
     output::is_on_screen,
+    values::{file, kept, kept_age, number, pair},
 };
 
 #[derive(Debug, Subcommand)]
@@ -240,7 +240,7 @@ pub(crate) struct Save {
     /// The file to save [default: standard input]
     pub(crate) file: Option<PathBuf>,
     /// A named value from FILE (`-`: standard input), held in memory; may be repeated
-    #[arg(long, value_name = "NAME=FILE", value_parser = crate::args::file, conflicts_with = "file")]
+    #[arg(long, value_name = "NAME=FILE", value_parser = file, conflicts_with = "file")]
     pub(crate) value: Vec<(String, String)>,
     /// A word on the commit
     #[arg(long)]
@@ -249,7 +249,7 @@ pub(crate) struct Save {
     #[arg(long, value_name = "N", value_parser = number::<u64>, allow_negative_numbers = true)]
     pub(crate) step: Option<u64>,
     /// A key-value pair to keep with the commit; may be repeated
-    #[arg(long, value_name = "K=V", value_parser = crate::args::pair)]
+    #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) metadata: Vec<(String, String)>,
     /// Only if the newest commit has this number (0: only if there is none)
     #[arg(long, value_name = "SEQ", value_parser = number::<u64>, allow_negative_numbers = true)]
