@@ -34,6 +34,12 @@ impl Digest {
     }
 }
 
+/// Feeds the hasher. How many bytes these are.
+pub(super) fn hash(hasher: &mut sha2::Sha256, pieces: &[bytes::Bytes]) -> u64 {
+    pieces.iter().for_each(|piece| hasher.update(piece));
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
 impl From<[u8; 32]> for Digest {
     fn from(bytes: [u8; 32]) -> Self {
         Digest(bytes)

@@ -12,7 +12,7 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Codec, Digest, Limits, frame, frame::Index, plain, segment, zstd};
+use super::{Codec, Digest, Limits, digest::hash, frame, frame::Index, plain, segment, zstd};
 use crate::{Body, Error, ErrorKind, Result, threads, transfer::Pieces};
 
 /// What is known of a state once it has been read to its end.
@@ -137,12 +137,6 @@ struct Done {
     entry: Option<segment::Entry>,
     /// From the last segment.
     end: Option<Chain>,
-}
-
-/// Feeds the hasher. How many bytes these are.
-pub(super) fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
-    pieces.iter().for_each(|piece| hasher.update(piece));
-    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// How many segments are held in memory, each with some 2 MiB for it: more than can run at once, so that the

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, Limits, Summary, corrupt, encode::hash, frame, watch::Watch, zstd};
+use super::{Digest, Limits, Summary, corrupt, digest::hash, frame, watch::Watch, zstd};
 use crate::{Body, ObjectMeta, Result, threads, transfer::Pieces};
 
 const CODEC: &str = "persist-codec";

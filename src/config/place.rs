@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{StorageBackend, StorageConfig, bad, folders, url};
-use crate::{Error, ErrorKind, Key, Result};
+use crate::{Key, Result};
 
 impl StorageConfig {
     /// Where this stores: the URL of the storage, with prefix and namespace in its path and without its
@@ -73,7 +73,7 @@ impl StorageConfig {
     pub(super) fn bucket(&self) -> Result<&str> {
         let name = self.backend.as_str();
         match self.bucket.as_deref() {
-            _ if !self.backend.is_written() => Err(planned(self.backend)),
+            _ if !self.backend.is_written() => Err(self.backend.planned()),
             None | Some("") => Err(bad(format!(
                 "the backend {name} needs a bucket; set PERSIST_BUCKET, or name it in the URL"
             ))),
@@ -95,13 +95,4 @@ fn on_disk(prefix: &Key) -> String {
 #[cfg(not(unix))]
 fn on_disk(prefix: &Key) -> String {
     prefix.as_str().into()
-}
-
-/// The error for a backend that has a name and no adapter.
-pub(super) fn planned(backend: StorageBackend) -> Error {
-    let name = backend.as_str();
-    let message = format!(
-        "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
-    );
-    Error::new(ErrorKind::Unsupported, message)
 }

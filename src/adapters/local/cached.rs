@@ -14,6 +14,7 @@ use rustix::{
 
 use super::{
     dir::Root,
+    entries::kind,
     media,
     name::{Location, is_plain},
     own,
@@ -25,17 +26,6 @@ use crate::{Body, GetOptions, Key, Object, ObjectMeta, Result};
 
 /// The most that is copied on the caller's thread: some ten microseconds.
 const MOST: u64 = 64 * 1024;
-
-/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of
-/// a network (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay,
-/// ZFS, bcachefs.
-const DISKS: [u64; 8] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
-
-/// Whether the directory lies on a file system where this works.
-pub(super) fn works(directory: &File) -> bool {
-    rustix::fs::fstatfs(directory).is_ok_and(|found| DISKS.contains(&(found.f_type as u64 & 0xffff_ffff)))
-}
 
 /// The object, or why there is none, if that is known without waiting.
 pub(super) fn get(root: &Root, key: &Key, place: &Location, options: &GetOptions) -> Option<Result<Object>> {
@@ -82,7 +72,7 @@ fn look(
     let file = open(&path)?;
     let found = rustix::fs::fstat(&file)?;
     let stamp = Stamp::from(&found);
-    if !super::dir::kind(&found).is_file() {
+    if !kind(&found).is_file() {
         return Ok(None);
     }
     match open(&format!("{}{}", &path[..folder], own::sidecar(&place.file, stamp.mtime))) {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    dir::{Root, entries},
+    entries::entries,
     fail::io_error,
     own::{is_sidecar, names_of, time_of},
     sidecar::{Sidecar, damaged},
@@ -66,41 +66,41 @@ impl Seen {
         }
         Ok(names)
     }
-}
 
-/// The sidecar of the version `stamp` of `file`, if it has one, also where a copy has cut its time.
-///
-/// # Errors
-/// `Corrupt` where it is damaged, or where there are several that it could be, and they differ.
-pub(super) fn sidecar(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
-    match Sidecar::read(directory, file, stamp)? {
-        None if step(stamp.mtime) > 1 => find(root, directory, file, stamp),
-        found => Ok(found),
+    /// The sidecar of the version `stamp` of `file`, if it has one, also where a copy has cut its time.
+    ///
+    /// # Errors
+    /// `Corrupt` where it is damaged, or where there are several that it could be, and they differ.
+    pub(super) fn sidecar(&self, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
+        match Sidecar::read(directory, file, stamp)? {
+            None if step(stamp.mtime) > 1 => self.find(directory, file, stamp),
+            found => Ok(found),
+        }
     }
-}
 
-/// Where its time was cut: by all names in the directory.
-fn find(root: &Root, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
-    let all = root.seen.sidecars(directory)?;
-    let begin = names_of(file);
-    let from = all.partition_point(|name| *name < begin);
-    let mut found: Option<Sidecar> = None;
-    for name in all[from..].iter().take_while(|name| name.starts_with(&begin)) {
-        if !time_of(name).is_some_and(|given| agree(stamp.mtime, given)) {
-            continue;
+    /// Where its time was cut: by all names in the directory.
+    fn find(&self, directory: &File, file: &str, stamp: Stamp) -> Result<Option<Sidecar>> {
+        let all = self.sidecars(directory)?;
+        let begin = names_of(file);
+        let from = all.partition_point(|name| *name < begin);
+        let mut found: Option<Sidecar> = None;
+        for name in all[from..].iter().take_while(|name| name.starts_with(&begin)) {
+            if !time_of(name).is_some_and(|given| agree(stamp.mtime, given)) {
+                continue;
+            }
+            // One that is gone now was of a version that is.
+            let Some(sidecar) = Sidecar::read_named(directory, name)? else { continue };
+            if !sidecar.may_be_of(file, stamp) {
+                continue;
+            }
+            if found.as_ref().is_some_and(|other| !other.says_the_same_as(&sidecar)) {
+                return Err(damaged(
+                    "the file's time was cut or rounded when it was copied, and there are several that it could be; copy the store anew in a way that keeps the times \
+                     (`cp -a`, `rsync -a`, `tar --format=posix`)",
+                ));
+            }
+            found = Some(sidecar);
         }
-        // One that is gone now was of a version that is.
-        let Some(sidecar) = Sidecar::read_named(directory, name)? else { continue };
-        if !sidecar.may_be_of(file, stamp) {
-            continue;
-        }
-        if found.as_ref().is_some_and(|other| !other.says_the_same_as(&sidecar)) {
-            return Err(damaged(
-                "the file's time was cut or rounded when it was copied, and there are several that it could be; copy the store anew in a way that keeps the times \
-                 (`cp -a`, `rsync -a`, `tar --format=posix`)",
-            ));
-        }
-        found = Some(sidecar);
+        Ok(found)
     }
-    Ok(found)
 }

@@ -17,11 +17,17 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 
-use super::fail::{foreign, io_error};
+#[cfg(target_os = "linux")]
+use super::entries::reads_cached;
+use super::{
+    copied::Seen,
+    entries::{is_link, open_dir},
+    fail::{foreign, io_error},
+};
 use crate::{Error, ErrorKind, Key, Result, lock::lock};
 
 /// How many directories are remembered.
@@ -40,7 +46,8 @@ pub(super) struct Root {
     /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of
     /// change an old one.
     pub(super) ahead: Duration,
-    pub(super) seen: super::copied::Seen,
+    /// Finds sidecars of files whose times were cut.
+    pub(super) seen: Seen,
 }
 
 /// Not what it remembers: names of directories are ids of agents and users.
@@ -83,7 +90,7 @@ impl Root {
     /// What kind of directory the root is, if it is there.
     fn learn(&self) {
         #[cfg(target_os = "linux")]
-        self.cached.store(self.open().is_ok_and(|at| super::cached::works(&at)), Ordering::Relaxed);
+        self.cached.store(self.open().is_ok_and(|at| reads_cached(&at)), Ordering::Relaxed);
     }
 
     /// The path of what lies below the root, for messages.
@@ -271,28 +278,6 @@ pub(super) fn sync(directory: &File) -> io::Result<()> {
     directory.sync_all()
 }
 
-pub(super) fn open_dir(at: &File, name: &str) -> rustix::io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?.into())
-}
-
-/// What lies under `name`, without following a link.
-pub(super) fn stat(at: &File, name: &str) -> Result<Option<Stat>> {
-    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(io_error("looking at a file", error)),
-    }
-}
-
-pub(super) fn kind(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode)
-}
-
-fn is_link(at: &File, name: &str) -> bool {
-    matches!(stat(at, name), Ok(Some(stat)) if kind(&stat) != FileType::RegularFile)
-}
-
 /// A file where a directory should be.
 fn in_the_way(at: &File, name: &str, other: &str) -> Error {
     if is_link(at, name) {
@@ -302,31 +287,6 @@ fn in_the_way(at: &File, name: &str, other: &str) -> Error {
         "{other:?} is a snapshot, and on a file system nothing can lie below a file; choose another key, or remove {other:?}"
     );
     Error::new(ErrorKind::InvalidInput, message)
-}
-
-/// The names in a directory, in no order, with what they are.
-pub(super) fn entries(at: &File) -> Result<impl Iterator<Item = Result<(String, FileType)>> + '_> {
-    let failed = |error| io_error("reading a directory", error);
-    let entries = Dir::read_from(at).map_err(failed)?;
-    Ok(entries.filter_map(move |entry| {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return Some(Err(failed(error))),
-        };
-        let name = entry.file_name().to_str().ok()?;
-        if name == "." || name == ".." {
-            return None;
-        }
-        let kind = match entry.file_type() {
-            // Not every file system says it here.
-            FileType::Unknown => match stat(at, name) {
-                Ok(stat) => kind(&stat?),
-                Err(error) => return Some(Err(error)),
-            },
-            known => known,
-        };
-        Some(Ok((name.to_owned(), kind)))
-    }))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use rustix::{
 };
 
 use super::{
-    dir::{Root, entries, open_dir},
+    dir::Root,
+    entries::{entries, open_dir},
     own::is_own,
     sweep::is_leftover,
 };

@@ -12,7 +12,8 @@ use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use rustix::{fs::FileType, io::Errno};
 
 use super::{
-    dir::{Root, entries, kind, open_dir, stat},
+    dir::Root,
+    entries::{entries, kind, open_dir, stat},
     fail::io_error,
     hop::hop,
     name::{RESERVED, pieces, segment_of},

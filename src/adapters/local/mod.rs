@@ -21,6 +21,7 @@
 mod cached;
 mod copied;
 mod dir;
+mod entries;
 mod fail;
 mod hollow;
 mod hop;

@@ -4,7 +4,8 @@
 use rustix::fs::FileType;
 
 use super::{
-    dir::{Root, kind, stat},
+    dir::Root,
+    entries::{kind, stat},
     name::{Location, RESERVED, is_plain, segment_of},
 };
 use crate::{Error, ErrorKind, Key, Result};

@@ -14,7 +14,8 @@ use std::{
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::{
-    dir::{Root, entries, open_dir, stat},
+    dir::Root,
+    entries::{entries, open_dir, stat},
     own::{is_own, is_sidecar, is_temporary, names_of, time_of},
     sidecar::Sidecar,
     stamp::{Stamp, agree, changed},

@@ -14,7 +14,8 @@ use rustix::{
 };
 
 use super::{
-    dir::{Made, Root, kind, stat, sync},
+    dir::{Made, Root, sync},
+    entries::{kind, stat},
     fail::{foreign, io_error},
     hollow, media,
     name::Location,
