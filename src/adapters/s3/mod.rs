@@ -40,6 +40,7 @@ mod client;
 mod doubt;
 mod errors;
 mod fail;
+mod find_out;
 mod genuine;
 mod get;
 mod head;
