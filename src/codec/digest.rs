@@ -1,10 +1,9 @@
-//! The identity of a state, and its size.
+//! The identity of a state.
 
 use std::{fmt, str::FromStr};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -21,11 +20,11 @@ const PREFIX: &str = "sha256:";
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Digest(Sha256::digest(bytes).into())
+        Digest(sha2::Sha256::digest(bytes).into())
     }
 
     /// The digest of what `hasher` was fed with.
-    pub(crate) fn finish(hasher: Sha256) -> Self {
+    pub(crate) fn finish(hasher: sha2::Sha256) -> Self {
         Digest(hasher.finalize().into())
     }
 
@@ -33,6 +32,12 @@ impl Digest {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+/// Feeds the hasher. How many bytes these are.
+pub(super) fn hash(hasher: &mut sha2::Sha256, pieces: &[bytes::Bytes]) -> u64 {
+    pieces.iter().for_each(|piece| hasher.update(piece));
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 impl From<[u8; 32]> for Digest {
@@ -86,17 +91,4 @@ impl TryFrom<String> for Digest {
     fn try_from(text: String) -> Result<Self> {
         text.parse()
     }
-}
-
-/// What is known of a state once it has been read to its end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Summary {
-    pub(crate) raw_size: u64,
-    pub(crate) digest: Digest,
-}
-
-/// Feeds the hasher. How many bytes these are.
-pub(super) fn hash(hasher: &mut Sha256, pieces: &[Bytes]) -> u64 {
-    pieces.iter().for_each(|piece| hasher.update(piece));
-    pieces.iter().map(|piece| piece.len() as u64).sum()
 }

@@ -107,6 +107,15 @@ impl StorageBackend {
     pub(crate) fn is_written(self) -> bool {
         self.has_bucket() || matches!(self, StorageBackend::Local | StorageBackend::Memory)
     }
+
+    /// The error for a backend that has a name and no adapter.
+    fn planned(self) -> Error {
+        let name = self.as_str();
+        let message = format!(
+            "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
+        );
+        Error::new(ErrorKind::Unsupported, message)
+    }
 }
 
 impl fmt::Display for StorageBackend {
@@ -193,13 +202,4 @@ type Parsed<T> = std::result::Result<T, String>;
 /// The error for a setting that is missing, unknown, contradictory or not what it should be.
 fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)
-}
-
-/// The error for a backend that has a name and no adapter.
-fn planned(backend: StorageBackend) -> Error {
-    let name = backend.as_str();
-    let message = format!(
-        "the backend {name} is planned, as the feature `{name}`, but not written yet; use local, memory, s3 or gcs"
-    );
-    Error::new(ErrorKind::Unsupported, message)
 }

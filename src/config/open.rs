@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use futures_util::FutureExt;
 
-use super::{Sources, StorageBackend, StorageConfig, bad, planned, url, values, variables::variables};
+use super::{Sources, StorageBackend, StorageConfig, bad, url, values, variables::variables};
 use crate::{
     Codec, Error, ErrorKind, Result, SnapshotAdapter, adapters::memory::MemoryAdapter, layers,
     sessions::WINDOWS,
@@ -215,7 +215,7 @@ impl StorageConfig {
             StorageBackend::Azure
             | StorageBackend::Sqlite
             | StorageBackend::Postgres
-            | StorageBackend::Mysql => Err(planned(self.backend)),
+            | StorageBackend::Mysql => Err(self.backend.planned()),
         }
     }
 }

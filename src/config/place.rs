@@ -5,7 +5,7 @@ use std::{
     path::{self, PathBuf},
 };
 
-use super::{StorageBackend, StorageConfig, bad, folders, planned, url};
+use super::{StorageBackend, StorageConfig, bad, folders, url};
 use crate::{Key, Result};
 
 impl StorageConfig {
@@ -73,7 +73,7 @@ impl StorageConfig {
     pub(super) fn bucket(&self) -> Result<&str> {
         let name = self.backend.as_str();
         match self.bucket.as_deref() {
-            _ if !self.backend.is_written() => Err(planned(self.backend)),
+            _ if !self.backend.is_written() => Err(self.backend.planned()),
             None | Some("") => Err(bad(format!(
                 "the backend {name} needs a bucket; set PERSIST_BUCKET, or name it in the URL"
             ))),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 use super::folders;
-use super::{Parsed, SETTINGS, Setting, StorageBackend, planned, suggest, values};
+use super::{Parsed, SETTINGS, Setting, StorageBackend, suggest, values};
 use crate::{Error, ErrorKind, Key, Result};
 
 /// The schemes and their backends.
@@ -295,7 +295,7 @@ pub fn split_prefix(text: &str) -> Result<Option<(String, String)>> {
         url.bucket().map_err(|reason| bad_url(&reason))?;
     } else if !url.backend.is_written() {
         // What stands behind it may be a part of a password, and is no key.
-        return Err(planned(url.backend));
+        return Err(url.backend.planned());
     }
     let query = url.query.map(|query| format!("?{query}")).unwrap_or_default();
     let (folder, name) = match url.backend {

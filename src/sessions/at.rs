@@ -1,6 +1,6 @@
 //! Which commit is meant, and what to say where there is none.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::SystemTime};
 
 use super::{CommitId, names::Place};
 use crate::{Error, ErrorKind, Key, Result};
@@ -172,4 +172,15 @@ pub(super) fn removed(place: &Place, seq: u64) -> Error {
 pub(super) fn no_commit(place: &Place) -> Error {
     Error::new(ErrorKind::NotFound, format!("the session {place} has no commit"))
         .with_advice("save one first, or compare agent, name and storage with `session ls`")
+}
+
+/// The error for commits that are on the line and have no object.
+pub(super) fn missing(hole: &RangeInclusive<u64>) -> Error {
+    let (first, last) = (hole.start(), hole.end());
+    let (message, advice) = if first == last {
+        (format!("commit {last} is missing"), "restore its object from a copy")
+    } else {
+        (format!("commits {first} to {last} are missing"), "restore their objects from a copy")
+    };
+    Error::new(ErrorKind::Corrupt, message).with_advice(advice)
 }

@@ -13,8 +13,8 @@ use super::{
     names::Place,
     object,
     pack::{Form, Packed, pack},
+    rival::conflict,
     store::Store,
-    writer::conflict,
 };
 pub(super) use crate::ext::to_json as json;
 use crate::{Body, Digest, Error, ErrorKind, Key, ObjectMeta, PutOptions, Result, threads};

@@ -2,57 +2,18 @@
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::{
     At, CommitId,
     at::{importing, lost, no_commit, removed, two_versions},
-    manifest::Manifest,
+    found::Found,
     names::Place,
     object,
     refs::{Origin, TagRef, Target},
-    store::{Described, Part, Row, Slot, Store, hidden, not_on_line},
-    wire::corrupt,
+    store::{Described, Part, Row, Slot, Store, hidden, is_version, not_on_line},
 };
-use crate::{Error, ErrorKind, Key, ListOptions, ObjectMeta, Result, Version};
-
-/// A commit that was found: its object is read, not yet checked.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) place: Place,
-    pub(super) seq: u64,
-    /// Of the object, or of its end.
-    pub(super) bytes: Bytes,
-    /// Bytes of the whole object.
-    pub(super) total: u64,
-}
-
-impl Found {
-    pub(super) fn manifest(&self) -> Result<Manifest> {
-        let key = self.place.commit(self.seq)?;
-        let manifest = object::at(object::manifest(&self.bytes, self.total, self.seq), &key)?;
-        manifest.ok_or_else(|| corrupt("it ends early").with_key(&key))
-    }
-
-    /// Fails if this is another commit than the one that the tag or origin under `key` names. A damaged one
-    /// passes: restoring it fails.
-    fn named(self, target: Target, key: &Key) -> Result<Self> {
-        match self.manifest() {
-            Ok(Manifest { id, .. }) if id != target.id => {
-                let Target { seq, id: wanted } = target;
-                let message = format_args!("it names commit {seq} ({wanted}), there is another ({id})");
-                Err(corrupt(message).with_key(key))
-            }
-            _ => Ok(self),
-        }
-    }
-
-    /// Number and id.
-    pub(super) fn target(&self) -> Result<Target> {
-        Ok(Target { seq: self.seq, id: self.manifest()?.id })
-    }
-}
+use crate::{Error, ErrorKind, Key, ListOptions, Result};
 
 /// The newest commit of a session.
 #[derive(Debug)]
@@ -424,11 +385,4 @@ fn looks_like_time(text: &str) -> bool {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     (digits == 4 && text[4..].starts_with(['-', '/']))
         || (digits <= 2 && digits > 0 && text[digits..].starts_with(':'))
-}
-
-/// Whether what was read is what was listed. A gateway that leaves a version out does not tell that it is
-/// another one.
-pub(super) fn is_version(read: &ObjectMeta, listed: &ObjectMeta) -> bool {
-    let marks = [&read.version, &listed.version].map(Version::as_str);
-    marks[0] == marks[1] || marks.contains(&"")
 }

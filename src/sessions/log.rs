@@ -9,13 +9,12 @@ use futures_util::{StreamExt, TryStreamExt, future::join_all, stream, stream::Bo
 
 use super::{
     At, Commit, Session,
-    at::importing,
+    at::{importing, missing},
     line::LineRecord,
     manifest::Manifest,
     names::Place,
     refs::Origin,
     store::{Described, PARALLEL, Part, Row, Slot, Store, hidden},
-    verify::missing,
 };
 use crate::{Error, ErrorKind, ListOptions, Result};
 

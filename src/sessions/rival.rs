@@ -1,6 +1,9 @@
 //! Who was there first, where a save is a `Conflict`.
 
-use super::Commit;
+use std::fmt;
+
+use super::{Commit, names::Place};
+use crate::{Error, ErrorKind};
 
 /// What another writer has done, where a save was a `Conflict`, and so what may be done next.
 ///
@@ -69,4 +72,9 @@ pub(super) fn taken_over(epoch: u64, by: &str) -> String {
         "the session was taken over in epoch {epoch}{by}; stop, or fork to go on beside it \
          (open the session anew if that was before this handle's first load)"
     )
+}
+
+/// A conflict that says of which session: a runtime has many.
+pub(super) fn conflict(place: &Place, message: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Conflict, format!("{place}: {message}")).with_operation("save")
 }

@@ -19,8 +19,9 @@ use super::{
     held::{Asked, Held},
     names,
     names::Place,
+    rival::conflict,
     store::Store,
-    writer::{Ground, Writer, conflict},
+    writer::{Ground, Writer},
 };
 use crate::{Result, lock::lock};
 

@@ -12,7 +12,7 @@ use super::{
     Clock, CommitId,
     at::{importing, two_versions},
     fence::Fence,
-    find::{Found, is_version},
+    found::Found,
     line::LineRecord,
     manifest::Manifest,
     names::Place,
@@ -328,4 +328,11 @@ pub(super) fn not_on_line(seq: u64) -> Error {
             "commit {seq} is no longer there: a prune removed it, or the session was removed; see `session log`"
         ),
     )
+}
+
+/// Whether what was read is what was listed. A gateway that leaves a version out does not tell that it is
+/// another one.
+pub(super) fn is_version(read: &ObjectMeta, listed: &ObjectMeta) -> bool {
+    let marks = [&read.version, &listed.version].map(Version::as_str);
+    marks[0] == marks[1] || marks.contains(&"")
 }

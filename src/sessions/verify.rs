@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::{
     Session, Verified,
-    at::{importing, no_commit, removed},
+    at::{importing, missing, no_commit, removed},
     log::Entry,
     names::Place,
     refs::{ForkRef, Origin, TagRef, Target},
@@ -262,15 +262,4 @@ impl Session {
             Err(error) => found.note(Some(seq), error),
         }
     }
-}
-
-/// The error for commits that are on the line and have no object.
-pub(super) fn missing(hole: &RangeInclusive<u64>) -> Error {
-    let (first, last) = (hole.start(), hole.end());
-    let (message, advice) = if first == last {
-        (format!("commit {last} is missing"), "restore its object from a copy")
-    } else {
-        (format!("commits {first} to {last} are missing"), "restore their objects from a copy")
-    };
-    Error::new(ErrorKind::Corrupt, message).with_advice(advice)
 }

@@ -39,8 +39,6 @@
 //! - `taking`: set to what may still arrive of take-overs. Cleared by a take-over that succeeded. A head of
 //!   these is its own: its epoch becomes the handle's.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use super::{
@@ -55,7 +53,7 @@ use super::{
     names::{MAX_SEQ, Place},
     pack::Packed,
     pending::{Known, Pending},
-    rival::taken_over,
+    rival::{conflict, taken_over},
     store::{Described, Store},
 };
 use crate::{Error, ErrorKind, ObjectMeta, PutOptions, Result};
@@ -113,11 +111,6 @@ enum Outcome {
     Earlier(Box<Commit>, ObjectMeta, Known),
     Rival(Box<Rival>),
     Gone,
-}
-
-/// A conflict that says of which session: a runtime has many.
-pub(super) fn conflict(place: &Place, message: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Conflict, format!("{place}: {message}")).with_operation("save")
 }
 
 impl Writer {

@@ -77,6 +77,27 @@ fn the_page_of_the_command_line() {
     assert!(home.path("backup/once.gz").is_file());
 }
 
+/// What it defines does as it says, also with ids that look like options.
+#[cfg(unix)]
+#[test]
+fn the_python_of_the_page() {
+    let home = Home::new();
+    let [program] = &blocks("docs/cli.md", "python")[..] else { panic!("one program") };
+    let checks = r#"
+assert load("bot", "from-python") == (b'["another"]', 1) and seq == 1
+assert load("--json", "-o") == (None, 0)
+assert save("--json", "-o", b"\x00\xff", 0) == 1
+assert load("--json", "-o") == (b"\x00\xff", 1)
+try:
+    save("bot", "from-python", b"stale", 0)
+    raise SystemExit("a stale save went through")
+except Conflict as conflict:
+    assert "from-python" in str(conflict), conflict
+"#;
+    sh(&home, &format!("python3 - <<'END'\n{program}{checks}END"));
+    assert_eq!(home.run(&["session", "load", "bot", "from-python"]).text(), r#"["another"]"#);
+}
+
 #[cfg(unix)]
 #[test]
 fn the_page_of_operations() {

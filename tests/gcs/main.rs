@@ -1,5 +1,5 @@
 //! Google Cloud Storage: the adapter against a strict server in this process, and against fake-gcs-server.
-#![cfg(feature = "gcs")]
+#![cfg(all(feature = "gcs", feature = "testing"))]
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod answers;

@@ -1,15 +1,18 @@
 //! The server of the comparison, in memory: the parts of the JSON and XML APIs that the three clients use. No
 //! emulator speaks both, and those that exist copy whole objects with every chunk. It does the same work for
-//! everyone: it keeps the pieces as they arrive, and computes a CRC32C.
+//! everyone: it keeps the pieces as they arrive, and computes a CRC32C. With `PACE_MIB`, a download gets so many
+//! MiB a second over one connection, as services do that hold each connection back.
 
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Request, Response,
@@ -20,6 +23,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
+use tokio::time::{Instant, sleep_until};
 
 #[derive(Clone, Default)]
 struct Object {
@@ -50,6 +54,12 @@ struct State {
 
 type Sent = UnsyncBoxBody<Bytes, Infallible>;
 
+/// How long a byte of a download takes, in seconds.
+static PACE: LazyLock<f64> = LazyLock::new(|| match super::number("PACE_MIB", 0) {
+    0 => 0.0,
+    mib => 1.0 / (mib << 20) as f64,
+});
+
 pub async fn serve() -> super::Result {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
@@ -70,7 +80,20 @@ pub async fn serve() -> super::Result {
 
 fn pieces(pieces: Vec<Bytes>) -> Sent {
     let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
-    StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
+    StreamBody::new(stream::iter(frames)).boxed_unsync()
+}
+
+/// The same, each piece when its time has come.
+fn paced(pieces: Vec<Bytes>) -> Sent {
+    let frames = stream::iter(pieces).scan((Instant::now(), 0), |(began, sent), piece| {
+        *sent += piece.len();
+        let due = *began + Duration::from_secs_f64(*sent as f64 * *PACE);
+        async move {
+            sleep_until(due).await;
+            Some(Ok(Frame::data(piece)))
+        }
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 fn reply(status: u16, headers: &[(&str, String)], body: impl Into<Bytes>) -> Response<Sent> {
@@ -139,7 +162,7 @@ impl Object {
         if range.is_some() {
             response = response.header("content-range", format!("bytes {first}-{}/{}", end - 1, self.size));
         }
-        response.body(pieces(wanted)).unwrap()
+        response.body(if *PACE > 0.0 { paced(wanted) } else { pieces(wanted) }).unwrap()
     }
 }
 

@@ -3,7 +3,7 @@ use std::{sync::mpsc, time::Duration};
 use super::*;
 use crate::{
     ErrorKind, PutOptions, SnapshotAdapter, SnapshotAdapterExt,
-    adapters::local::{LocalAdapter, dir::is_disk},
+    adapters::local::{LocalAdapter, entries::reads_cached},
 };
 
 fn key(name: &str) -> Key {
@@ -31,7 +31,7 @@ fn small_objects_in_the_cache_are_read_without_a_thread() {
         drop(free);
         blocked.await.unwrap().unwrap_err();
         // Old kernels and some sandboxes have not the call for it.
-        let works = is_disk(&File::open(folder.path()).unwrap()) && adapter.root.reads_cached();
+        let works = reads_cached(&File::open(folder.path()).unwrap()) && adapter.root.reads_cached();
         assert_eq!(found.is_ok(), works, "reading");
         if let Ok(found) = found {
             assert_eq!(found.unwrap().body.collect(10).await.unwrap(), "small");

@@ -17,14 +17,16 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 
+#[cfg(target_os = "linux")]
+use super::entries::reads_cached;
 use super::{
-    entries::{kind, open_dir, stat},
+    copied::Seen,
+    entries::{is_link, open_dir},
     fail::{foreign, io_error},
-    seen::Seen,
 };
 use crate::{Error, ErrorKind, Key, Result, lock::lock};
 
@@ -44,6 +46,7 @@ pub(super) struct Root {
     /// By how much the clock of those who sweep is ahead, in tests: no program can make a file's time of
     /// change an old one.
     pub(super) ahead: Duration,
+    /// Finds sidecars of files whose times were cut.
     pub(super) seen: Seen,
 }
 
@@ -87,7 +90,7 @@ impl Root {
     /// What kind of directory the root is, if it is there.
     fn learn(&self) {
         #[cfg(target_os = "linux")]
-        self.cached.store(self.open().is_ok_and(|at| is_disk(&at)), Ordering::Relaxed);
+        self.cached.store(self.open().is_ok_and(|at| reads_cached(&at)), Ordering::Relaxed);
     }
 
     /// The path of what lies below the root, for messages.
@@ -225,19 +228,6 @@ impl Root {
     }
 }
 
-/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of
-/// a network (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay,
-/// ZFS, bcachefs.
-#[cfg(target_os = "linux")]
-const DISKS: [u64; 8] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
-
-/// Whether the directory lies on one of them.
-#[cfg(target_os = "linux")]
-pub(super) fn is_disk(directory: &File) -> bool {
-    rustix::fs::fstatfs(directory).is_ok_and(|found| DISKS.contains(&(found.f_type as u64 & 0xffff_ffff)))
-}
-
 /// Fails where there can be no root at `path`.
 pub(super) fn check_root(path: &Path) -> Result<()> {
     // A slash at the end would follow a link.
@@ -286,10 +276,6 @@ pub(super) fn sync(directory: &File) -> io::Result<()> {
     #[cfg(test)]
     tests::note(directory)?;
     directory.sync_all()
-}
-
-fn is_link(at: &File, name: &str) -> bool {
-    matches!(stat(at, name), Ok(Some(stat)) if kind(&stat) != FileType::RegularFile)
 }
 
 /// A file where a directory should be.

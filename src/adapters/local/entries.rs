@@ -1,4 +1,4 @@
-//! What lies in an open directory, without following a symbolic link.
+//! What lies in a directory that is open.
 
 use std::fs::File;
 
@@ -9,6 +9,19 @@ use rustix::{
 
 use super::fail::io_error;
 use crate::Result;
+
+/// File systems whose files, once opened by way of the caches, are read without asking anybody; not those of
+/// a network (<https://man7.org/linux/man-pages/man2/statfs.2.html>): ext4, XFS, Btrfs, F2FS, tmpfs, overlay,
+/// ZFS, bcachefs.
+#[cfg(target_os = "linux")]
+const DISKS: [u64; 8] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
+
+/// Whether the directory lies on such a file system.
+#[cfg(target_os = "linux")]
+pub(super) fn reads_cached(directory: &File) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| DISKS.contains(&(found.f_type as u64 & 0xffff_ffff)))
+}
 
 pub(super) fn open_dir(at: &File, name: &str) -> rustix::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -26,6 +39,10 @@ pub(super) fn stat(at: &File, name: &str) -> Result<Option<Stat>> {
 
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
+}
+
+pub(super) fn is_link(at: &File, name: &str) -> bool {
+    matches!(stat(at, name), Ok(Some(stat)) if kind(&stat) != FileType::RegularFile)
 }
 
 /// The names in a directory, in no order, with what they are.

@@ -7,14 +7,12 @@
 //!
 //! # Layout
 //! - `name`: keys as paths
-//! - `dir`: opening directories below the root, without following links; `entries`: what lies in one; `lock`:
-//!   their locks
+//! - `dir`: opening directories below the root, without following links; `lock`: their locks
 //! - `write`: saving and deleting; `hollow`: empty directories in the way
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions
 //! - `strange`: names that other programs gave
-//! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut, by all
-//!   names in the directory, which `seen` remembers
+//! - `sidecar`: metadata, content type and tags; `copied`: those of files whose times a copy has cut
 //! - `media`: the type that the first bytes show
 //! - `hop`: threads that may block; `sweep`: removing what killed processes left
 //! - `fail`: errors of the operating system
@@ -33,7 +31,6 @@ mod media;
 mod name;
 mod own;
 mod read;
-mod seen;
 mod sidecar;
 mod stamp;
 mod strange;

@@ -10,7 +10,6 @@ use rustix::{
 };
 
 use super::{
-    copied,
     dir::Root,
     entries::stat,
     fail::{foreign, io_error},
@@ -73,7 +72,7 @@ fn find(root: &Root, key: &Key, place: &Location) -> Result<Opened> {
             return Err(foreign(&format!("{:?}", key.as_str())));
         }
         let stamp = Stamp::from(&found);
-        let sidecar = copied::sidecar(root, &directory, &place.file, stamp);
+        let sidecar = root.seen.sidecar(&directory, &place.file, stamp);
         if !matches!(sidecar, Ok(Some(_))) {
             // None, or removed or replaced together with the version that was opened?
             let now = stat(&directory, &place.file)?;

@@ -1,4 +1,4 @@
-//! Finds out once what the server of a bucket does, for all who open it.
+//! Which server it is: each bucket's is probed once in a process.
 
 use std::time::Instant;
 

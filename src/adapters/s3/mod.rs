@@ -9,7 +9,7 @@
 //! - `client`: one SDK client per configuration.
 //! - `amazon`: which addresses are S3's own.
 //! - `server`: what a bucket's server does.
-//! - `probe`: what shows it; `find_out`: once for all who open a bucket.
+//! - `probe`: finds that out.
 //! - `names`: names that a server would change.
 //! - `total`: the limit for an operation as a whole.
 //! - `bucket`: how a request is made.

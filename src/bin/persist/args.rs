@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as Group, Parser, Subcommand};
 use persist::Codec;
 
-use crate::parse::{age, number, pair, version};
+use crate::values::{age, number, pair, version};
 
 /// Save and restore the state of agents.
 #[derive(Debug, Parser)]

@@ -1,23 +1,23 @@
 //! `persist`: the command line. Each command is one file in `cmd/`; what they share is here beside it.
 //!
-//! - `args`: what can be asked, and the help; `parse`: what is written behind options
+//! - `args`: what can be asked, and the help
+//! - `values`: what the values of options may be
 //! - `storage`: which storage is meant
 //! - `place`: whether one folder lies in another
 //! - `files`: folders for files that are written
 //! - `output`: text, JSON, errors, exit codes
-//! - `progress`: a bar for long work on a terminal; `bar`: which it is, for lines that are printed meanwhile
+//! - `progress`: a bar for long work on a terminal
 //! - `signals`: how a command that writes is interrupted
 
 mod args;
-mod bar;
 mod cmd;
 mod files;
 mod output;
-mod parse;
 mod place;
 mod progress;
 mod signals;
 mod storage;
+mod values;
 
 use std::{
     io::{IsTerminal, stderr},

@@ -13,7 +13,7 @@ use jiff::{Timestamp, Unit};
 use persist::{ErrorKind, Key, ObjectMeta};
 use serde_json::{Value, json};
 
-use crate::bar::beside;
+use crate::progress::beside;
 
 pub(crate) struct Output {
     pub(crate) json: bool,
@@ -234,6 +234,11 @@ const WORDS: &[(&str, &str)] = &[
 /// A message of the library in words of the command line.
 pub(crate) fn in_our_words(message: &str) -> String {
     WORDS.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
+}
+
+/// Damage is the worst that can be said; else the first failure tells what is wrong.
+pub(crate) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
+    if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
 /// The exit codes are part of the interface (docs/errors.md).

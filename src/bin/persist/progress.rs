@@ -1,6 +1,10 @@
 //! A bar for long work on a terminal; nothing elsewhere.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::{TryStreamExt, stream::BoxStream};
@@ -10,19 +14,30 @@ use persist::{
     PutOptions, SnapshotAdapter, Tier,
 };
 
-use crate::{bar, output::Output};
-
 /// Short work is over before a bar helps anyone.
 const LONG: Duration = Duration::from_secs(1);
+
+/// The bar of this command, for lines that are printed meanwhile.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Prints something with the bar out of the way.
+pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
 
 /// Counts bytes as they pass, and draws itself once the work has proved long.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    pub(crate) fn new(output: &Output) -> Self {
+    /// A bar if somebody watches.
+    pub(crate) fn new(interactive: bool) -> Self {
         let bar = || ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let bar = output.interactive().then(bar);
-        bar::set(bar.clone());
+        let bar = interactive.then(bar);
+        BAR.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
         Progress(bar)
     }
 
@@ -63,7 +78,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
-            bar::set(None);
+            *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
             bar.finish_and_clear();
         }
     }

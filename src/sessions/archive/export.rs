@@ -9,7 +9,7 @@ use crate::{
     Error, ErrorKind, GetOptions, Key, ListOptions, Result,
     sessions::{
         Session,
-        at::{no_commit, removed},
+        at::{missing, no_commit, removed},
         clock::Moment,
         head::Head,
         line::LineRecord,
@@ -19,7 +19,6 @@ use crate::{
         refs::{Origin, TagRef},
         restore::Cache,
         store::{Described, PARALLEL, Part, Slot, all, not_on_line},
-        verify::missing,
     },
     threads,
 };

@@ -7,9 +7,8 @@ use crate::{
     ListOptions, Result,
     sessions::{
         Session,
-        find::is_version,
         line::LineRecord,
-        store::{Part, Row, Slot},
+        store::{Part, Row, Slot, is_version},
     },
 };
 

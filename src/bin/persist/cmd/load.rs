@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) async fn run(args: Load, storage: &Storage, output: &Output) -> Result<()> {
     let (store, key) = storage.locate(&args.key).await?;
-    let progress = (!is_on_screen(args.output.as_deref())).then(|| Progress::new(output));
+    let progress = (!is_on_screen(args.output.as_deref())).then(|| Progress::new(output.interactive()));
     let store = match &progress {
         Some(progress) => progress.over(store),
         None => store,

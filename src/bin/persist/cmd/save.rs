@@ -15,9 +15,9 @@ use serde_json::json;
 use crate::{
     args::Save,
     output::{self, Output, human},
-    parse::once,
     progress::Progress,
     storage::{Storage, not_into_session},
+    values::once,
 };
 
 /// Names of metadata that begin so are the format's own.
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Save, storage: &Storage, output: &Output) -> Resul
     if let Some(level) = args.level {
         codec = codec.with_level(level)?;
     }
-    let progress = Progress::new(output);
+    let progress = Progress::new(output.interactive());
     progress.expect(length);
     let options = SaveOptions::from(put).codec(codec);
     let mut body = progress.watch(body);

@@ -16,19 +16,18 @@ use crate::{
     cmd::{
         PARALLEL,
         session::{
-            all::worse,
             elsewhere,
             history::{damage, verified_row},
         },
     },
-    output::{Output, cell, count, fault, human, reason},
+    output::{Output, cell, count, fault, human, reason, worse},
     place::{Owner, Place},
     progress::Progress,
     storage::Storage,
 };
 
 pub(crate) async fn run(args: Verify, storage: &Storage, output: &Output) -> Result<()> {
-    let progress = Progress::new(output);
+    let progress = Progress::new(output.interactive());
     if let Some(text) = args.key {
         let (store, key) = storage.locate(&text).await?;
         return match read_all(progress.over(store).as_ref(), &key).await {

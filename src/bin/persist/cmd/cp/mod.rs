@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Cp, storage: &Storage, output: &Output) -> Result<
     }
     let (from, source) = storage.locate(&args.source).await?;
     let (to, destination) = storage.locate(&args.destination).await?;
-    let progress = Progress::new(output);
+    let progress = Progress::new(output.interactive());
     let object = open(from.as_ref(), &source).await?;
     let copied = copy(object, to.as_ref(), &destination, mode, &progress).await?;
     drop(progress);
@@ -111,7 +111,7 @@ async fn folder(args: Cp, storage: &Storage, output: &Output) -> Result<()> {
     apart(&from, &to).await?;
     let standings = sessions::compared(&from, &to, args.removals).await?;
     let (mut left_out, can) = (BTreeMap::new(), to.store.capabilities());
-    let progress = Progress::new(output);
+    let progress = Progress::new(output.interactive());
     let rows = from.store.list(ListOptions::new().prefix(&from.prefix));
     let objects = rows.try_filter_map(|entry| ready(Ok(entry.into_object())));
     let rows = objects.map(|meta| {

@@ -6,17 +6,12 @@ use anyhow::Result;
 use persist::{Error, ErrorKind, SnapshotAdapter, sessions::SessionName};
 use serde_json::{Map, Value, json};
 
-use crate::output::{Output, cell, count, fault, in_our_words, reason};
+use crate::output::{Output, cell, count, fault, in_our_words, reason, worse};
 
 /// What is to be said where there is nothing to work on.
 pub(super) fn no_session(store: &dyn SnapshotAdapter, agent: Option<&str>) -> String {
     let of = agent.map_or(String::new(), |agent| format!(" of {agent:?}"));
     format!("there is no session{of} in {store}; is it the right storage?")
-}
-
-/// Damage is the worst that can be said; else the first failure tells what is wrong.
-pub(crate) fn worse(one: Option<ErrorKind>, other: Option<ErrorKind>) -> Option<ErrorKind> {
-    if other == Some(ErrorKind::Corrupt) { other } else { one.or(other) }
 }
 
 /// What a row is about.

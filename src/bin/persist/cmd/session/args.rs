@@ -7,7 +7,7 @@ use persist::sessions::At;
 
 use crate::{
     output::is_on_screen,
-    parse::{file, kept, kept_age, number, pair},
+    values::{file, kept, kept_age, number, pair},
 };
 
 #[derive(Debug, Subcommand)]

@@ -45,7 +45,7 @@ async fn streamed(session: &Session, args: &Load, output: &Output) -> Result<Res
     let (mut commit, mut body) = session.load_stream(&args.pick.at).await?;
     one_state(&commit)?;
     // What is in memory was counted when it was read.
-    let progress = (!is_on_screen(args.output.as_deref())).then(|| Progress::new(output));
+    let progress = (!is_on_screen(args.output.as_deref())).then(|| Progress::new(output.interactive()));
     let watch = |body: Body| match &progress {
         Some(progress) => {
             progress.expect(body.len());

@@ -26,7 +26,7 @@ use args::{Command, Name};
 
 pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) -> Result<()> {
     // The others know how much is to come, and show that.
-    let progress = (!command.has_bar()).then(|| Progress::new(output));
+    let progress = (!command.has_bar()).then(|| Progress::new(output.interactive()));
     let store = storage.open().await?;
     let store = progress.as_ref().map_or(store.clone(), |progress| progress.counting(store));
     let sessions = Sessions::new(store.clone())?.writer(writer());

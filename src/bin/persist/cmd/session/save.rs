@@ -13,8 +13,8 @@ use super::args::Save;
 use crate::{
     cmd::save::source,
     output::{self, Output},
-    parse::once,
     progress::Progress,
+    values::once,
 };
 
 pub(super) async fn run(
@@ -54,7 +54,7 @@ pub(super) async fn run(
     let commit = match args.value.is_empty() {
         true => {
             let (body, total) = source(args.file.as_deref(), args.allow_empty, output)?;
-            let progress = Progress::new(output);
+            let progress = Progress::new(output.interactive());
             progress.expect(total);
             session.save_body_with(progress.watch(body), options).await?
         }

@@ -1,4 +1,4 @@
-//! What is written behind options, read and checked.
+//! What the values of options may be.
 
 use std::{collections::HashSet, str::FromStr, time::Duration};
 
