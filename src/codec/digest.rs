@@ -1,4 +1,4 @@
-//! The identity of a state.
+//! The identity of a state, and its size.
 
 use std::{fmt, str::FromStr};
 
@@ -32,6 +32,13 @@ impl Digest {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+/// What is known of a state once it has been read to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Summary {
+    pub(crate) raw_size: u64,
+    pub(crate) digest: Digest,
 }
 
 /// Feeds the hasher. How many bytes these are.

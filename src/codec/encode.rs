@@ -12,15 +12,8 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Codec, Digest, Limits, digest::hash, frame, frame::Index, plain, segment, zstd};
+use super::{Codec, Digest, Limits, Summary, digest::hash, frame, frame::Index, plain, segment, zstd};
 use crate::{Body, Error, ErrorKind, Result, threads, transfer::Pieces};
-
-/// What is known of a state once it has been read to its end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Summary {
-    pub(crate) raw_size: u64,
-    pub(crate) digest: Digest,
-}
 
 /// An encoded state.
 #[derive(Debug)]

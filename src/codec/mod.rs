@@ -21,7 +21,8 @@ pub use limits::Limits;
 
 pub(crate) use decode::{decode, decode_own};
 pub(crate) use describe::describe;
-pub(crate) use encode::{Summary, encode};
+pub(crate) use digest::Summary;
+pub(crate) use encode::encode;
 pub(crate) use plain::NAMES;
 pub(crate) use range::decode_range;
 

@@ -22,17 +22,17 @@
 //! In the order in which a save goes:
 //! - `storage`, `session`: the handles that callers hold; `held` is what a call has of one
 //! - `follow`: which commit a handle continues
-//! - `writer`, `draft`, `answer`, `fence`: create the next commit, and know for certain what became of it;
-//!   `rival` says who was there first
+//! - `writer`, `draft`, `answer`, `confirm`: create the next commit, and know for certain what became of it;
+//!   `fence` has the lengths of time for that, `rival` says who was there first
 //! - `head`, `pack`, `delta`: from a state to the bytes of its commit
 //! - `manifest`, `object`, `refs`, `line`, `wire`: those bytes
 //! - `names`: the keys
 //! - `store`: the adapter as sessions use it
 //!
-//! and a load: `at` says which commit, `find` finds it, `restore` fetches and checks its chain, `load` gives
-//! it as `restored`, `fallback` goes on behind what is `damaged`, `log` is the history. `tag` and `fork` keep
-//! commits, `prune` removes those that nothing keeps, `remove` ends a session. `stream`, `background`,
-//! `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
+//! and a load: `at` says which commit, `find` finds it as `found`, `restore` fetches and checks its chain,
+//! `load` gives it as `restored`, `fallback` goes on behind what is `damaged`, `log` is the history. `tag`
+//! and `fork` keep commits, `prune` removes those that nothing keeps, `remove` ends a session. `stream`,
+//! `background`, `checkpoint`, `diff`, `verify`, `archive` and `list` stand on these.
 
 mod answer;
 mod archive;

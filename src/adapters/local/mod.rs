@@ -7,7 +7,8 @@
 //!
 //! # Layout
 //! - `name`: keys as paths
-//! - `dir`: opening directories below the root, without following links; `lock`: their locks
+//! - `dir`: opening directories below the root, without following links; `entries`: what lies in one; `lock`:
+//!   their locks
 //! - `write`: saving and deleting; `hollow`: empty directories in the way
 //! - `read`, `list`: the way back; `cached`: the short one
 //! - `stamp`: versions

@@ -9,7 +9,7 @@
 //! - `client`: one SDK client per configuration.
 //! - `amazon`: which addresses are S3's own.
 //! - `server`: what a bucket's server does.
-//! - `probe`: finds that out.
+//! - `probe`: finds that out; `find_out`: once for each bucket.
 //! - `names`: names that a server would change.
 //! - `total`: the limit for an operation as a whole.
 //! - `bucket`: how a request is made.
