@@ -3,6 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     ops::RangeInclusive,
+    pin::Pin,
 };
 
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream, stream::BoxStream};
@@ -26,6 +27,7 @@ impl Session {
     /// damaged, commits that are missing though nobody pruned them, and objects that are no commits.
     ///
     /// It takes a listing, and a read for each commit: 16 side by side, and before the first of them is given.
+    /// A fork's own commits come before those behind them are looked for.
     pub fn log(&self) -> BoxStream<'_, Result<Commit>> {
         self.logged(None)
     }
@@ -67,9 +69,9 @@ impl Session {
         }
     }
 
-    fn logged(&self, below: Option<u64>) -> BoxStream<'_, Result<Commit>> {
+    fn logged<'a>(&'a self, below: Option<u64>) -> BoxStream<'a, Result<Commit>> {
         let store = self.store();
-        let described = store.lines(self.place(), below).map(move |entry| async move {
+        let described = move |entry: Result<Entry>| async move {
             let (place, seq) = match entry? {
                 Entry::Commit(place, seq) => (place, seq),
                 Entry::Missing(place, hole) => {
@@ -92,10 +94,22 @@ impl Session {
                 // A read before did not find it.
                 Ok((Described::Origin(_), _)) => Err(hidden(&place.commit(seq)?)),
             }
-        });
+        };
         // Read to the end before the first is given out: a request that nobody polls, while the caller works on
         // a commit, runs into its timeout.
-        let lines = described.chunks(PARALLEL).then(join_all).flat_map(stream::iter);
+        let read = move |entries: BoxStream<'a, Result<Entry>>| {
+            entries.map(described).chunks(PARALLEL).then(join_all).flat_map(stream::iter)
+        };
+        // A stretch takes a few requests before its first commit. The newest commits do not wait for those of
+        // the stretches behind.
+        let stretches = store.stretches(self.place(), below, true).try_filter_map(|entries| async move {
+            let mut entries = entries.peekable();
+            Ok(Pin::new(&mut entries).peek().await.is_some().then(|| entries.boxed()))
+        });
+        let lines = stream::once(stretches.boxed().into_future()).flat_map(move |(first, rest)| {
+            let first = stream::iter(first).try_flatten().boxed();
+            read(first).chain(read(rest.try_flatten().boxed()))
+        });
         let lines = lines.try_take_while(|line| std::future::ready(Ok(!matches!(line, Logged::Ends))));
         let commit = |line| match line {
             Logged::Commit(commit) => Some(*commit),
@@ -247,6 +261,16 @@ impl Store {
     }
 
     fn walk(&self, place: &Place, below: Option<u64>, holes: bool) -> BoxStream<'_, Result<Entry>> {
+        self.stretches(place, below, holes).try_flatten().boxed()
+    }
+
+    /// The same, session by session.
+    fn stretches(
+        &self,
+        place: &Place,
+        below: Option<u64>,
+        holes: bool,
+    ) -> BoxStream<'_, Result<BoxStream<'_, Result<Entry>>>> {
         let start = Some((place.clone(), below, HashSet::new()));
         let stretches = stream::try_unfold(start, move |next| async move {
             let Some((place, below, mut seen)) = next else { return Ok::<_, Error>(None) };
@@ -294,9 +318,9 @@ impl Store {
                     None => stretch.origin.map(|_| None),
                 }
             });
-            Ok(Some((entries, next)))
+            Ok(Some((entries.boxed(), next)))
         });
-        stretches.try_flatten().boxed()
+        stretches.boxed()
     }
 
     /// Where the session was forked from, if it was.

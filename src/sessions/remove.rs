@@ -42,8 +42,26 @@ impl Session {
         self.prune_from(Retention::new().last(1), marker).await
     }
 
-    /// Puts the marker behind the newest commit, and removes the tags. Gives the marker's number.
-    async fn end(&self) -> Result<u64> {
+    /// What [`remove`](Session::remove) would remove now, the tags aside, and what would be left, the marker
+    /// included. It writes nothing.
+    ///
+    /// # Errors
+    /// As [`remove`](Session::remove).
+    pub async fn remove_dry_run(&self) -> Result<Pruned> {
+        self.would_end().await.map_err(|error| error.with_operation("remove"))
+    }
+
+    async fn would_end(&self) -> Result<Pruned> {
+        self.check_removable().await?;
+        // Of a copy: the handle itself goes on as if nobody had looked.
+        let mut writer = self.writer().await.clone();
+        let (last, ended) = self.behind_newest(&mut writer).await?;
+        let marker = last.head.filter(|_| ended).map(|head| head.seq);
+        self.would_remove(marker).await
+    }
+
+    /// Fails where the storage cannot remove a session, or others are made of it.
+    async fn check_removable(&self) -> Result<()> {
         let (store, place) = (self.store(), self.place());
         if !store.adapter.capabilities().replace {
             let message =
@@ -59,6 +77,13 @@ impl Session {
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
         }
+        Ok(())
+    }
+
+    /// Puts the marker behind the newest commit, and removes the tags. Gives the marker's number.
+    async fn end(&self) -> Result<u64> {
+        self.check_removable().await?;
+        let (store, place) = (self.store(), self.place());
         let mut writer = self.writer().await;
         let (mut last, ended) = self.behind_newest(&mut writer).await?;
         if ended && let Some(head) = &last.head {

@@ -71,7 +71,7 @@ pub(super) enum Ground {
 }
 
 /// What one handle knows of its session.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Writer {
     /// `None` before the first look.
     pub(super) head: Option<Head>,

@@ -201,3 +201,24 @@ fn a_commit_is_put_back_only_into_its_own_session() {
     home.run(&["cp", &source, &format!("{other}/997-2")]).text();
     assert_eq!(home.session(&["load", "a", "x:y"]).text(), "other 2");
 }
+
+#[test]
+fn a_dry_run_of_a_removal_says_what_would_go_and_removes_nothing() {
+    let home = Home::new();
+    home.commits(2);
+    home.session(&["fork", "a", "s", "f"]).text();
+    let before = files(&home.store());
+    let run = home.session(&["rm", "a", "s", "--dry-run"]);
+    assert!(run.code == 4 && run.err.contains("was forked from commit 2"), "{}", run.err);
+    assert_eq!(files(&home.store()), before);
+    let home = Home::new();
+    home.commits(2);
+    let before = files(&home.store());
+    let text = home.session(&["rm", "a", "s", "--dry-run"]).text();
+    assert!(text.starts_with("would remove 0 commits, 0 B; 2 are younger"), "{text}");
+    let row: serde_json::Value =
+        serde_json::from_str(&home.session(&["rm", "a", "s", "--dry-run", "--json"]).text()).unwrap();
+    assert_eq!((&row["dry_run"], &row["kept"], &row["removed"]), (&json!(true), &json!(3), &json!([])));
+    assert_eq!(files(&home.store()), before);
+    home.session(&["rm", "a", "s"]).text();
+}

@@ -49,6 +49,7 @@ mod storms;
 mod tags;
 mod waits;
 mod whole;
+mod would_remove;
 
 use std::sync::Arc;
 

@@ -133,3 +133,28 @@ async fn behind_a_commit_of_the_log_no_read_is_left_under_way() {
     assert_eq!(rest, (1..=24).rev().collect::<Vec<_>>());
     assert_eq!(fault.calls(Operation::Get), 42);
 }
+
+/// Each session of a line of forks takes requests of its own before its first commit. A fork without a commit
+/// of its own has none to show.
+#[tokio::test]
+async fn the_newest_commits_do_not_wait_for_the_sessions_behind() {
+    let bench = Bench::new(283);
+    let (mut session, _) = bench.saved("s", 1).await;
+    for generation in 2..=9 {
+        session = session.fork(&format!("f-{generation}"), At::Latest).await.unwrap();
+        session.save(noise(generation, 100)).await.unwrap();
+    }
+    let bare = session.fork("bare", At::Latest).await.unwrap();
+    // Of each session on the way: line, origin and a listing; then the commit.
+    for (session, sessions) in [(session, 1), (bare, 2)] {
+        let before = bench.adapter.counts();
+        let mut log = session.log();
+        assert_eq!(log.try_next().await.unwrap().unwrap().seq, 9);
+        let cost = bench.adapter.counts() - before;
+        assert_eq!((cost.get, cost.list), (2 * sessions + 1, sessions));
+        let rest: Vec<_> = log.map_ok(|commit| commit.seq).try_collect().await.unwrap();
+        assert_eq!(rest, (1..=8).rev().collect::<Vec<_>>());
+        let whole = bench.adapter.counts() - before;
+        assert_eq!((whole.get, whole.list), (2 * (sessions + 8) + 9, sessions + 8));
+    }
+}

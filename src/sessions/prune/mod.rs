@@ -31,6 +31,8 @@ use undo::Undo;
 const ATTEMPTS: usize = 5;
 /// An announcement that is older belongs to a prune that died.
 const ALIVE: Duration = Duration::from_secs(600);
+/// No rule keeps what lies before it: what a removal would remove, whose marker is not there yet.
+const ALL: u64 = u64::MAX;
 
 /// What a prune removed, or would.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -158,6 +160,20 @@ impl Session {
         let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
         self.prove(plan.unproven.as_ref(), &mut None).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
+    }
+
+    /// What a removal would remove whose marker has this number, or is yet to come.
+    pub(super) async fn would_remove(&self, marker: Option<u64>) -> Result<Pruned> {
+        let (line, _) = self.store().line(self.place()).await?;
+        let from = marker.unwrap_or(ALL);
+        let plan = self.plan(&Retention::new().last(1), from, &line, self.store().clock.now()).await?;
+        let mut would = Pruned { dry_run: true, ..plan.report() };
+        if marker.is_none() {
+            // The marker stays.
+            would.kept += 1;
+            would.kept_by.rules += 1;
+        }
+        Ok(would)
     }
 
     /// Fails where there is nothing to prune, or not yet. `newest` is what was listed just before, if it was.

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::{
-    KeptBy, Pruned, Retention,
+    ALL, KeptBy, Pruned, Retention,
     survey::{Gone, Survey},
 };
 use crate::{
@@ -121,6 +121,10 @@ impl Session {
         });
         let rows: Vec<Row> = commits.try_collect().await?;
         let start = self.start_of(&rows, line).await?;
+        // The marker would end an import that broke off, and go behind every number.
+        if from == ALL {
+            return Ok(Survey::new(line, now, store.fence, from, rows, start));
+        }
         // It may have begun since the look before the announcement.
         if let Some(newest) = rows.first() {
             store.not_importing(self.place(), newest).await?;
@@ -194,6 +198,10 @@ impl Session {
             } else {
                 found.dead_forks.push(meta);
             }
+        }
+        if seen.is_all() {
+            // The removal takes the tags first.
+            return Ok(found);
         }
         for (meta, tag) in self.store().refs(self.place(), "t/", TagRef::decode).await? {
             if seen.is_on_line(tag.target.seq) {

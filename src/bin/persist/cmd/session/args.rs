@@ -112,7 +112,13 @@ pub(crate) enum Command {
     /// behind, so that a writer that has not noticed gets a conflict. A later save begins the session anew; no
     /// import and no fork can take its name again.
     #[command(visible_alias = "delete")]
-    Rm(Name),
+    Rm {
+        #[command(flatten)]
+        name: Name,
+        /// Only say what would be removed, or what stands in the way
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Restore every commit, read every object, and say whether all is well
     ///
     /// Example: persist session verify bot run-1
@@ -181,7 +187,7 @@ impl Command {
             | Command::Tag(_)
             | Command::TakeOver(_)
             | Command::Prune(_)
-            | Command::Rm(_)
+            | Command::Rm { .. }
             | Command::Export(_)
             | Command::Import(_) => true,
         }

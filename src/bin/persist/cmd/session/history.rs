@@ -145,8 +145,8 @@ pub(super) async fn diff(session: Session, with: Option<Session>, args: Diff, ou
     Ok(())
 }
 
-pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
-    let removed = session.remove().await?;
+pub(super) async fn remove(session: Session, dry_run: bool, output: &Output) -> Result<()> {
+    let removed = if dry_run { session.remove_dry_run().await? } else { session.remove().await? };
     let text = || {
         let (gone, bytes) = (count(removed.removed.len() as u64, "commit"), human(removed.bytes));
         let left = match removed.kept.saturating_sub(1) {
@@ -156,7 +156,8 @@ pub(super) async fn remove(session: Session, output: &Output) -> Result<()> {
                 format!("; {left} are younger than the fence window: any later `session prune` removes them")
             }
         };
-        format!("removed {gone}, {bytes}{left}")
+        let verb = if removed.dry_run { "would remove" } else { "removed" };
+        format!("{verb} {gone}, {bytes}{left}")
     };
     output.row(|| json!(removed), text)
 }

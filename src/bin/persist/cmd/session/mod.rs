@@ -58,7 +58,7 @@ pub(crate) async fn run(command: Command, storage: &Storage, output: &Output) ->
             if output.json { output.row(|| json!(commit), String::new) } else { Ok(()) }
         }
         Command::Prune(args) => prune::run(store.as_ref(), &sessions, args, output).await,
-        Command::Rm(name) => history::remove(open(&name)?, output).await,
+        Command::Rm { name, dry_run } => history::remove(open(&name)?, dry_run, output).await,
         Command::Verify(name) => history::verify(open(&name)?, output).await,
         Command::Export(args) => match (args.one.name(), &args.all) {
             (Some(name), _) => archive::export(open(&name)?, args, output).await,
