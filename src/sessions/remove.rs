@@ -56,6 +56,11 @@ impl Session {
         // Of a copy: the handle itself goes on as if nobody had looked.
         let mut writer = self.writer().await.clone();
         let (last, ended) = self.behind_newest(&mut writer).await?;
+        if !ended {
+            // What the marker's commit would fail with.
+            self.store().check_writable()?;
+            last.continued(self.place(), &CommitOptions::new())?;
+        }
         let marker = last.head.filter(|_| ended).map(|head| head.seq);
         self.would_remove(marker).await
     }

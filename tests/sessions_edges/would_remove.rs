@@ -2,6 +2,7 @@
 
 use persist::{
     ErrorKind,
+    layers::{Injection, Operation},
     sessions::{At, Pruned, Session},
 };
 
@@ -60,6 +61,21 @@ async fn a_dry_run_of_a_fork_of_half_an_import_and_of_damage_says_what_goes() {
     let (bench, ..) = half(305).await;
     bench.hours(5);
     assert_eq!(removed(&bench, &bench.session("copy")).await.removed, [5, 2, 1]);
+}
+
+/// Its marker is there, and the tags are, too: they keep nothing, damaged or not.
+#[tokio::test]
+async fn a_dry_run_behind_a_removal_that_broke_off_says_what_goes() {
+    let bench = Bench::new(309);
+    bench.saved("s", 3).await;
+    bench.hours(5);
+    let (fault, sessions) = bench.faulty();
+    let session = sessions.session("a", "s").unwrap();
+    session.tag("good", 2).await.unwrap();
+    fault.inject(Operation::Delete, Injection::Before(ErrorKind::Io));
+    assert_eq!(session.remove().await.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!((bench.keys("/s/c/").await.len(), bench.keys("/s/t/").await.len()), (4, 1));
+    assert_eq!(removed(&bench, &bench.session("s")).await.removed, [3, 2, 1]);
 }
 
 #[tokio::test]

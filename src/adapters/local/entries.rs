@@ -1,4 +1,4 @@
-//! What lies in a directory that is open.
+//! What lies in a directory that is open, and on which file system that lies.
 
 use std::fs::File;
 

@@ -136,7 +136,7 @@ impl Session {
         proven: &mut Option<Row>,
     ) -> Result<Option<Plan>> {
         let announced = self.announce(undo).await?;
-        let plan = self.plan(retention, from, &announced.line, announced.now).await?;
+        let plan = self.plan(retention, from, true, &announced.line, announced.now).await?;
         self.prove(plan.unproven.as_ref(), proven).await?;
         match self.settle(plan.line.clone(), announced.version).await {
             Ok(()) => Ok(Some(plan)),
@@ -157,7 +157,7 @@ impl Session {
         retention.check()?;
         self.check_prunable(None).await?;
         let (line, _) = self.store().line(self.place()).await?;
-        let plan = self.plan(&retention, 0, &line, self.store().clock.now()).await?;
+        let plan = self.plan(&retention, 0, true, &line, self.store().clock.now()).await?;
         self.prove(plan.unproven.as_ref(), &mut None).await?;
         Ok(Pruned { dry_run: true, ..plan.report() })
     }
@@ -166,7 +166,9 @@ impl Session {
     pub(super) async fn would_remove(&self, marker: Option<u64>) -> Result<Pruned> {
         let (line, _) = self.store().line(self.place()).await?;
         let from = marker.unwrap_or(ALL);
-        let plan = self.plan(&Retention::new().last(1), from, &line, self.store().clock.now()).await?;
+        // The removal takes the tags first.
+        let (rule, now) = (Retention::new().last(1), self.store().clock.now());
+        let plan = self.plan(&rule, from, false, &line, now).await?;
         let mut would = Pruned { dry_run: true, ..plan.report() };
         if marker.is_none() {
             // The marker stays.

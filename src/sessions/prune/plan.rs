@@ -73,18 +73,19 @@ struct References {
 
 impl Session {
     /// `line` is what earlier prunes left, `now` the storage's time of the announcement. No rule keeps what
-    /// lies before `from`.
+    /// lies before `from`; `tags` tells whether tags keep what they name.
     pub(super) async fn plan(
         &self,
         retention: &Retention,
         from: u64,
+        tags: bool,
         line: &LineRecord,
         now: SystemTime,
     ) -> Result<Plan> {
         let seen = self.survey(from, line, now).await?;
         let Ruled { mut kept, missing } = self.ruled(retention, &seen).await?;
         let mut kept_by = KeptBy { rules: kept.len() as u64, ..KeptBy::default() };
-        let References { named, dead_forks, dangling } = self.references(&seen).await?;
+        let References { named, dead_forks, dangling } = self.references(&seen, tags).await?;
         let new = named.iter().filter(|seq| seen.present.contains(seq) && !kept.contains(seq));
         kept_by.named = new.count() as u64;
         kept.extend(named);
@@ -181,7 +182,7 @@ impl Session {
         Ok(Ruled { kept, missing })
     }
 
-    async fn references(&self, seen: &Survey<'_>) -> Result<References> {
+    async fn references(&self, seen: &Survey<'_>, tags: bool) -> Result<References> {
         let mut found = References::default();
         // Forks before tags: a tag that moves is guarded by a fork's reference until it has moved.
         let forks = self.store().refs(self.place(), "f/", ForkRef::decode).await?;
@@ -199,8 +200,7 @@ impl Session {
                 found.dead_forks.push(meta);
             }
         }
-        if seen.is_all() {
-            // The removal takes the tags first.
+        if !tags {
             return Ok(found);
         }
         for (meta, tag) in self.store().refs(self.place(), "t/", TagRef::decode).await? {

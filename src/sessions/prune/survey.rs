@@ -6,7 +6,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::ALL;
 use crate::{
     ObjectMeta,
     sessions::{fence::Fence, line::LineRecord, refs::Origin, store::Row},
@@ -60,11 +59,6 @@ impl<'a> Survey<'a> {
     /// The start, unless the line gave it up.
     pub(super) fn origin(&self) -> Option<&Origin> {
         self.start.as_ref().filter(|_| self.line.has(1))
-    }
-
-    /// Whether it is of a removal whose marker is not there yet.
-    pub(super) fn is_all(&self) -> bool {
-        self.from == ALL
     }
 
     /// The first number that is the session's own.
